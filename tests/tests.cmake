@@ -1,0 +1,1 @@
+# Tests larger than one module, as CTest entries.
