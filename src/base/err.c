@@ -15,7 +15,7 @@ static const struct {
 #undef ERR
 };
 
-enum err err_set(struct errinfo *e, enum err code, const char *fmt, ...)
+void err_note(struct errinfo *e, enum err code, const char *fmt, ...)
 {
     if (e) {
         va_list ap;
@@ -24,7 +24,6 @@ enum err err_set(struct errinfo *e, enum err code, const char *fmt, ...)
         vsnprintf(e->text, sizeof e->text, fmt, ap);
         va_end(ap);
     }
-    return code;
 }
 
 const char *err_name(enum err code)

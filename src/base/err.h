@@ -26,8 +26,10 @@ struct errinfo {
     char text[512]; /* one line, UTF-8, names the thing and the limit */
 };
 
-/* Stores the explanation in e (when not NULL) and returns `code`. */
-enum err err_set(struct errinfo *e, enum err code, const char *fmt, ...)
+/* Stores the explanation in e (when not NULL) and gives `code`: return err_set(e, ERR_IO, "...").
+ * A macro, so that the compiler sees which code is returned. */
+#define err_set(e, code, ...) (err_note(e, code, __VA_ARGS__), (code))
+void err_note(struct errinfo *e, enum err code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 const char *err_name(enum err code); /* "CORRUPT" */

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/os_map.h"
+
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OS_LARGE_PAGE ((size_t)2 << 20)
+
+static enum err os_map_fd(struct os_map *m, int fd, const char *path, struct errinfo *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_IO, "%s: not a regular file", path);
+    if (st.st_size == 0)
+        return ERR_OK;
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return err_set(e, ERR_IO, "%s: cannot be mapped: %s", path, strerror(errno));
+    m->data = p;
+    m->bytes = (size_t)st.st_size;
+    return ERR_OK;
+}
+
+enum err os_map_open(struct os_map *m, const char *path, struct errinfo *e)
+{
+    *m = (struct os_map){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return err_set(e, errno == ENOENT ? ERR_NOTFOUND : ERR_IO, "%s: %s", path, strerror(errno));
+    enum err r = os_map_fd(m, fd, path, e);
+    close(fd);
+    return r;
+}
+
+void os_map_close(struct os_map *m)
+{
+    if (m->data)
+        munmap((void *)(uintptr_t)m->data, m->bytes);
+    *m = (struct os_map){0};
+}
+
+void os_map_forget(const void *p, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = num_align((uintptr_t)p, page);
+    uintptr_t to = ((uintptr_t)p + n) & ~(uintptr_t)(page - 1);
+    if (to > from)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+void *os_pages_alloc(size_t n)
+{
+    size_t bytes;
+    if (!num_add(n, 2 * OS_LARGE_PAGE, &bytes))
+        return NULL;
+    bytes = num_align(n ? n : 1, OS_LARGE_PAGE) + OS_LARGE_PAGE;
+    char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t skip = num_align((uintptr_t)p, OS_LARGE_PAGE) - (uintptr_t)p;
+    if (skip)
+        munmap(p, skip);
+    if (skip < OS_LARGE_PAGE)
+        munmap(p + bytes - (OS_LARGE_PAGE - skip), OS_LARGE_PAGE - skip);
+    madvise(p + skip, bytes - OS_LARGE_PAGE, MADV_HUGEPAGE);
+    return p + skip;
+}
+
+void os_pages_free(void *p, size_t n)
+{
+    if (p)
+        munmap(p, num_align(n ? n : 1, OS_LARGE_PAGE));
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/os_sys.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The number after `key` in a file of "key: value kB" or bare-number lines; -1 if not there. */
+static int64_t os_file_number(const char *path, const char *key)
+{
+    char line[256];
+    int64_t found = -1;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -1;
+    size_t n = strlen(key);
+    while (found < 0 && fgets(line, sizeof line, f)) {
+        long long v;
+        if (strncmp(line, key, n) == 0 && sscanf(line + n, " %lld", &v) == 1 && v >= 0)
+            found = v;
+    }
+    fclose(f);
+    return found;
+}
+
+/* What a control group leaves: limit - used; SIZE_MAX where there is no limit. */
+static size_t os_cgroup_left(const char *limit_path, const char *used_path)
+{
+    int64_t limit = os_file_number(limit_path, "");
+    int64_t used = os_file_number(used_path, "");
+    if (limit < 0 || used < 0)
+        return SIZE_MAX;
+    return limit > used ? (size_t)(limit - used) : 0;
+}
+
+size_t os_mem_available(void)
+{
+    int64_t kib = os_file_number("/proc/meminfo", "MemAvailable:");
+    size_t left = kib < 0 ? SIZE_MAX : (size_t)kib << 10;
+    size_t v2 = os_cgroup_left("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current");
+    size_t v1 = os_cgroup_left("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                               "/sys/fs/cgroup/memory/memory.usage_in_bytes");
+    left = v2 < left ? v2 : left;
+    return v1 < left ? v1 : left;
+}
+
+size_t os_mem_total(void)
+{
+    int64_t kib = os_file_number("/proc/meminfo", "MemTotal:");
+    return kib < 0 ? 0 : (size_t)kib << 10;
+}
+
+size_t os_mem_resident(void)
+{
+    int64_t kib = os_file_number("/proc/self/status", "VmRSS:");
+    return kib < 0 ? 0 : (size_t)kib << 10;
+}
+
+int os_n_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+uint64_t os_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int64_t os_unix_time(void)
+{
+    return (int64_t)time(NULL);
+}
+
+const char *os_cpu_name(void)
+{
+    static char name[128];
+    char line[512];
+    if (name[0])
+        return name;
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && !name[0] && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            colon[strcspn(colon, "\n")] = 0;
+            snprintf(name, sizeof name, "%.100s", colon + 1 + strspn(colon + 1, " "));
+        }
+    }
+    if (f)
+        fclose(f);
+    if (!name[0])
+        snprintf(name, sizeof name, "unknown processor");
+    return name;
+}

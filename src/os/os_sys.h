@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * os_sys.h - what the system has and what time it is. */
+#ifndef OS_SYS_H
+#define OS_SYS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that a process may still take: MemAvailable, or what the control group (v1 or v2) leaves
+ * of its limit when that is less. */
+size_t os_mem_available(void);
+size_t os_mem_total(void);
+/* Bytes of this process now in memory. */
+size_t os_mem_resident(void);
+
+/* Processors that this process may run on. */
+int os_n_cpus(void);
+
+uint64_t os_now_ns(void);   /* monotonic */
+int64_t os_unix_time(void); /* seconds since 1970 */
+
+/* The processor's name as the system gives it; never NULL. */
+const char *os_cpu_name(void);
+
+#endif
