@@ -68,5 +68,8 @@ bool cmd_stopped(void);
 #define CMD(name, usage, help) cmd_fn cmd_##name;
 #include "app/cmd.def"
 #undef CMD
+#define CMD(name, usage, help) cmd_fn inspect_##name;
+#include "app/inspect.def"
+#undef CMD
 
 #endif
