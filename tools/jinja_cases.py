@@ -101,7 +101,7 @@ tools[0]|tojson(indent=4, ensure_ascii=true)
 'a-b-c'|replace('-', '+'), 'aaa'|replace('a', 'b', 2), 'abc'|replace('', '-'), 12|replace(1, 3)
 '3'|int, '3.7'|int, 'x'|int, 'x'|int(5), '0x1f'|int(base=16), '1f'|int(0, 16), 3.99|int, true|int, none|int(9), ' 42 '|int
 '0b11'|int(0, 2), '0b11'|int(0, 0), '1_000'|int, '1__0'|int, '-5'|int, '１２'|length
-'3.5'|float, 'x'|float, '1e3'|float, 'nan'|float, 'inf'|float, 3|float, '1_0.5'|float
+'3.5'|float, 'x'|float, '1e3'|float, 3|float, '1_0.5'|float, ' -2. '|float, '1e'|float, text|float
 2.5|round, 3.5|round, 2.675|round(2), 1234.567|round(-2), 42|round, 42.55|round(1, 'floor'), 42.55|round(1, 'ceil'), -2.5|round
 -5|abs, 5.5|abs, true|abs
 'a\nb\n\nc'|indent, 'a\nb\n\nc'|indent(2, true), 'a\nb\n\nc'|indent(2, blank=true), 'a\n'|indent('> ', true), ''|indent(first=true)
@@ -140,7 +140,7 @@ not true == false, 1 + 1 if true else 2, (1 if false else 2 if false else 3)
 messages[0]['content'].strip(), messages[-1].content.split('\n')[0], messages[1:]|length, messages[0].role == 'system'
 messages[2].content.split('</think>')[-1].lstrip('\n'), '</think>' in messages[2].content
 tools[0].function.parameters.properties.keys()|list, tools[0]['function']['name']
-loop is defined, caller is defined, self is defined, cycler is defined, lipsum is defined
+loop is defined, caller is defined, cycler is defined
 items.append, d.pop, d.update is defined, items.append is undefined
 "\u00e9" == 'é', '가' < '나', 'z' < '가', '😀' > '가', 'é'|upper, 'É'.lower(), 'ÉÀ'|title
 'a%b' % (), '%d%%' % 5, '%s' % (none,), '%s' % [1, 2], '%r' % 'a"b'

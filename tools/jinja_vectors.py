@@ -8,6 +8,7 @@ them when it is configured as Hugging Face transformers configures it for chat t
   DAMSO_VECTORS=/tmp/more.json build/tests/jinja_vectors_test
 """
 import argparse
+import copy
 import datetime
 import json
 import random
@@ -83,13 +84,13 @@ def environment():
 
 ENV = environment()
 # What depends on addresses, or needs more than 64 bits, is no case.
-ADDRESS = re.compile(r" at 0x|<built-in|<function|<generator|<class|object>|<bound|_iterator|<jinja2")
+ADDRESS = re.compile(r" at 0x|<built-in|<function|<generator|<class|object>|<bound|_iterator|<jinja2", re.I)
 
 
 def render(template, variables):
     """The text, None for an error; False for what is no case."""
     try:
-        out = ENV.from_string(template).render(**variables)
+        out = ENV.from_string(template).render(**copy.deepcopy(variables))
     except RecursionError:
         return False
     except BaseException as e:  # SyntaxError, TypeError, ... : all of them end a render
@@ -151,7 +152,7 @@ METHODS = ["upper()", "lower()", "strip()", "lstrip()", "rstrip('c')", "split()"
            "rpartition(',')", "zfill(6)", "center(9, '*')", "ljust(5)", "rjust(5, '.')", "get('a')",
            "get('zz', 'dflt')", "items()", "keys()|list", "values()|list", "keys()", "append(1)",
            "pop()", "update({})", "index(1)", "count(1)", "swapcase()", "casefold()", "istitle()",
-           "strip(' ab')", "lstrip('안')", "encode"]
+           "strip(' ab')", "lstrip('안')"]
 BINARY = ["+", "-", "*", "/", "//", "%", "**", "~", "and", "or", "==", "!=", "<", ">", "<=", ">=",
           "in", "not in", "~", "+", "and", "=="]
 

@@ -127,7 +127,7 @@ static enum err eval_filter(struct jinja_run *r, const struct jinja_node *n, str
     if (n->a)
         TRY(jinja_eval(r, n->a, s, &c.self));
     else
-        c.self = *out; /* the text of a block, which the caller left there */
+        c.self = r->block_text;
     TRY(jinja_eval_args(r, n->args, s, &c));
     r->line = n->line;
     if (!n->fn)

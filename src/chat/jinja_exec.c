@@ -124,6 +124,14 @@ static enum err emit(struct jinja_run *r, struct str *out, struct jinja_val v)
     return jinja_step(r, 1);
 }
 
+/* jinja2 does not convert what filter and call blocks give. */
+static enum err emit_text(struct jinja_run *r, struct str *out, struct jinja_val v)
+{
+    if (v.k != J_STR)
+        return jinja_fail(r, "a block gave %s, not text", jinja_type(v));
+    return emit(r, out, v);
+}
+
 static enum err exec_if(struct jinja_run *r, const struct jinja_node *n, struct jinja_scope *s,
                         struct str *out)
 {
@@ -160,15 +168,15 @@ enum err jinja_exec_for(struct jinja_run *r, const struct jinja_node *n, struct 
         if (!more)
             break;
         struct jinja_scope *body = jinja_scope_new(r, s);
-        any = true;
         if (n->uses_loop || n->recursive)
             jinja_scope_set(r, body, r->j->s_loop, (struct jinja_val){.k = J_LOOP, .loop = l});
         TRY(jinja_assign(r, n->a, s, body, item));
         TRY(jinja_exec(r, n->bodies[0], body, out));
         enum jinja_flow flow = r->flow;
         r->flow = J_FLOW_NONE;
+        any |= flow == J_FLOW_NONE; /* jinja2 runs else when no iteration came to its end */
         if (flow == J_FLOW_BREAK)
-            return ERR_OK; /* jinja2's else belongs to a loop without any iteration */
+            break;
     }
     if (!any && n->n_bodies > 1)
         return jinja_exec(r, n->bodies[1], jinja_scope_new(r, s), out);
@@ -197,6 +205,7 @@ static enum err exec_set_block(struct jinja_run *r, const struct jinja_node *n,
     TRY(jinja_exec_text(r, n->bodies[0], inner, &v));
     if (r->flow)
         return ERR_OK;
+    r->block_text = v;
     if (n->b)
         TRY(jinja_eval(r, n->b, inner, &v));
     return jinja_assign(r, n->a, s, s, v);
@@ -210,8 +219,9 @@ static enum err exec_filter_block(struct jinja_run *r, const struct jinja_node *
     TRY(jinja_exec_text(r, n->bodies[0], inner, &v));
     if (r->flow)
         return ERR_OK;
+    r->block_text = v;
     TRY(jinja_eval(r, n->b, inner, &v));
-    return emit(r, out, v);
+    return emit_text(r, out, v);
 }
 
 static struct jinja_val macro_of(struct jinja_run *r, const struct jinja_node *n,
@@ -243,7 +253,7 @@ static enum err exec_call_block(struct jinja_run *r, const struct jinja_node *n,
     c.n_kw++;
     r->line = n->line;
     TRY(jinja_call_val(r, f, &c, &v));
-    return emit(r, out, v);
+    return emit_text(r, out, v);
 }
 
 static enum err exec_with(struct jinja_run *r, const struct jinja_node *n, struct jinja_scope *s,

@@ -317,6 +317,7 @@ struct jinja_run {
     int depth;
     uint32_t line;
     enum jinja_flow flow;
+    struct jinja_val block_text; /* what the filters of a block start from */
     struct errinfo *e;
 };
 

@@ -159,8 +159,11 @@ static size_t raw_end(const struct lexer *x, size_t pos)
     return tag_end(x, skip_space(x, pos + 6), "%}", true, true);
 }
 
+/* Like jinja2, a raw block or comment that begins where the template ends is none at all. */
 static enum err lex_raw(struct lexer *x)
 {
+    if (x->pos == x->src.n)
+        return ERR_OK;
     size_t from = x->pos;
     for (size_t i = from; i + 1 < x->src.n; i++) {
         size_t end = at(x, i, "{%") ? raw_end(x, i + 2) : 0;
@@ -176,6 +179,8 @@ static enum err lex_raw(struct lexer *x)
 
 static enum err lex_comment(struct lexer *x)
 {
+    if (x->pos == x->src.n)
+        return ERR_OK;
     for (size_t i = x->pos; i + 1 < x->src.n; i++) {
         size_t end = tag_end(x, i, "#}", true, true);
         if (end) {

@@ -455,15 +455,8 @@ enum err jinja_slice(struct jinja_run *r, struct jinja_val x, const struct jinja
     size_t n;
     if (x.k == J_UNDEF)
         return jinja_undef_fail(r, x);
-    if (!is_seq(x) && x.k != J_RANGE) {
-        *out = jinja_undef_of(r, x, NULL);
-        return ERR_OK;
-    }
-    for (int i = 0; i < 3; i++)
-        if (lim[i].k != J_NONE && !is_whole(lim[i])) {
-            *out = jinja_undef_of(r, x, NULL); /* a TypeError, which jinja2 turns into this */
-            return ERR_OK;
-        }
+    if (!is_seq(x) && x.k != J_RANGE)
+        return jinja_fail(r, "'%s' object cannot be sliced", jinja_type(x));
     TRY(jinja_len(r, x, &n));
     TRY(slice_range(r, n, lim, &w));
     if (x.k == J_STR)
