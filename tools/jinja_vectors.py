@@ -82,6 +82,15 @@ def environment():
     return env
 
 
+def folded_slice(self, eval_ctx=None, fold=jinja2.nodes.Getitem.as_const):
+    """jinja2 makes (1)[0:2] an undefined value where all of it is constant, and a TypeError at run
+    time otherwise.  We have the error in both cases: constants are not folded here."""
+    if isinstance(self.arg, jinja2.nodes.Slice):
+        raise jinja2.nodes.Impossible()
+    return fold(self, eval_ctx)
+
+
+jinja2.nodes.Getitem.as_const = folded_slice
 ENV = environment()
 # What depends on addresses, or needs more than 64 bits, is no case.
 ADDRESS = re.compile(r" at 0x|<built-in|<function|<generator|<class|object>|<bound|_iterator|<jinja2", re.I)

@@ -43,7 +43,7 @@ static const struct range uppers[] = {
 #include "chat/jinja_uni.def"
 };
 
-/* clang-format off: it takes the rows for blocks of code */
+/* clang-format off */
 static const struct mapping {
     enum jinja_case how;
     int32_t cp;
@@ -55,41 +55,12 @@ static const struct mapping {
 #undef TO_TITLE
 #undef TO_FOLD
 #define UPPER(lo, hi)
-#define TO_UPPER(cp, a, b, c)                                                                      \
-    {                                                                                              \
-        J_UPPER, cp,                                                                               \
-        {                                                                                          \
-            a, b, c                                                                                \
-        }
-},
-#define TO_LOWER(cp, a, b, c)                                                                      \
-    {                                                                                              \
-        J_LOWER, cp,                                                                               \
-        {                                                                                          \
-            a, b, c                                                                                \
-        }
-}
-,
-#define TO_TITLE(cp, a, b, c)                                                                      \
-    {                                                                                              \
-        J_TITLE, cp,                                                                               \
-        {                                                                                          \
-            a, b, c                                                                                \
-        }
-}
-,
-#define TO_FOLD(cp, a, b, c)                                                                       \
-    {                                                                                              \
-        J_FOLD, cp,                                                                                \
-        {                                                                                          \
-            a, b, c                                                                                \
-        }
-}
-,
+#define TO_UPPER(cp, a, b, c) {J_UPPER, cp, {a, b, c}},
+#define TO_LOWER(cp, a, b, c) {J_LOWER, cp, {a, b, c}},
+#define TO_TITLE(cp, a, b, c) {J_TITLE, cp, {a, b, c}},
+#define TO_FOLD(cp, a, b, c)  {J_FOLD, cp, {a, b, c}},
 #include "chat/jinja_uni.def"
-}
-;
-
+};
 /* clang-format on */
 
 static bool within(const struct range *t, size_t n, int32_t cp)
