@@ -53,14 +53,16 @@ static void renders_a_conversation(void **state)
     expect(c, talk, NULL, NULL, true, "<|system|>Be kind.\n<|user|>안녕\n<|assistant|>");
     expect(c, talk, NULL, NULL, false, "<|system|>Be kind.\n<|user|>안녕\n");
     /* parts become a string, null becomes an empty one */
-    expect(c,
-           "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"},"
-           " {\"type\": \"text\", \"text\": \"b\"}]}, {\"role\": \"assistant\", \"content\": null}]",
-           NULL, NULL, false, "<|user|>a\nb\n<|assistant|>\n");
+    expect(
+        c,
+        "[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"},"
+        " {\"type\": \"text\", \"text\": \"b\"}]}, {\"role\": \"assistant\", \"content\": null}]",
+        NULL, NULL, false, "<|user|>a\nb\n<|assistant|>\n");
     expect(c, "{}", NULL, NULL, false, NULL);
     expect(c, "[1]", NULL, NULL, false, NULL);
     chat_close(c);
-    c = open_chat("{{ bos_token }}{{ eos_token }}{{ tools|tojson if tools else 'none' }}{{ extra }}");
+    c = open_chat(
+        "{{ bos_token }}{{ eos_token }}{{ tools|tojson if tools else 'none' }}{{ extra }}");
     assert_true(chat_takes_tools(c));
     expect(c, talk, "[1]", "{\"extra\": \"x\", \"eos_token\": \"E\"}", false, "<s>E[1]x");
     expect(c, talk, NULL, NULL, false, "<s></s>none");
@@ -70,9 +72,9 @@ static void renders_a_conversation(void **state)
 static void folds_the_system_text(void **state)
 {
     (void)state;
-    struct chat *c =
-        open_chat("{% if messages[0].role == 'system' %}"
-                  "{{ raise_exception('System role not supported') }}{% endif %}" CHATML);
+    struct chat *c = open_chat(
+        "{% if messages[0].role == 'system' %}"
+        "{{ raise_exception('System role not supported') }}{% endif %}" CHATML);
     assert_false(chat_takes_system(c));
     expect(c, talk, NULL, NULL, true, "<|user|>Be kind.\n\n안녕\n<|assistant|>");
     expect(c, "[{\"role\": \"system\", \"content\": \"S\"}]", NULL, NULL, false, "<|user|>S\n");
@@ -107,8 +109,9 @@ static void works_without_a_template(void **state)
     struct chat *c = open_chat("");
     assert_false(chat_has_template(c));
     expect(c, talk, NULL, NULL, true, "Be kind.\n\nUser: 안녕\n\nAssistant:");
-    expect(c, "[{\"role\": \"tool\", \"content\": \"4\"}, {\"role\": \"assistant\","
-              " \"content\": \"it is 4\"}]",
+    expect(c,
+           "[{\"role\": \"tool\", \"content\": \"4\"}, {\"role\": \"assistant\","
+           " \"content\": \"it is 4\"}]",
            NULL, NULL, false, "Tool: 4\n\nAssistant: it is 4\n\n");
     chat_close(c);
 }

@@ -265,7 +265,7 @@ static enum err sort_key(struct jinja_run *r, struct jinja_val x, struct jinja_v
 {
     struct jinja_list *l = jinja_list_new(r, 1);
     struct jinja_val v, path = attr;
-    struct span rest = {0};
+    struct span rest = {"", 0};
     if (attr.k == J_STR)
         rest = jinja_span(attr.s);
     for (bool more = true; more;) {

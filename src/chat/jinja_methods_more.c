@@ -90,7 +90,7 @@ METHOD_OF(expandtabs)
         return jinja_fail(r, "a tab size of %lld", (long long)size);
     TRY(jinja_charge(r, s.n));
     jinja_buf(r, &buf);
-    for (size_t i = 0, len; i < s.n; i += len) {
+    for (size_t i = 0, len; i < s.n && !buf.full; i += len) {
         utf8_get(s.p + i, s.n - i, &len);
         if (s.p[i] != '\t') {
             str_add(&buf, s.p + i, len);

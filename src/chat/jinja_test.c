@@ -40,8 +40,8 @@ static void expect(const char *source, enum err want)
 }
 
 /* head, then `open` n times, middle, then `close` n times, tail */
-static void expect_nested(const char *head, const char *open, const char *middle,
-                          const char *close, const char *tail, int n, enum err want)
+static void expect_nested(const char *head, const char *open, const char *middle, const char *close,
+                          const char *tail, int n, enum err want)
 {
     struct str s;
     str_init(&s, 4 << 20);

@@ -48,6 +48,19 @@ void jinja_put_float(struct str *out, double f)
         str_add_cstr(out, ".0");
 }
 
+static void put_int(struct str *out, int64_t i)
+{
+    char text[24];
+    size_t n = sizeof text;
+    uint64_t u = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
+    do
+        text[--n] = (char)('0' + u % 10);
+    while (u /= 10);
+    if (i < 0)
+        text[--n] = '-';
+    str_add(out, text + n, sizeof text - n);
+}
+
 static void put_char_repr(struct str *out, const char *p, size_t len, int32_t cp, char quote)
 {
     if (cp == quote || cp == '\\')
@@ -161,7 +174,7 @@ static enum err put_repr(struct jinja_run *r, struct str *out, struct jinja_val 
     case J_UNDEF: str_add_cstr(out, "Undefined"); break;
     case J_NONE: str_add_cstr(out, "None"); break;
     case J_BOOL: str_add_cstr(out, v.b ? "True" : "False"); break;
-    case J_INT: str_addf(out, "%lld", (long long)v.i); break;
+    case J_INT: put_int(out, v.i); break;
     case J_FLOAT: jinja_put_float(out, v.f); break;
     case J_STR:
         if (v.markup)
@@ -270,7 +283,7 @@ static void put_json_num(struct str *out, struct jinja_val v)
     if (v.k == J_BOOL)
         str_add_cstr(out, v.b ? "true" : "false");
     else if (v.k == J_INT)
-        str_addf(out, "%lld", (long long)v.i);
+        put_int(out, v.i);
     else if (isnan(v.f) || isinf(v.f))
         str_add_cstr(out, isnan(v.f) ? "NaN" : v.f < 0 ? "-Infinity" : "Infinity");
     else

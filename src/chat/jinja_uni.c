@@ -270,12 +270,14 @@ void jinja_put_case(struct str *out, struct span s, enum jinja_case how)
         else if (how == J_SWAP)
             to = jinja_is_upper(cp) ? J_LOWER : jinja_is_lower(cp) ? J_UPPER : J_SWAP;
         previous_cased = is_cased(cp);
-        if (to == J_SWAP)
+        if (cp < 128 && cp >= 0) {
+            bool up = to == J_UPPER || to == J_TITLE, is_up = cp >= 'A' && cp <= 'Z';
+            bool turn = to != J_SWAP && (up ? cp >= 'a' && cp <= 'z' : is_up);
+            str_add_char(out, (char)(turn ? cp ^ 32 : cp));
+        } else if (to == J_SWAP || category(cp) == UTF8PROC_CATEGORY_LO)
             str_add(out, s.p + i, len);
         else if (to == J_LOWER && cp == 0x3a3)
             str_add_cstr(out, is_final_sigma(s, i) ? "\xcf\x82" : "\xcf\x83");
-        else if (cp < 0)
-            str_add(out, s.p + i, len);
         else
             put_mapped(out, cp, to);
     }
