@@ -52,6 +52,17 @@ enum err jinja_call_fn(struct jinja_run *r, const struct jinja_fn *fn, const str
     return fn->call(r, c, a, out);
 }
 
+void jinja_keep_markup(struct jinja_val self, struct jinja_val *out)
+{
+    if (self.k != J_STR || !self.markup)
+        return;
+    if (out->k == J_STR)
+        out->markup = true;
+    for (size_t i = 0; (out->k == J_LIST || out->k == J_TUPLE) && i < out->l->n; i++)
+        if (out->l->v[i].k == J_STR)
+            out->l->v[i].markup = true;
+}
+
 static enum err call_loop(struct jinja_run *r, struct jinja_loop *l, const struct jinja_call *c,
                           struct jinja_val *out)
 {
@@ -73,7 +84,11 @@ enum err jinja_call_val(struct jinja_run *r, struct jinja_val f, const struct ji
     struct jinja_call with = *c;
     switch (f.k) {
     case J_FUNC: return jinja_call_fn(r, f.fn, c, out);
-    case J_BOUND: with.self = f.bound->self; return jinja_call_fn(r, f.bound->fn, &with, out);
+    case J_BOUND:
+        with.self = f.bound->self;
+        TRY(jinja_call_fn(r, f.bound->fn, &with, out));
+        jinja_keep_markup(with.self, out);
+        return ERR_OK;
     case J_MACRO: return jinja_call_macro(r, f.macro, c, out);
     case J_LOOP: return call_loop(r, f.loop, c, out);
     case J_JOINER:

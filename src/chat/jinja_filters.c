@@ -16,7 +16,9 @@ enum err jinja_as_method(struct jinja_run *r, const struct jinja_call *c, jinja_
     struct jinja_call with = *c;
     TRY(jinja_str_of(r, c->self, &s));
     with.self = jinja_of_str(s);
-    return method(r, &with, a, out);
+    TRY(method(r, &with, a, out));
+    jinja_keep_markup(c->self, out);
+    return ERR_OK;
 }
 
 FILTER(upper)

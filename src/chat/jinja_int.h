@@ -360,6 +360,8 @@ const struct jinja_fn *jinja_find_method(enum jinja_kind k, struct span name, bo
 /* Binds the arguments by fn->sig and calls. */
 enum err jinja_call_fn(struct jinja_run *r, const struct jinja_fn *fn, const struct jinja_call *c,
                        struct jinja_val *out);
+/* The methods of text that is marked as safe give such text. */
+void jinja_keep_markup(struct jinja_val self, struct jinja_val *out);
 /* Calls any value. */
 enum err jinja_call_val(struct jinja_run *r, struct jinja_val f, const struct jinja_call *c,
                         struct jinja_val *out);

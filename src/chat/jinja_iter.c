@@ -138,6 +138,19 @@ static enum err test_item(struct jinja_run *r, struct jinja_iter *it, struct jin
     return ERR_OK;
 }
 
+/* What a for with a condition hands on: its target, read again, where it unpacks. */
+static struct jinja_val target_value(struct jinja_run *r, const struct jinja_node *target,
+                                     struct jinja_scope *s)
+{
+    if (target->op != J_N_TUPLE)
+        return jinja_lookup(r, s, target->name);
+    struct jinja_list *l = jinja_list_new(r, target->n_kids);
+    for (size_t i = 0; i < target->n_kids; i++)
+        l->v[l->n++] = target_value(r, target->kids[i], s);
+    l->grow->used = l->n * sizeof(l->v[0]);
+    return jinja_of_tuple(l);
+}
+
 static enum err next_where(struct jinja_run *r, struct jinja_iter *it, struct jinja_val *out,
                            bool *more)
 {
@@ -154,6 +167,8 @@ static enum err next_where(struct jinja_run *r, struct jinja_iter *it, struct ji
             TRY(jinja_assign(r, it->node->a, s, s, *out));
             TRY(jinja_eval(r, it->node->c, s, &v));
             keep = jinja_truth(v);
+            if (keep)
+                *out = target_value(r, it->node->a, s);
         } else {
             struct jinja_val key;
             const struct jinja_val *seen;
