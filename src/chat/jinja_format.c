@@ -242,19 +242,38 @@ static enum err percent_spec(struct jinja_run *r, struct percent *p, struct spec
     return limit(r, f);
 }
 
+/* The conversions s, r and a: str(), repr(), and repr() with escapes for all but ASCII. */
+static enum err put_converted(struct jinja_run *r, struct str *out, struct jinja_val v, char how)
+{
+    struct jinja_val text;
+    struct str buf;
+    if (how != 'a')
+        return how == 'r' ? jinja_put_repr(r, out, v) : jinja_put_str(r, out, v);
+    jinja_buf(r, &buf);
+    TRY(jinja_take(r, jinja_put_repr(r, &buf, v), &buf, &text));
+    for (size_t i = 0, len; i < text.s->n; i += len) {
+        int32_t cp = utf8_get(text.s->p + i, text.s->n - i, &len);
+        if (cp < 128)
+            str_add_char(out, (char)cp);
+        else
+            str_addf(out, cp < 256 ? "\\x%02x" : cp < 65536 ? "\\u%04x" : "\\U%08x", (unsigned)cp);
+    }
+    return jinja_put_full(r, out);
+}
+
 static enum err percent_value(struct jinja_run *r, struct str *out, struct spec *f,
                               struct jinja_val v)
 {
     const struct jinja_str *s;
     struct jinja_val text;
     int64_t i;
-    if (f->type == 's' || f->type == 'r') {
+    if (f->type == 's' || f->type == 'r' || f->type == 'a') {
         if (f->type == 's') {
             TRY(jinja_str_of(r, v, &s));
         } else {
             struct str buf;
             jinja_buf(r, &buf);
-            TRY(jinja_take(r, jinja_put_repr(r, &buf, v), &buf, &text));
+            TRY(jinja_take(r, put_converted(r, &buf, v, f->type), &buf, &text));
             s = text.s;
         }
         return put_text(r, out, f, s, '>');
@@ -409,17 +428,14 @@ static enum err put_formatted(struct jinja_run *r, struct str *out, struct jinja
     TRY(parse_spec(r, text, &f));
     bool whole = v.k == J_INT || v.k == J_BOOL;
     if (v.k == J_STR) {
-        if ((f.type && f.type != 's') || f.sign || f.alt || f.group || f.align == '=' ||
-            (f.zero && !f.align && false))
+        if ((f.type && f.type != 's') || f.sign || f.alt || f.group || f.align == '=')
             return jinja_fail(r, "a format that strings do not have");
         return put_text(r, out, &f, v.s, '<');
     }
     if (whole && f.type == 'c')
         return jinja_fail(r, "the format c is not supported");
     if (v.k == J_BOOL && !f.type) {
-        const struct jinja_str *s = jinja_str_new(&r->arena, v.b ? "True" : "False", v.b ? 4 : 5);
-        (void)s; /* Python formats True as 1 here */
-        return put_int(r, out, &f, v.b, false);
+        return put_int(r, out, &f, v.b, false); /* as Python: 1 for True */
     }
     if (whole && (!f.type || strchr("dxXobn", f.type))) {
         if (f.prec >= 0)
@@ -515,7 +531,8 @@ static enum err put_replacement(struct jinja_run *r, struct braces *b, struct sp
     if (i < s.n && s.p[i] == '!') {
         conversion = i + 1 < s.n ? s.p[i + 1] : 0;
         i += 2;
-        if ((conversion != 'r' && conversion != 's') || (i < s.n && s.p[i] != ':'))
+        if ((conversion != 'r' && conversion != 's' && conversion != 'a') ||
+            (i < s.n && s.p[i] != ':'))
             return jinja_fail(r, "format: unknown conversion");
     }
     if (i < s.n)
@@ -528,7 +545,7 @@ static enum err put_replacement(struct jinja_run *r, struct braces *b, struct sp
     }
     if (conversion) {
         jinja_buf(r, &buf);
-        enum err rc = conversion == 'r' ? jinja_put_repr(r, &buf, v) : jinja_put_str(r, &buf, v);
+        enum err rc = put_converted(r, &buf, v, conversion);
         TRY(jinja_take(r, rc, &buf, &v));
     }
     return put_formatted(r, out, v, spec);

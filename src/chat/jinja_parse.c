@@ -100,10 +100,12 @@ static enum err expect_name(struct jinja_parser *p, const struct jinja_str **out
 
 static struct jinja_body *add_body(struct jinja_parser *p, struct jinja_node *n)
 {
-    struct jinja_body *to = arena_array(&p->j->arena, n->n_bodies + 1, sizeof(*to));
-    if (n->n_bodies)
-        memcpy(to, n->bodies, n->n_bodies * sizeof(*to));
-    n->bodies = to;
+    if ((n->n_bodies & (n->n_bodies - 1)) == 0) { /* full at the powers of two */
+        struct jinja_body *to = arena_array(&p->j->arena, MAX(n->n_bodies * 2, 1), sizeof(*to));
+        if (n->n_bodies)
+            memcpy(to, n->bodies, n->n_bodies * sizeof(*to));
+        n->bodies = to;
+    }
     return &n->bodies[n->n_bodies++];
 }
 

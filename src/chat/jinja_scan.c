@@ -75,15 +75,26 @@ static unsigned uses(struct jinja *j, struct jinja_body b, unsigned want)
 struct place {
     bool soft;    /* directly in a condition: unknown filters are refused when they run */
     bool in_loop; /* break and continue have a loop */
+    bool in_for;  /* somewhere: nothing may assign to loop */
 };
 
 static enum err check_body(struct scan *s, struct jinja_body b, struct place at);
+
+static bool names_loop(const struct scan *s, const struct jinja_node *target)
+{
+    bool is = target->op == J_N_NAME && target->name == s->j->s_loop;
+    for (size_t i = 0; target->op == J_N_TUPLE && i < target->n_kids; i++)
+        is |= names_loop(s, target->kids[i]);
+    return is;
+}
 
 static enum err check(struct scan *s, struct jinja_node *n, struct place at)
 {
     if (!n)
         return ERR_OK;
-    struct place soft = {true, at.in_loop}, inner = {false, at.in_loop}, body = inner;
+    bool in_for = at.in_for || n->op == J_N_FOR;
+    struct place soft = {true, at.in_loop, in_for}, inner = {false, at.in_loop, in_for};
+    struct place body = inner;
     struct place here = n->op == J_N_COND ? soft : at;
     if ((n->op == J_N_FILTER || n->op == J_N_TEST) && !n->fn && !at.soft)
         return jinja_fail_at(s->e, n->line, "no %s named '%.*s'",
@@ -91,6 +102,9 @@ static enum err check(struct scan *s, struct jinja_node *n, struct place at)
                              n->name->p);
     if ((n->op == J_N_BREAK || n->op == J_N_CONTINUE) && !at.in_loop)
         return jinja_fail_at(s->e, n->line, "loop control outside of a loop");
+    bool assigns = n->op == J_N_FOR || n->op == J_N_SET || n->op == J_N_SET_BLOCK;
+    if (in_for && assigns && names_loop(s, n->a))
+        return jinja_fail_at(s->e, n->line, "cannot assign to the special variable loop");
     if (n->op == J_N_IF)
         body = here = soft;
     if (n->op == J_N_FOR) {
@@ -139,5 +153,5 @@ static enum err check_body(struct scan *s, struct jinja_body b, struct place at)
 enum err jinja_scan_body(struct jinja *j, struct jinja_body b, struct errinfo *e)
 {
     struct scan s = {.j = j, .e = e};
-    return check_body(&s, b, (struct place){false, false});
+    return check_body(&s, b, (struct place){false, false, false});
 }
