@@ -4,7 +4,9 @@
  * Does: what Python's jinja2 does with trim_blocks, lstrip_blocks and loop controls, as Hugging
  *       Face transformers configures it, to the byte, for the constructs that chat templates use.
  * Does not: include, import or extend; call anything outside; read files or the clock except
- *       through `now_unix`.
+ *       through `now_unix`; integers beyond 64 bits and complex numbers (an error, not a wrong
+ *       result); the filters pprint, random, striptags, urlize and wordwrap; digits other than
+ *       ASCII in |int and |float; thousands separators among padding zeros in str.format.
  * Limits: nesting, output size and steps, so that a hostile template ends with an error.
  * Owner: the caller of jinja_parse; a parsed template is read-only, any thread may render. */
 #ifndef CHAT_JINJA_H

@@ -556,6 +556,10 @@ FILTER(round)
     if (digits > 300 || digits < -300)
         return jinja_fail(r, "a precision of %lld", (long long)digits);
     double unit = pow(10, (double)digits), v = jinja_num(x) * unit;
+    if (x.k != J_FLOAT && digits >= 0) { /* exact in Python: v * 10 ** digits is an integer */
+        *out = jinja_float(jinja_num(x));
+        return ERR_OK;
+    }
     if (!isfinite(v))
         return jinja_fail(r, "cannot round %s", isnan(v) ? "nan" : "infinity");
     v = up ? ceil(v) : floor(v);

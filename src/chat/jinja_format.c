@@ -95,7 +95,29 @@ static enum err put_int(struct jinja_run *r, struct str *out, const struct spec 
     return rc;
 }
 
-static void float_digits(struct str *body, const struct spec *f, double x, bool percent)
+/* No type but a precision: as g, with a digit after the point or else an exponent. */
+static void general_digits(struct str *body, const struct spec *f, int prec, double x)
+{
+    char text[PRECISION_MAX + 40];
+    snprintf(text, sizeof text, "%.*e", prec - 1, x);
+    char *e = strchr(text, 'e');
+    int point = (int)strtol(e + 1, NULL, 10) + 1;
+    if (point > -4 && point <= prec - 1) {
+        str_addf(body, f->alt ? "%#.*g" : "%.*g", prec, x);
+        if (!memchr(body->p, '.', body->n))
+            str_add_cstr(body, ".0");
+        return;
+    }
+    size_t n = (size_t)(e - text);
+    while (!f->alt && n > 1 && memchr(text, '.', n) && (text[n - 1] == '0' || text[n - 1] == '.'))
+        n--;
+    str_add(body, text, n);
+    if (f->alt && !memchr(text, '.', n))
+        str_add_char(body, '.');
+    str_add_cstr(body, e);
+}
+
+static void float_digits(struct str *body, const struct spec *f, double x)
 {
     char t = f->type;
     int prec = f->prec < 0 ? 6 : (int)f->prec;
@@ -105,22 +127,19 @@ static void float_digits(struct str *body, const struct spec *f, double x, bool 
         bool upper = t == 'E' || t == 'F' || t == 'G';
         str_add_cstr(body, isnan(x) ? (upper ? "NAN" : "nan") : (upper ? "INF" : "inf"));
     } else if (t == 'e') {
-        str_addf(body, "%.*e", prec, x);
+        str_addf(body, f->alt ? "%#.*e" : "%.*e", prec, x);
     } else if (t == 'E') {
-        str_addf(body, "%.*E", prec, x);
+        str_addf(body, f->alt ? "%#.*E" : "%.*E", prec, x);
     } else if (t == 'f' || t == 'F' || t == '%') {
-        str_addf(body, "%.*f", prec, x);
+        str_addf(body, f->alt ? "%#.*f" : "%.*f", prec, x);
     } else if (t == 'G') {
-        str_addf(body, "%.*G", prec, x);
+        str_addf(body, f->alt ? "%#.*G" : "%.*G", prec, x);
     } else if (t == 'g' || t == 'n') {
         str_addf(body, f->alt ? "%#.*g" : "%.*g", prec, x);
     } else if (f->prec < 0) {
         jinja_put_float(body, x);
     } else {
-        str_addf(body, "%.*g", MAX(prec, 1), x);
-        bool plain = body->n && !memchr(body->p, '.', body->n) && !memchr(body->p, 'e', body->n);
-        if (plain && !percent)
-            str_add_cstr(body, ".0");
+        general_digits(body, f, MAX(prec, 1), x);
     }
     if (t == '%')
         str_add_char(body, '%');
@@ -133,7 +152,7 @@ static enum err put_float(struct jinja_run *r, struct str *out, const struct spe
     bool negative = signbit(x) && !isnan(x);
     str_init(&body, WIDTH_MAX);
     str_init(&grouped, WIDTH_MAX);
-    float_digits(&body, f, negative ? -x : x, percent);
+    float_digits(&body, f, negative ? -x : x);
     size_t whole = 0;
     while (whole < body.n && body.p[whole] >= '0' && body.p[whole] <= '9')
         whole++;
@@ -378,6 +397,7 @@ static enum err parse_spec(struct jinja_run *r, struct span s, struct spec *f)
 {
     *f = (struct spec){.fill = " ", .prec = -1};
     size_t i = 0, len = 1;
+    bool has_fill = false;
     if (s.n)
         utf8_get(s.p, s.n, &len);
     if (s.n > len && strchr("<>=^", s.p[len]) && s.p[len]) {
@@ -385,6 +405,7 @@ static enum err parse_spec(struct jinja_run *r, struct span s, struct spec *f)
         f->fill[len] = 0;
         f->align = s.p[len];
         i = len + 1;
+        has_fill = true;
     } else if (s.n && strchr("<>=^", s.p[0]) && s.p[0]) {
         f->align = s.p[0];
         i = 1;
@@ -397,7 +418,7 @@ static enum err parse_spec(struct jinja_run *r, struct span s, struct spec *f)
     }
     if (i < s.n && s.p[i] == '0') {
         f->zero = true;
-        if (!f->align)
+        if (!has_fill)
             strcpy(f->fill, "0");
         i++;
     }
@@ -414,7 +435,7 @@ static enum err parse_spec(struct jinja_run *r, struct span s, struct spec *f)
     }
     if (i < s.n)
         f->type = s.p[i++];
-    if (i != s.n)
+    if (i != s.n || (f->group && f->type == 'n'))
         return jinja_fail(r, "invalid format specifier");
     return limit(r, f);
 }

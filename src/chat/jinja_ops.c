@@ -164,6 +164,10 @@ static enum err number_op(struct jinja_run *r, enum jinja_token op, struct jinja
         return jinja_fail(r, "division by zero");
     if (ints && op != J_T_DIV)
         return int_op(r, op, whole(a), whole(b), out);
+    if (ints) { /* more digits than a double has, so that the quotient is rounded once */
+        *out = jinja_float((double)((long double)whole(a) / (long double)whole(b)));
+        return ERR_OK;
+    }
     *out = jinja_float(op == J_T_ADD        ? x + y
                        : op == J_T_SUB      ? x - y
                        : op == J_T_MUL      ? x * y
