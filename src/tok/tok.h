@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * tok.h - text to token ids and back.
  *
- * Does: byte-level BPE and SentencePiece vocabularies as GGUF files describe them, control and
- *       user-defined tokens, byte fallback.
- * Does not: chat templates, or hold text (a decoder for streams is tok_stream).
+ * Does: byte-level BPE ("gpt2") and SentencePiece BPE ("llama") vocabularies as GGUF files describe
+ *       them, control and user-defined tokens, byte fallback; the same ids as the model makers'
+ *       own tokenizers (Hugging Face `tokenizers`, `sentencepiece`), so a pre-tokenizer whose
+ *       published pipeline normalises to NFC does so here.
+ * Does not: chat templates, Unigram and WordPiece vocabularies, the lstrip and rstrip of added
+ *       tokens (GGUF does not have them).
  * Owner: the caller of tok_open; read-only afterwards: any thread may encode and decode.
- * Cost: encoding is O(n log n) in the text's length, whatever the text. */
+ * Cost: encoding is O(n log n) in the text's length, whatever the text, and takes at most 64 bytes
+ *       of memory for each byte of the longest piece that is merged as one.
+ * Text that is not UTF-8: with byte-level BPE each byte of an ill-formed sequence becomes its
+ *       byte's token, unmerged, so decoding gives the same bytes again; SentencePiece reads it as
+ *       U+FFFD, one for each byte, as the original does.
+ * Limits: TOK_* below. */
 #ifndef TOK_TOK_H
 #define TOK_TOK_H
 
@@ -17,12 +25,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOK_TEXT_BYTES_MAX ((size_t)64 << 20)
-#define TOK_VOCAB_MAX      (1 << 24)
+#define TOK_TEXT_BYTES_MAX  ((size_t)16 << 20)
+#define TOK_VOCAB_MAX       (1 << 24)
+#define TOK_PIECE_BYTES_MAX 4096 /* a token's written form */
 
 enum tok_flags {
-    TOK_SPECIAL = 1, /* control tokens written in the text become their ids */
-    TOK_BOS = 2,     /* add what the model adds (add_bos_token, add_eos_token) */
+    TOK_SPECIAL = 1, /* encode: control tokens written in the text become their ids;
+                        decode: control tokens give their written form, else nothing */
+    TOK_BOS = 2,     /* encode: add what the model adds (add_bos_token, add_eos_token) */
+    TOK_START = 4,   /* decode: the ids begin a text; drops the space that SentencePiece
+                        vocabularies with add_space_prefix put before it */
 };
 
 struct tok;
@@ -33,21 +45,40 @@ struct tok_ids {
     size_t cap;
 };
 
-/* Reads the tokenizer.* keys.  The gguf must outlive the tok.
- * Errors: UNSUPPORTED (names the model or pre-tokenizer and lists those known), CORRUPT. */
+/* Reads the tokenizer.* keys.  The gguf must outlive the tok.  *out is NULL after an error.
+ * Errors: UNSUPPORTED (names the model or pre-tokenizer and lists those known), CORRUPT (the
+ * message names the key).  A merge of tokens that the vocabulary lacks is left out; of tokens
+ * written the same the lowest id is found. */
 enum err tok_open(struct tok **out, const struct gguf *g, struct errinfo *e);
 void tok_close(struct tok *t);
 
-/* Appends the ids of `text` (any bytes).  Errors: TOOBIG. */
+/* Appends the ids of `text` (any bytes).  User-defined tokens are always found, the leftmost and
+ * then the longest first.  Errors: TOOBIG (TOK_TEXT_BYTES_MAX). */
 enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struct tok_ids *out,
                     struct errinfo *e);
 void tok_ids_add(struct tok_ids *ids, int32_t id);
 void tok_ids_done(struct tok_ids *ids);
 
-/* Appends the bytes of ids.  `special`: control tokens give their written form, else nothing.
- * The result of one id may be part of a character.  Ids out of range: ARG error, named. */
-enum err tok_decode(const struct tok *t, const int32_t *id, size_t n, bool special, struct str *out,
-                    struct errinfo *e);
+/* Appends the bytes of ids (flags TOK_SPECIAL, TOK_START).  The result of one id may be part of a
+ * character.  SentencePiece: U+2581 becomes a space, the unknown token " \u2047 ".
+ * Errors: USAGE (an id that the vocabulary does not have, named), TOOBIG (out is full). */
+enum err tok_decode(const struct tok *t, const int32_t *id, size_t n, unsigned flags,
+                    struct str *out, struct errinfo *e);
+
+/* Decoding one id after the other into text that is UTF-8 at every moment: bytes wait until their
+ * character is whole; those that nothing can complete become U+FFFD. */
+struct tok_stream {
+    const struct tok *tok;
+    unsigned flags;
+    struct str wait; /* at most the bytes of one piece and three more */
+};
+
+/* `flags` as for tok_decode; TOK_START holds for the first id only. */
+void tok_stream_init(struct tok_stream *s, const struct tok *t, unsigned flags);
+enum err tok_stream_add(struct tok_stream *s, int32_t id, struct str *out, struct errinfo *e);
+/* What still waits, repaired.  The stream is empty afterwards. */
+void tok_stream_end(struct tok_stream *s, struct str *out);
+void tok_stream_done(struct tok_stream *s);
 
 int32_t tok_n_vocab(const struct tok *t);
 /* Ids or -1. */
@@ -57,11 +88,12 @@ int32_t tok_pad(const struct tok *t);
 /* True for every token that ends a turn or a text (eos, eot, eom, ...). */
 bool tok_is_end(const struct tok *t, int32_t id);
 bool tok_is_control(const struct tok *t, int32_t id);
-/* The token's written form as the vocabulary has it (not decoded). */
+/* The token's written form as the vocabulary has it (not decoded).  Ids here and above must be in
+ * range. */
 struct span tok_piece(const struct tok *t, int32_t id);
 /* The id whose written form is `piece`, or -1. */
 int32_t tok_find(const struct tok *t, struct span piece);
-/* "bpe", "spm"; and the pre-tokenizer's name */
+/* "bpe", "spm"; and the pre-tokenizer's name ("" for spm). */
 const char *tok_model(const struct tok *t);
 const char *tok_pre(const struct tok *t);
 

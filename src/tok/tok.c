@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ * tok.c - opens a vocabulary: the keys that both models share, then the model's own. */
+#include "tok/tok_int.h"
+
+#include "base/num.h"
+
+/* What ends a turn or a text in published vocabularies, whatever the eos key names. */
+static const char *const end_names[] = {
+    "</s>",
+    "<eos>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|eot|>",
+    "<|eom|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|end_of_turn|>",
+    "<end_of_turn>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<EOT>",
+    "<|EOT|>",
+    "<\xef\xbd\x9c"
+    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "[|endofturn|]",
+};
+
+static enum err read_tokens(struct tok *t, struct errinfo *e)
+{
+    const struct gguf_array *a;
+    TRY(gguf_get_array(t->g, "tokenizer.ggml.tokens", GGUF_STRING, &a, e));
+    if (!a || a->n == 0 || a->n > TOK_VOCAB_MAX)
+        return err_set(e, ERR_CORRUPT, "%s: tokenizer.ggml.tokens has %zu elements (1 to %d)",
+                       gguf_path(t->g), a ? a->n : 0, TOK_VOCAB_MAX);
+    t->piece = a->strings;
+    t->n = (int32_t)a->n;
+    for (size_t i = 0; i < a->n; i++) {
+        if (t->piece[i].n > TOK_PIECE_BYTES_MAX)
+            return err_set(e, ERR_CORRUPT, "%s: token %zu has %zu bytes; at most %d can be read",
+                           gguf_path(t->g), i, t->piece[i].n, TOK_PIECE_BYTES_MAX);
+        t->longest = MAX(t->longest, t->piece[i].n);
+    }
+    return ERR_OK;
+}
+
+static enum err read_types(struct tok *t, struct errinfo *e)
+{
+    const struct gguf_key *k = gguf_key(t->g, "tokenizer.ggml.token_type");
+    t->attr = arena_alloc(&t->arena, (size_t)t->n);
+    memset(t->attr, TOK_NORMAL, (size_t)t->n);
+    if (!k)
+        return ERR_OK;
+    if (k->kind != GGUF_ARRAY || !k->a.data || k->a.n != (size_t)t->n)
+        return err_set(e, ERR_CORRUPT, "%s: tokenizer.ggml.token_type is no array of %d integers",
+                       gguf_path(t->g), t->n);
+    for (size_t i = 0; i < k->a.n; i++) {
+        int64_t type = gguf_array_i64(&k->a, i);
+        if (type < 0 || type >= TOK_TYPE_N)
+            return err_set(e, ERR_CORRUPT,
+                           "%s: tokenizer.ggml.token_type: element %zu is %lld (0 to %d)",
+                           gguf_path(t->g), i, (long long)type, TOK_TYPE_N - 1);
+        t->attr[i] = type == TOK_UNDEFINED ? TOK_NORMAL : (uint8_t)type;
+    }
+    return ERR_OK;
+}
+
+static enum err read_id(const struct tok *t, const char *key, int32_t *out, struct errinfo *e)
+{
+    uint32_t id;
+    TRY(gguf_get_u32(t->g, key, TOK_NONE, &id, e));
+    *out = -1;
+    if (!gguf_key(t->g, key))
+        return ERR_OK;
+    if (id >= (uint32_t)t->n)
+        return err_set(e, ERR_CORRUPT, "%s: %s is %u, but there are %d tokens", gguf_path(t->g),
+                       key, id, t->n);
+    *out = (int32_t)id;
+    return ERR_OK;
+}
+
+static enum err read_ids(struct tok *t, struct errinfo *e)
+{
+    int32_t eot, eom;
+    TRY(read_id(t, "tokenizer.ggml.bos_token_id", &t->bos, e));
+    TRY(read_id(t, "tokenizer.ggml.eos_token_id", &t->eos, e));
+    TRY(read_id(t, "tokenizer.ggml.padding_token_id", &t->pad, e));
+    TRY(read_id(t, "tokenizer.ggml.unknown_token_id", &t->unk, e));
+    TRY(read_id(t, "tokenizer.ggml.eot_token_id", &eot, e));
+    TRY(read_id(t, "tokenizer.ggml.eom_token_id", &eom, e));
+    for (int32_t id = 0; t->unk < 0 && id < t->n; id++)
+        if (TOK_TYPE(t, id) == TOK_UNKNOWN)
+            t->unk = id;
+    const int32_t ends[] = {t->eos, eot, eom};
+    for (size_t i = 0; i < N_ELEMS(ends); i++)
+        if (ends[i] >= 0)
+            t->attr[ends[i]] |= TOK_END;
+    for (size_t i = 0; i < N_ELEMS(end_names); i++) {
+        int32_t id = tok_find(t, span_of(end_names[i]));
+        if (id >= 0 && TOK_TYPE(t, id) == TOK_CONTROL)
+            t->attr[id] |= TOK_END;
+    }
+    return ERR_OK;
+}
+
+static enum err open_model(struct tok *t, struct errinfo *e)
+{
+    struct span model;
+    TRY(gguf_need_str(t->g, "tokenizer.ggml.model", &model, e));
+    if (span_eq_cstr(model, "gpt2"))
+        t->kind = TOK_BPE;
+    else if (span_eq_cstr(model, "llama"))
+        t->kind = TOK_SPM;
+    else
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the tokenizer model %.*s is not known (known: gpt2, "
+                       "llama)",
+                       (int)MIN(model.n, 64), model.p);
+    TRY(read_tokens(t, e));
+    TRY(read_types(t, e));
+    tok_index_pieces(t);
+    TRY(read_ids(t, e));
+    TRY(t->kind == TOK_BPE ? tok_open_bpe(t, e) : tok_open_spm(t, e));
+    bool bos = t->kind == TOK_SPM || (t->pre->flags & TOK_PRE_BOS);
+    TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_bos_token", bos, &t->add_bos, e));
+    return gguf_get_bool(t->g, "tokenizer.ggml.add_eos_token", false, &t->add_eos, e);
+}
+
+enum err tok_open(struct tok **out, const struct gguf *g, struct errinfo *e)
+{
+    struct tok *t = mem_alloc(sizeof *t);
+    t->g = g;
+    arena_init(&t->arena);
+    enum err err = open_model(t, e);
+    if (err != ERR_OK) {
+        tok_close(t);
+        t = NULL;
+    }
+    *out = t;
+    return err;
+}
+
+void tok_close(struct tok *t)
+{
+    if (!t)
+        return;
+    tok_free_pre(t);
+    arena_done(&t->arena);
+    mem_free(t);
+}
+
+int32_t tok_n_vocab(const struct tok *t)
+{
+    return t->n;
+}
+
+int32_t tok_bos(const struct tok *t)
+{
+    return t->bos;
+}
+
+int32_t tok_eos(const struct tok *t)
+{
+    return t->eos;
+}
+
+int32_t tok_pad(const struct tok *t)
+{
+    return t->pad;
+}
+
+bool tok_is_end(const struct tok *t, int32_t id)
+{
+    CHECK(id >= 0 && id < t->n);
+    return t->attr[id] & TOK_END;
+}
+
+bool tok_is_control(const struct tok *t, int32_t id)
+{
+    CHECK(id >= 0 && id < t->n);
+    return TOK_TYPE(t, id) == TOK_CONTROL;
+}
+
+struct span tok_piece(const struct tok *t, int32_t id)
+{
+    CHECK(id >= 0 && id < t->n);
+    return t->piece[id];
+}
+
+const char *tok_model(const struct tok *t)
+{
+    return t->kind == TOK_BPE ? "bpe" : "spm";
+}
+
+const char *tok_pre(const struct tok *t)
+{
+    return t->pre ? t->pre->name : "";
+}
