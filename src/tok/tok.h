@@ -13,6 +13,8 @@
  * Text that is not UTF-8: with byte-level BPE each byte of an ill-formed sequence becomes its
  *       byte's token, unmerged, so decoding gives the same bytes again; SentencePiece reads it as
  *       U+FFFD, one for each byte, as the original does.
+ *       Some byte-level vocabularies lack tokens of rare bytes (SmolLM2: 0x04, 0xf1 and others):
+ *       those bytes are left out, as in the originals, whose models name no unknown token.
  * Limits: TOK_* below. */
 #ifndef TOK_TOK_H
 #define TOK_TOK_H

@@ -33,8 +33,6 @@ static void index_bytes(struct tok *t)
         size_t n = utf8_put(form, cp);
         t->byte_of[cp] = (int16_t)b;
         t->byte_id[b] = tok_find(t, (struct span){form, n});
-        if (t->byte_id[b] < 0)
-            t->byte_id[b] = t->unk;
     }
 }
 
@@ -147,7 +145,7 @@ void tok_merge_piece(struct tok_work *w, struct span piece)
     w->n_sym = 0;
     for (size_t i = 0; i < piece.n; i++) {
         int32_t id = t->byte_id[(unsigned char)piece.p[i]];
-        if (id >= 0) /* a byte without a token, in a vocabulary without unknown token, is lost */
+        if (id >= 0) /* see tok.h */
             tok_add_sym(w, i, 1, id);
     }
     if (w->n_sym == 0)
