@@ -23,8 +23,7 @@ static const char *const end_names[] = {
     "<|END_OF_TURN_TOKEN|>",
     "<EOT>",
     "<|EOT|>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
     "[|endofturn|]",
 };
 
