@@ -5,8 +5,9 @@
     python3 -m venv V && V/bin/pip install tokenizers sentencepiece gguf protobuf
     V/bin/python tools/tok_vectors.py [--models FOLDER] [--only NAME] [--bench FILE]
 
-texts.json has the texts, each with `special`: whether control tokens in it are read.  NAME.json has
-the ids of each text, in the same order, for the vocabulary NAME.gguf: one in the same folder (small,
+texts.json has the texts, each with `special`: whether control tokens in it are read; bytes that are
+not UTF-8 are `hex`.  NAME.json has the ids of each text in the same order (null where the reference
+cannot take it), for the vocabulary NAME.gguf: one in the same folder (small,
 trained here, vocabulary only), or one of the two real test models, found in FOLDER.  The references
 are Hugging Face `tokenizers` with the pre_tokenizer and normalizer that the makers of the models
 publish in their tokenizer.json, and Google's `sentencepiece`.
@@ -93,6 +94,10 @@ POOLS = [
 POOLS = [[c for c in p if len(c) > 1 or unicodedata.category(c) not in ("Cn", "Cs")] for p in POOLS]
 
 
+# not UTF-8: only sentencepiece takes them
+ILL_FORMED = [b"a\xff\xfeb", b"\xe1\x80c", b"\xf0\x9f\x98 d\xf0\x9f", b"\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80", b"\x80 \xec\x95\x88"]
+
+
 def make_texts():
     rng = random.Random(SEED)
     texts = [{"text": t, "special": s} for t in TORTURE for s in ((False, True) if "<" in t else (True,))]
@@ -104,6 +109,7 @@ def make_texts():
         texts.append({"text": "".join(chars), "special": bool(rng.getrandbits(1))})
     for block in (KOREAN, ENGLISH, KOREAN + ENGLISH):
         texts.append({"text": block, "special": False})
+    texts += [{"hex": b.hex(), "special": False} for b in ILL_FORMED]
     return texts
 
 
@@ -152,7 +158,7 @@ PRES = {
     "dbrx": (steps(CL100K), False, False),
     "qwen2": (steps(QWEN2), True, False),
     "qwen35": (steps(QWEN35), True, False),
-    "gpt-4o": (steps(O200K), False, False),
+    "gpt-4o": (steps(O200K), False, True),
     "tekken": (steps(TEKKEN), False, True),
     "deepseek-llm": (steps("[\r\n]", r"\s?[" + CASED + "]+", r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", HAN, DIGITS),
                      False, False),
@@ -184,6 +190,8 @@ def write_gguf(path, model, tokens, types, merges=None, scores=None, pre=None, *
 
 def hf_encoder(tok):
     def encode(text, special):
+        if isinstance(text, bytes):
+            return None
         tok.encode_special_tokens = not special
         return tok.encode(text, add_special_tokens=False).ids
     return encode
@@ -359,7 +367,8 @@ def main():
     for name, make in {**makers, **real}.items():
         if a.only in (None, name):
             encode = make()
-            write_json(OUT / f"{name}.json", [encode(t["text"], t["special"]) for t in texts])
+            write_json(OUT / f"{name}.json", [
+                encode(t["text"] if "text" in t else bytes.fromhex(t["hex"]), t["special"]) for t in texts])
             print(name, flush=True)
 
 

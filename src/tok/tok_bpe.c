@@ -57,8 +57,20 @@ int32_t tok_pair_bpe(const struct tok *t, const struct tok_sym *l, const struct 
     return p->left == TOK_NONE ? -1 : p->id;
 }
 
-/* "left right" -> the pair's slot.  False where one of the three tokens does not exist. */
-static bool add_pair(struct tok *t, struct span left, struct span right, uint32_t rank)
+/* Most vocabularies have what merges make in the order of the merges, and looking there first is
+ * much cheaper than the hash table. */
+static int32_t find_near(const struct tok *t, struct span piece, int32_t last)
+{
+    for (int32_t id = last; !t->has_twins && id < t->n && id <= last + 1; id++)
+        if (span_eq(t->piece[id], piece))
+            return id;
+    return tok_find(t, piece);
+}
+
+/* "left right" -> the pair's slot.  False where one of the three tokens does not exist.  *last is
+ * what the merge before made. */
+static bool add_pair(struct tok *t, struct span left, struct span right, uint32_t rank,
+                     int32_t *last)
 {
     char both[2 * TOK_PIECE_BYTES_MAX];
     if (left.n > TOK_PIECE_BYTES_MAX || right.n > TOK_PIECE_BYTES_MAX)
@@ -66,9 +78,10 @@ static bool add_pair(struct tok *t, struct span left, struct span right, uint32_
     memcpy(both, left.p, left.n);
     memcpy(both + left.n, right.p, right.n);
     int32_t l = tok_find(t, left), r = tok_find(t, right);
-    int32_t id = tok_find(t, (struct span){both, left.n + right.n});
+    int32_t id = find_near(t, (struct span){both, left.n + right.n}, *last);
     if (l < 0 || r < 0 || id < 0)
         return false;
+    *last = id;
     *find_pair(t, (uint32_t)l, (uint32_t)r) = (struct tok_pair){
         (uint32_t)l, (uint32_t)r, rank, id}; /* a repeated pair: the last one */
     return true;
@@ -78,6 +91,7 @@ static enum err read_merges(struct tok *t, struct errinfo *e)
 {
     const struct gguf_array *a;
     size_t n_slots = 64, n_lost = 0;
+    int32_t last = 0;
     TRY(gguf_get_array(t->g, "tokenizer.ggml.merges", GGUF_STRING, &a, e));
     if (!a)
         return err_set(e, ERR_CORRUPT, "%s: the key tokenizer.ggml.merges is missing",
@@ -100,7 +114,7 @@ static enum err read_merges(struct tok *t, struct errinfo *e)
                            gguf_path(t->g), i);
         size_t left = (size_t)(space - m.p);
         struct span right = {space + 1, m.n - left - 1};
-        n_lost += !add_pair(t, (struct span){m.p, left}, right, (uint32_t)i);
+        n_lost += !add_pair(t, (struct span){m.p, left}, right, (uint32_t)i, &last);
     }
     if (n_lost)
         log_at(LOG_WARN, "tok", "file=%s merges=%zu without_tokens=%zu", gguf_path(t->g), a->n,

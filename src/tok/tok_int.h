@@ -82,6 +82,7 @@ struct tok {
     struct tok_slot *slot;    /* [slot_mask + 1] */
     size_t slot_mask;
     size_t longest; /* bytes of the longest piece */
+    bool has_twins; /* two pieces are written the same */
 
     struct tok_fix *fix;         /* [n_fix], sorted by text, then id */
     uint32_t fix_first[256 + 1]; /* those that begin with byte b: fix_first[b] .. [b + 1] */

@@ -69,6 +69,19 @@ static void print_difference(size_t i, const json_t *text, const struct tok_ids 
     free(w);
 }
 
+/* The bytes of a row: its text, or its `hex`. */
+static struct span row_bytes(const json_t *row, char out[64])
+{
+    const json_t *text = json_object_get(row, "text");
+    const char *hex = json_string_value(json_object_get(row, "hex"));
+    size_t n = 0;
+    if (text)
+        return (struct span){json_string_value(text), json_string_length(text)};
+    for (unsigned byte; n < 64 && sscanf(hex + 2 * n, "%2x", &byte) == 1; n++)
+        out[n] = (char)byte;
+    return (struct span){out, n};
+}
+
 /* `lossless`: the pipeline does not normalise, so decoding gives the text again. */
 static void compare_all(const struct vectors *v, bool lossless)
 {
@@ -78,11 +91,11 @@ static void compare_all(const struct vectors *v, bool lossless)
         struct tok_ids got = {0};
         struct str back;
         const json_t *row = json_array_get(v->texts, i), *want = json_array_get(v->ids, i);
-        const json_t *text = json_object_get(row, "text");
-        struct span s = {json_string_value(text), json_string_length(text)};
+        char hex[64];
+        struct span s = row_bytes(row, hex);
         unsigned flags = json_is_true(json_object_get(row, "special")) ? TOK_SPECIAL : 0;
         assert_int_equal(tok_encode(v->tok, s, flags, &got, &e), ERR_OK);
-        if (!ids_equal(&got, want)) {
+        if (!json_is_null(want) && !ids_equal(&got, want)) {
             n_wrong++;
             print_difference(i, row, &got, want);
         }

@@ -38,6 +38,7 @@ void tok_index_pieces(struct tok *t)
         for (; t->slot[i].id >= 0; i = (i + 1) & t->slot_mask)
             if (t->slot[i].tag == (uint32_t)h && span_eq(t->piece[t->slot[i].id], t->piece[id]))
                 break;
+        t->has_twins = t->has_twins || t->slot[i].id >= 0;
         if (t->slot[i].id < 0)
             t->slot[i] = (struct tok_slot){(uint32_t)h, id};
     }
