@@ -25,8 +25,8 @@ enum err inspect_tokens(struct cmd_args *a, struct errinfo *e)
 {
     bool special = false, bos = false;
     const struct conf_opt opts[] = {
-        {.name = "special", .help = "read control tokens written in the text",       .flag = &special},
-        {.name = "bos",     .help = "add what the model begins and ends texts with", .flag = &bos    },
+        {.name = "special", .help = "read control tokens in the text",    .flag = &special},
+        {.name = "bos",     .help = "add the tokens that the model adds", .flag = &bos    },
     };
     struct inspect_tok x;
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));

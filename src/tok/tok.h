@@ -8,8 +8,10 @@
  * Does not: chat templates, Unigram and WordPiece vocabularies, the lstrip and rstrip of added
  *       tokens (GGUF does not have them).
  * Owner: the caller of tok_open; read-only afterwards: any thread may encode and decode.
- * Cost: encoding is O(n log n) in the text's length, whatever the text, and takes at most 64 bytes
- *       of memory for each byte of the longest piece that is merged as one.
+ * Cost: encoding is O(n log n) in the text's length, whatever the text, and takes some 40 bytes
+ *       (at most 104) of memory for each byte of the longest piece that is merged as one.
+ * Decoding what was encoded gives the text again, except: normalised text stays normalised,
+ *       SentencePiece turns a written U+2581 into a space, and what follows.
  * Text that is not UTF-8: with byte-level BPE each byte of an ill-formed sequence becomes its
  *       byte's token, unmerged, so decoding gives the same bytes again; SentencePiece reads it as
  *       U+FFFD, one for each byte, as the original does.

@@ -126,7 +126,8 @@ static void expect(const struct vocab *v, struct span text, unsigned flags, cons
     tok_ids_done(&got);
 }
 
-#define IDS(...)                         (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / 4
+#define N_IDS(...)                       (sizeof((const int32_t[]){__VA_ARGS__}) / sizeof(int32_t))
+#define IDS(...)                         (const int32_t[]){__VA_ARGS__}, N_IDS(__VA_ARGS__)
 #define EXPECT(v, text, flags, ...)      expect(v, SPAN(text), flags, IDS(__VA_ARGS__))
 #define EXPECT_TEXT(v, flags, want, ...) expect_text(v, IDS(__VA_ARGS__), flags, SPAN(want))
 
@@ -390,7 +391,7 @@ static void test_long(void **state)
     (void)state;
     static const char *const units[] = {"a",   " ", "\xea\xb0\x80", "\n", "1", "A",
                                         "\t ", "!", "\xff"};
-    static const char *const names[] = {"gpt-2", "llama-bpe", "gpt-4o"};
+    static const char *const names[] = {"llama-bpe", "gpt-4o"};
     for (size_t n = 0; n < N_ELEMS(names); n++)
         for (size_t u = 0; u < N_ELEMS(units); u++)
             run_long(names[n], units[u], "");
