@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/models.h"
+
+#include "base/num.h"
+#include "gguf/gguf.h"
+#include "os/os_sys.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define GIB ((double)((uint64_t)1 << 30))
+
+const char *models_file(const struct conf *c, struct arena *a, const struct catalogue_model *m)
+{
+    return arena_printf(a, "%s/%s", c->models_dir, m->file);
+}
+
+static bool looks_like_path(const char *model)
+{
+    return strchr(model, '/') || span_ends(span_of(model), SPAN(".gguf"));
+}
+
+enum err models_resolve(const struct conf *c, struct arena *a, const char **path, struct errinfo *e)
+{
+    struct stat st;
+    struct catalogue *cat;
+    const struct catalogue_model *m;
+    *path = NULL;
+    if (stat(c->model, &st) == 0 && S_ISREG(st.st_mode)) {
+        *path = c->model;
+        return ERR_OK;
+    }
+    if (looks_like_path(c->model))
+        return err_set(e, ERR_NOTFOUND, "%s: there is no such model file", c->model);
+    TRY(catalogue_load(&cat, c->catalogue, e));
+    enum err code = catalogue_need(cat, c->model, &m, e);
+    if (code == ERR_OK) {
+        *path = models_file(c, a, m);
+        if (stat(*path, &st) != 0 || !S_ISREG(st.st_mode)) {
+            code = err_set(e, ERR_NOTFOUND,
+                           "the model %s is not on this machine yet; `damso pull %s` loads it "
+                           "(about %.2g GB)",
+                           m->name, m->name, m->gb);
+            *path = NULL;
+        }
+    }
+    catalogue_free(cat);
+    return code;
+}
+
+enum err models_check(const char *path, struct errinfo *e)
+{
+    struct gguf *g;
+    TRY(gguf_open(&g, path, e));
+    gguf_close(g);
+    return ERR_OK;
+}
+
+enum models_state models_state(const char *path, const struct catalogue_model *m, uint64_t *bytes)
+{
+    struct stat st;
+    struct arena tmp;
+    enum models_state state = MODELS_MISSING;
+    arena_init(&tmp);
+    *bytes = 0;
+    if (stat(path, &st) == 0) {
+        *bytes = (uint64_t)st.st_size;
+        bool same = S_ISREG(st.st_mode) && (!m->bytes || *bytes == m->bytes);
+        state = same && models_check(path, NULL) == ERR_OK ? MODELS_WHOLE : MODELS_ODD;
+    } else if (stat(arena_printf(&tmp, "%s.part", path), &st) == 0 && st.st_size > 0) {
+        *bytes = (uint64_t)st.st_size;
+        state = MODELS_PART;
+    }
+    arena_done(&tmp);
+    return state;
+}
+
+const char *models_state_name(enum models_state state)
+{
+    static const char *const names[] = {"missing", "part", "odd", "whole"};
+    CHECK((size_t)state < N_ELEMS(names));
+    return names[state];
+}
+
+enum models_fit models_fit(const struct catalogue_model *m)
+{
+    double need = m->memory_gib * GIB;
+    if (need <= (double)os_mem_available())
+        return MODELS_FITS;
+    return need <= (double)os_mem_total() ? MODELS_TIGHT : MODELS_TOO_BIG;
+}
+
+const char *models_fit_name(enum models_fit fit)
+{
+    static const char *const names[] = {"yes", "tight", "no"};
+    CHECK((size_t)fit < N_ELEMS(names));
+    return names[fit];
+}
+
+bool models_korean(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+    for (size_t i = 0; i < N_ELEMS(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value)
+            return strncmp(value, "ko", 2) == 0;
+    }
+    return false;
+}

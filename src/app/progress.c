@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/progress.h"
+
+#include "base/num.h"
+#include "os/os_sys.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BAR_CELLS      24
+#define REDRAW_NS      100000000u
+#define PLAIN_EVERY_NS 10000000000u
+
+void progress_begin(struct progress *p, const char *what, uint64_t total, uint64_t start)
+{
+    *p = (struct progress){
+        .what = what,
+        .total = total,
+        .start = start,
+        .t_start_ns = os_now_ns(),
+        .tenth = total ? start * 10 / total : 0,
+        .tty = isatty(STDERR_FILENO) != 0,
+    };
+    p->t_drawn_ns = p->t_start_ns;
+}
+
+static void draw_time(char *out, size_t n, double seconds)
+{
+    int s = seconds < 359999 ? (int)(seconds + 0.5) : 359999;
+    if (s >= 3600)
+        snprintf(out, n, "%d:%02d:%02d", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, n, "%d:%02d", s / 60, s % 60);
+}
+
+static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
+{
+    char bar[BAR_CELLS * 3 + 1] = "", left[48] = "", part[48];
+    double seconds = (double)(now_ns - p->t_start_ns) * 1e-9;
+    double speed = seconds > 0.05 ? (double)(done - MIN(done, p->start)) / seconds : 0;
+    if (p->total && p->tty) {
+        size_t full = (size_t)(done >= p->total ? BAR_CELLS : done * BAR_CELLS / p->total);
+        for (size_t i = 0; i < BAR_CELLS; i++)
+            strcat(bar, i < full ? "━" : "╌");
+    }
+    if (p->total)
+        snprintf(part, sizeof part, "%.1f of %.1f MB", (double)done * 1e-6,
+                 (double)p->total * 1e-6);
+    else
+        snprintf(part, sizeof part, "%.1f MB", (double)done * 1e-6);
+    if (p->total > done && speed > 1) {
+        memcpy(left, ", ", 3);
+        draw_time(left + 2, sizeof left - 7, (double)(p->total - done) / speed);
+        strcat(left, " left");
+    }
+    fprintf(stderr, "%s%s %s%s%s, %.1f MB/s%s%s", p->tty ? "\r" : "", p->what, bar, *bar ? " " : "",
+            part, speed * 1e-6, left, p->tty ? "\033[K" : "\n");
+    fflush(stderr);
+    p->drawn = true;
+    p->t_drawn_ns = now_ns;
+}
+
+void progress_update(struct progress *p, uint64_t done)
+{
+    uint64_t now_ns = os_now_ns();
+    if (p->tty) {
+        if (now_ns - p->t_drawn_ns >= REDRAW_NS)
+            draw(p, done, now_ns);
+        return;
+    }
+    uint64_t tenth = p->total ? done * 10 / p->total : p->tenth + 1;
+    if (tenth > p->tenth && now_ns - p->t_drawn_ns >= PLAIN_EVERY_NS) {
+        p->tenth = tenth;
+        draw(p, done, now_ns);
+    }
+}
+
+void progress_end(struct progress *p, uint64_t done)
+{
+    draw(p, done, os_now_ns());
+    if (p->tty)
+        fputc('\n', stderr);
+}
