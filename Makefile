@@ -1,7 +1,15 @@
 # The everyday commands.  CMake does the work (CMakeLists.txt, CMakePresets.json).
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help setup build test
+.PHONY: help setup build run test check docs asan tsan fuzz clean
+
+# Where models stand.  The program's own default is the user's data folder; a checkout keeps its own.
+export DAMSO_MODELS_DIR ?= $(CURDIR)/models
+# make run PROMPT='...' passes the text through the environment, so that no quote or $ in it is
+# seen by make or the shell; $(value) keeps make from expanding it.
+override PROMPT := $(value PROMPT)
+export PROMPT
+FUZZ_SECONDS ?= 60
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -10,8 +18,44 @@ setup: ## install the missing system packages (Debian; root or sudo)
 	@tools/setup.sh
 
 build: setup ## build build/damso
+	@echo "== building build/damso"
 	@[ -f build/build.ninja ] || cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
 	@cmake --build --preset release
 
-test: build ## run every test
-	@ctest --test-dir build --output-on-failure
+run: build ## load the default model once, then chat (or answer PROMPT='...' and end)
+	@echo "== the model"
+	@build/damso pull
+	@if [ -n "$$PROMPT" ]; then exec build/damso run -- "$$PROMPT"; else exec build/damso chat; fi
+
+test: build ## load the two test models once, then run every test
+	@echo "== the test models"
+	@build/damso pull all-tests
+	@echo "== the tests"
+	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" ctest --test-dir build --output-on-failure
+
+check: build ## run the house checks only (layers, format, sizes, headers, docs)
+	@ctest --test-dir build --output-on-failure -L house
+
+docs: build ## bring the pages up to date that the program writes (docs/CONF.md, docs/EXIT.md)
+	@tools/docs.sh "$(CURDIR)/build/damso" --write
+
+asan tsan: setup
+	@echo "== building build-$@"
+	@cmake --preset $@ >build.log 2>&1 || { cat build.log; exit 1; }
+	@cmake --build --preset $@
+	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" ctest --test-dir build-$@ --output-on-failure -LE house
+
+asan: ## run the tests with the address and undefined-behaviour sanitizers
+tsan: ## run the tests with the thread sanitizer
+
+fuzz: setup ## run each fuzzer for FUZZ_SECONDS (60); finds stay in build-fuzz/
+	@echo "== building build-fuzz"
+	@cmake --preset fuzz >build.log 2>&1 || { cat build.log; exit 1; }
+	@cmake --build --preset fuzz
+	@cd build-fuzz && for f in tests/*_fuzz; do \
+		name=$$(basename $$f _fuzz); mkdir -p found/$$name; echo "== $$name, $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -verbosity=0 -print_final_stats=1 \
+			found/$$name ../tests/corpus/$$name || exit 1; done
+
+clean: ## remove what was built (not the models)
+	@rm -rf build build-asan build-tsan build-fuzz build-debug build.log

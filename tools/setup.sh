@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Installs the Debian packages of tools/packages.txt that are missing; says nothing when none is.
 set -eu
 cd "$(dirname "$0")/.."

@@ -302,6 +302,6 @@ enum err catalogue_need(const struct catalogue *c, const char *name,
     if (*out)
         return ERR_OK;
     const char *near = nearest(c, name);
-    return err_set(e, ERR_NOTFOUND, "there is no model '%.100s'%s%s%s; `damso models` lists them",
-                   name, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+    return err_set(e, ERR_NOTFOUND, "there is no model '%.100s'; %s%s%s`damso models` lists them",
+                   name, near ? "did you mean '" : "", near ? near : "", near ? "'? " : "");
 }

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* What the tests run: `damso pull all-tests`. */
 static const char *const test_models[] = {"smollm2-135m-instruct", "gemma3-270m"};
@@ -147,6 +148,11 @@ static enum err pull_all(const struct cmd_args *a, const struct catalogue *cat, 
     for (int i = 0; i < a->n_left; i++) /* every name is right before the first byte is loaded */
         if (strcmp(a->left[i], "all-tests") != 0)
             TRY(catalogue_need(cat, a->left[i], &m, e));
+    struct stat st;
+    if (a->n_left == 0 && stat(a->conf.model, &st) == 0 && S_ISREG(st.st_mode)) {
+        printf("the model is the file %s: nothing to load\n", a->conf.model);
+        return ERR_OK;
+    }
     if (a->n_left == 0)
         return pull_named(&a->conf, cat, a->conf.model, hash, e);
     for (int i = 0; i < a->n_left; i++) {
