@@ -4,6 +4,7 @@
 
 #include "base/num.h"
 #include "gguf/gguf_int.h"
+#include "os/os_sys.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,9 +17,10 @@ enum err gguf_index_build(struct gguf_index *ix, struct arena *a, const void *fi
         n_slots *= 2;
     ix->slot = arena_array(a, n_slots, sizeof *ix->slot);
     ix->mask = n_slots - 1;
+    ix->seed = os_now_ns() ^ (uint64_t)(uintptr_t)ix->slot;
     for (size_t i = 0; i < n; i++) {
         const struct span *name = (const void *)((const char *)first + i * stride);
-        size_t at = (size_t)num_hash(name->p, name->n, 0) & ix->mask;
+        size_t at = (size_t)num_hash(name->p, name->n, ix->seed) & ix->mask;
         for (; ix->slot[at]; at = (at + 1) & ix->mask) {
             const struct span *other = (const void *)((const char *)first +
                                                       (ix->slot[at] - 1) * stride);
@@ -35,7 +37,7 @@ static const void *gguf_index_find(const struct gguf_index *ix, const void *firs
                                    const char *name)
 {
     struct span want = span_of(name);
-    size_t at = (size_t)num_hash(want.p, want.n, 0) & ix->mask;
+    size_t at = (size_t)num_hash(want.p, want.n, ix->seed) & ix->mask;
     for (; ix->slot[at]; at = (at + 1) & ix->mask) {
         const void *item = (const char *)first + (ix->slot[at] - 1) * stride;
         if (span_eq(*(const struct span *)item, want))
@@ -69,8 +71,11 @@ static char *gguf_part_path(struct gguf *g, const char *path, int i, int n)
 }
 
 /* Appends the part's tensors.  Keys of later parts only describe the split. */
-static void gguf_join(struct gguf *g, const struct gguf_part *p)
+static enum err gguf_join(struct gguf *g, const struct gguf_part *p, struct errinfo *e)
 {
+    if (p->n_tensors > GGUF_TENSORS_MAX - g->n_tensors)
+        return err_set(e, ERR_CORRUPT, "%s: more than %d tensors in all parts", g->path,
+                       GGUF_TENSORS_MAX);
     struct gguf_tensor *all = arena_array(&g->arena, g->n_tensors + p->n_tensors, sizeof *all);
     if (g->n_tensors)
         memcpy(all, g->tensors, g->n_tensors * sizeof *all);
@@ -78,6 +83,29 @@ static void gguf_join(struct gguf *g, const struct gguf_part *p)
         memcpy(all + g->n_tensors, p->tensors, p->n_tensors * sizeof *all);
     g->tensors = all;
     g->n_tensors += p->n_tensors;
+    return ERR_OK;
+}
+
+/* A later part must say that it is part i of as many as the first one says: files of two models
+ * that share a folder are not mixed. */
+static enum err gguf_check_part(const struct gguf_part *p, const char *path, uint32_t i,
+                                uint32_t n_parts, struct errinfo *e)
+{
+    uint64_t no = UINT64_MAX, count = UINT64_MAX;
+    for (size_t k = 0; k < p->n_keys; k++) {
+        const struct gguf_key *key = &p->keys[k];
+        bool integer = key->kind <= GGUF_I32 || key->kind == GGUF_U64 || key->kind == GGUF_I64;
+        if (integer && span_eq_cstr(key->name, "split.no"))
+            no = key->u;
+        if (integer && span_eq_cstr(key->name, "split.count"))
+            count = key->u;
+    }
+    if (no == i && count == n_parts)
+        return ERR_OK;
+    return err_set(e, ERR_CORRUPT,
+                   "%s: does not say that it is part %u of %u (split.no, "
+                   "split.count)",
+                   path, i + 1, n_parts);
 }
 
 static enum err gguf_add_file(struct gguf *g, const char *path, struct gguf_part *p,
@@ -98,7 +126,7 @@ static enum err gguf_open_parts(struct gguf *g, const char *path, struct errinfo
     g->version = p.version;
     g->keys = p.keys;
     g->n_keys = p.n_keys;
-    gguf_join(g, &p);
+    TRY(gguf_join(g, &p, e));
     TRY(gguf_index_all(g, e));
     TRY(gguf_get_u32(g, "split.count", 1, &n_parts, e));
     TRY(gguf_get_u32(g, "split.no", 0, &i_part, e));
@@ -112,10 +140,18 @@ static enum err gguf_open_parts(struct gguf *g, const char *path, struct errinfo
                        "%s: this is part %u of %u; open the first part, NAME-00001-of-%05u.gguf",
                        path, i_part + 1, n_parts, n_parts);
     for (int i = 1; i < (int)n_parts; i++) {
-        TRY(gguf_add_file(g, gguf_part_path(g, path, i, (int)n_parts), &p, e));
-        gguf_join(g, &p);
+        const char *part = gguf_part_path(g, path, i, (int)n_parts);
+        TRY(gguf_add_file(g, part, &p, e));
+        TRY(gguf_check_part(&p, part, (uint32_t)i, n_parts, e));
+        TRY(gguf_join(g, &p, e));
     }
-    return gguf_index_all(g, e);
+    TRY(gguf_index_all(g, e));
+    uint32_t want;
+    TRY(gguf_get_u32(g, "split.tensors.count", (uint32_t)g->n_tensors, &want, e));
+    if (want != g->n_tensors)
+        return err_set(e, ERR_CORRUPT, "%s: the parts hold %zu tensors, split.tensors.count is %u",
+                       path, g->n_tensors, want);
+    return ERR_OK;
 }
 
 static struct gguf *gguf_new(const char *path)
@@ -149,8 +185,9 @@ enum err gguf_open_bytes(struct gguf **out, const void *bytes, size_t n, struct 
         g->version = p.version;
         g->keys = p.keys;
         g->n_keys = p.n_keys;
-        gguf_join(g, &p);
-        r = gguf_index_all(g, e);
+        r = gguf_join(g, &p, e);
+        if (r == ERR_OK)
+            r = gguf_index_all(g, e);
     }
     if (r != ERR_OK) {
         gguf_close(g);

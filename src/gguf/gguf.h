@@ -21,7 +21,9 @@
 #define GGUF_TENSORS_MAX   262144
 #define GGUF_NAME_MAX      1024 /* bytes of a key or tensor name */
 #define GGUF_DIMS_MAX      4
+#define GGUF_ALIGNMENT_MIN 8
 #define GGUF_ALIGNMENT_MAX 65536
+#define GGUF_STRINGS_MAX   16777216 /* in all string arrays of a file together */
 #define GGUF_PARTS_MAX     1024
 
 /* The types a key's value can have; the numbers are the file's. */

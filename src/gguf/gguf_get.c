@@ -134,8 +134,8 @@ int64_t gguf_array_i64(const struct gguf_array *a, size_t i)
     int64_t v64;
     CHECK(i < a->n && a->data);
     switch (a->kind) {
-    case GGUF_U8:
-    case GGUF_BOOL: return a->data[i];
+    case GGUF_U8: return a->data[i];
+    case GGUF_BOOL: return a->data[i] != 0;
     case GGUF_I8: memcpy(&v8, a->data + i, 1); return v8;
     case GGUF_U16: memcpy(&v16, a->data + 2 * i, 2); return (uint16_t)v16;
     case GGUF_I16: memcpy(&v16, a->data + 2 * i, 2); return v16;

@@ -8,10 +8,12 @@
 #include "gguf/gguf.h"
 #include "os/os_map.h"
 
-/* A name table: open addressing over indices + 1, a power of two of slots, at most half full. */
+/* A name table: open addressing over indices + 1, a power of two of slots, at most half full.
+ * The seed differs each time, so that no file can hold names made to collide. */
 struct gguf_index {
     uint32_t *slot;
     size_t mask;
+    uint64_t seed;
 };
 
 struct gguf {

@@ -23,6 +23,7 @@ struct cursor {
     size_t at;
     size_t n;
     const char *what; /* the file, for errors */
+    size_t n_strings; /* of all arrays so far */
     struct arena *arena;
     struct errinfo *e;
 };
@@ -92,6 +93,10 @@ static enum err cursor_strings(struct cursor *c, struct gguf_array *a, const cha
     if (a->n > (c->n - c->at) / 8)
         return err_set(c->e, ERR_CORRUPT, "%s: %s claims %zu strings in %zu bytes", c->what, thing,
                        a->n, c->n - c->at);
+    c->n_strings += a->n;
+    if (c->n_strings > GGUF_STRINGS_MAX)
+        return err_set(c->e, ERR_CORRUPT, "%s: more than %d strings in arrays", c->what,
+                       GGUF_STRINGS_MAX);
     struct span *s = arena_array(c->arena, a->n, sizeof *s);
     for (size_t i = 0; i < a->n; i++)
         TRY(cursor_string(c, &s[i], thing));
@@ -194,6 +199,10 @@ static enum err read_header(struct cursor *c, struct gguf_part *p)
                        c->what);
     c->at = 4;
     TRY(cursor_uint(c, 4, &version, "the version"));
+    if (version >= 0x10000 && (version & 0xffff) == 0)
+        return err_set(c->e, ERR_UNSUPPORTED,
+                       "%s: a big-endian GGUF file; only little-endian ones are supported",
+                       c->what);
     if (version != 2 && version != 3)
         return err_set(c->e, ERR_UNSUPPORTED,
                        "%s: GGUF version %llu is not supported (2 and 3 in little-endian are)",
@@ -220,10 +229,11 @@ static enum err read_alignment(const struct cursor *c, const struct gguf_part *p
         const struct gguf_key *k = &p->keys[i];
         if (!span_eq_cstr(k->name, "general.alignment"))
             continue;
-        if (k->kind != GGUF_U32 || k->u == 0 || k->u > GGUF_ALIGNMENT_MAX || (k->u & (k->u - 1)))
+        if (k->kind != GGUF_U32 || k->u < GGUF_ALIGNMENT_MIN || k->u > GGUF_ALIGNMENT_MAX ||
+            (k->u & (k->u - 1)))
             return err_set(c->e, ERR_CORRUPT,
-                           "%s: general.alignment is no power of two from 1 to %d", c->what,
-                           GGUF_ALIGNMENT_MAX);
+                           "%s: general.alignment is no power of two from %d to %d", c->what,
+                           GGUF_ALIGNMENT_MIN, GGUF_ALIGNMENT_MAX);
         *out = (size_t)k->u;
     }
     return ERR_OK;
