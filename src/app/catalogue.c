@@ -104,7 +104,8 @@ static const cyaml_schema_value_t top_schema = {
 
 /* The library says what is wrong in its first line, and then the keys that lead there, the
  * innermost first, each with its line. */
-static void note_yaml_error(cyaml_log_t level, void *ctx, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void note_yaml_error(cyaml_log_t level, void *ctx,
+                                                                  const char *fmt, va_list ap)
 {
     struct str *s = ctx;
     char line[300];
@@ -228,15 +229,17 @@ enum err catalogue_parse(struct catalogue **out, const void *bytes, size_t n, co
     str_init(&errors, 400);
     cyaml_config_t config = yaml_config(&errors);
     cyaml_err_t r = cyaml_load_data(bytes, n, &config, &top_schema, (cyaml_data_t **)out, NULL);
-    enum err code = ERR_OK;
-    if (r != CYAML_OK)
-        code = err_set(e, ERR_CORRUPT, "%s: %s", what, errors.n ? errors.p : cyaml_strerror(r));
-    str_done(&errors);
-    if (r != CYAML_OK) {
+    if (r != CYAML_OK || !*out) { /* an empty file gives no data and no error */
+        const char *reason = r != CYAML_OK ? cyaml_strerror(r) : "there is nothing in it";
+        bool said = errors.n && strncmp(errors.p, "in ", 3) != 0;
+        err_note(e, ERR_CORRUPT, "%s: %s%s%s", what, said ? "" : reason,
+                 !said && errors.n ? "; " : "", errors.n ? errors.p : "");
+        str_done(&errors);
         *out = NULL;
-        return code;
+        return ERR_CORRUPT;
     }
-    code = check_all(*out, what, e);
+    str_done(&errors);
+    enum err code = check_all(*out, what, e);
     if (code != ERR_OK) {
         catalogue_free(*out);
         *out = NULL;

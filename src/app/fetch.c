@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "os/os_sys.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -35,10 +36,12 @@ struct fetch {
     struct landing *land;
     struct response res;
     struct progress progress;
-    bool showing;    /* the progress line */
-    bool begun;      /* the body of this response is being written */
-    bool retry;      /* the error in hand may pass */
-    bool moved;      /* a byte arrived in this attempt */
+    bool showing; /* the progress line */
+    bool begun;   /* the body of this response is being written */
+    bool retry;   /* the error in hand may pass */
+    bool moved;   /* a byte arrived in this attempt */
+    bool stalled; /* none for too long: the attempt was broken off */
+    uint64_t t_moved_ns;
     int wait_s;      /* Retry-After */
     enum err failed; /* in a callback */
     char version[300];
@@ -160,14 +163,19 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     if (f->failed != ERR_OK)
         return CURL_WRITEFUNC_ERROR;
     f->moved = true;
+    f->t_moved_ns = os_now_ns();
     progress_update(&f->progress, f->land->n_bytes);
     return len;
 }
 
+/* libcurl calls this about once a second while nothing arrives.  Its own check of low speed looks
+ * at an average, which notices a stall late. */
 static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
-    (void)arg, (void)a, (void)b, (void)c, (void)d;
-    return cmd_stopped();
+    struct fetch *f = arg;
+    (void)a, (void)b, (void)c, (void)d;
+    f->stalled = os_now_ns() - f->t_moved_ns > (uint64_t)f->job->stall_s * 1000000000u;
+    return cmd_stopped() || f->stalled;
 }
 
 /* ---- one attempt ---- */
@@ -216,9 +224,9 @@ static enum err judge(struct fetch *f, CURLcode rc, const char *detail)
                        "goes on from there");
     if (f->failed != ERR_OK)
         return f->failed;
-    if (rc == CURLE_OPERATION_TIMEDOUT) {
+    if (f->stalled || rc == CURLE_OPERATION_TIMEDOUT) {
         f->retry = true;
-        return err_set(f->e, ERR_NETWORK, "%s: no answer for %d seconds", f->job->url,
+        return err_set(f->e, ERR_NETWORK, "%s: nothing arrived for %d seconds", f->job->url,
                        f->job->stall_s);
     }
     if (rc != CURLE_OK) {
@@ -255,7 +263,8 @@ static enum err request(struct fetch *f, CURL *curl, char **url, bool *hop)
     struct curl_slist *headers = NULL;
     curl_off_t wait_s = 0;
     f->res = (struct response){.length = -1};
-    f->begun = false;
+    f->begun = f->stalled = false;
+    f->t_moved_ns = os_now_ns();
     f->failed = ERR_OK;
     curl_easy_setopt(curl, CURLOPT_URL, *url);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, strncmp(*url, "http://", 7) == 0 ? "*" : NULL);
@@ -317,14 +326,13 @@ static CURL *new_curl(struct fetch *f)
     curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 262144L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)MIN(f->job->stall_s, CONNECT_MAX_S));
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)f->job->stall_s);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, f);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, f);
     return curl;
 }
 
