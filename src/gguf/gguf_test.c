@@ -310,7 +310,8 @@ static void refuses_odd_kinds(void **state)
         put_key(&s, "a", GGUF_ARRAY);
         put_uint(&s, nested ? GGUF_ARRAY : GGUF_KIND_N, 4);
         put_uint(&s, 1, 8);
-        put_uint(&s, 0, 16);
+        put_uint(&s, 0, 8);
+        put_uint(&s, 0, 8);
         assert_refused(&s, ERR_CORRUPT, "key a");
     }
     put_head(&s, 3, 0, 1);
