@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """damso pull against a server of ours on 127.0.0.1 that misbehaves on purpose, and against a pip
 of ours that makes its own wheels: tests/fetch_test.py DAMSO.  No other network is needed."""
-import hashlib, http.server, os, shutil, signal, struct, subprocess, sys, tempfile, threading
+import hashlib, http.server, os, shutil, signal, ssl, struct, subprocess, sys, tempfile, threading
 import time, unittest
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
@@ -290,6 +290,34 @@ class Pull(unittest.TestCase):
                         'http://127.0.0.1.example.org/m', 'https:///m']:
             self.catalogue(f'      - url: {address}\n        tried: no\n')
             self.pull(want=4, words='must begin with https://')
+
+    def test_https_is_verified(self):
+        cert = f'{self.dir}/cert.pem'
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', cert,
+                        '-out', cert + '.crt', '-days', '2', '-subj', '/CN=127.0.0.1', '-addext',
+                        'subjectAltName=IP:127.0.0.1'], check=True, capture_output=True)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(cert + '.crt', cert)
+        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        server.daemon_threads = True
+        server.handle_error = lambda *args: None
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        source = f'      - url: https://127.0.0.1:{server.server_port}/%s\n        tried: no\n'
+        trusts = {'no_proxy': '127.0.0.1', 'SSL_CERT_FILE': cert + '.crt'}
+        try:
+            self.catalogue(source % 'plain')
+            self.pull('--tries', '9', want=8, words='certificate', no_proxy='127.0.0.1')
+            self.nothing()
+            self.catalogue(source % 'moved')  # to http, even if only to 127.0.0.1
+            self.pull(want=8, words='refused a redirect to http:', **trusts)
+            self.nothing()
+            self.catalogue(source % 'plain')
+            self.pull(**trusts)
+            self.whole()
+        finally:
+            server.shutdown()
+            server.server_close()
 
     def test_nobody_listens(self):
         self.catalogue('      - url: http://127.0.0.1:1/m\n        tried: no\n')

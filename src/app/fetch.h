@@ -3,7 +3,9 @@
  *
  * Does: go on where an earlier run stopped (Range with If-Range, so that a file that changed
  *       meanwhile starts anew), follow at most 5 redirects and never from https to http, notice
- *       a stalled server, try again with growing pauses, explain what a server refused.
+ *       a stalled server, try again with growing pauses, explain what a server refused.  Proxies
+ *       come from https_proxy and no_proxy, further certificates from CURL_CA_BUNDLE or
+ *       SSL_CERT_FILE, as everywhere.
  * Does not: speak http, but to 127.0.0.1; send credentials.
  * Owner: the caller; one thread.  SIGINT and SIGTERM (cmd_stopped) end it with CANCELLED. */
 #ifndef APP_FETCH_H

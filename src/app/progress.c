@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define BAR_CELLS      24
@@ -34,28 +35,40 @@ static void draw_time(char *out, size_t n, double seconds)
         snprintf(out, n, "%d:%02d", s / 60, s % 60);
 }
 
+/* Cells that the bar may have: a line that is longer than the terminal would not be redrawn in
+ * place. */
+static size_t bar_cells(size_t others)
+{
+    struct winsize w;
+    size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+    return columns > others + 2 ? MIN(columns - others - 2, (size_t)BAR_CELLS) : 0;
+}
+
 static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
 {
-    char bar[BAR_CELLS * 3 + 1] = "", left[48] = "", part[48];
+    char bar[BAR_CELLS * 3 + 2] = "", left[48] = "", text[160];
     double seconds = (double)(now_ns - p->t_start_ns) * 1e-9;
     double speed = seconds > 0.05 ? (double)(done - MIN(done, p->start)) / seconds : 0;
-    if (p->total && p->tty) {
-        size_t full = (size_t)(done >= p->total ? BAR_CELLS : done * BAR_CELLS / p->total);
-        for (size_t i = 0; i < BAR_CELLS; i++)
-            strcat(bar, i < full ? "━" : "╌");
-    }
-    if (p->total)
-        snprintf(part, sizeof part, "%.1f of %.1f MB", (double)done * 1e-6,
-                 (double)p->total * 1e-6);
-    else
-        snprintf(part, sizeof part, "%.1f MB", (double)done * 1e-6);
     if (p->total > done && speed > 1) {
         memcpy(left, ", ", 3);
         draw_time(left + 2, sizeof left - 7, (double)(p->total - done) / speed);
         strcat(left, " left");
     }
-    fprintf(stderr, "%s%s %s%s%s, %.1f MB/s%s%s", p->tty ? "\r" : "", p->what, bar, *bar ? " " : "",
-            part, speed * 1e-6, left, p->tty ? "\033[K" : "\n");
+    if (p->total)
+        snprintf(text, sizeof text, "%.1f of %.1f MB, %.1f MB/s%s", (double)done * 1e-6,
+                 (double)p->total * 1e-6, speed * 1e-6, left);
+    else
+        snprintf(text, sizeof text, "%.1f MB, %.1f MB/s", (double)done * 1e-6, speed * 1e-6);
+    size_t cells = p->total && p->tty ? bar_cells(strlen(p->what) + strlen(text) + 1) : 0;
+    size_t full = p->total
+                      ? (size_t)((double)MIN(done, p->total) / (double)p->total * (double)cells)
+                      : 0;
+    for (size_t i = 0; i < cells; i++)
+        strcat(bar, i < full ? "━" : "╌");
+    if (cells)
+        strcat(bar, " ");
+    fprintf(stderr, "%s%s %s%s%s", p->tty ? "\r" : "", p->what, bar, text,
+            p->tty ? "\033[K" : "\n");
     fflush(stderr);
     p->drawn = true;
     p->t_drawn_ns = now_ns;
