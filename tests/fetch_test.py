@@ -356,7 +356,7 @@ class Pull(unittest.TestCase):
 
     def test_no_room(self):
         self.url('plain', size=10**17)
-        self.pull(want=10, words='free')
+        self.pull(want=7, words='free')
         self.nothing()
 
     # ---- other processes ----

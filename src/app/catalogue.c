@@ -160,14 +160,15 @@ bool catalogue_url_ok(const char *url, bool must_be_https)
 static bool wheel_ok(const struct catalogue_wheel *w)
 {
     return only(w->package, UPPER "._-") && strchr("._-", w->package[0]) == NULL &&
-           only(w->version, UPPER "._+!") && w->member[0] != '/' && !strstr(w->member, "..");
+           only(w->version, UPPER "._+!") && w->member[0] != '/' && !strstr(w->member, "..") &&
+           utf8_printable(span_of(w->member));
 }
 
 static const char *source_fault(const struct catalogue_source *s)
 {
     if (!s->url == !s->n_wheels)
         return "a source has either url or wheels";
-    if (s->url && !catalogue_url_ok(s->url, false))
+    if (s->url && (!catalogue_url_ok(s->url, false) || !utf8_printable(span_of(s->url))))
         return "a url must begin with https://";
     for (unsigned i = 0; i < s->n_wheels; i++)
         if (!wheel_ok(&s->wheels[i]))
@@ -190,10 +191,16 @@ static const char *model_fault(const struct catalogue_model *m)
         return "bytes: impossibly large";
     if (!(m->gb > 0 && m->gb < 1e6) || !(m->memory_gib > 0 && m->memory_gib < 1e6))
         return "gb and memory_gib: more than 0";
-    const char *texts[] = {m->title,    m->architecture, m->about.en,
-                           m->about.ko, m->licence.name, m->licence.url};
+    const char *texts[] = {m->title,
+                           m->architecture,
+                           m->about.en,
+                           m->about.ko,
+                           m->licence.name,
+                           m->licence.url,
+                           m->licence.note ? m->licence.note : "",
+                           m->file};
     for (size_t i = 0; i < N_ELEMS(texts); i++)
-        if (!utf8_valid(span_of(texts[i])) || strpbrk(texts[i], "\n\r\t\033"))
+        if (!utf8_printable(span_of(texts[i])))
             return "a text has line ends, control characters or bytes that are not UTF-8";
     for (unsigned i = 0; i < m->n_sources; i++) {
         const char *fault = source_fault(&m->sources[i]);
@@ -209,7 +216,8 @@ static enum err check_all(const struct catalogue *c, const char *what, struct er
         const struct catalogue_model *m = &c->models[i];
         const char *fault = model_fault(m);
         if (fault)
-            return err_set(e, ERR_CORRUPT, "%s: model %.60s: %s", what, m->name, fault);
+            return err_set(e, ERR_CORRUPT, "%s: model %s: %s", what,
+                           utf8_printable(span_of(m->name)) ? m->name : "?", fault);
         for (unsigned k = 0; k < i; k++)
             if (strcmp(c->models[k].name, m->name) == 0 || strcmp(c->models[k].file, m->file) == 0)
                 return err_set(e, ERR_CORRUPT, "%s: the name or file of model %s appears twice",

@@ -28,7 +28,7 @@ struct fetch_job {
     int tries;               /* attempts in a row that bring no byte */
 };
 
-/* Errors: NETWORK, NOTFOUND (404, 410), CORRUPT (length, hash, check), TOOBIG (disk), BUSY, IO,
+/* Errors: NETWORK, NOTFOUND (404, 410), CORRUPT (length, hash, check), BUSY, IO (also a full disk),
  * CANCELLED, USAGE (an address that is not https). */
 enum err fetch_file(const struct fetch_job *job, struct errinfo *e);
 

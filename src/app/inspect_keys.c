@@ -14,14 +14,15 @@ static void print_text(struct span s)
 {
     size_t n = utf8_complete((struct span){s.p, MIN(s.n, SHOWN_BYTES)});
     putchar('"');
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c == '\n')
+    for (size_t i = 0, len; i < n; i += len) {
+        utf8_get(s.p + i, n - i, &len);
+        if (utf8_printable((struct span){s.p + i, len}))
+            fwrite(s.p + i, 1, len, stdout);
+        else if (s.p[i] == '\n')
             fputs("\\n", stdout);
-        else if (c < ' ' || c == 127)
-            printf("\\x%02x", c);
         else
-            putchar(c);
+            for (size_t k = 0; k < len; k++)
+                printf("\\x%02x", (unsigned char)s.p[i + k]);
     }
     printf(n < s.n ? "\"... (%zu bytes)" : "\"", s.n);
 }

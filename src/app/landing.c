@@ -19,8 +19,7 @@
 
 static enum err io_error(const char *path, struct errinfo *e)
 {
-    return err_set(e, errno == ENOSPC || errno == EDQUOT ? ERR_TOOBIG : ERR_IO, "%s: %s", path,
-                   strerror(errno));
+    return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
 }
 
 static char *join(const char *path, const char *tail)
@@ -99,8 +98,8 @@ enum err landing_room(const struct landing *l, uint64_t more, struct errinfo *e)
     uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (left >= RESERVE_BYTES && more <= left - RESERVE_BYTES)
         return ERR_OK;
-    return err_set(e, ERR_TOOBIG, "%s: %.1f MB are needed, but the disk has only %.1f MB free",
-                   l->path, (double)more * 1e-6, (double)left * 1e-6);
+    return err_set(e, ERR_IO, "%s: %.1f MB are needed, but the disk has only %.1f MB free", l->path,
+                   (double)more * 1e-6, (double)left * 1e-6);
 }
 
 bool landing_marked(const struct landing *l, char *buf, size_t n)

@@ -31,7 +31,7 @@ typedef enum err landing_check(const char *path, struct errinfo *e);
 /* Makes the folder, opens and locks the part.  Before the first landing_write comes
  * landing_restart or landing_resume.
  * bytes 0 and sha256 NULL (64 hex digits, borrowed) where they are not known.
- * Errors: BUSY (another process loads this file), IO, TOOBIG (too little free space). */
+ * Errors: BUSY (another process loads this file), IO (also too little free space). */
 enum err landing_open(struct landing *l, const char *path, uint64_t bytes, const char *sha256,
                       struct errinfo *e);
 /* Goes on with the bytes that an earlier run left, if `from` (a line that names their source and
@@ -45,7 +45,7 @@ enum err landing_mark(struct landing *l, const char *from, struct errinfo *e);
 enum err landing_write(struct landing *l, const void *p, size_t n, struct errinfo *e);
 /* Forgets the bytes. */
 enum err landing_restart(struct landing *l, struct errinfo *e);
-/* TOOBIG where the disk has no room for `more` bytes and a reserve. */
+/* IO where the disk has no room for `more` bytes and a reserve. */
 enum err landing_room(const struct landing *l, uint64_t more, struct errinfo *e);
 /* Checks and renames.  A file with a wrong length or hash is removed: CORRUPT. */
 enum err landing_finish(struct landing *l, landing_check *check, struct errinfo *e);

@@ -85,6 +85,9 @@ static void utf8_follows_the_standard(void **state)
         assert_int_equal(utf8_complete((struct span){b, n}), n);
     }
     assert_false(utf8_valid(SPAN("\xed\xa0\x80")));
+    assert_true(utf8_printable(SPAN("담소 ~\xc2\xa0")) && utf8_printable(SPAN("")));
+    assert_false(utf8_printable(SPAN("a\033[2J")) || utf8_printable(SPAN("\xc2\x9b")) ||
+                 utf8_printable(SPAN("\x7f")) || utf8_printable(SPAN("\xff")));
     assert_false(utf8_valid(SPAN("\xc0\x80")));
     assert_int_equal(utf8_complete(SPAN("a\xff")), 2);
     assert_int_equal(utf8_complete(SPAN("a\x80\x80")), 3);

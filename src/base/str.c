@@ -199,6 +199,16 @@ bool utf8_valid(struct span s)
     return true;
 }
 
+bool utf8_printable(struct span s)
+{
+    for (size_t i = 0, len; i < s.n; i += len) {
+        int32_t cp = utf8_get(s.p + i, s.n - i, &len);
+        if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
+            return false;
+    }
+    return true;
+}
+
 void utf8_repair(struct str *out, struct span s)
 {
     size_t from = 0, i = 0, len;

@@ -52,6 +52,8 @@ int32_t utf8_get(const char *p, size_t n, size_t *len);
 /* Writes 1..4 bytes. cp must be a scalar value. */
 size_t utf8_put(char out[4], uint32_t cp);
 bool utf8_valid(struct span s);
+/* Valid, and without control characters (C0, DEL, C1): safe to show on a terminal. */
+bool utf8_printable(struct span s);
 /* Appends s with every ill-formed maximal subpart replaced by U+FFFD. */
 void utf8_repair(struct str *out, struct span s);
 /* Length of the longest prefix that does not end inside a character that more bytes could

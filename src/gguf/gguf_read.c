@@ -63,9 +63,9 @@ static enum err cursor_name(struct cursor *c, struct span *out, const char *thin
 {
     size_t at = c->at;
     TRY(cursor_string(c, out, thing));
-    if (out->n == 0 || out->n > GGUF_NAME_MAX || memchr(out->p, 0, out->n) || !utf8_valid(*out))
+    if (out->n == 0 || out->n > GGUF_NAME_MAX || !utf8_printable(*out))
         return err_set(c->e, ERR_CORRUPT,
-                       "%s: %s at byte %zu is not a name (%zu bytes; 1 to %d of UTF-8 without NUL)",
+                       "%s: %s at byte %zu is not a name (%zu bytes; 1 to %d of printable UTF-8)",
                        c->what, thing, at, out->n, GGUF_NAME_MAX);
     return ERR_OK;
 }

@@ -328,7 +328,7 @@ static void refuses_bad_names(void **state)
     (void)state;
     static const uint64_t one[] = {1};
     char *longest = mem_alloc(GGUF_NAME_MAX + 2);
-    const char *bad[] = {"", "a\xff", longest};
+    const char *bad[] = {"", "a\xff", "a\033[2J", "\xc2\x9b", longest};
     struct str s;
     str_init(&s, 1 << 20);
     memset(longest, 'a', GGUF_NAME_MAX + 1);
