@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: MIT
+ * kern_check.c - every kernel at every level of this machine against the C reference: odd sizes,
+ * canaries behind every result, a printed seed, and with --bench the time of each.
+ *
+ *   kern_check [--bench] [--level NAME] [--only NAME]
+ *
+ * DAMSO_SEED sets the seed.  The exit status is 1 when a check failed. */
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/num.h"
+#include "kern/kern.h"
+#include "kern/mm.h"
+#include "os/os_sys.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAD 32 /* canary floats behind each result */
+
+static uint64_t rng;
+static int n_failed, n_checked;
+static const char *only;
+static bool bench;
+
+static float rnd(void)
+{
+    return (float)(num_rand_unit(&rng) * 2 - 1);
+}
+
+static size_t rnd_below(size_t n)
+{
+    return (size_t)(num_rand(&rng) % n);
+}
+
+static void fill(float *p, size_t n, float by)
+{
+    for (size_t i = 0; i < n; i++)
+        p[i] = rnd() * by;
+}
+
+static float *floats(struct arena *a, size_t n, float by)
+{
+    float *p = arena_array(a, n + PAD, sizeof *p);
+    fill(p, n + PAD, by);
+    return p;
+}
+
+static void expect(bool ok, enum cpu_level level, const char *name, size_t n, const char *what)
+{
+    n_checked++;
+    if (ok)
+        return;
+    if (n_failed++ < 20)
+        printf("FAILED %s %s n=%zu: %s\n", cpu_level_name(level), name, n, what);
+}
+
+/* Equal within abs + rel * |want|; what lies behind n floats must be equal bits. */
+static void expect_close(enum cpu_level level, const char *name, const float *want,
+                         const float *got, size_t n, float rel, float abs)
+{
+    char what[128];
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(want[i] - got[i]) <= abs + rel * fabsf(want[i]))) {
+            snprintf(what, sizeof what, "[%zu] is %.9g, not %.9g", i, (double)got[i],
+                     (double)want[i]);
+            expect(false, level, name, n, what);
+            return;
+        }
+    expect(true, level, name, n, "");
+    expect(memcmp(want + n, got + n, PAD * sizeof *want) == 0, level, name, n,
+           "wrote behind the end");
+}
+
+static bool wanted(const char *name)
+{
+    return !only || strstr(name, only);
+}
+
+/* Prints time and rate of `call`, which moves `bytes` and does `macs`. */
+#define BENCH(level, name, bytes, macs, call)                                                      \
+    do {                                                                                           \
+        double best = 1e30;                                                                        \
+        for (int round_ = 0; round_ < 7; round_++) {                                               \
+            uint64_t t_ = os_now_ns();                                                             \
+            call;                                                                                  \
+            best = MIN(best, (double)(os_now_ns() - t_));                                          \
+        }                                                                                          \
+        printf("%-10s %-28s %10.1f us %8.2f GB/s %8.2f GMAC/s\n", cpu_level_name(level), name,     \
+               best / 1e3, (double)(bytes) / best, (double)(macs) / best);                         \
+    } while (0)
+
+/* ---- vector kernels ---- */
+
+struct pair {
+    const struct kern *ref, *k;
+    struct arena *a;
+};
+
+/* Two copies of n random floats, so that both kernels begin with the same. */
+static void twins(struct pair p, size_t n, float by, float **want, float **got)
+{
+    *want = floats(p.a, n, by);
+    *got = arena_array(p.a, n + PAD, sizeof(float));
+    memcpy(*got, *want, (n + PAD) * sizeof(float));
+}
+
+#define CHECK_ROW(name, rel, abs, by, ...)                                                         \
+    if (wanted(#name)) {                                                                           \
+        float *x, *want, *got;                                                                     \
+        twins(p, n, by, &want, &got);                                                              \
+        x = want;                                                                                  \
+        p.ref->name(__VA_ARGS__);                                                                  \
+        x = got;                                                                                   \
+        p.k->name(__VA_ARGS__);                                                                    \
+        expect_close(p.k->level, #name, want, got, n, rel, abs);                                   \
+    }
+
+static void check_rows(struct pair p, size_t n)
+{
+    float *y = floats(p.a, n, 1), *z = floats(p.a, n, 8), *cs = floats(p.a, n, 1);
+    CHECK_ROW(rmsnorm, 2e-6f, 1e-7f, 3, x, x, y, n, 1e-5f)
+    CHECK_ROW(add, 0, 0, 3, x, y, n)
+    CHECK_ROW(scale, 0, 0, 3, x, 1.37f, n)
+    CHECK_ROW(silu_mul, 2e-6f, 1e-30f, 30, x, x, y, n)
+    CHECK_ROW(gelu_mul, 1e-5f, 2e-7f, 8, x, z, x, n)
+    CHECK_ROW(softcap, 2e-5f, 2e-5f, 200, x, 50, n)
+    if (n % 2 == 0) {
+        CHECK_ROW(rope_half, 1e-6f, 1e-6f, 3, x, cs, n)
+        CHECK_ROW(rope_pair, 1e-6f, 1e-6f, 3, x, cs, n)
+    }
+    if (wanted("to_half")) {
+        float *want, *got;
+        twins(p, n, 100, &want, &got);
+        fill(y, n, 70000);
+        p.ref->to_half((uint16_t *)want, y, n);
+        p.k->to_half((uint16_t *)got, y, n);
+        expect(memcmp(want, got, (n + PAD) * sizeof *want) == 0, p.k->level, "to_half", n,
+               "other bits, or wrote behind the end");
+    }
+}
+
+static void check_quantize(struct pair p, size_t n)
+{
+    struct {
+        int8_t q[4096 + PAD];
+        float d[128 + PAD], s32[128 + PAD], s16[256 + PAD];
+    } *out = arena_array(p.a, 2, sizeof *out);
+    float *x = floats(p.a, n, 5);
+    for (size_t i = 0; i < 32; i++) /* a block of zeros, one with a single value */
+        x[i] = 0;
+    CHECK(n <= 4096 && n % 32 == 0);
+    for (int i = 0; i < 2; i++)
+        (i ? p.k : p.ref)->quantize(out[i].q, out[i].d, out[i].s32, out[i].s16, x, n);
+    expect(memcmp(&out[0], &out[1], sizeof out[0]) == 0, p.k->level, "quantize", n, "other bits");
+}
+
+/* Random pages and ranges; each query alone must give the same bits as among others. */
+static void check_attend(struct pair p, size_t n_q, size_t k_dim, size_t v_dim, size_t n_pages,
+                         float cap)
+{
+    struct kern_attend a = {.n_q = n_q,
+                            .k_dim = k_dim,
+                            .v_dim = v_dim,
+                            .n_pages = n_pages,
+                            .scale = 1 / sqrtf((float)k_dim),
+                            .softcap = cap};
+    const float **q = arena_array(p.a, n_q, sizeof *q);
+    float *want = floats(p.a, n_q * v_dim, 1), *got = floats(p.a, n_q * v_dim, 1);
+    float *alone = floats(p.a, n_q * v_dim, 1);
+    float **out = arena_array(p.a, n_q, sizeof *out);
+    int32_t *from = arena_array(p.a, n_q, sizeof *from), *to = arena_array(p.a, n_q, sizeof *to);
+    uint16_t **pages = arena_array(p.a, 2 * n_pages, sizeof *pages);
+    memcpy(got + n_q * v_dim, want + n_q * v_dim, PAD * sizeof *got);
+    for (size_t i = 0; i < 2 * n_pages; i++) {
+        size_t n = (i < n_pages ? k_dim : v_dim) * KERN_PAGE;
+        pages[i] = arena_array(p.a, n, 2);
+        p.ref->to_half(pages[i], floats(p.a, n, 2), n);
+    }
+    for (size_t i = 0; i < n_q; i++) {
+        q[i] = floats(p.a, k_dim, 3);
+        to[i] = (int32_t)(bench ? n_pages * KERN_PAGE : 1 + rnd_below(n_pages * KERN_PAGE));
+        from[i] = bench || rnd_below(2) ? 0 : (int32_t)rnd_below((size_t)to[i]);
+    }
+    a.q = q, a.out = out, a.from = from, a.to = to;
+    a.k = (const uint16_t *const *)pages, a.v = (const uint16_t *const *)pages + n_pages;
+    a.scratch = floats(p.a, kern_attend_scratch(n_q, k_dim, v_dim), 1);
+    for (size_t i = 0; i < n_q; i++)
+        out[i] = want + i * v_dim;
+    p.ref->attend(&a);
+    for (size_t i = 0; i < n_q; i++)
+        out[i] = got + i * v_dim;
+    p.k->attend(&a);
+    expect_close(p.k->level, "attend", want, got, n_q * v_dim, 1e-4f, 1e-4f);
+    for (size_t i = 0; i < n_q; i++) {
+        float *one = alone + i * v_dim;
+        struct kern_attend b = a;
+        b.n_q = 1, b.q = q + i, b.out = &one, b.from = from + i, b.to = to + i;
+        p.k->attend(&b);
+    }
+    bool same = true; /* as numbers: a zero's sign is free */
+    for (size_t i = 0; i < n_q * v_dim; i++)
+        same &= alone[i] == got[i];
+    expect(same, p.k->level, "attend", n_q, "a query alone differs from the same among others");
+    if (bench && n_q * n_pages > 40)
+        BENCH(p.k->level, n_q > 1 ? "attend, many queries" : "attend, one query",
+              n_pages * KERN_PAGE * (k_dim + v_dim) * 2,
+              n_q * n_pages * KERN_PAGE * (k_dim + v_dim) / 2, p.k->attend(&a));
+}
+
+static void check_vectors(enum cpu_level level)
+{
+    struct kern ref, k;
+    struct arena a;
+    kern_init_c(&ref);
+    kern_init(&k, level);
+    arena_init(&a);
+    struct pair p = {&ref, &k, &a};
+    for (size_t n = 1; n < 300; n += 1 + rnd_below(5))
+        check_rows(p, n);
+    for (size_t n = 32; wanted("quantize") && n <= 4096; n += 32 * (1 + rnd_below(20)))
+        check_quantize(p, n);
+    for (int i = 0; wanted("attend") && i < 40; i++)
+        check_attend(p, 1 + rnd_below(6), 1 + rnd_below(140), 1 + rnd_below(140), 1 + rnd_below(4),
+                     i % 3 ? 0 : 30);
+    if (bench && wanted("attend")) {
+        check_attend(p, 1, 64, 64, 64, 0);
+        check_attend(p, 24, 64, 64, 16, 0);
+        check_attend(p, 16, 256, 256, 16, 0);
+    }
+    arena_done(&a);
+}
+
+/* ---- matrix products ---- */
+
+struct product {
+    enum format f;
+    size_t k, n_rows, n_tokens;
+    const uint8_t *weights; /* the file's rows */
+    struct mm_job job;
+    float *want, *slack; /* [n_tokens][n_rows]; slack: the sum of |w x| */
+};
+
+static void put_half(uint8_t *p, float f)
+{
+    uint16_t h = half_from_float(f);
+    memcpy(p, &h, 2);
+}
+
+/* Random blocks with scales that a model could have. */
+static const uint8_t *random_weights(struct arena *a, enum format f, size_t n)
+{
+    const struct format_info *info = format_info(f);
+    size_t bytes = format_bytes(f, n), at_d = 0;
+    uint8_t *w = arena_alloc(a, bytes);
+    bool two = info->scales != FORMAT_SCALES_D && info->scales != FORMAT_SCALES_KD;
+    for (size_t i = 0; i < bytes; i++)
+        w[i] = (uint8_t)num_rand(&rng);
+    if (info->scales == FORMAT_SCALES_F) {
+        for (size_t i = 0; i < n; i++) {
+            float x = rnd();
+            if (f == FORMAT_F16)
+                put_half(w + 2 * i, x);
+            else
+                memcpy(w + i * info->block_bytes, (char *)&x + 4 - info->block_bytes,
+                       info->block_bytes);
+        }
+        return w;
+    }
+    if (f == FORMAT_Q2_K)
+        at_d = 80;
+    if (f == FORMAT_Q3_K || f == FORMAT_Q6_K)
+        at_d = info->block_bytes - 2;
+    for (size_t i = 0; i < bytes; i += info->block_bytes) {
+        put_half(w + i + at_d, rnd() * 0.02f);
+        if (two)
+            put_half(w + i + at_d + 2, rnd() * 0.02f);
+    }
+    return w;
+}
+
+static void random_acts(struct arena *a, struct product *p, const struct kern *k)
+{
+    struct mm_job *j = &p->job;
+    size_t n = p->n_tokens * p->k;
+    float *x = floats(a, n, 2);
+    if (n)
+        x[rnd_below(n)] = 50; /* an outlier */
+    j->x = x;
+    j->x_stride = p->k;
+    j->act.q = arena_alloc(a, n);
+    j->act.d = arena_array(a, n / 32 + 1, sizeof(float));
+    j->act.s32 = arena_array(a, n / 32 + 1, sizeof(float));
+    j->act.s16 = arena_array(a, n / 16 + 1, sizeof(float));
+    if (p->k % 32 == 0)
+        k->quantize(j->act.q, j->act.d, j->act.s32, j->act.s16, x, n);
+}
+
+/* The sums in double, over the activations as the kernel sees them. */
+static void reference(struct arena *a, struct product *p, enum mm_act_kind kind)
+{
+    float *row = arena_array(a, p->k, sizeof *row);
+    p->want = floats(a, p->n_tokens * p->n_rows, 1);
+    p->slack = floats(a, p->n_tokens * p->n_rows, 1);
+    for (size_t r = 0; r < p->n_rows; r++) {
+        format_dequant(p->f, row, p->weights + r * format_bytes(p->f, p->k), p->k);
+        for (size_t t = 0; t < p->n_tokens; t++) {
+            double sum = 0, slack = 0;
+            for (size_t i = 0; i < p->k; i++) {
+                size_t at = t * p->k + i;
+                double x = kind == MM_ACT_F32 ? (double)p->job.x[at]
+                                              : (double)p->job.act.d[at / 32] * p->job.act.q[at];
+                sum += (double)row[i] * x;
+                slack += fabs((double)row[i] * x);
+            }
+            sum += p->job.bias ? (double)p->job.bias[r] : 0;
+            p->want[t * p->n_rows + r] = (float)sum;
+            p->slack[t * p->n_rows + r] = (float)slack + 1;
+        }
+    }
+}
+
+static void compare(const struct product *p, const struct mm_kernel *kn, const float *got)
+{
+    char what[160];
+    const char *name = format_info(p->f)->name;
+    size_t n = p->n_tokens * p->n_rows;
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(got[i] - p->want[i]) <= 4e-6f * p->slack[i])) {
+            snprintf(what, sizeof what, "k=%zu tokens=%zu [%zu] is %.9g, not %.9g", p->k,
+                     p->n_tokens, i, (double)got[i], (double)p->want[i]);
+            expect(false, kn->level, name, p->n_rows, what);
+            return;
+        }
+    expect(true, kn->level, name, p->n_rows, "");
+}
+
+static void bench_product(const struct product *p, const struct mm_kernel *kn, size_t packed,
+                          void *scratch)
+{
+    char name[64];
+    size_t bytes = packed ? packed : format_bytes(p->f, p->k * p->n_rows);
+    snprintf(name, sizeof name, "%s k=%zu tokens=%zu", format_info(p->f)->name, p->k, p->n_tokens);
+    BENCH(kn->level, name, bytes, p->k * p->n_rows * p->n_tokens,
+          kn->run(&p->job, 0, p->n_rows, scratch));
+}
+
+/* Whole, then in ranges, then token by token: near the reference, and equal bits among themselves.
+ */
+static void check_product(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
+                          size_t n_tokens)
+{
+    struct arena a;
+    struct kern vec;
+    arena_init(&a);
+    kern_init_c(&vec);
+    struct product p = {.f = f, .k = k, .n_rows = n_rows, .n_tokens = n_tokens};
+    p.weights = random_weights(&a, f, k * n_rows);
+    p.job = (struct mm_job){.weights = p.weights,
+                            .format = f,
+                            .k = k,
+                            .n_rows = n_rows,
+                            .n_tokens = n_tokens,
+                            .dst_stride = n_rows};
+    if (rnd_below(2))
+        p.job.bias = floats(&a, n_rows, 1);
+    random_acts(&a, &p, &vec);
+    size_t packed = mm_packed_bytes(kn, f, k, n_rows), step = (size_t)kn->panel_rows;
+    if (packed) {
+        uint8_t *w = arena_alloc(&a, packed + PAD);
+        memset(w + packed, 0xa5, PAD);
+        for (size_t r = 0; r < n_rows; r += step)
+            mm_pack(kn, f, k, n_rows, p.weights, w, r, MIN(r + step, n_rows));
+        expect(w[packed] == 0xa5, kn->level, "pack", n_rows, "wrote behind the end");
+        p.job.weights = w;
+    }
+    if (!bench)
+        reference(&a, &p, mm_act_kind(kn, f));
+    size_t n = n_tokens * n_rows;
+    float *got = floats(&a, n, 1), *part = floats(&a, n, 1);
+    uint32_t canary[PAD];
+    memcpy(canary, got + n, sizeof canary);
+    void *scratch = arena_alloc(&a, MAX(mm_scratch_bytes(kn, k, n_tokens), 64));
+    p.job.dst = got;
+    kn->run(&p.job, 0, n_rows, scratch);
+    expect(memcmp(canary, got + n, sizeof canary) == 0, kn->level, format_info(f)->name, n_rows,
+           "wrote behind the end");
+    if (bench) {
+        bench_product(&p, kn, packed, scratch);
+        arena_done(&a);
+        return;
+    }
+    compare(&p, kn, got);
+    p.job.dst = part;
+    for (size_t r = 0; r < n_rows; r += step)
+        kn->run(&p.job, r, MIN(r + step, n_rows), scratch);
+    expect(memcmp(got, part, n * sizeof *got) == 0, kn->level, format_info(f)->name, n_rows,
+           "ranges differ from the whole");
+    memcpy(part, got, n * sizeof *got);
+    for (size_t t = 0; t < n_tokens; t++) { /* added to itself, so twice */
+        struct mm_job one = p.job;
+        one.n_tokens = 1, one.add = true;
+        one.x += t * k, one.act.q += t * k, one.act.d += t * k / 32;
+        one.act.s32 += t * k / 32, one.act.s16 += t * k / 16, one.dst += t * n_rows;
+        kn->run(&one, 0, n_rows, scratch);
+    }
+    bool same = true;
+    for (size_t i = 0; i < n; i++)
+        same &= part[i] == got[i] + got[i];
+    expect(same, kn->level, format_info(f)->name, n_rows, "a token alone differs");
+    arena_done(&a);
+}
+
+static void check_products(enum cpu_level level)
+{
+    const struct mm_kernel *kn = mm_kernel(level);
+    if (kn->level != level && level != CPU_c)
+        return; /* this level has no products of its own */
+    for (int f = 0; f < FORMAT_N; f++) {
+        const struct format_info *info = format_info((enum format)f);
+        if (!wanted(info->name) && !wanted("mm"))
+            continue;
+        if (bench) {
+            for (size_t t = 1; t <= 256; t *= 16)
+                check_product(kn, (enum format)f, 1024, 2048, t);
+            continue;
+        }
+        for (int i = 0; i < 24; i++) {
+            size_t unit = info->block_elems == 1 ? 1 + rnd_below(3) : info->block_elems;
+            check_product(kn, (enum format)f,
+                          unit * (1 + rnd_below(1600 / info->block_elems % 60 + 5)),
+                          1 + rnd_below(70), i % 8 ? 1 + rnd_below(11) : 1 + rnd_below(40));
+        }
+    }
+}
+
+/* half_from_float against the definition: of the two halves around f the nearer, ties to even. */
+static void check_halves(void)
+{
+    for (uint32_t h = 0; h < 0x7c00; h++) {
+        float lo = half_to_float((uint16_t)h), hi = half_to_float((uint16_t)(h + 1));
+        float mid = h == 0x7bff ? 65520 : (lo + hi) / 2;
+        bool ok = half_from_float(lo) == h && half_from_float(-lo) == (h | 0x8000) &&
+                  half_from_float(nextafterf(mid, 0)) == h &&
+                  half_from_float(nextafterf(mid, INFINITY)) == h + 1 &&
+                  half_from_float(mid) == h + (h & 1);
+        expect(ok, CPU_c, "half_from_float", h, "wrong rounding");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int cap = -1;
+    const char *seed = getenv("DAMSO_SEED");
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--bench") == 0)
+            bench = true;
+        else if (strcmp(argv[i], "--level") == 0 && i + 1 < argc)
+            cap = cpu_level_named(argv[++i]);
+        else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+            only = argv[++i];
+        else
+            return fprintf(stderr, "usage: kern_check [--bench] [--level NAME] [--only NAME]\n"), 2;
+    }
+    rng = seed ? strtoull(seed, NULL, 10) : 20261124;
+    printf("seed %llu (set DAMSO_SEED to change it), best level %s\n", (unsigned long long)rng,
+           cpu_level_name(cpu_best()));
+    if (!bench)
+        check_halves();
+    for (int level = 0; level < CPU_LEVEL_N; level++) {
+        if ((cap >= 0 && level != cap) || !cpu_has((enum cpu_level)level))
+            continue;
+        int before = n_checked;
+        if (level != CPU_c || bench)
+            check_vectors((enum cpu_level)level);
+        check_products((enum cpu_level)level);
+        printf("%s: %d checks\n", cpu_level_name((enum cpu_level)level), n_checked - before);
+    }
+    printf("%d passed, %d failed\n", n_checked - n_failed, n_failed);
+    return n_failed ? 1 : 0;
+}

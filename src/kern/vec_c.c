@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * vec_c.c - the reference of the vector kernels: plain loops that say what each means. */
+#include "kern/kern.h"
+
+#include "base/num.h"
+#include "kern/format.h"
+
+#include <math.h>
+
+static void rmsnorm_c(float *dst, const float *src, const float *gain, size_t n, float eps)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)src[i] * (double)src[i];
+    float by = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        dst[i] = src[i] * by * gain[i];
+}
+
+static void add_c(float *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] += src[i];
+}
+
+static void scale_c(float *dst, float by, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] *= by;
+}
+
+static void silu_mul_c(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+}
+
+static void gelu_mul_c(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i];
+        float u = 0.79788456f * (x + 0.044715f * x * x * x); /* sqrt(2 / pi) */
+        dst[i] = x / (1 + expf(-2 * u)) * up[i]; /* 0.5 (1 + tanh u) without cancellation */
+    }
+}
+
+static void softcap_c(float *x, float cap, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = cap * tanhf(x[i] / cap);
+}
+
+static void rope_half_c(float *x, const float *cos_sin, size_t n)
+{
+    const float *c = cos_sin, *s = cos_sin + n / 2;
+    for (size_t i = 0; i < n / 2; i++) {
+        float a = x[i], b = x[i + n / 2];
+        x[i] = a * c[i] - b * s[i];
+        x[i + n / 2] = a * s[i] + b * c[i];
+    }
+}
+
+static void rope_pair_c(float *x, const float *cos_sin, size_t n)
+{
+    const float *c = cos_sin, *s = cos_sin + n / 2;
+    for (size_t i = 0; i < n / 2; i++) {
+        float a = x[2 * i], b = x[2 * i + 1];
+        x[2 * i] = a * c[i] - b * s[i];
+        x[2 * i + 1] = a * s[i] + b * c[i];
+    }
+}
+
+static void quantize_c(int8_t *q, float *d, float *s32, float *s16, const float *x, size_t n)
+{
+    for (size_t b = 0; b < n / 32; b++, x += 32, q += 32) {
+        float most = 0;
+        int sum[2] = {0, 0};
+        for (int i = 0; i < 32; i++)
+            most = MAX(most, fabsf(x[i]));
+        float inverse = most > 0 ? 127 / most : 0;
+        d[b] = most / 127;
+        for (int i = 0; i < 32; i++) {
+            q[i] = (int8_t)rintf(x[i] * inverse);
+            sum[i / 16] += q[i];
+        }
+        s16[2 * b] = d[b] * (float)sum[0];
+        s16[2 * b + 1] = d[b] * (float)sum[1];
+        s32[b] = d[b] * (float)(sum[0] + sum[1]);
+    }
+}
+
+static void to_half_c(uint16_t *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = half_from_float(src[i]);
+}
+
+/* One query: two passes over its range, scores first. */
+static void attend_one(const struct kern_attend *a, size_t i)
+{
+    const float *q = a->q[i];
+    float *out = a->out[i], most = -INFINITY;
+    double sum = 0;
+    for (size_t j = 0; j < a->v_dim; j++)
+        out[j] = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int32_t p = a->from[i]; p < a->to[i]; p++) {
+            const uint16_t *k = a->k[p / KERN_PAGE] + p % KERN_PAGE;
+            const uint16_t *v = a->v[p / KERN_PAGE] + (size_t)(p % KERN_PAGE) * a->v_dim;
+            float score = 0;
+            for (size_t j = 0; j < a->k_dim; j++)
+                score += q[j] * half_to_float(k[j * KERN_PAGE]);
+            score *= a->scale;
+            if (a->softcap > 0)
+                score = a->softcap * tanhf(score / a->softcap);
+            most = pass == 0 ? MAX(most, score) : most;
+            float w = pass == 1 ? expf(score - most) : 0;
+            sum += (double)w;
+            for (size_t j = 0; pass == 1 && j < a->v_dim; j++)
+                out[j] += w * half_to_float(v[j]);
+        }
+    for (size_t j = 0; sum > 0 && j < a->v_dim; j++)
+        out[j] = (float)((double)out[j] / sum);
+}
+
+static void attend_c(const struct kern_attend *a)
+{
+    for (size_t i = 0; i < a->n_q; i++)
+        attend_one(a, i);
+}
+
+void kern_init_c(struct kern *k)
+{
+    k->level = CPU_c;
+#define KERN(name, args) k->name = name##_c;
+#include "kern/kern.def"
+#undef KERN
+}
