@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ * model_rope.c - the angles of rotary position embeddings (Su et al. 2021) with the scalings that
+ * files name: linear (Chen et al. 2023), YaRN (Peng et al. 2023), and factors a frequency given
+ * as a tensor (Llama 3.1). */
+#include "model/model_int.h"
+
+#include "base/num.h"
+
+#include <math.h>
+
+struct scaling {
+    bool yarn;
+    float factor; /* context is stretched by this */
+    float ctx_original, beta_fast, beta_slow;
+    float attn_factor;
+};
+
+static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo *e)
+{
+    struct span type;
+    uint32_t ctx;
+    float older; /* rope.scale_linear: files before rope.scaling.* */
+    const struct gguf *g = m->gguf;
+    *s = (struct scaling){.factor = 1, .attn_factor = 1};
+    TRY(gguf_get_str(g, model_key(m, "rope.scaling.type"), SPAN(""), &type, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scale_linear"), 1, &older, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.factor"), older, &s->factor, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.attn_factor"), 1, &s->attn_factor, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_fast"), 32, &s->beta_fast, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_slow"), 1, &s->beta_slow, e));
+    TRY(gguf_get_u32(g, model_key(m, "rope.scaling.original_context_length"),
+                     (uint32_t)m->ctx_trained, &ctx, e));
+    s->ctx_original = (float)ctx;
+    s->yarn = span_eq_cstr(type, "yarn");
+    if (type.n && !s->yarn && !span_eq_cstr(type, "linear") && !span_eq_cstr(type, "none"))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: rope scaling '%.*s' is not supported (none, linear and yarn are)",
+                       gguf_path(g), (int)MIN(type.n, 32), type.p);
+    if (span_eq_cstr(type, "none"))
+        s->factor = 1;
+    if (!(s->factor > 0) || !isfinite(s->factor) || !(s->attn_factor > 0) || ctx == 0 ||
+        !(s->beta_fast > 0) || !(s->beta_slow > 0))
+        return err_set(e, ERR_CORRUPT, "%s: rope scaling by %g over %u tokens makes no sense",
+                       gguf_path(g), (double)s->factor, ctx);
+    return ERR_OK;
+}
+
+/* The pair whose wave turns `beta` times over the original context. */
+static float yarn_pair(const struct model *m, const struct scaling *s, float base, float beta)
+{
+    return (float)m->n_rot * logf(s->ctx_original / (beta * 2 * (float)M_PI)) / (2 * logf(base));
+}
+
+/* 1 where a pair keeps its frequency, 0 where it is stretched, a ramp between. */
+static float yarn_keep(const struct model *m, const struct scaling *s, float base, size_t i)
+{
+    float last = (float)m->n_rot - 1;
+    float lo = MAX(0.0f, floorf(yarn_pair(m, s, base, s->beta_fast)));
+    float hi = MIN(last, ceilf(yarn_pair(m, s, base, s->beta_slow)));
+    float ramp = ((float)i - lo) / MAX(0.001f, hi - lo);
+    return 1 - MIN(1.0f, MAX(0.0f, ramp));
+}
+
+static struct model_angles angles_of(struct model *m, float base, const struct scaling *s,
+                                     const float *factors)
+{
+    float *inverse = arena_array(&m->arena, m->n_rot / 2, sizeof *inverse);
+    for (size_t i = 0; i < m->n_rot / 2; i++) {
+        double f = pow((double)base, -2.0 * (double)i / (double)m->n_rot);
+        if (factors)
+            f /= (double)factors[i];
+        double keep = s->yarn ? (double)yarn_keep(m, s, base, i) : 0;
+        inverse[i] = (float)(f * keep + f / (double)s->factor * (1 - keep));
+    }
+    float magnitude = s->yarn ? s->attn_factor * (1 + 0.1f * logf(s->factor)) : 1;
+    return (struct model_angles){inverse, magnitude};
+}
+
+enum err model_read_angles(struct model *m, const float *factors, struct errinfo *e)
+{
+    const struct scaling none = {.factor = 1};
+    struct scaling s;
+    float local;
+    TRY(gguf_get_f32(m->gguf, model_key(m, "rope.freq_base"), 10000, &m->rope_base, e));
+    TRY(gguf_get_f32(m->gguf, model_key(m, "rope.freq_base_swa"), m->arch->local_rope_base, &local,
+                     e));
+    TRY(read_scaling(m, &s, e));
+    if (!(m->rope_base > 1) || !isfinite(m->rope_base) || !(local >= 0) || !isfinite(local))
+        return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
+                       (double)m->rope_base);
+    for (size_t i = 0; factors && i < m->n_rot / 2; i++)
+        if (!(factors[i] > 0))
+            return err_set(e, ERR_CORRUPT, "%s: rope_freqs.weight holds %g at %zu",
+                           gguf_path(m->gguf), (double)factors[i], i);
+    m->angles = angles_of(m, m->rope_base, &s, factors);
+    if (local > 1)
+        m->angles_local = angles_of(m, local, &none, NULL);
+    return ERR_OK;
+}

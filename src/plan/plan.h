@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * plan.h - a model as a list of operations: the contract between models and devices.
+ *
+ * Does: turn the model's row of choices into operations over buffers, in order; give each buffer
+ *       a place by its lifetime; print it all.  Shapes depend on a step only through its rows.
+ * Does not: compute, pack, or know devices.
+ * Owner: the caller; the model must outlive the plan.  Read-only: any thread may read. */
+#ifndef PLAN_PLAN_H
+#define PLAN_PLAN_H
+
+#include "base/str.h"
+#include "model/model.h"
+
+#define PLAN_PARTS_MAX 3
+
+enum plan_kind {
+#define OP(kind, name, text) PLAN_##kind,
+#include "plan/plan_op.def"
+#undef OP
+    PLAN_KIND_N
+};
+
+/* The buffers of a plan: float [rows][width] each. */
+enum plan_buf {
+    PLAN_X,      /* the residual stream */
+    PLAN_NORMED, /* what a block reads, and what it gives before a second norm */
+    PLAN_Q,
+    PLAN_K,
+    PLAN_V,
+    PLAN_MIX, /* attention's output */
+    PLAN_GATE,
+    PLAN_UP,
+    PLAN_DELTA, /* a block's output where it is not added at once */
+    PLAN_PICKED,
+    PLAN_LOGITS,
+    PLAN_BUF_N
+};
+
+struct plan_part {
+    const struct model_matrix *weight;
+    const float *bias; /* [weight->rows] or NULL */
+    enum plan_buf dst;
+};
+
+struct plan_op {
+    enum plan_kind kind;
+    bool out_rows; /* OUT rows; ALL otherwise */
+    int layer;     /* -1: none */
+    enum plan_buf dst, src, src2;
+    /* by kind: */
+    struct plan_part part[PLAN_PARTS_MAX]; /* MATMUL; they share src and its width */
+    int n_parts;
+    bool add;                         /* MATMUL: dst += */
+    const struct model_matrix *table; /* EMBED */
+    const float *gain;                /* NORM: [n] */
+    size_t n;                         /* NORM: a group's width; GLU, ADD: the row's */
+    size_t n_groups;                  /* NORM */
+    float by;                         /* EMBED: scale; NORM: epsilon; ATTEND: scale; SOFTCAP: cap */
+    float cap;                        /* ATTEND: of the scores; 0: none */
+    uint32_t window;                  /* ATTEND: 0: none */
+    const struct model_angles *angles; /* ROPE */
+};
+
+struct plan {
+    const struct model *model;
+    struct plan_op *ops;
+    size_t n_ops;
+    size_t width[PLAN_BUF_N]; /* floats a row; 0: not used */
+    /* Place of each buffer in a row of the work area, in floats; buffers whose lives do not meet
+     * share a place.  Row r of buffer b of a step of n rows begins at place[b] * n + width[b] * r.
+     */
+    size_t place[PLAN_BUF_N];
+    size_t row_floats; /* of the work area, without the logits, which are the device's result */
+};
+
+/* Builds the plan in the model's own lifetime: freed by plan_free. */
+struct plan *plan_new(const struct model *m);
+void plan_free(struct plan *p);
+
+/* One line an operation. */
+void plan_print(const struct plan *p, struct str *out);
+const char *plan_kind_name(enum plan_kind k);
+const char *plan_buf_name(enum plan_buf b);
+
+#endif

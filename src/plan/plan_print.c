@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * plan_print.c - a plan as text, one line an operation. */
+#include "plan/plan.h"
+
+static const char *const kind_names[PLAN_KIND_N] = {
+#define OP(kind, name, text) [PLAN_##kind] = name,
+#include "plan/plan_op.def"
+#undef OP
+};
+
+static const char *const buf_names[PLAN_BUF_N] = {
+    [PLAN_X] = "x",         [PLAN_NORMED] = "normed", [PLAN_Q] = "q",           [PLAN_K] = "k",
+    [PLAN_V] = "v",         [PLAN_MIX] = "mix",       [PLAN_GATE] = "gate",     [PLAN_UP] = "up",
+    [PLAN_DELTA] = "delta", [PLAN_PICKED] = "picked", [PLAN_LOGITS] = "logits",
+};
+
+const char *plan_kind_name(enum plan_kind k)
+{
+    CHECK((unsigned)k < PLAN_KIND_N);
+    return kind_names[k];
+}
+
+const char *plan_buf_name(enum plan_buf b)
+{
+    CHECK((unsigned)b < PLAN_BUF_N);
+    return buf_names[b];
+}
+
+static void print_matrix(const struct model_matrix *w, struct str *out)
+{
+    str_addf(out, "%.*s %s[%zu][%zu]", (int)w->name.n, w->name.p, format_info(w->format)->name,
+             w->rows, w->cols);
+}
+
+static void print_parts(const struct plan_op *op, struct str *out)
+{
+    for (int i = 0; i < op->n_parts; i++) {
+        str_addf(out, "%s%s %s ", i ? ", " : "", buf_names[op->part[i].dst], op->add ? "+=" : "=");
+        print_matrix(op->part[i].weight, out);
+        str_addf(out, " x %s%s", buf_names[op->src], op->part[i].bias ? " + bias" : "");
+    }
+}
+
+static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
+{
+    const struct model *m = p->model;
+    const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
+    switch (op->kind) {
+    case PLAN_EMBED:
+        str_addf(out, "%s = ", dst);
+        print_matrix(op->table, out);
+        str_addf(out, " [token] * %g", (double)op->by);
+        break;
+    case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
+    case PLAN_NORM:
+        str_addf(out, "%s = rms(%s) * gain, %zu x %zu, eps %g", dst, src, op->n_groups, op->n,
+                 (double)op->by);
+        break;
+    case PLAN_MATMUL: print_parts(op, out); break;
+    case PLAN_ROPE:
+        str_addf(out, "%s, %s by position, %zu of %zu, %s", dst, src, m->n_rot, m->k_dim,
+                 m->arch->rope == MODEL_ROPE_PAIR ? "pairs" : "halves");
+        str_addf(out, op->angles == &m->angles ? "" : ", local base");
+        break;
+    case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
+    case PLAN_ATTEND:
+        str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", dst, src, (double)op->by,
+                 m->n_head, m->n_kv_head);
+        if (op->window)
+            str_addf(out, ", window %u", op->window);
+        if (op->cap > 0)
+            str_addf(out, ", cap %g", (double)op->cap);
+        break;
+    case PLAN_GLU:
+        str_addf(out, "%s = %s(%s) * %s, %zu", dst,
+                 m->arch->act == MODEL_ACT_SILU ? "silu" : "gelu", src, src2, op->n);
+        break;
+    case PLAN_ADD: str_addf(out, "%s += %s", dst, src); break;
+    case PLAN_SOFTCAP:
+        str_addf(out, "%s = %g tanh(%s / %g)", dst, (double)op->by, src, (double)op->by);
+        break;
+    case PLAN_KIND_N: break;
+    }
+}
+
+void plan_print(const struct plan *p, struct str *out)
+{
+    str_addf(out, "# %zu operations; a row's work area is %zu floats:", p->n_ops, p->row_floats);
+    for (int b = 0; b < PLAN_BUF_N; b++)
+        if (p->width[b] && b != PLAN_LOGITS)
+            str_addf(out, " %s[%zu] at %zu%s", buf_names[b], p->width[b], p->place[b],
+                     b == PLAN_PICKED ? "\n" : ",");
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct plan_op *op = &p->ops[i];
+        str_addf(out, "%4zu ", i);
+        if (op->layer >= 0)
+            str_addf(out, "layer %-3d ", op->layer);
+        else
+            str_addf(out, "%-10s", op->out_rows ? "out" : "all");
+        str_addf(out, "%-8s ", kind_names[op->kind]);
+        print_op(p, op, out);
+        str_add_char(out, '\n');
+    }
+}
