@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/app_model.h"
+
+#include "os/os_sys.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BAR_AFTER_NS 300000000u
+#define BAR_CELLS    30
+
+struct bar {
+    uint64_t began_ns;
+    bool shown;
+    int cells;
+};
+
+static void bar_show(void *arg, double share)
+{
+    struct bar *b = arg;
+    int cells = (int)(share * BAR_CELLS + 0.5);
+    if (os_now_ns() - b->began_ns < BAR_AFTER_NS || (b->shown && cells == b->cells))
+        return;
+    b->shown = true;
+    b->cells = cells;
+    fprintf(stderr, "\rloading [%.*s%.*s] %3d%%", cells, "##############################",
+            BAR_CELLS - cells, "                              ", (int)(share * 100));
+    fflush(stderr);
+}
+
+enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
+                        struct errinfo *e)
+{
+    struct bar bar = {.began_ns = os_now_ns()};
+    int cap = strcmp(c->cpu, "auto") == 0 ? (int)cpu_best() : cpu_level_named(c->cpu);
+    CHECK(cap >= 0);
+    struct engine_opts o = {
+        .ctx = (size_t)c->ctx,
+        .batch = (size_t)c->batch,
+        .out_max = out_max,
+        .memory = (size_t)c->memory << 20,
+        .n_threads = (int)c->threads,
+        .level = cpu_capped((enum cpu_level)cap),
+        .progress = isatty(STDERR_FILENO) ? bar_show : NULL,
+        .progress_arg = &bar,
+    };
+    *m = (struct app_model){0};
+    TRY(gguf_open(&m->gguf, c->model, e));
+    enum err r = engine_open(&m->engine, m->gguf, &o, e);
+    if (bar.shown)
+        fprintf(stderr, "\r\033[K");
+    if (r != ERR_OK)
+        app_model_close(m);
+    return r;
+}
+
+void app_model_close(struct app_model *m)
+{
+    engine_close(m->engine);
+    gguf_close(m->gguf);
+    *m = (struct app_model){0};
+}

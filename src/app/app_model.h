@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * app_model.h - a model opened as the settings say: file, engine. */
+#ifndef APP_APP_MODEL_H
+#define APP_APP_MODEL_H
+
+#include "app/conf.h"
+#include "base/err.h"
+#include "engine/engine.h"
+#include "gguf/gguf.h"
+
+struct app_model {
+    struct gguf *gguf;
+    struct engine *engine;
+};
+
+/* out_max: rows of logits that one step may want.  A bar shows on stderr while weights are
+ * prepared, when that takes a while and stderr is a terminal. */
+enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
+                        struct errinfo *e);
+void app_model_close(struct app_model *m);
+
+#endif

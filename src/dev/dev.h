@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * dev.h - who executes a plan.
+ *
+ * Does: take a plan once, then steps: rows of (token, position, pages) in, logits out.
+ * Does not: choose rows, hold sequences, or manage pages beyond their memory (engine does).
+ * Owner: one thread calls a device; it uses its own threads inside. */
+#ifndef DEV_DEV_H
+#define DEV_DEV_H
+
+#include "base/err.h"
+#include "cpu/cpu.h"
+#include "kern/kern.h"
+#include "plan/plan.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DEV_PAGE KERN_PAGE /* positions of a page of keys and values */
+
+/* One token of a step.  Rows of one sequence stand together, in the order of their positions. */
+struct dev_row {
+    int32_t token;
+    int32_t pos;
+    const uint32_t *pages; /* of the sequence: page pos / DEV_PAGE holds position pos */
+    int32_t out;           /* which row of the logits; -1: none.  Ascending along the step */
+};
+
+/* What a device needs, in bytes, before it takes any of it. */
+struct dev_need {
+    size_t weights; /* of its own, beside the mapped file */
+    size_t page;    /* of one page over all layers */
+    size_t work;    /* buffers for rows_max and out_max, and scratch */
+};
+
+struct dev_opts {
+    size_t n_pages;
+    size_t rows_max; /* of a step */
+    size_t out_max;  /* rows of logits of a step */
+    int n_threads;   /* >= 1 */
+    enum cpu_level level;
+    size_t ctx_max; /* the longest sequence */
+    /* Called by the opening thread as weights are prepared, from 0 to 1; may be NULL. */
+    void (*progress)(void *arg, double share);
+    void *progress_arg;
+};
+
+struct dev {
+    const char *name;
+    /* n rows, 1 <= n <= rows_max.  The logits of row i of out are at logits + i * logits_stride
+     * until the next step. */
+    void (*step)(struct dev *d, const struct dev_row *rows, size_t n);
+    void (*close)(struct dev *d);
+    const float *logits; /* [out_max][logits_stride], the first n_vocab count */
+    size_t logits_stride;
+};
+
+/* The CPU device.  Errors: MEMORY. */
+enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                      struct errinfo *e);
+enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                      struct errinfo *e);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT
+ * dev_cpu.c - the CPU device: its memory, its packed weights, and what it decides once a plan. */
+#include "dev/dev_cpu_int.h"
+
+#include "base/num.h"
+#include "os/os_map.h"
+
+#include <string.h>
+
+#define CPU_ALIGN 64
+
+static size_t act_width(const struct plan *p)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].kind == PLAN_MATMUL)
+            k = MAX(k, p->ops[i].part[0].weight->cols);
+    return k;
+}
+
+static size_t queries_of_tile(const struct model *m, size_t *tile_rows)
+{
+    size_t group = m->n_head / m->n_kv_head;
+    *tile_rows = MAX((size_t)1, MIN((size_t)CPU_TILE_ROWS, 64 / group));
+    return *tile_rows * group;
+}
+
+/* Takes pieces of one allocation; with base NULL it only adds up. */
+struct carver {
+    char *base;
+    size_t used;
+    bool over; /* sizes passed what a size_t holds */
+};
+
+static void *carve(struct carver *c, size_t n, size_t size)
+{
+    size_t bytes, at = c->used;
+    if (!num_mul(n, size, &bytes) || bytes > SIZE_MAX / 4 || at > SIZE_MAX / 4) {
+        c->over = true;
+        return NULL;
+    }
+    c->used = num_align(at + bytes, CPU_ALIGN);
+    return c->base ? c->base + at : NULL;
+}
+
+static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_scratch *s)
+{
+    const struct model *m = d->plan->model;
+    size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
+    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), d->opts.rows_max), 1);
+    s->attend = carve(c, kern_attend_scratch(n_q, m->k_dim, m->v_dim), sizeof(float));
+    s->q = carve(c, n_q, sizeof *s->q);
+    s->out = carve(c, n_q, sizeof *s->out);
+    s->from = carve(c, n_q, sizeof *s->from);
+    s->to = carve(c, n_q, sizeof *s->to);
+    s->k = carve(c, pages, sizeof *s->k);
+    s->v = carve(c, pages, sizeof *s->v);
+    s->half = carve(c, m->k_dim, sizeof *s->half);
+}
+
+/* The work area, in one piece. */
+static void carve_work(struct carver *c, struct dev_cpu *d)
+{
+    const struct plan *p = d->plan;
+    size_t n = d->opts.rows_max, k = act_width(p);
+    d->rows = carve(c, n, p->row_floats * sizeof(float));
+    d->logits = carve(c, d->opts.out_max, p->width[PLAN_LOGITS] * sizeof(float));
+    d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
+    d->act.q = carve(c, n, k);
+    d->act.d = carve(c, n, k / 32 * sizeof(float));
+    d->act.s32 = carve(c, n, k / 32 * sizeof(float));
+    d->act.s16 = carve(c, n, k / 16 * sizeof(float));
+    d->tiles = carve(c, n, sizeof *d->tiles);
+    for (int t = 0; t < d->opts.n_threads; t++) {
+        struct cpu_scratch s;
+        carve_scratch(c, d, c->base ? &d->scratch[t] : &s);
+    }
+}
+
+static size_t weights_bytes(const struct dev_cpu *d)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < d->plan->n_ops; i++)
+        for (int k = 0; k < d->plan->ops[i].n_parts; k++) {
+            const struct model_matrix *w = d->plan->ops[i].part[k].weight;
+            size_t bytes = mm_packed_bytes(d->mm, w->format, w->cols, w->rows);
+            if (bytes > SIZE_MAX / 4 || total > SIZE_MAX / 4)
+                return SIZE_MAX;
+            total += num_align(bytes, CPU_ALIGN);
+        }
+    return total;
+}
+
+static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *e)
+{
+    const struct model *m = d->plan->model;
+    struct carver c = {0};
+    carve_work(&c, d);
+    *need = (struct dev_need){
+        .weights = weights_bytes(d),
+        .page = m->n_layer * m->n_kv_head * (m->k_dim + m->v_dim) * DEV_PAGE * sizeof(uint16_t),
+        .work = c.used,
+    };
+    if (c.over || need->weights == SIZE_MAX)
+        return err_set(e, ERR_MEMORY, "%s: the model is too large to be computed with",
+                       gguf_path(m->gguf));
+    return ERR_OK;
+}
+
+static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts *o)
+{
+    *d = (struct dev_cpu){.plan = p, .opts = *o};
+    d->dev.name = "cpu";
+    kern_init(&d->kern, o->level);
+    d->mm = mm_kernel(o->level);
+    d->n_q_max = queries_of_tile(p->model, &d->tile_rows);
+}
+
+enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                      struct errinfo *e)
+{
+    struct dev_cpu d;
+    init(&d, p, o);
+    return needs(&d, need, e);
+}
+
+/* ---- weights ---- */
+
+struct pack_job {
+    struct dev_cpu *d;
+    const struct model_matrix *w;
+    void *dst;
+};
+
+static void pack_some(void *arg, int thread, int n_threads)
+{
+    const struct pack_job *j = arg;
+    const struct model_matrix *w = j->w;
+    size_t step = (size_t)j->d->mm->panel_rows * 8;
+    (void)thread;
+    (void)n_threads;
+    for (size_t r; (r = os_pool_take(j->d->pool, step)) < w->rows;)
+        mm_pack(j->d->mm, w->format, w->cols, w->rows, w->tensor->data, j->dst, r,
+                MIN(r + step, w->rows));
+}
+
+static const void *pack_one(struct dev_cpu *d, const struct model_matrix *w, size_t *used)
+{
+    size_t bytes = mm_packed_bytes(d->mm, w->format, w->cols, w->rows);
+    if (bytes == 0)
+        return w->tensor->data;
+    struct pack_job job = {d, w, (char *)d->weights + *used};
+    CHECK(*used + bytes <= d->weights_bytes);
+    *used += num_align(bytes, CPU_ALIGN);
+    os_pool_run(d->pool, pack_some, &job);
+    /* Its pages may leave memory: the packed copy serves from now on. */
+    gguf_forget(d->plan->model->gguf, w->tensor);
+    return job.dst;
+}
+
+static void pack_all(struct dev_cpu *d)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < d->plan->n_ops; i++) {
+        const struct plan_op *op = &d->plan->ops[i];
+        for (int k = 0; k < op->n_parts; k++)
+            d->ops[i].weight[k] = pack_one(d, op->part[k].weight, &used);
+        if (op->n_parts && d->opts.progress && d->weights_bytes)
+            d->opts.progress(d->opts.progress_arg, (double)used / (double)d->weights_bytes);
+    }
+}
+
+/* ---- decisions ---- */
+
+/* Rows are dealt to threads in the same way for all of these, so that one may follow the other
+ * without waiting. */
+static bool by_rows(const struct plan_op *op)
+{
+    switch (op->kind) {
+    case PLAN_EMBED:
+    case PLAN_NORM:
+    case PLAN_ROPE:
+    case PLAN_STORE:
+    case PLAN_ADD: return true;
+    default: return false;
+    }
+}
+
+/* Can this operation's result be quantised as it is written, block by block? */
+static bool makes_blocks(const struct dev_cpu *d, const struct plan_op *op)
+{
+    switch (op->kind) {
+    case PLAN_NORM: return op->n_groups == 1;
+    case PLAN_GLU: return true;
+    case PLAN_ATTEND: return d->plan->model->v_dim % 32 == 0;
+    default: return false;
+    }
+}
+
+static enum mm_act_kind act_of(const struct dev_cpu *d, const struct plan_op *op)
+{
+    for (int k = 0; k < op->n_parts; k++)
+        if (mm_act_kind(d->mm, op->part[k].weight->format) == MM_ACT_Q8)
+            return MM_ACT_Q8;
+    return MM_ACT_F32;
+}
+
+static void decide(struct dev_cpu *d)
+{
+    size_t n = d->plan->n_ops;
+    d->ops = arena_array(&d->arena, n, sizeof *d->ops);
+    for (size_t i = 0; i < n; i++) {
+        const struct plan_op *op = d->ops[i].op = &d->plan->ops[i];
+        const struct plan_op *next = i + 1 < n ? op + 1 : NULL;
+        d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) &&
+                                    op->out_rows == next->out_rows);
+        if (op->kind != PLAN_MATMUL)
+            continue;
+        d->ops[i].act = act_of(d, op);
+        if (d->ops[i].act != MM_ACT_Q8)
+            continue;
+        if (makes_blocks(d, op - 1) && op[-1].dst == op->src)
+            d->ops[i - 1].quantizes_dst = true;
+        else
+            d->ops[i].quantizes_src = true;
+    }
+}
+
+/* ---- opening ---- */
+
+static void dev_cpu_close(struct dev *dev)
+{
+    struct dev_cpu *d = dev_cpu_of(dev);
+    os_pool_free(d->pool);
+    os_pages_free(d->weights, d->weights_bytes);
+    os_pages_free(d->pages, d->pages_bytes);
+    os_pages_free(d->work, d->work_bytes);
+    arena_done(&d->arena);
+    mem_free(d);
+}
+
+static enum err take_memory(struct dev_cpu *d, struct errinfo *e)
+{
+    struct dev_need need;
+    TRY(needs(d, &need, e));
+    d->weights_bytes = need.weights;
+    d->work_bytes = need.work;
+    if (!num_mul(need.page, d->opts.n_pages, &d->pages_bytes))
+        return err_set(e, ERR_MEMORY, "a context of %zu pages is too large", d->opts.n_pages);
+    d->weights = d->weights_bytes ? os_pages_alloc(d->weights_bytes) : NULL;
+    d->pages = os_pages_alloc(d->pages_bytes);
+    d->work = os_pages_alloc(d->work_bytes);
+    if ((d->weights_bytes && !d->weights) || !d->pages || !d->work)
+        return err_set(e, ERR_MEMORY,
+                       "the system refuses %zu MiB for weights, %zu MiB for the context and %zu "
+                       "MiB for buffers",
+                       d->weights_bytes >> 20, d->pages_bytes >> 20, d->work_bytes >> 20);
+    d->scratch = arena_array(&d->arena, (size_t)d->opts.n_threads, sizeof *d->scratch);
+    struct carver c = {.base = d->work};
+    carve_work(&c, d);
+    CHECK(c.used == d->work_bytes);
+    return ERR_OK;
+}
+
+enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                      struct errinfo *e)
+{
+    struct dev_cpu *d = mem_alloc(sizeof *d);
+    init(d, p, o);
+    arena_init(&d->arena);
+    d->pool = os_pool_new(o->n_threads);
+    d->opts.n_threads = os_pool_threads(d->pool);
+    enum err r = take_memory(d, e);
+    if (r != ERR_OK) {
+        dev_cpu_close(&d->dev);
+        *out = NULL;
+        return r;
+    }
+    decide(d);
+    pack_all(d);
+    d->dev.step = dev_cpu_step;
+    d->dev.close = dev_cpu_close;
+    d->dev.logits = d->logits;
+    d->dev.logits_stride = p->width[PLAN_LOGITS];
+    *out = &d->dev;
+    return ERR_OK;
+}

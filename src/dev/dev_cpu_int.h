@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * dev_cpu_int.h - what the files of the CPU device share; nobody else includes it. */
+#ifndef DEV_DEV_CPU_INT_H
+#define DEV_DEV_CPU_INT_H
+
+#include "dev/dev.h"
+#include "kern/mm.h"
+#include "os/os_pool.h"
+
+#define CPU_TILE_ROWS 8 /* rows of a sequence that attend together */
+
+/* A plan's operation, and what this device decided about it. */
+struct cpu_op {
+    const struct plan_op *op;
+    const void *weight[PLAN_PARTS_MAX]; /* packed, or the file's */
+    enum mm_act_kind act;               /* MATMUL: what its source must be */
+    bool quantizes_dst; /* its result is made 8-bit at once, for the MATMUL that reads it */
+    bool quantizes_src; /* MATMUL: nobody did so before: it does, with a barrier of its own */
+    bool barrier_after; /* the next operation needs what other threads wrote */
+};
+
+/* Consecutive rows of one sequence. */
+struct cpu_tile {
+    size_t row, n_rows;
+};
+
+/* One thread's memory, apart from the others'. */
+struct cpu_scratch {
+    void *mm;
+    float *attend;
+    const float **q; /* [n_q_max] and so on */
+    float **out;
+    int32_t *from, *to;
+    const uint16_t **k, **v; /* [pages of the longest sequence] */
+    uint16_t *half;          /* [k_dim] */
+};
+
+struct dev_cpu {
+    struct dev dev; /* first */
+    const struct plan *plan;
+    struct dev_opts opts;
+    struct kern kern;
+    const struct mm_kernel *mm;
+    struct os_pool *pool;
+    struct arena arena;
+    struct cpu_op *ops; /* [plan->n_ops] */
+    size_t tile_rows;   /* at most CPU_TILE_ROWS */
+    size_t n_q_max;
+
+    void *weights;
+    size_t weights_bytes;
+    uint16_t *pages; /* [n_pages][n_layer][n_kv_head]: K [k_dim][DEV_PAGE], V [DEV_PAGE][v_dim] */
+    size_t pages_bytes;
+    void *work; /* what follows points into it */
+    size_t work_bytes;
+    float *rows;    /* plan's buffers */
+    float *logits;  /* [out_max][width] */
+    float *cos_sin; /* [2][rows_max][n_rot]: of the plain and the local angles */
+    struct mm_act act;
+    struct cpu_scratch *scratch; /* [n_threads] */
+
+    /* the step that runs */
+    const struct dev_row *step_rows;
+    size_t n_rows, n_out;
+    struct cpu_tile *tiles; /* [rows_max] */
+    size_t n_tiles;
+};
+
+static inline struct dev_cpu *dev_cpu_of(struct dev *d)
+{
+    return (struct dev_cpu *)d;
+}
+
+/* Rows of buffer b of the running step. */
+static inline float *cpu_buf(const struct dev_cpu *d, enum plan_buf b)
+{
+    return b == PLAN_LOGITS ? d->logits : d->rows + d->plan->place[b] * d->n_rows;
+}
+
+void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n); /* dev_cpu_step.c */
+
+/* Page `page`, layer, head: K [k_dim][DEV_PAGE]; V follows it. */
+static inline uint16_t *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)
+{
+    const struct model *m = d->plan->model;
+    size_t at = ((size_t)page * m->n_layer + (size_t)layer) * m->n_kv_head + head;
+    return d->pages + at * (m->k_dim + m->v_dim) * DEV_PAGE;
+}
+
+#endif

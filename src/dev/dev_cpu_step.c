@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ * dev_cpu_step.c - one step: every thread walks the plan's operations; what an operation has to do
+ * is dealt out by rows, or taken in small pieces. */
+#include "dev/dev_cpu_int.h"
+
+#include "base/num.h"
+
+#include <math.h>
+#include <string.h>
+
+struct walker {
+    struct dev_cpu *d;
+    int thread, n_threads;
+};
+
+/* This thread's share of n rows. */
+struct share {
+    size_t from, to;
+};
+
+static struct share share_of(const struct walker *w, size_t n)
+{
+    size_t t = (size_t)w->thread, all = (size_t)w->n_threads;
+    return (struct share){n * t / all, n * (t + 1) / all};
+}
+
+static size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
+{
+    return op->out_rows ? d->n_out : d->n_rows;
+}
+
+static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
+{
+    return cpu_buf(d, b) + row * d->plan->width[b];
+}
+
+/* Makes n values of a row 8-bit; they begin at column `at` of the row's k. */
+static void quantize(const struct dev_cpu *d, const float *x, size_t row, size_t k, size_t at,
+                     size_t n)
+{
+    size_t i = row * k + at;
+    d->kern.quantize(d->act.q + i, d->act.d + i / 32, d->act.s32 + i / 32, d->act.s16 + i / 16, x,
+                     n);
+}
+
+static void run_embed(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model_matrix *t = co->op->table;
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; r < s.to; r++) {
+        float *dst = buf_row(d, co->op->dst, r);
+        size_t at = (size_t)d->step_rows[r].token * format_bytes(t->format, t->cols);
+        format_dequant(t->format, dst, t->tensor->data + at, t->cols);
+        if (co->op->by != 1)
+            d->kern.scale(dst, co->op->by, t->cols);
+    }
+}
+
+static void run_pick(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    for (size_t r = 0; w->thread == 0 && r < d->n_rows; r++)
+        if (d->step_rows[r].out >= 0)
+            memcpy(buf_row(d, co->op->dst, (size_t)d->step_rows[r].out), buf_row(d, co->op->src, r),
+                   d->plan->model->dim * sizeof(float));
+}
+
+static void run_norm(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    struct share s = share_of(w, op_rows(d, op));
+    for (size_t r = s.from; r < s.to; r++) {
+        float *dst = buf_row(d, op->dst, r);
+        const float *src = buf_row(d, op->src, r);
+        for (size_t g = 0; g < op->n_groups; g++)
+            d->kern.rmsnorm(dst + g * op->n, src + g * op->n, op->gain, op->n, op->by);
+        if (co->quantizes_dst)
+            quantize(d, dst, r, op->n, 0, op->n);
+    }
+}
+
+static void run_matmul(const struct walker *w, const struct cpu_op *co)
+{
+    struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    size_t n = op_rows(d, op), k = op->part[0].weight->cols, total = 0;
+    if (co->quantizes_src) {
+        struct share s = share_of(w, n);
+        for (size_t r = s.from; r < s.to; r++)
+            quantize(d, buf_row(d, op->src, r), r, k, 0, k);
+        os_pool_barrier(d->pool);
+    }
+    for (int i = 0; i < op->n_parts; i++)
+        total += op->part[i].weight->rows;
+    /* Pieces small enough to even out the threads, large enough to be worth a counter. */
+    size_t unit = 4 * (size_t)d->mm->panel_rows;
+    size_t step = num_div_up(MIN(MAX(total / ((size_t)w->n_threads * 16), unit), 256), unit) * unit;
+    for (size_t at; (at = os_pool_take(d->pool, step)) < total + step * PLAN_PARTS_MAX;) {
+        size_t from = at;
+        for (int i = 0; i < op->n_parts; i++) {
+            const struct model_matrix *m = op->part[i].weight;
+            size_t padded = num_div_up(m->rows, step) * step;
+            if (from < m->rows) {
+                struct mm_job job = {.weights = co->weight[i],
+                                     .format = m->format,
+                                     .k = k,
+                                     .n_rows = m->rows,
+                                     .n_tokens = n,
+                                     .x = cpu_buf(d, op->src),
+                                     .x_stride = d->plan->width[op->src],
+                                     .act = d->act,
+                                     .dst = cpu_buf(d, op->part[i].dst),
+                                     .dst_stride = d->plan->width[op->part[i].dst],
+                                     .add = op->add,
+                                     .bias = op->part[i].bias};
+                d->mm->run(&job, from, MIN(from + step, m->rows), d->scratch[w->thread].mm);
+            }
+            if (from < padded)
+                break;
+            from -= padded;
+        }
+    }
+}
+
+static void turn(const struct dev_cpu *d, float *x, size_t n_heads, const float *cos_sin)
+{
+    const struct model *m = d->plan->model;
+    for (size_t h = 0; h < n_heads; h++, x += m->k_dim)
+        if (m->arch->rope == MODEL_ROPE_PAIR)
+            d->kern.rope_pair(x, cos_sin, m->n_rot);
+        else
+            d->kern.rope_half(x, cos_sin, m->n_rot);
+}
+
+static void run_rope(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model *m = d->plan->model;
+    size_t table = co->op->angles == &m->angles ? 0 : d->opts.rows_max;
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; r < s.to; r++) {
+        const float *cos_sin = d->cos_sin + (table + r) * m->n_rot;
+        turn(d, buf_row(d, co->op->dst, r), m->n_head, cos_sin);
+        turn(d, buf_row(d, co->op->src, r), m->n_kv_head, cos_sin);
+    }
+}
+
+static void run_store(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model *m = d->plan->model;
+    struct share s = share_of(w, d->n_rows);
+    uint16_t *half = d->scratch[w->thread].half;
+    for (size_t r = s.from; r < s.to; r++) {
+        size_t pos = (size_t)d->step_rows[r].pos, slot = pos % DEV_PAGE;
+        const float *k = buf_row(d, co->op->src, r), *v = buf_row(d, co->op->src2, r);
+        for (size_t h = 0; h < m->n_kv_head; h++) {
+            uint16_t *page = cpu_page(d, d->step_rows[r].pages[pos / DEV_PAGE], co->op->layer, h);
+            d->kern.to_half(half, k + h * m->k_dim, m->k_dim);
+            for (size_t i = 0; i < m->k_dim; i++)
+                page[i * DEV_PAGE + slot] = half[i];
+            d->kern.to_half(page + m->k_dim * DEV_PAGE + slot * m->v_dim, v + h * m->v_dim,
+                            m->v_dim);
+        }
+    }
+}
+
+/* The rows of a tile with one key-value head. */
+static void attend_tile(const struct walker *w, const struct cpu_op *co,
+                        const struct cpu_tile *tile, size_t head)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model *m = d->plan->model;
+    const struct cpu_scratch *s = &d->scratch[w->thread];
+    const struct dev_row *first = &d->step_rows[tile->row];
+    const struct plan_op *op = co->op;
+    size_t group = m->n_head / m->n_kv_head, n_q = 0;
+    for (size_t r = tile->row; r < tile->row + tile->n_rows; r++)
+        for (size_t g = head * group; g < (head + 1) * group; g++, n_q++) {
+            int32_t pos = d->step_rows[r].pos;
+            s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
+            s->out[n_q] = buf_row(d, op->dst, r) + g * m->v_dim;
+            s->to[n_q] = pos + 1;
+            s->from[n_q] = op->window ? MAX(0, pos + 1 - (int32_t)op->window) : 0;
+        }
+    size_t n_pages = (size_t)(s->to[n_q - 1] - 1) / DEV_PAGE + 1;
+    for (size_t p = 0; p < n_pages; p++) {
+        bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
+        s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
+        s->v[p] = seen ? s->k[p] + m->k_dim * DEV_PAGE : NULL;
+    }
+    struct kern_attend a = {.n_q = n_q,
+                            .k_dim = m->k_dim,
+                            .v_dim = m->v_dim,
+                            .q = s->q,
+                            .out = s->out,
+                            .from = s->from,
+                            .to = s->to,
+                            .n_pages = n_pages,
+                            .k = s->k,
+                            .v = s->v,
+                            .scale = op->by,
+                            .softcap = op->cap,
+                            .scratch = s->attend};
+    d->kern.attend(&a);
+    for (size_t r = tile->row; co->quantizes_dst && r < tile->row + tile->n_rows; r++)
+        quantize(d, buf_row(d, op->dst, r) + head * group * m->v_dim, r, m->n_head * m->v_dim,
+                 head * group * m->v_dim, group * m->v_dim);
+}
+
+static void run_attend(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    size_t n_heads = d->plan->model->n_kv_head, n = d->n_tiles * n_heads;
+    /* The longest first: later rows see more. */
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;)
+        attend_tile(w, co, &d->tiles[(n - 1 - i) / n_heads], (n - 1 - i) % n_heads);
+}
+
+/* Pieces of a row for elementwise operations; whole blocks of 32. */
+#define CPU_PIECE 1024
+
+static void run_glu(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    size_t pieces = num_div_up(op->n, CPU_PIECE), n = d->n_rows * pieces;
+    bool silu = d->plan->model->arch->act == MODEL_ACT_SILU;
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
+        size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
+        float *dst = buf_row(d, op->dst, r) + at;
+        const float *gate = buf_row(d, op->src, r) + at, *up = buf_row(d, op->src2, r) + at;
+        (silu ? d->kern.silu_mul : d->kern.gelu_mul)(dst, gate, up, len);
+        if (co->quantizes_dst)
+            quantize(d, dst, r, op->n, at, len);
+    }
+}
+
+static void run_add(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; r < s.to; r++)
+        d->kern.add(buf_row(d, co->op->dst, r), buf_row(d, co->op->src, r), co->op->n);
+}
+
+static void run_softcap(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    size_t pieces = num_div_up(op->n, CPU_PIECE), n = op_rows(d, op) * pieces;
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
+        size_t at = i % pieces * CPU_PIECE;
+        d->kern.softcap(buf_row(d, op->dst, i / pieces) + at, op->by, MIN(op->n - at, CPU_PIECE));
+    }
+}
+
+/* The angles of this thread's rows: those that it will turn itself. */
+static void make_angles(const struct walker *w, const struct model_angles *a, size_t table)
+{
+    const struct dev_cpu *d = w->d;
+    size_t half = d->plan->model->n_rot / 2;
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; a->inverse && r < s.to; r++) {
+        float *c = d->cos_sin + (table + r) * 2 * half;
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)d->step_rows[r].pos * (double)a->inverse[i];
+            c[i] = (float)cos(angle) * a->magnitude;
+            c[half + i] = (float)sin(angle) * a->magnitude;
+        }
+    }
+}
+
+static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_op *) = {
+    [PLAN_EMBED] = run_embed,     [PLAN_PICK] = run_pick, [PLAN_NORM] = run_norm,
+    [PLAN_MATMUL] = run_matmul,   [PLAN_ROPE] = run_rope, [PLAN_STORE] = run_store,
+    [PLAN_ATTEND] = run_attend,   [PLAN_GLU] = run_glu,   [PLAN_ADD] = run_add,
+    [PLAN_SOFTCAP] = run_softcap,
+};
+
+static void walk(void *arg, int thread, int n_threads)
+{
+    struct dev_cpu *d = arg;
+    struct walker w = {d, thread, n_threads};
+    make_angles(&w, &d->plan->model->angles, 0);
+    make_angles(&w, &d->plan->model->angles_local, d->opts.rows_max);
+    for (size_t i = 0; i < d->plan->n_ops; i++) {
+        const struct cpu_op *co = &d->ops[i];
+        if (co->op->out_rows && d->n_out == 0)
+            break; /* nobody wants logits: what is left would only make them */
+        runs[co->op->kind](&w, co);
+        if (co->barrier_after)
+            os_pool_barrier(d->pool);
+    }
+}
+
+static void make_tiles(struct dev_cpu *d)
+{
+    d->n_tiles = 0;
+    for (size_t r = 0; r < d->n_rows; r++) {
+        struct cpu_tile *t = d->n_tiles ? &d->tiles[d->n_tiles - 1] : NULL;
+        if (t && t->n_rows < d->tile_rows && d->step_rows[r].pages == d->step_rows[r - 1].pages)
+            t->n_rows++;
+        else
+            d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1};
+    }
+}
+
+void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
+{
+    struct dev_cpu *d = dev_cpu_of(dev);
+    CHECK(n >= 1 && n <= d->opts.rows_max);
+    d->step_rows = rows;
+    d->n_rows = n;
+    d->n_out = 0;
+    for (size_t r = 0; r < n; r++) {
+        CHECK(rows[r].token >= 0 && (size_t)rows[r].token < d->plan->model->n_vocab);
+        CHECK(rows[r].pos >= 0 && (size_t)rows[r].pos < d->opts.ctx_max);
+        CHECK(rows[r].out < 0 || (size_t)rows[r].out == d->n_out);
+        d->n_out += rows[r].out >= 0;
+    }
+    CHECK(d->n_out <= d->opts.out_max);
+    make_tiles(d);
+    os_pool_run(d->pool, walk, d);
+}

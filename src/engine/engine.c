@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT
+ * engine.c - opening within a memory budget, sequences and their pages, steps. */
+#include "engine/engine.h"
+
+#include "base/arena.h"
+#include "base/num.h"
+#include "dev/dev.h"
+#include "os/os_sys.h"
+#include "plan/plan.h"
+
+#include <string.h>
+
+#define ENGINE_BATCH   512
+#define ENGINE_RESERVE ((size_t)256 << 20) /* left to the system */
+#define ENGINE_CTX_MIN 512                 /* less is no conversation */
+
+struct engine {
+    struct model *model;
+    struct plan *plan;
+    struct dev *dev;
+    struct engine_opts opts;
+    struct engine_memory memory;
+    size_t n_pages, n_free;
+    uint32_t *free;        /* [n_free] pages */
+    uint32_t *refs;        /* [n_pages] sequences that list the page */
+    struct dev_row *rows;  /* [batch] */
+    uint32_t page_scratch; /* page of a copy in progress */
+};
+
+struct engine_seq {
+    struct engine *en;
+    int32_t *tokens; /* [ctx] */
+    uint32_t *pages; /* [pages of ctx] */
+    size_t n;        /* tokens */
+    size_t n_pages;
+};
+
+/* ---- opening ---- */
+
+static size_t budget_of(const struct engine_opts *o)
+{
+    size_t free_bytes = os_mem_available();
+    size_t usable = free_bytes > ENGINE_RESERVE ? free_bytes - ENGINE_RESERVE : 0;
+    return o->memory ? MIN(o->memory, usable) : usable;
+}
+
+static struct dev_opts dev_opts_of(const struct engine *en)
+{
+    const struct engine_opts *o = &en->opts;
+    return (struct dev_opts){.n_pages = en->n_pages,
+                             .rows_max = o->batch,
+                             .out_max = o->out_max,
+                             .n_threads = o->n_threads,
+                             .level = o->level,
+                             .ctx_max = o->ctx,
+                             .progress = o->progress,
+                             .progress_arg = o->progress_arg};
+}
+
+/* The most tokens of context that fit beside the weights; the error names what does not. */
+static enum err fit_context(struct engine *en, struct errinfo *e)
+{
+    struct engine_opts *o = &en->opts;
+    const char *path = gguf_path(en->model->gguf);
+    bool given = o->ctx != 0;
+    size_t budget = budget_of(o), pages;
+    struct dev_need need;
+    if (o->ctx > en->model->ctx_trained)
+        return err_set(e, ERR_CONTEXT,
+                       "%s: a context of %zu tokens is more than the model's own %zu", path, o->ctx,
+                       en->model->ctx_trained);
+    o->ctx = given ? o->ctx : en->model->ctx_trained;
+    struct dev_opts d = dev_opts_of(en);
+    TRY(dev_cpu_need(en->plan, &d, &need, e));
+    size_t fixed = need.weights + need.work, left = budget > fixed ? budget - fixed : 0;
+    pages = num_div_up(o->ctx_total ? o->ctx_total : o->ctx, DEV_PAGE);
+    if (pages > left / need.page && !given && !o->ctx_total) {
+        pages = left / need.page;
+        o->ctx = MIN(o->ctx, pages * DEV_PAGE);
+    }
+    if (fixed > budget || pages > left / need.page ||
+        o->ctx < MIN(ENGINE_CTX_MIN, en->model->ctx_trained))
+        if (fixed > budget || !given || pages > left / need.page)
+            return err_set(
+                e, ERR_MEMORY,
+                "%s: %zu MiB for weights, %zu MiB for buffers and %zu MiB for %zu tokens "
+                "of context are more than the %zu MiB that may be taken (%zu MiB are "
+                "free)",
+                path, need.weights >> 20, need.work >> 20, MAX(pages, (size_t)1) * need.page >> 20,
+                MAX(pages, (size_t)1) * DEV_PAGE, budget >> 20, os_mem_available() >> 20);
+    en->n_pages = pages;
+    en->memory = (struct engine_memory){.file = (size_t)gguf_file_bytes(en->model->gguf),
+                                        .weights = need.weights,
+                                        .context = pages * need.page,
+                                        .work = need.work};
+    return ERR_OK;
+}
+
+static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo *e)
+{
+    struct engine_opts *o = &en->opts;
+    TRY(model_open(&en->model, g, e));
+    en->plan = plan_new(en->model);
+    o->batch = o->batch ? o->batch : ENGINE_BATCH;
+    o->out_max = o->out_max ? o->out_max : 1;
+    o->n_threads = o->n_threads ? o->n_threads : os_n_cpus();
+    TRY(fit_context(en, e));
+    struct dev_opts d = dev_opts_of(en);
+    TRY(dev_cpu_open(&en->dev, en->plan, &d, e));
+    en->free = mem_alloc(en->n_pages * sizeof *en->free);
+    en->refs = mem_alloc(en->n_pages * sizeof *en->refs);
+    en->rows = mem_alloc(o->batch * sizeof *en->rows);
+    for (size_t i = 0; i < en->n_pages; i++) /* the lowest page is handed out first */
+        en->free[en->n_free++] = (uint32_t)(en->n_pages - 1 - i);
+    return ERR_OK;
+}
+
+enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
+                     struct errinfo *e)
+{
+    struct engine *en = mem_alloc(sizeof *en);
+    en->opts = *o;
+    enum err r = open_all(en, g, e);
+    if (r != ERR_OK) {
+        engine_close(en);
+        en = NULL;
+    }
+    *out = en;
+    return r;
+}
+
+void engine_close(struct engine *en)
+{
+    if (!en)
+        return;
+    if (en->dev)
+        en->dev->close(en->dev);
+    plan_free(en->plan);
+    model_close(en->model);
+    mem_free(en->free);
+    mem_free(en->refs);
+    mem_free(en->rows);
+    mem_free(en);
+}
+
+const struct model *engine_model(const struct engine *en)
+{
+    return en->model;
+}
+
+size_t engine_ctx(const struct engine *en)
+{
+    return en->opts.ctx;
+}
+
+size_t engine_batch(const struct engine *en)
+{
+    return en->opts.batch;
+}
+
+int engine_threads(const struct engine *en)
+{
+    return en->opts.n_threads;
+}
+
+struct engine_memory engine_memory(const struct engine *en)
+{
+    return en->memory;
+}
+
+/* ---- sequences ---- */
+
+struct engine_seq *engine_seq_new(struct engine *en)
+{
+    struct engine_seq *s = mem_alloc(sizeof *s);
+    s->en = en;
+    s->tokens = mem_alloc(en->opts.ctx * sizeof *s->tokens);
+    s->pages = mem_alloc(num_div_up(en->opts.ctx, DEV_PAGE) * sizeof *s->pages);
+    return s;
+}
+
+static void drop_page(struct engine *en, uint32_t page)
+{
+    CHECK(en->refs[page] > 0);
+    if (--en->refs[page] == 0)
+        en->free[en->n_free++] = page;
+}
+
+struct engine_seq *engine_seq_fork(struct engine_seq *s, size_t n)
+{
+    struct engine_seq *f = engine_seq_new(s->en);
+    size_t whole = n / DEV_PAGE * DEV_PAGE; /* a page that will be written is never shared */
+    CHECK(n <= s->n);
+    memcpy(f->tokens, s->tokens, whole * sizeof *f->tokens);
+    f->n = whole;
+    for (; f->n_pages < whole / DEV_PAGE; f->n_pages++) {
+        f->pages[f->n_pages] = s->pages[f->n_pages];
+        s->en->refs[s->pages[f->n_pages]]++;
+    }
+    return f;
+}
+
+void engine_seq_free(struct engine_seq *s)
+{
+    if (!s)
+        return;
+    engine_seq_cut(s, 0);
+    mem_free(s->tokens);
+    mem_free(s->pages);
+    mem_free(s);
+}
+
+size_t engine_seq_len(const struct engine_seq *s)
+{
+    return s->n;
+}
+
+const int32_t *engine_seq_tokens(const struct engine_seq *s)
+{
+    return s->tokens;
+}
+
+void engine_seq_cut(struct engine_seq *s, size_t n)
+{
+    CHECK(n <= s->n);
+    s->n = n;
+    /* The page that n falls into stays; when others share it the next write would reach them, so
+     * it goes too, and n with it, to the page's start. */
+    size_t keep = num_div_up(n, DEV_PAGE);
+    if (n % DEV_PAGE && s->en->refs[s->pages[keep - 1]] > 1)
+        s->n = --keep * DEV_PAGE;
+    while (s->n_pages > keep)
+        drop_page(s->en, s->pages[--s->n_pages]);
+}
+
+/* ---- steps ---- */
+
+/* Rows of the sequence that begins at rows[at]. */
+static size_t run_of(const struct engine_row *rows, size_t n, size_t at)
+{
+    size_t end = at;
+    while (end < n && rows[end].seq == rows[at].seq)
+        end++;
+    return end - at;
+}
+
+static enum err check_rows(const struct engine *en, const struct engine_row *rows, size_t n,
+                           struct errinfo *e)
+{
+    size_t pages = 0, n_out = 0;
+    CHECK(n >= 1 && n <= en->opts.batch);
+    for (size_t i = 0, run; i < n; i += run) {
+        const struct engine_seq *s = rows[i].seq;
+        run = run_of(rows, n, i);
+        if (run > en->opts.ctx - s->n)
+            return err_set(e, ERR_CONTEXT,
+                           "the context is full: %zu tokens and %zu more are over the limit of %zu",
+                           s->n, run, en->opts.ctx);
+        pages += num_div_up(s->n + run, DEV_PAGE) - s->n_pages;
+        for (size_t k = i; k < i + run; k++) {
+            n_out += rows[k].logits;
+            if (rows[k].token < 0 || (size_t)rows[k].token >= en->model->n_vocab)
+                return err_set(e, ERR_USAGE, "token %d is outside the vocabulary of %zu",
+                               rows[k].token, en->model->n_vocab);
+        }
+    }
+    CHECK(n_out <= en->opts.out_max);
+    if (pages > en->n_free)
+        return err_set(e, ERR_BUSY, "%zu pages of context are needed and %zu of %zu are free",
+                       pages, en->n_free, en->n_pages);
+    return ERR_OK;
+}
+
+enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
+                     const float **logits, struct errinfo *e)
+{
+    int32_t n_out = 0;
+    TRY(check_rows(en, rows, n, e));
+    for (size_t i = 0; i < n; i++) {
+        struct engine_seq *s = rows[i].seq;
+        if (s->n % DEV_PAGE == 0 && s->n / DEV_PAGE == s->n_pages) {
+            uint32_t page = en->free[--en->n_free];
+            en->refs[page] = 1;
+            s->pages[s->n_pages++] = page;
+        }
+        en->rows[i] = (struct dev_row){.token = rows[i].token,
+                                       .pos = (int32_t)s->n,
+                                       .pages = s->pages,
+                                       .out = rows[i].logits ? n_out : -1};
+        n_out += rows[i].logits;
+        s->tokens[s->n++] = rows[i].token;
+    }
+    en->dev->step(en->dev, en->rows, n);
+    for (int32_t i = 0; i < n_out; i++)
+        logits[i] = en->dev->logits + (size_t)i * en->dev->logits_stride;
+    return ERR_OK;
+}
+
+enum err engine_prefill(struct engine *en, struct engine_seq *s, const int32_t *tokens, size_t n,
+                        bool (*stop)(void *arg), void *stop_arg, const float **logits,
+                        struct errinfo *e)
+{
+    struct engine_row *rows = mem_alloc(en->opts.batch * sizeof *rows);
+    enum err r = ERR_OK;
+    CHECK(n >= 1);
+    if (n > en->opts.ctx - s->n)
+        r = err_set(e, ERR_CONTEXT,
+                    "the context is full: %zu tokens and %zu more are over the limit of %zu", s->n,
+                    n, en->opts.ctx);
+    for (size_t at = 0, len; r == ERR_OK && at < n; at += len) {
+        len = MIN(n - at, en->opts.batch);
+        for (size_t i = 0; i < len; i++)
+            rows[i] = (struct engine_row){s, tokens[at + i], at + i + 1 == n};
+        r = stop && stop(stop_arg) ? err_set(e, ERR_CANCELLED, "cancelled")
+                                   : engine_step(en, rows, len, logits, e);
+    }
+    mem_free(rows);
+    return r;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ * engine.h - a model ready to run: sequences of tokens over pages of keys and values, and steps.
+ *
+ * Does: count weights, context and buffers against what memory is free before taking any of it;
+ *       run the rows of any number of sequences together; hand out pages, share them between
+ *       sequences that begin alike (engine_seq_fork), take them back.
+ * Does not: see text, choose tokens (sampler.h), or start threads of its own beside the device's.
+ * Owner: one thread calls everything here; logits live until the next step.
+ * A context that is full is an error with both numbers, never a shift. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "base/err.h"
+#include "cpu/cpu.h"
+#include "gguf/gguf.h"
+#include "model/model.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct engine;
+struct engine_seq;
+
+struct engine_opts {
+    size_t ctx;           /* tokens a sequence may have; 0: the model's, as far as memory allows */
+    size_t ctx_total;     /* tokens of all sequences together; 0: as ctx */
+    size_t batch;         /* rows of a step; 0: 512 */
+    size_t out_max;       /* rows of logits of a step; 0: 1 */
+    size_t memory;        /* bytes that all of it may take; 0: what is free less a reserve */
+    int n_threads;        /* 0: all processors */
+    enum cpu_level level; /* as cpu_capped gives it */
+    void (*progress)(void *arg, double share); /* of opening; may be NULL */
+    void *progress_arg;
+};
+
+/* What an opened engine takes, in bytes. */
+struct engine_memory {
+    size_t file;    /* mapped; read where weights are not packed */
+    size_t weights; /* packed */
+    size_t context;
+    size_t work;
+};
+
+/* Opens a model of a gguf that outlives the engine.
+ * Errors: UNSUPPORTED, CORRUPT (model_open), MEMORY (with the numbers), CONTEXT (ctx is more than
+ * the model's own). */
+enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
+                     struct errinfo *e);
+void engine_close(struct engine *en);
+
+const struct model *engine_model(const struct engine *en);
+size_t engine_ctx(const struct engine *en);   /* tokens a sequence may have */
+size_t engine_batch(const struct engine *en); /* rows a step may have */
+int engine_threads(const struct engine *en);
+struct engine_memory engine_memory(const struct engine *en);
+
+/* ---- sequences ---- */
+
+struct engine_seq *engine_seq_new(struct engine *en);
+/* A sequence that begins with the first n tokens of s; whole pages are shared, not copied. */
+struct engine_seq *engine_seq_fork(struct engine_seq *s, size_t n);
+void engine_seq_free(struct engine_seq *s);
+size_t engine_seq_len(const struct engine_seq *s);
+const int32_t *engine_seq_tokens(const struct engine_seq *s); /* [len] */
+/* Forgets what follows the first n tokens; n <= len. */
+void engine_seq_cut(struct engine_seq *s, size_t n);
+
+/* ---- steps ---- */
+
+struct engine_row {
+    struct engine_seq *seq;
+    int32_t token; /* becomes the sequence's next */
+    bool logits;   /* wanted after this token */
+};
+
+/* Runs 1 <= n <= batch rows; rows of one sequence stand together.  logits[i], for the rows that
+ * want them in order, points to [n_vocab].  On an error nothing has changed.
+ * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary). */
+enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
+                     const float **logits, struct errinfo *e);
+
+/* Runs n tokens of one sequence in steps of the batch's size; *logits after the last.  stop, when
+ * not NULL, is asked before each step and ends the work with CANCELLED; what ran stays. */
+enum err engine_prefill(struct engine *en, struct engine_seq *s, const int32_t *tokens, size_t n,
+                        bool (*stop)(void *arg), void *stop_arg, const float **logits,
+                        struct errinfo *e);
+
+#endif
