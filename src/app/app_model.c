@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app_model.h"
 
+#include "app/models.h"
 #include "os/os_sys.h"
 
 #include <stdio.h>
@@ -45,9 +46,14 @@ enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_ma
         .progress = isatty(STDERR_FILENO) ? bar_show : NULL,
         .progress_arg = &bar,
     };
+    const char *path;
     *m = (struct app_model){0};
-    TRY(gguf_open(&m->gguf, c->model, e));
-    enum err r = engine_open(&m->engine, m->gguf, &o, e);
+    arena_init(&m->arena);
+    enum err r = models_resolve(c, &m->arena, &path, e);
+    if (r == ERR_OK)
+        r = gguf_open(&m->gguf, path, e);
+    if (r == ERR_OK)
+        r = engine_open(&m->engine, m->gguf, &o, e);
     if (bar.shown)
         fprintf(stderr, "\r\033[K");
     if (r != ERR_OK)
@@ -59,5 +65,6 @@ void app_model_close(struct app_model *m)
 {
     engine_close(m->engine);
     gguf_close(m->gguf);
+    arena_done(&m->arena);
     *m = (struct app_model){0};
 }

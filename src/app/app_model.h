@@ -4,11 +4,13 @@
 #define APP_APP_MODEL_H
 
 #include "app/conf.h"
+#include "base/arena.h"
 #include "base/err.h"
 #include "engine/engine.h"
 #include "gguf/gguf.h"
 
 struct app_model {
+    struct arena arena; /* as long as the model is open */
     struct gguf *gguf;
     struct engine *engine;
 };

@@ -17,7 +17,7 @@ static const struct {
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-#define CPU_BIT(reg, bit) ((reg) >> (bit) & 1u)
+#define CPU_BIT(reg, bit) ((reg) >> (bit)&1u)
 
 /* XCR0: bits 1 and 2 are XMM and YMM state, 5 to 7 the AVX-512 state (Intel SDM vol. 1, 13.3). */
 static unsigned cpu_xcr0(void)

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ * engine_logits_test.c - both real models against their outside reference (tests/data/logits, made
+ * by tools/logits_vectors.py): the same file with every tensor as F32 and float activations.
+ *
+ * The C level must be within a mean divergence of 1e-5 nats; every other level of this machine at
+ * least as near as llama.cpp's own quantised path on the same text.  Greedy answers of the C level
+ * equal the reference's for as long as its two best logits differ by more than 0.05. */
+#include "base/arena.h"
+#include "base/num.h"
+#include "base/test.h"
+#include "engine/engine.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#define N_MAX 512
+
+static const char *const models[] = {"smollm2-135m-instruct", "gemma3-270m"};
+static const char *const langs[] = {"en", "ko"};
+
+/* What a .ref file holds. */
+struct ref {
+    uint32_t n, top;
+    float theirs;  /* mean divergence of llama.cpp's quantised path */
+    int32_t *ids;  /* [n] */
+    int32_t *best; /* [n][top] */
+    float *logp;   /* [n][top] */
+};
+
+static void read_ref(struct ref *r, struct arena *a, const char *model, const char *lang)
+{
+    char path[256], magic[8];
+    snprintf(path, sizeof path, "tests/data/logits/%s-%s.ref", model, lang);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(magic, 1, 8, f), 8);
+    assert_memory_equal(magic, "DAMSOREF", 8);
+    assert_int_equal(fread(&r->n, 4, 1, f), 1);
+    assert_int_equal(fread(&r->top, 4, 1, f), 1);
+    assert_int_equal(fread(&r->theirs, 4, 1, f), 1);
+    assert_true(r->n <= N_MAX && r->top <= 64);
+    size_t all = (size_t)r->n * r->top;
+    r->ids = arena_array(a, r->n, 4);
+    r->best = arena_array(a, all, 4);
+    r->logp = arena_array(a, all, 4);
+    assert_int_equal(fread(r->ids, 4, r->n, f), r->n);
+    assert_int_equal(fread(r->best, 4, all, f), all);
+    assert_int_equal(fread(r->logp, 4, all, f), all);
+    fclose(f);
+}
+
+/* The divergence of one position over the best tokens and the rest. */
+static double divergence(const struct ref *r, size_t at, const float *logits, size_t n_vocab)
+{
+    double most = -1e30, sum = 0, kl = 0, rest_p = 1, rest_q = 1;
+    for (size_t i = 0; i < n_vocab; i++)
+        most = MAX(most, (double)logits[i]);
+    for (size_t i = 0; i < n_vocab; i++)
+        sum += exp((double)logits[i] - most);
+    for (size_t k = 0; k < r->top; k++) {
+        double p = (double)r->logp[at * r->top + k];
+        double q = (double)logits[r->best[at * r->top + k]] - most - log(sum);
+        kl += exp(p) * (p - q);
+        rest_p -= exp(p);
+        rest_q -= exp(q);
+    }
+    rest_p = MAX(rest_p, 1e-12);
+    return kl + rest_p * log(rest_p / MAX(rest_q, 1e-12));
+}
+
+struct opened {
+    struct gguf *g;
+    struct engine *en;
+};
+
+/* False, and the test is skipped, where no models are given. */
+static bool open_model(struct opened *o, const char *name, enum cpu_level level, size_t out_max)
+{
+    char path[4096];
+    struct errinfo e;
+    const char *folder = getenv("DAMSO_TEST_MODELS");
+    struct engine_opts opts = {.ctx = 1024, .out_max = out_max, .level = level};
+    if (!folder) {
+        print_message("DAMSO_TEST_MODELS is not set: nothing to compare\n");
+        return false;
+    }
+    snprintf(path, sizeof path, "%s/%s.gguf", folder, name);
+    if (gguf_open(&o->g, path, &e) != ERR_OK || engine_open(&o->en, o->g, &opts, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    return true;
+}
+
+static void close_model(struct opened *o)
+{
+    engine_close(o->en);
+    gguf_close(o->g);
+}
+
+static double mean_divergence(struct opened *o, const struct ref *r)
+{
+    static const float *logits[N_MAX];
+    static struct engine_row rows[N_MAX];
+    struct errinfo e;
+    double sum = 0;
+    struct engine_seq *s = engine_seq_new(o->en);
+    for (size_t i = 0; i < r->n; i++)
+        rows[i] = (struct engine_row){s, r->ids[i], true};
+    assert_int_equal(engine_step(o->en, rows, r->n, logits, &e), ERR_OK);
+    for (size_t i = 0; i < r->n; i++)
+        sum += divergence(r, i, logits[i], engine_model(o->en)->n_vocab);
+    engine_seq_free(s);
+    return sum / r->n;
+}
+
+static void near_the_reference(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a);
+    for (size_t m = 0; m < N_ELEMS(models); m++)
+        for (int level = 0; level < CPU_LEVEL_N; level++) {
+            struct opened o;
+            if (!cpu_has((enum cpu_level)level))
+                continue;
+            if (!open_model(&o, models[m], (enum cpu_level)level, N_MAX)) {
+                arena_done(&a);
+                skip();
+            }
+            for (size_t l = 0; l < N_ELEMS(langs); l++) {
+                struct ref r;
+                read_ref(&r, &a, models[m], langs[l]);
+                double kl = mean_divergence(&o, &r);
+                double bound = level == CPU_c ? 1e-5 : (double)r.theirs;
+                print_message("%s %s %s: %.3g nats (bound %.3g)\n", models[m], langs[l],
+                              cpu_level_name((enum cpu_level)level), kl, bound);
+                assert_true(kl >= -1e-6 && kl <= bound);
+            }
+            close_model(&o);
+        }
+    arena_done(&a);
+}
+
+/* One prefill, steps of one, and uneven pieces among another sequence's rows: the same bits. */
+static void steps_and_prefill_agree(void **state)
+{
+    (void)state;
+    enum { N = 150 };
+    struct arena a;
+    struct opened o;
+    struct ref r;
+    struct errinfo e;
+    const float *logits[2];
+    arena_init(&a);
+    if (!open_model(&o, models[1], cpu_best(), 2)) {
+        arena_done(&a);
+        skip();
+    }
+    size_t vocab = engine_model(o.en)->n_vocab;
+    read_ref(&r, &a, models[1], "ko");
+    float *want = arena_array(&a, vocab, sizeof *want);
+    struct engine_seq *s = engine_seq_new(o.en), *other = engine_seq_new(o.en);
+    assert_int_equal(engine_prefill(o.en, s, r.ids, N, NULL, NULL, logits, &e), ERR_OK);
+    memcpy(want, logits[0], vocab * sizeof *want);
+    engine_seq_cut(s, 70);
+    for (size_t i = 70; i < N; i++) {
+        struct engine_row row = {s, r.ids[i], i + 1 == N};
+        assert_int_equal(engine_step(o.en, &row, 1, logits, &e), ERR_OK);
+    }
+    assert_memory_equal(want, logits[0], vocab * sizeof *want);
+    struct engine_seq *fork = engine_seq_fork(s, 130);
+    assert_int_equal(engine_seq_len(fork), 128);
+    for (size_t i = 128; i < N; i++) {
+        struct engine_row rows[9];
+        size_t n = 0;
+        for (; n < i % 8; n++)
+            rows[n] = (struct engine_row){other, r.ids[i + n], false};
+        rows[n++] = (struct engine_row){fork, r.ids[i], i + 1 == N};
+        assert_int_equal(engine_step(o.en, rows, n, logits, &e), ERR_OK);
+    }
+    assert_memory_equal(want, logits[0], vocab * sizeof *want);
+    engine_seq_free(fork);
+    engine_seq_free(other);
+    engine_seq_free(s);
+    close_model(&o);
+    arena_done(&a);
+}
+
+static void check_answer(struct opened *o, const json_t *one)
+{
+    const json_t *ids = json_object_get(one, "ids"), *answer = json_object_get(one, "answer");
+    const json_t *margins = json_object_get(one, "margins");
+    int32_t prompt[256];
+    const float *logits;
+    struct errinfo e;
+    size_t n = json_array_size(ids), same = 0;
+    assert_true(n > 0 && n <= N_ELEMS(prompt));
+    for (size_t i = 0; i < n; i++)
+        prompt[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    struct engine_seq *s = engine_seq_new(o->en);
+    assert_int_equal(engine_prefill(o->en, s, prompt, n, NULL, NULL, &logits, &e), ERR_OK);
+    for (; same < json_array_size(answer); same++) {
+        int32_t best = 0, want = (int32_t)json_integer_value(json_array_get(answer, same));
+        if (json_number_value(json_array_get(margins, same)) <= 0.05)
+            break;
+        for (size_t v = 1; v < engine_model(o->en)->n_vocab; v++)
+            best = logits[v] > logits[best] ? (int32_t)v : best;
+        if (best != want)
+            fail_msg("%s: token %zu is %d, not %d",
+                     json_string_value(json_object_get(one, "prompt")), same, best, want);
+        struct engine_row row = {s, best, true};
+        assert_int_equal(engine_step(o->en, &row, 1, &logits, &e), ERR_OK);
+    }
+    print_message("%zu tokens agree: %s\n", same,
+                  json_string_value(json_object_get(one, "prompt")));
+    engine_seq_free(s);
+}
+
+static void greedy_answers_agree(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < N_ELEMS(models); m++) {
+        char path[256];
+        struct opened o;
+        json_error_t err;
+        snprintf(path, sizeof path, "tests/data/logits/greedy-%s.json", models[m]);
+        json_t *all = json_load_file(path, 0, &err), *one;
+        size_t i;
+        assert_non_null(all);
+        assert_int_equal(json_array_size(all), 10);
+        if (!open_model(&o, models[m], CPU_c, 1)) {
+            json_decref(all);
+            skip();
+        }
+        json_array_foreach(all, i, one) check_answer(&o, one);
+        close_model(&o);
+        json_decref(all);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(near_the_reference),
+        cmocka_unit_test(steps_and_prefill_agree),
+        cmocka_unit_test(greedy_answers_agree),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
