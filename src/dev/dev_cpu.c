@@ -43,11 +43,17 @@ static void *carve(struct carver *c, size_t n, size_t size)
     return c->base ? c->base + at : NULL;
 }
 
+/* Rows of 8-bit activations: a term each. */
+static size_t act_rows(const struct dev_cpu *d)
+{
+    return MAX(d->opts.rows_max, CPU_OUT_TERMS * d->opts.out_max);
+}
+
 static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_scratch *s)
 {
     const struct model *m = d->plan->model;
     size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
-    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), d->opts.rows_max), 1);
+    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), act_rows(d)), 1);
     s->attend = carve(c, kern_attend_scratch(n_q, m->k_dim, m->v_dim), sizeof(float));
     s->q = carve(c, n_q, sizeof *s->q);
     s->out = carve(c, n_q, sizeof *s->out);
@@ -55,6 +61,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->to = carve(c, n_q, sizeof *s->to);
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
+    s->left = carve(c, act_width(d->plan), sizeof *s->left);
     s->half = carve(c, m->k_dim, sizeof *s->half);
 }
 
@@ -62,14 +69,14 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
 static void carve_work(struct carver *c, struct dev_cpu *d)
 {
     const struct plan *p = d->plan;
-    size_t n = d->opts.rows_max, k = act_width(p);
+    size_t n = d->opts.rows_max, k = act_width(p), acts = act_rows(d);
     d->rows = carve(c, n, p->row_floats * sizeof(float));
     d->logits = carve(c, d->opts.out_max, p->width[PLAN_LOGITS] * sizeof(float));
     d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
-    d->act.q = carve(c, n, k);
-    d->act.d = carve(c, n, k / 32 * sizeof(float));
-    d->act.s32 = carve(c, n, k / 32 * sizeof(float));
-    d->act.s16 = carve(c, n, k / 16 * sizeof(float));
+    d->act.q = carve(c, acts, k);
+    d->act.d = carve(c, acts, k / 32 * sizeof(float));
+    d->act.s32 = carve(c, acts, k / 32 * sizeof(float));
+    d->act.s16 = carve(c, acts, k / 16 * sizeof(float));
     d->tiles = carve(c, n, sizeof *d->tiles);
     for (int t = 0; t < d->opts.n_threads; t++) {
         struct cpu_scratch s;
@@ -219,8 +226,9 @@ static void decide(struct dev_cpu *d)
         d->ops[i].act = act_of(d, op);
         if (d->ops[i].act != MM_ACT_Q8)
             continue;
+        d->ops[i].n_terms = op->out_rows ? CPU_OUT_TERMS : 1;
         if (makes_blocks(d, op - 1) && op[-1].dst == op->src)
-            d->ops[i - 1].quantizes_dst = true;
+            d->ops[i - 1].quantizes_dst = true, d->ops[i - 1].n_terms = d->ops[i].n_terms;
         else
             d->ops[i].quantizes_src = true;
     }

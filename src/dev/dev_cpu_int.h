@@ -8,12 +8,16 @@
 #include "os/os_pool.h"
 
 #define CPU_TILE_ROWS 8 /* rows of a sequence that attend together */
+#define CPU_OUT_TERMS 2 /* 8-bit terms of the activations that meet the output matrix */
 
 /* A plan's operation, and what this device decided about it. */
 struct cpu_op {
     const struct plan_op *op;
     const void *weight[PLAN_PARTS_MAX]; /* packed, or the file's */
     enum mm_act_kind act;               /* MATMUL: what its source must be */
+    /* 8-bit terms of a row of its source or, for what quantizes_dst, its result: the logits take
+     * two, since their rounding is the largest single error and they are few rows. */
+    size_t n_terms;
     bool quantizes_dst; /* its result is made 8-bit at once, for the MATMUL that reads it */
     bool quantizes_src; /* MATMUL: nobody did so before: it does, with a barrier of its own */
     bool barrier_after; /* the next operation needs what other threads wrote */
@@ -33,6 +37,7 @@ struct cpu_scratch {
     int32_t *from, *to;
     const uint16_t **k, **v; /* [pages of the longest sequence] */
     uint16_t *half;          /* [k_dim] */
+    float *left;             /* [widest row]: what a first term leaves */
 };
 
 struct dev_cpu {

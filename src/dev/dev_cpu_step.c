@@ -43,6 +43,20 @@ static void quantize(const struct dev_cpu *d, const float *x, size_t row, size_t
                      n);
 }
 
+/* A whole row of k in its terms: each after the first is what the one before left. */
+static void quantize_row(const struct walker *w, const struct cpu_op *co, const float *x,
+                         size_t row, size_t k)
+{
+    const struct dev_cpu *d = w->d;
+    float *left = d->scratch[w->thread].left;
+    for (size_t i = row * co->n_terms; i < (row + 1) * co->n_terms; i++) {
+        quantize(d, x, i, k, 0, k);
+        for (size_t c = 0; i + 1 < (row + 1) * co->n_terms && c < k; c++)
+            left[c] = x[c] - d->act.d[(i * k + c) / 32] * (float)d->act.q[i * k + c];
+        x = left;
+    }
+}
+
 static void run_embed(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
@@ -77,7 +91,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
         for (size_t g = 0; g < op->n_groups; g++)
             d->kern.rmsnorm(dst + g * op->n, src + g * op->n, op->gain, op->n, op->by);
         if (co->quantizes_dst)
-            quantize(d, dst, r, op->n, 0, op->n);
+            quantize_row(w, co, dst, r, op->n);
     }
 }
 
@@ -89,7 +103,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
     if (co->quantizes_src) {
         struct share s = share_of(w, n);
         for (size_t r = s.from; r < s.to; r++)
-            quantize(d, buf_row(d, op->src, r), r, k, 0, k);
+            quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
     for (int i = 0; i < op->n_parts; i++)
@@ -111,6 +125,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
                                      .x = cpu_buf(d, op->src),
                                      .x_stride = d->plan->width[op->src],
                                      .act = d->act,
+                                     .n_terms = co->n_terms,
                                      .dst = cpu_buf(d, op->part[i].dst),
                                      .dst_stride = d->plan->width[op->part[i].dst],
                                      .add = op->add,

@@ -236,7 +236,7 @@ static void check_vectors(enum cpu_level level)
 
 struct product {
     enum format f;
-    size_t k, n_rows, n_tokens;
+    size_t k, n_rows, n_tokens, n_terms;
     const uint8_t *weights; /* the file's rows */
     struct mm_job job;
     float *want, *slack; /* [n_tokens][n_rows]; slack: the sum of |w x| */
@@ -280,21 +280,41 @@ static const uint8_t *random_weights(struct arena *a, enum format f, size_t n)
     return w;
 }
 
+/* Token t's terms are rows t * n_terms and after of act, each with what is left before it. */
 static void random_acts(struct arena *a, struct product *p, const struct kern *k)
 {
     struct mm_job *j = &p->job;
-    size_t n = p->n_tokens * p->k;
-    float *x = floats(a, n, 2);
-    if (n)
-        x[rnd_below(n)] = 50; /* an outlier */
+    size_t n = p->n_tokens * p->k, all = n * p->n_terms;
+    float *x = floats(a, n, 2), *left = floats(a, p->k, 1);
+    x[rnd_below(n)] = 50; /* an outlier */
     j->x = x;
     j->x_stride = p->k;
-    j->act.q = arena_alloc(a, n);
-    j->act.d = arena_array(a, n / 32 + 1, sizeof(float));
-    j->act.s32 = arena_array(a, n / 32 + 1, sizeof(float));
-    j->act.s16 = arena_array(a, n / 16 + 1, sizeof(float));
-    if (p->k % 32 == 0)
-        k->quantize(j->act.q, j->act.d, j->act.s32, j->act.s16, x, n);
+    j->n_terms = p->n_terms;
+    j->act.q = arena_alloc(a, all);
+    j->act.d = arena_array(a, all / 32 + 1, sizeof(float));
+    j->act.s32 = arena_array(a, all / 32 + 1, sizeof(float));
+    j->act.s16 = arena_array(a, all / 16 + 1, sizeof(float));
+    for (size_t t = 0; p->k % 32 == 0 && t < p->n_tokens; t++) {
+        memcpy(left, x + t * p->k, p->k * sizeof *left);
+        for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++) {
+            int8_t *q = j->act.q + i * p->k;
+            float *d = j->act.d + i * p->k / 32;
+            k->quantize(q, d, j->act.s32 + i * p->k / 32, j->act.s16 + i * p->k / 16, left, p->k);
+            for (size_t c = 0; c < p->k; c++)
+                left[c] -= d[c / 32] * (float)q[c];
+        }
+    }
+}
+
+/* Activation c of token t as the kernel sees it. */
+static double act_value(const struct product *p, enum mm_act_kind kind, size_t t, size_t c)
+{
+    double x = 0;
+    if (kind == MM_ACT_F32)
+        return (double)p->job.x[t * p->k + c];
+    for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++)
+        x += (double)p->job.act.d[(i * p->k + c) / 32] * p->job.act.q[i * p->k + c];
+    return x;
 }
 
 /* The sums in double, over the activations as the kernel sees them. */
@@ -308,9 +328,7 @@ static void reference(struct arena *a, struct product *p, enum mm_act_kind kind)
         for (size_t t = 0; t < p->n_tokens; t++) {
             double sum = 0, slack = 0;
             for (size_t i = 0; i < p->k; i++) {
-                size_t at = t * p->k + i;
-                double x = kind == MM_ACT_F32 ? (double)p->job.x[at]
-                                              : (double)p->job.act.d[at / 32] * p->job.act.q[at];
+                double x = act_value(p, kind, t, i);
                 sum += (double)row[i] * x;
                 slack += fabs((double)row[i] * x);
             }
@@ -355,7 +373,11 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
     struct kern vec;
     arena_init(&a);
     kern_init_c(&vec);
-    struct product p = {.f = f, .k = k, .n_rows = n_rows, .n_tokens = n_tokens};
+    struct product p = {.f = f,
+                        .k = k,
+                        .n_rows = n_rows,
+                        .n_tokens = n_tokens,
+                        .n_terms = 1 + (!bench && rnd_below(3) == 0)};
     p.weights = random_weights(&a, f, k * n_rows);
     p.job = (struct mm_job){.weights = p.weights,
                             .format = f,
@@ -381,7 +403,7 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
     float *got = floats(&a, n, 1), *part = floats(&a, n, 1);
     uint32_t canary[PAD];
     memcpy(canary, got + n, sizeof canary);
-    void *scratch = arena_alloc(&a, MAX(mm_scratch_bytes(kn, k, n_tokens), 64));
+    void *scratch = arena_alloc(&a, MAX(mm_scratch_bytes(kn, k, n_tokens * p.n_terms), 64));
     p.job.dst = got;
     kn->run(&p.job, 0, n_rows, scratch);
     expect(memcmp(canary, got + n, sizeof canary) == 0, kn->level, format_info(f)->name, n_rows,
@@ -401,8 +423,9 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
     for (size_t t = 0; t < n_tokens; t++) { /* added to itself, so twice */
         struct mm_job one = p.job;
         one.n_tokens = 1, one.add = true;
-        one.x += t * k, one.act.q += t * k, one.act.d += t * k / 32;
-        one.act.s32 += t * k / 32, one.act.s16 += t * k / 16, one.dst += t * n_rows;
+        size_t at = t * p.n_terms * k;
+        one.x += t * k, one.act.q += at, one.act.d += at / 32;
+        one.act.s32 += at / 32, one.act.s16 += at / 16, one.dst += t * n_rows;
         kn->run(&one, 0, n_rows, scratch);
     }
     bool same = true;

@@ -35,7 +35,9 @@ struct mm_job {
     size_t n_tokens;
     const float *x; /* [n_tokens][k], stride x_stride: for MM_ACT_F32 */
     size_t x_stride;
-    struct mm_act act; /* for MM_ACT_Q8 */
+    struct mm_act act; /* for MM_ACT_Q8: [n_tokens * n_terms] */
+    size_t n_terms;    /* 8-bit terms that make up a token's activations: their products are
+                        * added.  A second one holds what the first one's rounding left. */
     float *dst;        /* [n_tokens][n_rows], stride dst_stride */
     size_t dst_stride;
     bool add;          /* dst += instead of dst = */
@@ -64,7 +66,7 @@ size_t mm_packed_bytes(const struct mm_kernel *kn, enum format f, size_t k, size
  * the rule of run. */
 void mm_pack(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows, const void *src,
              void *dst, size_t from, size_t to);
-/* Scratch of one thread for jobs of up to n_tokens and k columns. */
+/* Scratch of one thread for jobs of up to n_tokens (times terms) and k columns. */
 size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens);
 
 /* Bytes of one activation row's parts, so that the caller can place them: q, d, s32, s16. */
