@@ -1,4 +1,5 @@
 """Hand-written cases of tools/jinja_vectors.py: every construct, and templates in the style of
+# SPDX-License-Identifier: MIT
 the families of models (ours, with the constructs that theirs use)."""
 
 TOOL = {"type": "function", "function": {

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Writes src/chat/jinja_uni.def: where Python's view of a character is more than its category and
 its simple case mapping, which is what utf8proc knows.  Run: tools/jinja_unicode.py > ..."""
 import unicodedata as u

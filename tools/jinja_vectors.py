@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Writes tests/data/jinja/vectors.json: templates, variables, and what Python's jinja2 makes of
 them when it is configured as Hugging Face transformers configures it for chat templates
 (transformers/utils/chat_template_utils.py, version 5.24).  out is null where it raises.
