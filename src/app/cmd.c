@@ -12,8 +12,7 @@ static volatile sig_atomic_t stop_asked;
 
 static void note_stop(int sig)
 {
-    (void)sig;
-    stop_asked = 1;
+    stop_asked = sig;
 }
 
 void cmd_catch_stop(void)
@@ -27,6 +26,16 @@ void cmd_catch_stop(void)
 bool cmd_stopped(void)
 {
     return stop_asked != 0;
+}
+
+int cmd_stop_signal(void)
+{
+    return stop_asked;
+}
+
+void cmd_stop_clear(void)
+{
+    stop_asked = 0;
 }
 
 static void print_help(const struct cmd_args *a, const struct conf_opt *opts, size_t n_opts)

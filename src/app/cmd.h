@@ -64,6 +64,9 @@ enum err cmd_dispatch(const struct cmd *cmds, size_t n_cmds, struct cmd_args *a,
  * cmd_catch_stop installs the handlers of SIGINT and SIGTERM. */
 void cmd_catch_stop(void);
 bool cmd_stopped(void);
+/* The signal that asked, or 0; and forgets it, for commands that go on after SIGINT. */
+int cmd_stop_signal(void);
+void cmd_stop_clear(void);
 
 #define CMD(name, usage, help) cmd_fn cmd_##name;
 #include "app/cmd.def"

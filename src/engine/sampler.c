@@ -82,10 +82,10 @@ void sampler_accept(struct sampler *s, int32_t token)
     s->history[s->n_history++] = token;
 }
 
-void sampler_reset(struct sampler *s)
+void sampler_reset(struct sampler *s, uint64_t seed)
 {
     s->n_history = 0;
-    s->rng = s->p.seed;
+    s->rng = seed;
 }
 
 /* ---- penalties ---- */

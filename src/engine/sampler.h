@@ -55,8 +55,8 @@ void sampler_free(struct sampler *s);
 
 /* A token of the prompt or of the answer.  Tokens over history_max push out the oldest. */
 void sampler_accept(struct sampler *s, int32_t token);
-/* Forgets the history and draws anew from the seed. */
-void sampler_reset(struct sampler *s);
+/* Forgets the history and draws anew from a seed. */
+void sampler_reset(struct sampler *s, uint64_t seed);
 
 /* The next token by logits [n_vocab]; not accepted yet.  NaN counts as -infinity. */
 int32_t sampler_pick(struct sampler *s, const float *logits);

@@ -219,7 +219,7 @@ static void draws_follow_probabilities(void **state)
     for (int i = 0; i < 10; i++)
         chi += pow(seen[i] - n_draws * p[i], 2) / (n_draws * p[i]);
     assert_true(chi < 33.7); /* 9 degrees of freedom, one in ten thousand */
-    sampler_reset(s);
+    sampler_reset(s, q.seed);
     for (int d = 0; d < 20; d++)
         assert_int_equal(sampler_pick(s, logits), first[d]);
     sampler_free(s);

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_run.c - damso run: one answer to one prompt, the reply alone on stdout. */
+#include "app/cmd.h"
+#include "app/talk.h"
+
+#include "base/num.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROMPT_BYTES_MAX ((size_t)16 << 20)
+
+static void print_piece(void *arg, struct span piece)
+{
+    (void)arg;
+    fwrite(piece.p, 1, piece.n, stdout);
+    fflush(stdout);
+}
+
+static bool asked_to_stop(void *arg)
+{
+    (void)arg;
+    return cmd_stopped();
+}
+
+/* The prompt: the argument, or stdin for "-" and where no argument is given. */
+static enum err read_prompt(const struct cmd_args *a, struct str *prompt, struct errinfo *e)
+{
+    char part[65536];
+    if (a->n_left && strcmp(a->left[0], "-") != 0) {
+        str_add_cstr(prompt, a->left[0]);
+        return ERR_OK;
+    }
+    if (isatty(STDIN_FILENO))
+        return err_set(e, ERR_USAGE, "run: say the prompt, or give it on stdin");
+    for (size_t n; (n = fread(part, 1, sizeof part, stdin)) > 0;)
+        str_add(prompt, part, n);
+    if (ferror(stdin))
+        return err_set(e, ERR_IO, "stdin: %s", strerror(errno));
+    return ERR_OK;
+}
+
+static enum err check_prompt(const struct str *prompt, bool raw, struct errinfo *e)
+{
+    if (prompt->full)
+        return err_set(e, ERR_TOOBIG, "run: a prompt has at most %zu bytes", PROMPT_BYTES_MAX);
+    if (prompt->n == 0)
+        return err_set(e, ERR_USAGE, "run: the prompt is empty");
+    if (!raw && !utf8_valid(str_span(prompt)))
+        return err_set(e, ERR_USAGE, "run: the prompt is not valid UTF-8 (--raw takes any bytes)");
+    return ERR_OK;
+}
+
+static enum err answer(struct talk *t, const struct conf *c, struct span prompt, bool raw,
+                       struct talk_stats *stats, struct errinfo *e)
+{
+    const struct talk_sink sink = {print_piece, asked_to_stop, NULL};
+    if (raw)
+        return talk_continue(t, prompt, &sink, stats, e);
+    json_t *messages = json_array();
+    if (c->system[0])
+        json_array_append_new(messages, talk_message("system", c->system, strlen(c->system)));
+    json_array_append_new(messages, talk_message("user", prompt.p, prompt.n));
+    enum err r = talk_answer(t, messages, &sink, stats, e);
+    json_decref(messages);
+    return r;
+}
+
+static void print_stats(const struct talk *t, const struct talk_stats *stats)
+{
+    struct str line;
+    str_init(&line, 4096);
+    talk_print_stats(stats, &line);
+    fprintf(stderr, "[%s; seed %llu]\n", line.p, (unsigned long long)t->seed);
+    str_done(&line);
+}
+
+static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool with_stats,
+                    struct errinfo *e)
+{
+    struct talk t;
+    struct talk_stats stats = {0};
+    TRY(talk_open(&t, &a->conf, e));
+    cmd_catch_stop();
+    enum err r = answer(&t, &a->conf, prompt, raw, &stats, e);
+    if (stats.n_answer)
+        putchar('\n');
+    fflush(stdout);
+    if (with_stats)
+        print_stats(&t, &stats);
+    if (r == ERR_OK && cmd_stopped())
+        r = err_set(e, ERR_CANCELLED, "stopped");
+    talk_close(&t);
+    return r;
+}
+
+enum err cmd_run(struct cmd_args *a, struct errinfo *e)
+{
+    bool raw = false, with_stats = false;
+    const struct conf_opt opts[] = {
+        {.name = "raw",   .help = "send the prompt without a chat template", .flag = &raw       },
+        {.name = "stats", .help = "print tokens, speed and seed on stderr",  .flag = &with_stats},
+    };
+    struct str prompt;
+    TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 1, e));
+    if (a->done)
+        return ERR_OK;
+    str_init(&prompt, PROMPT_BYTES_MAX);
+    enum err r = read_prompt(a, &prompt, e);
+    if (r == ERR_OK)
+        r = check_prompt(&prompt, raw, e);
+    if (r == ERR_OK)
+        r = run(a, str_span(&prompt), raw, with_stats, e);
+    str_done(&prompt);
+    return r;
+}
