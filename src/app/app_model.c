@@ -2,6 +2,7 @@
 #include "app/app_model.h"
 
 #include "app/models.h"
+#include "base/num.h"
 #include "os/os_sys.h"
 
 #include <stdio.h>
@@ -30,19 +31,31 @@ static void bar_show(void *arg, double share)
     fflush(stderr);
 }
 
+enum cpu_level app_level(const struct conf *c)
+{
+    int cap = strcmp(c->cpu, "auto") == 0 ? (int)cpu_best() : cpu_level_named(c->cpu);
+    CHECK(cap >= 0);
+    return cpu_capped((enum cpu_level)cap);
+}
+
 enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
                         struct errinfo *e)
 {
+    return app_model_open_many(m, c, out_max, 1, e);
+}
+
+enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t out_max,
+                             size_t n_seqs, struct errinfo *e)
+{
     struct bar bar = {.began_ns = os_now_ns()};
-    int cap = strcmp(c->cpu, "auto") == 0 ? (int)cpu_best() : cpu_level_named(c->cpu);
-    CHECK(cap >= 0);
     struct engine_opts o = {
         .ctx = (size_t)c->ctx,
-        .batch = (size_t)c->batch,
+        .ctx_total = n_seqs > 1 ? n_seqs * num_align((size_t)c->ctx, ENGINE_PAGE) : 0,
+        .batch = MAX((size_t)c->batch, n_seqs),
         .out_max = out_max,
         .memory = (size_t)c->memory << 20,
         .n_threads = (int)c->threads,
-        .level = cpu_capped((enum cpu_level)cap),
+        .level = app_level(c),
         .progress = isatty(STDERR_FILENO) ? bar_show : NULL,
         .progress_arg = &bar,
     };

@@ -19,6 +19,12 @@ struct app_model {
  * prepared, when that takes a while and stderr is a terminal. */
 enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
                         struct errinfo *e);
+/* The same with room for n_seqs sequences of the whole context. */
+enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t out_max,
+                             size_t n_seqs, struct errinfo *e);
 void app_model_close(struct app_model *m);
+
+/* The instruction-set level of the setting `cpu` on this machine. */
+enum cpu_level app_level(const struct conf *c);
 
 #endif

@@ -14,6 +14,8 @@
 #define ENGINE_RESERVE ((size_t)256 << 20) /* left to the system */
 #define ENGINE_CTX_MIN 512                 /* less is no conversation */
 
+_Static_assert(ENGINE_PAGE == DEV_PAGE, "pages are the device's");
+
 struct engine {
     struct model *model;
     struct plan *plan;

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define ENGINE_PAGE 64 /* tokens of a page: memory is handed out in these */
+
 struct engine;
 struct engine_seq;
 
