@@ -13,3 +13,5 @@ set_tests_properties(house.layers house.tidy house.headers house.docs PROPERTIES
 add_test(NAME app.cli COMMAND python3 tests/cli_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)

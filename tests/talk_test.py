@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Conversations from outside, with the real models: run, chat (through a pipe and through a pseudo
+terminal, Korean too), bench, inspect: tests/talk_test.py DAMSO.  Needs DAMSO_TEST_MODELS."""
+import json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, unittest
+
+DAMSO = os.path.abspath(sys.argv.pop(1))
+MODELS = os.environ.get('DAMSO_TEST_MODELS')
+KOREAN = '대한민국의 수도는 어디인가요?'
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Talk(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.env = {'PATH': os.environ['PATH'], 'HOME': self.dir, 'DAMSO_MODELS_DIR': MODELS,
+                    'DAMSO_CTX': '1024'}
+        if 'DAMSO_CPU' in os.environ:
+            self.env['DAMSO_CPU'] = os.environ['DAMSO_CPU']
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def damso(self, *args, want=0, stdin=b'', **env):
+        p = subprocess.run([DAMSO, *args], capture_output=True, timeout=300, input=stdin,
+                           env={**self.env, **env})
+        self.assertEqual(p.returncode, want, p.stderr.decode())
+        return p.stdout.decode(), p.stderr.decode()
+
+    # ---- run ----
+
+    def test_run_answers_once_on_stdout(self):
+        out, err = self.damso('run', '--temp', '0', 'What is the capital of Korea?')
+        self.assertIn('Seoul', out)
+        self.assertTrue(out.endswith('\n') and not out.endswith('\n\n'))
+        self.assertEqual(err, '')
+
+    def test_run_takes_the_prompt_from_stdin(self):
+        want, _ = self.damso('run', '--temp', '0', '-n', '8', 'Say hello.')
+        self.assertEqual(self.damso('run', '--temp', '0', '-n', '8', stdin=b'Say hello.')[0], want)
+        self.assertEqual(self.damso('run', '--temp', '0', '-n', '8', '-', stdin=b'Say hello.')[0], want)
+
+    def test_run_limits_and_seeds(self):
+        out, err = self.damso('run', '-n', '5', '--temp', '0', '--stats', 'Tell me a story.')
+        self.assertRegex(err, r'5 written .*limit of -n; seed \d+')
+        one = self.damso('run', '-n', '12', '--temp', '1', '--seed', '7', 'Tell me a story.')
+        self.assertEqual(self.damso('run', '-n', '12', '--temp', '1', '--seed', '7', 'Tell me a story.'), one)
+        others = {self.damso('run', '-n', '12', '--temp', '1', '--seed', str(i), 'Tell me a story.')[0]
+                  for i in range(8, 11)}
+        self.assertGreater(len(others | {one[0]}), 1)
+
+    def test_run_is_the_same_with_one_thread_and_two(self):
+        got = {self.damso('run', '-n', '24', '--temp', '0', '-t', t, KOREAN)[0] for t in '12'}
+        self.assertEqual(len(got), 1)
+
+    def test_run_raw_goes_on_with_a_text(self):
+        out, _ = self.damso('run', '--raw', '-n', '3', '--temp', '0', 'The capital of France is')
+        self.assertIn('Paris', out)
+        self.damso('run', '--raw', '-n', '3', stdin=b'\xff\xfe any bytes \x80')
+
+    def test_run_korean_with_a_base_model(self):
+        out, _ = self.damso('run', '-m', 'gemma3-270m', '-n', '24', '--temp', '0', KOREAN)
+        self.assertNotIn('User:', out)
+        out.encode()  # whole characters
+
+    def test_run_refuses(self):
+        for args, stdin, want, words in [
+            (['run', ''], b'', 2, 'empty'),
+            (['run'], b'', 2, 'empty'),
+            (['run'], b'\xff', 2, 'UTF-8'),
+            (['run', '-c', '64', 'word ' * 80], b'', 9, r'8\d+|1\d\d tokens.*64'),
+            (['run', '-c', '9999', 'x'], b'', 9, '9999.*8192'),
+            (['run', '--memory', '64', 'x'], b'', 6, 'MiB.*64 MiB'),
+            (['run', '--temp', 'warm', 'x'], b'', 2, 'warm'),
+            (['run', '-m', '/etc/passwd', 'x'], b'', 4, 'GGUF'),
+        ]:
+            out, err = self.damso(*args, stdin=stdin, want=want)
+            self.assertRegex(err, words)
+            self.assertEqual(out, '')
+
+    def test_a_context_that_fills_up_says_both_numbers(self):
+        out, err = self.damso('run', '-c', '64', '--temp', '0', 'Write a very long story.', want=9)
+        self.assertGreater(len(out), 40)  # what fitted was handed out
+        self.assertRegex(err, r'context is full: 64 tokens and 1 more are over the limit of 64')
+
+    def test_ctrl_c_ends_run(self):
+        p = subprocess.Popen([DAMSO, 'run', '--temp', '0', '--raw', 'One, two, three, four,'],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+        p.stdout.read(20)
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=30)
+        self.assertEqual((p.returncode, err), (130, b'damso: stopped\n'))
+
+    # ---- chat ----
+
+    def test_chat_remembers_and_saves(self):
+        talk = b'My name is Mina.\nWhat is my name?\n/save t.json\n/save t.json\n/clear\n/load t.json\n/regen\n'
+        os.chdir(self.dir)
+        out, err = self.damso('chat', '--temp', '0', '-n', '40', stdin=talk)
+        self.assertIn('Mina', out)
+        self.assertIn('Saved: t.json', err)
+        self.assertIn('Loaded, messages: 4', err)
+        with open(f'{self.dir}/t.json', encoding='utf-8') as f:
+            saved = json.load(f)
+        self.assertEqual([m['role'] for m in saved['messages']], ['user', 'assistant'] * 2)
+        self.assertEqual(os.stat(f'{self.dir}/t.json').st_mode & 0o777, 0o600)
+        lines = out.strip().split('\n')
+        self.assertEqual(lines[-1], lines[-2])  # greedy: written again, the same
+        _, err = self.damso('chat', stdin=b'/save t.json\n/load none\n/load /etc/passwd\n/nix\n/regen\n')
+        for words in ('t.json is there already', 'none: No such file', '/etc/passwd:1:',
+                      'There is no such command', 'no answer to write again'):
+            self.assertIn(words, err)
+
+    def test_chat_system_and_blocks(self):
+        talk = '/system You only say 42.\n/system\n"""\nline one\n두 번째 줄\n"""\nback\\\nslash\n//comment\n/save b.json\n'
+        os.chdir(self.dir)
+        _, err = self.damso('chat', '--temp', '0', '-n', '4', stdin=talk.encode())
+        self.assertIn('System message: You only say 42.', err)
+        with open(f'{self.dir}/b.json', encoding='utf-8') as f:
+            m = json.load(f)['messages']
+        self.assertEqual([x['content'] for x in m if x['role'] != 'assistant'],
+                         ['You only say 42.', 'line one\n두 번째 줄', 'back\nslash', '/comment'])
+
+    def test_chat_speaks_korean(self):
+        _, err = self.damso('chat', stdin=b'/help\n/regen\n', LANG='ko_KR.UTF-8')
+        self.assertIn('대화를 JSON 파일로 저장합니다', err)
+        self.assertIn('다시 쓸 답이 없습니다', err)
+
+    def test_chat_survives_a_full_context(self):
+        out, err = self.damso('chat', '-c', '96', '--temp', '0',
+                              stdin=b'Write a long story.\n/clear\nSay hi.\n')
+        self.assertIn('context is full', err)
+        self.assertIn('/clear', err)
+        self.assertGreater(len(out.strip().split('\n')), 1)
+
+    def terminal(self, *args, **env):
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execve(DAMSO, [DAMSO, *args], {**self.env, 'TERM': 'xterm', 'LANG': 'C.UTF-8', **env})
+        return pid, fd
+
+    def expect(self, fd, pattern, seconds=60):
+        seen, end = b'', time.time() + seconds
+        while time.time() < end:
+            if select.select([fd], [], [], 0.1)[0]:
+                try:
+                    seen += os.read(fd, 65536)
+                except OSError:
+                    break
+            if re.search(pattern.encode(), seen):
+                return seen.decode(errors='replace')
+        self.fail(f'{pattern} did not come: {seen.decode(errors="replace")!r}')
+
+    def test_chat_in_a_terminal(self):
+        pid, fd = self.terminal('chat', '--temp', '0', '-n', '400')
+        try:
+            self.expect(fd, r'Ctrl-D.*\n[^\n]*> ')
+            # Two syllables typed wrongly and taken back: wide characters, one key each.
+            os.write(fd, '/system 나는 담소이댜댜\x7f\x7f다\r'.encode())
+            self.expect(fd, '> ')
+            os.write(fd, b'/system\r')
+            self.expect(fd, 'System message: 나는 담소이다')
+            os.write(fd, b'Count from one to one hundred.\r')
+            self.expect(fd, r'two|[ ,]2')
+            os.write(fd, b'\x03')  # stops the answer, not the program
+            self.expect(fd, r'written.*\[stopped\]')
+            os.write(fd, b'half a line\x03')
+            self.expect(fd, r'Ctrl-D or /exit')
+            os.write(fd, b'\x1b[A')  # the line before, out of the history
+            self.expect(fd, 'Count from one')
+            os.write(fd, b'\x15/exit\r')
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            pid = 0
+            with open(f'{self.dir}/.local/state/damso/history', encoding='utf-8') as f:
+                self.assertIn('Count', f.read())
+        finally:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            os.close(fd)
+
+    # ---- bench and inspect ----
+
+    def test_bench_gives_what_it_promises(self):
+        out, _ = self.damso('bench', '--json', '--threads', '1', '--prefill', '32', '--decode', '4',
+                            '--runs', '2', '--batch', '3')
+        r = json.loads(out)
+        for name in ('prefill_tps', 'decode_tps', 'batch_tps'):
+            self.assertGreater(r[name], 0)
+        self.assertEqual((r['threads'], r['prefill']['tokens'], r['batch']['tokens']), (1, 32, 12))
+        self.assertRegex(r['logits_hash'], '^[0-9a-f]{16}$')
+        self.assertGreater(r['machine']['read_gbs'], 0)
+        again = json.loads(self.damso('bench', '--json', '--threads', '2', '--prefill', '32', '--decode', '0',
+                                      '--runs', '1')[0])
+        self.assertEqual(again['logits_hash'], r['logits_hash'])  # threads change no bit
+
+    def test_inspect_model(self):
+        r = json.loads(self.damso('inspect', 'model', '--json', 'gemma3-270m')[0])
+        self.assertEqual((r['architecture'], r['layers'], r['runs']), ('gemma3', 18, True))
+        self.assertEqual(r['formats']['Q5_0']['tensors'], 81)
+
+    def test_inspect_logits(self):
+        path = f'{self.dir}/l.npy'
+        sizes = []
+        for extra in ([], ['--step']):
+            self.damso('inspect', 'logits', '--tokens', '1,2,3,400', '-o', path, *extra)
+            with open(path, 'rb') as f:
+                data = f.read()
+            self.assertEqual(data[:8], b'\x93NUMPY\x01\x00')
+            n = struct.unpack('<H', data[8:10])[0]
+            self.assertIn(b"'shape': (4, 49152)", data[10:10 + n])
+            self.assertEqual((10 + n) % 64, 0)
+            sizes.append(data[10 + n:])
+            self.assertEqual(len(sizes[-1]), 4 * 4 * 49152)
+        self.assertEqual(sizes[0], sizes[1])  # step by step: the same bits
+        self.damso('inspect', 'logits', '--tokens', '1,99999', '-o', path, want=2)
+        self.damso('inspect', 'logits', '--tokens', '1,x', '-o', path, want=2)
+        self.damso('inspect', 'logits', '--tokens', '1', '-o', '/no/such/folder/x.npy', want=7)
+
+    def test_inspect_tokens_and_text(self):
+        text = '안녕하세요! <|im_end|> 👩‍👩‍👧 x\n'
+        for model in ('smollm2-135m-instruct', 'gemma3-270m'):
+            path = f'{MODELS}/{model}.gguf'
+            ids = json.loads(self.damso('inspect', 'tokens', '-m', path, stdin=text.encode())[0])
+            self.assertEqual(self.damso('inspect', 'text', '-m', path, stdin=json.dumps(ids).encode())[0], text)
+        special = json.loads(self.damso('inspect', 'tokens', '-m', f'{MODELS}/smollm2-135m-instruct.gguf',
+                                        '--special', stdin=text.encode())[0])
+        self.assertIn(2, special)
+
+
+if __name__ == '__main__':
+    unittest.main()
