@@ -160,19 +160,21 @@ class Talk(unittest.TestCase):
             self.expect(fd, '> ')
             os.write(fd, b'/system\r')
             self.expect(fd, 'System message: 나는 담소이다')
-            os.write(fd, b'Count from one to one hundred.\r')
-            self.expect(fd, r'two|[ ,]2')
+            os.write(fd, b'/system You write long stories.\r')
+            self.expect(fd, r'(?s)anew.*> ')
+            os.write(fd, b'Write a very long story about a dragon and a princess.\r')
+            self.expect(fd, r'princess\.[^\n]*\n[^\n]{20}')  # the echo, then an answer
             os.write(fd, b'\x03')  # stops the answer, not the program
             self.expect(fd, r'written.*\[stopped\]')
             os.write(fd, b'half a line\x03')
             self.expect(fd, r'Ctrl-D or /exit')
             os.write(fd, b'\x1b[A')  # the line before, out of the history
-            self.expect(fd, 'Count from one')
+            self.expect(fd, 'a dragon and')
             os.write(fd, b'\x15/exit\r')
             self.assertEqual(os.waitpid(pid, 0)[1], 0)
             pid = 0
             with open(f'{self.dir}/.local/state/damso/history', encoding='utf-8') as f:
-                self.assertIn('Count', f.read())
+                self.assertIn('dragon', f.read())
         finally:
             if pid:
                 os.kill(pid, signal.SIGKILL)
