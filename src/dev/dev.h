@@ -50,6 +50,8 @@ struct dev {
     /* n rows, 1 <= n <= rows_max.  The logits of row i of out are at logits + i * logits_stride
      * until the next step. */
     void (*step)(struct dev *d, const struct dev_row *rows, size_t n);
+    /* What page `from` holds, over all layers, into page `to`. */
+    void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
     void (*close)(struct dev *d);
     const float *logits; /* [out_max][logits_stride], the first n_vocab count */
     size_t logits_stride;

@@ -247,6 +247,14 @@ static void dev_cpu_close(struct dev *dev)
     mem_free(d);
 }
 
+static void dev_cpu_copy_page(struct dev *dev, uint32_t to, uint32_t from)
+{
+    struct dev_cpu *d = dev_cpu_of(dev);
+    size_t bytes = d->pages_bytes / d->opts.n_pages;
+    CHECK(to < d->opts.n_pages && from < d->opts.n_pages && to != from);
+    memcpy((char *)d->pages + to * bytes, (char *)d->pages + from * bytes, bytes);
+}
+
 static enum err take_memory(struct dev_cpu *d, struct errinfo *e)
 {
     struct dev_need need;
@@ -287,6 +295,7 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     decide(d);
     pack_all(d);
     d->dev.step = dev_cpu_step;
+    d->dev.copy_page = dev_cpu_copy_page;
     d->dev.close = dev_cpu_close;
     d->dev.logits = d->logits;
     d->dev.logits_stride = p->width[PLAN_LOGITS];

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * engine.c - opening within a memory budget, sequences and their pages, steps. */
-#include "engine/engine.h"
+#include "engine/engine_int.h"
 
 #include "base/arena.h"
 #include "base/num.h"
-#include "dev/dev.h"
 #include "os/os_sys.h"
-#include "plan/plan.h"
 
 #include <string.h>
 
@@ -15,27 +13,6 @@
 #define ENGINE_CTX_MIN 512                 /* less is no conversation */
 
 _Static_assert(ENGINE_PAGE == DEV_PAGE, "pages are the device's");
-
-struct engine {
-    struct model *model;
-    struct plan *plan;
-    struct dev *dev;
-    struct engine_opts opts;
-    struct engine_memory memory;
-    size_t n_pages, n_free;
-    uint32_t *free;        /* [n_free] pages */
-    uint32_t *refs;        /* [n_pages] sequences that list the page */
-    struct dev_row *rows;  /* [batch] */
-    uint32_t page_scratch; /* page of a copy in progress */
-};
-
-struct engine_seq {
-    struct engine *en;
-    int32_t *tokens; /* [ctx] */
-    uint32_t *pages; /* [pages of ctx] */
-    size_t n;        /* tokens */
-    size_t n_pages;
-};
 
 /* ---- opening ---- */
 
@@ -111,9 +88,11 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     TRY(dev_cpu_open(&en->dev, en->plan, &d, e));
     en->free = mem_alloc(en->n_pages * sizeof *en->free);
     en->refs = mem_alloc(en->n_pages * sizeof *en->refs);
+    en->learnt = mem_alloc(en->n_pages * sizeof *en->learnt);
     en->rows = mem_alloc(o->batch * sizeof *en->rows);
     for (size_t i = 0; i < en->n_pages; i++) /* the lowest page is handed out first */
         en->free[en->n_free++] = (uint32_t)(en->n_pages - 1 - i);
+    prefix_init(en);
     return ERR_OK;
 }
 
@@ -139,8 +118,10 @@ void engine_close(struct engine *en)
         en->dev->close(en->dev);
     plan_free(en->plan);
     model_close(en->model);
+    prefix_done(en);
     mem_free(en->free);
     mem_free(en->refs);
+    mem_free(en->learnt);
     mem_free(en->rows);
     mem_free(en);
 }
@@ -170,6 +151,40 @@ struct engine_memory engine_memory(const struct engine *en)
     return en->memory;
 }
 
+/* ---- pages ---- */
+
+uint32_t engine_page_take(struct engine *en)
+{
+    if (en->n_free == 0)
+        prefix_forget_one(en);
+    uint32_t page = en->free[--en->n_free];
+    en->refs[page] = 1;
+    return page;
+}
+
+/* Of a page that the tree holds, 1 to 2 references is the first sequence that comes, 2 to 1 the
+ * last that goes. */
+void engine_page_hold(struct engine *en, uint32_t page)
+{
+    CHECK(en->refs[page] > 0);
+    en->n_cached -= en->learnt[page] && en->refs[page] == 1;
+    en->refs[page]++;
+}
+
+void engine_page_drop(struct engine *en, uint32_t page)
+{
+    CHECK(en->refs[page] > 0);
+    en->refs[page]--;
+    en->n_cached += en->learnt[page] && en->refs[page] == 1;
+    if (en->refs[page] == 0)
+        en->free[en->n_free++] = page;
+}
+
+size_t engine_pages_free(const struct engine *en)
+{
+    return en->n_free + en->n_cached;
+}
+
 /* ---- sequences ---- */
 
 struct engine_seq *engine_seq_new(struct engine *en)
@@ -181,31 +196,11 @@ struct engine_seq *engine_seq_new(struct engine *en)
     return s;
 }
 
-static void drop_page(struct engine *en, uint32_t page)
-{
-    CHECK(en->refs[page] > 0);
-    if (--en->refs[page] == 0)
-        en->free[en->n_free++] = page;
-}
-
-struct engine_seq *engine_seq_fork(struct engine_seq *s, size_t n)
-{
-    struct engine_seq *f = engine_seq_new(s->en);
-    size_t whole = n / DEV_PAGE * DEV_PAGE; /* a page that will be written is never shared */
-    CHECK(n <= s->n);
-    memcpy(f->tokens, s->tokens, whole * sizeof *f->tokens);
-    f->n = whole;
-    for (; f->n_pages < whole / DEV_PAGE; f->n_pages++) {
-        f->pages[f->n_pages] = s->pages[f->n_pages];
-        s->en->refs[s->pages[f->n_pages]]++;
-    }
-    return f;
-}
-
 void engine_seq_free(struct engine_seq *s)
 {
     if (!s)
         return;
+    prefix_learn_rest(s);
     engine_seq_cut(s, 0);
     mem_free(s->tokens);
     mem_free(s->pages);
@@ -222,17 +217,34 @@ const int32_t *engine_seq_tokens(const struct engine_seq *s)
     return s->tokens;
 }
 
+/* The page that n falls into will be written again: when others hold it, the sequence gets a copy,
+ * or gives up what it has of it where no page is free. */
+static void own_last_page(struct engine_seq *s)
+{
+    struct engine *en = s->en;
+    uint32_t *page = &s->pages[s->n_pages - 1];
+    if (s->n % DEV_PAGE == 0 || en->refs[*page] == 1)
+        return;
+    if (engine_pages_free(en) == 0) {
+        s->n -= s->n % DEV_PAGE;
+        engine_page_drop(en, s->pages[--s->n_pages]);
+        return;
+    }
+    uint32_t copy = engine_page_take(en);
+    en->dev->copy_page(en->dev, copy, *page);
+    engine_page_drop(en, *page);
+    *page = copy;
+}
+
 void engine_seq_cut(struct engine_seq *s, size_t n)
 {
     CHECK(n <= s->n);
     s->n = n;
-    /* The page that n falls into stays; when others share it the next write would reach them, so
-     * it goes too, and n with it, to the page's start. */
-    size_t keep = num_div_up(n, DEV_PAGE);
-    if (n % DEV_PAGE && s->en->refs[s->pages[keep - 1]] > 1)
-        s->n = --keep * DEV_PAGE;
-    while (s->n_pages > keep)
-        drop_page(s->en, s->pages[--s->n_pages]);
+    prefix_cut(s, n / DEV_PAGE);
+    while (s->n_pages > num_div_up(n, DEV_PAGE))
+        engine_page_drop(s->en, s->pages[--s->n_pages]);
+    if (s->n_pages)
+        own_last_page(s);
 }
 
 /* ---- steps ---- */
@@ -267,9 +279,9 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
         }
     }
     CHECK(n_out <= en->opts.out_max);
-    if (pages > en->n_free)
+    if (pages > engine_pages_free(en))
         return err_set(e, ERR_BUSY, "%zu pages of context are needed and %zu of %zu are free",
-                       pages, en->n_free, en->n_pages);
+                       pages, engine_pages_free(en), en->n_pages);
     return ERR_OK;
 }
 
@@ -280,11 +292,8 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
     TRY(check_rows(en, rows, n, e));
     for (size_t i = 0; i < n; i++) {
         struct engine_seq *s = rows[i].seq;
-        if (s->n % DEV_PAGE == 0 && s->n / DEV_PAGE == s->n_pages) {
-            uint32_t page = en->free[--en->n_free];
-            en->refs[page] = 1;
-            s->pages[s->n_pages++] = page;
-        }
+        if (s->n == s->n_pages * DEV_PAGE)
+            s->pages[s->n_pages++] = engine_page_take(en);
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)s->n,
                                        .pages = s->pages,
@@ -293,6 +302,8 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
         s->tokens[s->n++] = rows[i].token;
     }
     en->dev->step(en->dev, en->rows, n);
+    for (size_t i = 0; i < n; i += run_of(rows, n, i))
+        prefix_learn(rows[i].seq);
     for (int32_t i = 0; i < n_out; i++)
         logits[i] = en->dev->logits + (size_t)i * en->dev->logits_stride;
     return ERR_OK;

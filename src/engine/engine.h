@@ -3,7 +3,7 @@
  *
  * Does: count weights, context and buffers against what memory is free before taking any of it;
  *       run the rows of any number of sequences together; hand out pages, share them between
- *       sequences that begin alike (engine_seq_fork), take them back.
+ *       sequences that begin alike, keep what ended sequences computed until memory is needed.
  * Does not: see text, choose tokens (sampler.h), or start threads of its own beside the device's.
  * Owner: one thread calls everything here; logits live until the next step.
  * A context that is full is an error with both numbers, never a shift. */
@@ -60,13 +60,18 @@ struct engine_memory engine_memory(const struct engine *en);
 /* ---- sequences ---- */
 
 struct engine_seq *engine_seq_new(struct engine *en);
-/* A sequence that begins with the first n tokens of s; whole pages are shared, not copied. */
-struct engine_seq *engine_seq_fork(struct engine_seq *s, size_t n);
+/* Takes over what was computed before, by this or another sequence, of the beginning of tokens[n];
+ * gives how many tokens, at most n - 1.  s is empty. */
+size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n);
+/* What the sequence held stays known, and is forgotten when its memory is needed. */
 void engine_seq_free(struct engine_seq *s);
 size_t engine_seq_len(const struct engine_seq *s);
 const int32_t *engine_seq_tokens(const struct engine_seq *s); /* [len] */
-/* Forgets what follows the first n tokens; n <= len. */
+/* Forgets what follows the first n tokens; n <= len.  Where memory is full it may keep less, down
+ * to a whole page: engine_seq_len says. */
 void engine_seq_cut(struct engine_seq *s, size_t n);
+/* Pages that a step could take now. */
+size_t engine_pages_free(const struct engine *en);
 
 /* ---- steps ---- */
 

@@ -168,8 +168,8 @@ static void steps_and_prefill_agree(void **state)
         assert_int_equal(engine_step(o.en, &row, 1, logits, &e), ERR_OK);
     }
     assert_memory_equal(want, logits[0], vocab * sizeof *want);
-    struct engine_seq *fork = engine_seq_fork(s, 130);
-    assert_int_equal(engine_seq_len(fork), 128);
+    struct engine_seq *fork = engine_seq_new(o.en);
+    assert_int_equal(engine_seq_reuse(fork, r.ids, 130), 128);
     for (size_t i = 128; i < N; i++) {
         struct engine_row rows[9];
         size_t n = 0;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * engine_int.h - what the files of this module share; nobody else includes it. */
+#ifndef ENGINE_ENGINE_INT_H
+#define ENGINE_ENGINE_INT_H
+
+#include "dev/dev.h"
+#include "engine/engine.h"
+#include "plan/plan.h"
+
+#define PREFIX_NONE UINT32_MAX
+#define PREFIX_ROOT 0 /* holds no page: every text begins there */
+
+/* One page of a text that some sequence ran: the tokens on the way from the root are what comes
+ * before it.  Only full pages have children. */
+struct prefix_node {
+    uint32_t page;
+    uint32_t parent, child, sibling; /* PREFIX_NONE: none; free nodes are linked by sibling */
+    uint32_t n;                      /* tokens, 1 to ENGINE_PAGE */
+    uint64_t used;                   /* the clock when it last served */
+    int32_t token[ENGINE_PAGE];
+};
+
+struct prefix {
+    struct prefix_node *node; /* [n_pages + 1]: no more nodes than pages, and the root */
+    uint32_t free;            /* first free node */
+    uint64_t clock;
+};
+
+struct engine {
+    struct model *model;
+    struct plan *plan;
+    struct dev *dev;
+    struct engine_opts opts;
+    struct engine_memory memory;
+    size_t n_pages, n_free;
+    uint32_t *free;       /* [n_free] pages */
+    uint32_t *refs;       /* [n_pages]: sequences that list the page, and 1 for the tree */
+    bool *learnt;         /* [n_pages]: the tree holds the page */
+    size_t n_cached;      /* pages that only the tree holds: free when they are needed */
+    struct dev_row *rows; /* [batch] */
+    struct prefix prefix;
+};
+
+struct engine_seq {
+    struct engine *en;
+    int32_t *tokens; /* [ctx] */
+    uint32_t *pages; /* [pages of ctx] */
+    size_t n;        /* tokens */
+    size_t n_pages;
+    size_t n_learnt; /* full pages that the tree holds too */
+    uint32_t node;   /* of the last of them; the root when there is none */
+};
+
+/* ---- pages (engine.c) ---- */
+
+/* A page with one reference: a free one, or the one that the tree used longest ago.  The caller has
+ * seen that there is one. */
+uint32_t engine_page_take(struct engine *en);
+void engine_page_hold(struct engine *en, uint32_t page);
+void engine_page_drop(struct engine *en, uint32_t page);
+
+/* ---- the tree of known beginnings (engine_prefix.c) ---- */
+
+void prefix_init(struct engine *en);
+void prefix_done(struct engine *en);
+/* The tree learns the pages that the sequence has filled.  Where it knows the same text already,
+ * the sequence takes over the tree's page, which holds the same bits. */
+void prefix_learn(struct engine_seq *s);
+/* The sequence ends: what its last, unfilled page holds is learnt too. */
+void prefix_learn_rest(struct engine_seq *s);
+/* The sequence is cut to fewer full pages than were learnt. */
+void prefix_cut(struct engine_seq *s, size_t n_full);
+/* Forgets the page that served longest ago and that only the tree holds; there is one. */
+void prefix_forget_one(struct engine *en);
+
+#endif

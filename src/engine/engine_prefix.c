@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT
+ * engine_prefix.c - a tree of the texts that were run, page by page, so that what begins alike is
+ * computed once: the next turn of a conversation, a system message that many share.
+ *
+ * A sequence holds the tree's pages from the root down to its node, so a page that only the tree
+ * holds has no descendant that a sequence holds: all such pages can go, leaves first. */
+#include "engine/engine_int.h"
+
+#include "base/arena.h"
+#include "base/num.h"
+
+#include <string.h>
+
+void prefix_init(struct engine *en)
+{
+    struct prefix *p = &en->prefix;
+    p->node = mem_alloc((en->n_pages + 1) * sizeof *p->node);
+    p->node[PREFIX_ROOT] = (struct prefix_node){
+        .page = PREFIX_NONE, .parent = PREFIX_NONE, .child = PREFIX_NONE, .sibling = PREFIX_NONE};
+    p->free = PREFIX_NONE;
+    for (size_t i = en->n_pages; i > PREFIX_ROOT; i--) {
+        p->node[i].sibling = p->free;
+        p->free = (uint32_t)i;
+    }
+}
+
+void prefix_done(struct engine *en)
+{
+    mem_free(en->prefix.node);
+}
+
+static size_t common(const int32_t *a, const int32_t *b, size_t n)
+{
+    size_t i = 0;
+    while (i < n && a[i] == b[i])
+        i++;
+    return i;
+}
+
+/* The child of `at` that shares most of tokens[n], and how many. */
+static uint32_t best_child(const struct prefix *p, uint32_t at, const int32_t *tokens, size_t n,
+                           size_t *shared)
+{
+    uint32_t best = PREFIX_NONE;
+    *shared = 0;
+    for (uint32_t c = p->node[at].child; c != PREFIX_NONE; c = p->node[c].sibling) {
+        size_t k = common(p->node[c].token, tokens, MIN(n, (size_t)p->node[c].n));
+        if (k > *shared) {
+            *shared = k;
+            best = c;
+        }
+    }
+    return best;
+}
+
+static void touch(struct prefix *p, uint32_t at)
+{
+    p->clock++;
+    for (; at != PREFIX_ROOT; at = p->node[at].parent)
+        p->node[at].used = p->clock;
+}
+
+/* ---- learning ---- */
+
+static uint32_t add_child(struct engine *en, uint32_t parent, uint32_t page, const int32_t *tokens,
+                          size_t n)
+{
+    struct prefix *p = &en->prefix;
+    uint32_t at = p->free;
+    CHECK(at != PREFIX_NONE); /* a node a page at most */
+    p->free = p->node[at].sibling;
+    p->node[at] = (struct prefix_node){.page = page,
+                                       .parent = parent,
+                                       .child = PREFIX_NONE,
+                                       .sibling = p->node[parent].child,
+                                       .n = (uint32_t)n};
+    memcpy(p->node[at].token, tokens, n * sizeof *tokens);
+    p->node[parent].child = at;
+    engine_page_hold(en, page);
+    en->learnt[page] = true;
+    return at;
+}
+
+static void remove_node(struct engine *en, uint32_t at)
+{
+    struct prefix *p = &en->prefix;
+    uint32_t *link = &p->node[p->node[at].parent].child;
+    CHECK(p->node[at].child == PREFIX_NONE);
+    while (*link != at)
+        link = &p->node[*link].sibling;
+    *link = p->node[at].sibling;
+    uint32_t page = p->node[at].page;
+    en->learnt[page] = false;
+    en->n_cached -= en->refs[page] == 1;
+    engine_page_drop(en, page);
+    p->node[at].n = 0;
+    p->node[at].sibling = p->free;
+    p->free = at;
+}
+
+static void learn_page(struct engine_seq *s, size_t i)
+{
+    struct engine *en = s->en;
+    struct prefix *p = &en->prefix;
+    const int32_t *tokens = s->tokens + i * ENGINE_PAGE;
+    size_t shared;
+    uint32_t c = best_child(p, s->node, tokens, ENGINE_PAGE, &shared);
+    if (shared == ENGINE_PAGE) {
+        if (p->node[c].page != s->pages[i]) {
+            engine_page_hold(en, p->node[c].page);
+            engine_page_drop(en, s->pages[i]);
+            s->pages[i] = p->node[c].page;
+        }
+        s->node = c;
+        return;
+    }
+    /* An unfilled page of the same beginning has nothing that this one has not. */
+    if (c != PREFIX_NONE && shared == p->node[c].n)
+        remove_node(en, c);
+    s->node = add_child(en, s->node, s->pages[i], tokens, ENGINE_PAGE);
+}
+
+void prefix_learn(struct engine_seq *s)
+{
+    if (s->n_learnt == s->n / ENGINE_PAGE)
+        return;
+    while (s->n_learnt < s->n / ENGINE_PAGE)
+        learn_page(s, s->n_learnt++);
+    touch(&s->en->prefix, s->node);
+}
+
+void prefix_cut(struct engine_seq *s, size_t n_full)
+{
+    for (; s->n_learnt > n_full; s->n_learnt--)
+        s->node = s->en->prefix.node[s->node].parent;
+}
+
+void prefix_learn_rest(struct engine_seq *s)
+{
+    struct prefix *p = &s->en->prefix;
+    const int32_t *tokens = s->tokens + s->n / ENGINE_PAGE * ENGINE_PAGE;
+    size_t n = s->n % ENGINE_PAGE, shared;
+    if (n == 0 || s->n_learnt != s->n / ENGINE_PAGE)
+        return;
+    uint32_t c = best_child(p, s->node, tokens, n, &shared);
+    if (shared == n)
+        return;
+    if (c != PREFIX_NONE && shared == p->node[c].n)
+        remove_node(s->en, c);
+    touch(p, add_child(s->en, s->node, s->pages[s->n_pages - 1], tokens, n));
+}
+
+void prefix_forget_one(struct engine *en)
+{
+    struct prefix *p = &en->prefix;
+    uint32_t oldest = PREFIX_NONE;
+    for (uint32_t i = 1; i <= en->n_pages; i++) {
+        const struct prefix_node *n = &p->node[i];
+        bool leaf = n->n != 0 && n->child == PREFIX_NONE;
+        if (leaf && en->refs[n->page] == 1 &&
+            (oldest == PREFIX_NONE || n->used < p->node[oldest].used))
+            oldest = i;
+    }
+    CHECK(oldest != PREFIX_NONE);
+    remove_node(en, oldest);
+}
+
+/* ---- using ---- */
+
+/* A copy of the first n tokens of the page of node c, as the sequence's own last page. */
+static void copy_start(struct engine_seq *s, uint32_t c, size_t n)
+{
+    struct engine *en = s->en;
+    uint32_t from = en->prefix.node[c].page;
+    engine_page_hold(en, from); /* or taking a page might forget it */
+    uint32_t page = engine_page_take(en);
+    en->dev->copy_page(en->dev, page, from);
+    engine_page_drop(en, from);
+    s->pages[s->n_pages++] = page;
+    memcpy(s->tokens + s->n, en->prefix.node[c].token, n * sizeof *s->tokens);
+    s->n += n;
+}
+
+size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
+{
+    struct engine *en = s->en;
+    struct prefix *p = &en->prefix;
+    size_t most = MIN(n, en->opts.ctx), shared = 0;
+    uint32_t c = PREFIX_NONE;
+    CHECK(s->n == 0);
+    most -= most > 0; /* the last token is run: its logits are wanted */
+    while (s->n < most) {
+        c = best_child(p, s->node, tokens + s->n, MIN(most - s->n, (size_t)ENGINE_PAGE), &shared);
+        if (shared < ENGINE_PAGE)
+            break;
+        engine_page_hold(en, p->node[c].page);
+        s->pages[s->n_pages++] = p->node[c].page;
+        memcpy(s->tokens + s->n, p->node[c].token, sizeof p->node[c].token);
+        s->n += ENGINE_PAGE;
+        s->n_learnt++;
+        s->node = c;
+    }
+    if (s->n < most && shared > 0 && en->n_free + en->n_cached > 1)
+        copy_start(s, c, shared);
+    touch(p, s->node);
+    return s->n;
+}
