@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT
+ * sched.h - many answers at once: a queue of jobs and the thread that runs them together.
+ *
+ * Does: take jobs up to a limit; let each start when pages for its prompt are free; make steps of
+ *       every running answer's next token and as much prompt as keeps a step short; choose tokens;
+ *       share known beginnings; when memory runs out, put back the answer that began last and go
+ *       on with it later from what it had.
+ * Does not: see text, JSON or connections.  A full queue is an answer (BUSY), never a wait.
+ * Threads: sched_push, job_cancel and the job_ readers may be called from any thread; `wake` is
+ *       called from the engine thread and must not block or call back into the scheduler.
+ * Owner: a job belongs to its maker before sched_push and again once job_state says DONE. */
+#ifndef ENGINE_SCHED_H
+#define ENGINE_SCHED_H
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
+
+enum job_end {
+    JOB_END_NONE,
+    JOB_END_STOP,      /* an end token */
+    JOB_END_LENGTH,    /* n_max, or the context is full */
+    JOB_END_CANCELLED, /* job_cancel */
+    JOB_END_DEADLINE,
+    JOB_END_FAILED /* `error` says why */
+};
+
+struct job_out {
+    int32_t token;
+    float logprob; /* of the token, before any change to the logits */
+};
+
+/* The likeliest tokens at one place, likeliest first, before any change to the logits. */
+struct job_top {
+    int32_t token;
+    float logprob;
+};
+
+#define JOB_TOP_MAX 20
+
+struct job {
+    /* set by the maker: */
+    const int32_t *prompt; /* [n_prompt], lives until the job is done */
+    size_t n_prompt;
+    size_t n_max; /* tokens of the answer, at least 1 */
+    size_t n_min; /* no end token before so many */
+    bool ignore_end;
+    int n_top; /* likeliest tokens wanted at each place, at most JOB_TOP_MAX */
+    bool logprobs;
+    struct sampler_params sampling;
+    const bool *ends;        /* [n_vocab]: tokens that end an answer */
+    uint64_t client;         /* who asks: the queue is fair between clients */
+    uint64_t deadline_ns;    /* os_now_ns; 0: none */
+    void (*wake)(void *arg); /* there is something to read; may be NULL */
+    void *wake_arg;
+
+    /* written by the engine thread, read through the functions below: */
+    _Atomic int state;
+    atomic_bool cancelled;
+    atomic_size_t n_out;
+    struct job_out *out; /* [n_max] */
+    struct job_top *top; /* [n_max][n_top] */
+    enum job_end end;    /* once DONE */
+    struct errinfo error;
+    size_t n_cached; /* tokens of the prompt that were known, once the first token is out */
+    uint64_t pushed_ns, started_ns, first_ns, done_ns;
+
+    /* the engine thread's own: */
+    struct job *next;
+    struct engine_seq *seq;
+    struct sampler *sampler;
+    size_t n_read; /* tokens of prompt and answer that the sequence holds */
+    uint64_t order;
+};
+
+/* Takes what a job needs for its answers; frees it.  prompt stays the maker's. */
+void job_init(struct job *j, size_t n_max, int n_top);
+void job_done(struct job *j);
+void job_cancel(struct job *j);
+enum job_state job_state(const struct job *j);
+/* Answers that can be read: out[0 .. n).  Read the state before, to see the last ones. */
+size_t job_n_out(const struct job *j);
+
+struct sched;
+
+struct sched_opts {
+    size_t queue_max;   /* jobs that wait */
+    size_t running_max; /* answers at once; at most the engine's batch and out_max */
+    uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
+};
+
+struct sched_load {
+    size_t queued, running;
+    size_t pages, pages_free;
+    uint64_t n_steps, n_rows, n_prompt, n_cached, n_answer, n_done, n_refused, n_preempted;
+};
+
+/* The engine is the scheduler's until sched_free, which cancels what runs. */
+struct sched *sched_new(struct engine *en, const struct sched_opts *o);
+void sched_free(struct sched *s);
+/* Errors: BUSY (the queue is full), CONTEXT (the prompt does not fit), CANCELLED (draining). */
+enum err sched_push(struct sched *s, struct job *j, struct errinfo *e);
+/* No new jobs; returns when the last one is done, or after the time: then false. */
+bool sched_drain(struct sched *s, uint64_t wait_ns);
+struct sched_load sched_load(struct sched *s);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: MIT
+ * sched_test.c - many answers at once are the answers that each would get alone; cancelling,
+ * deadlines, a full queue, a full memory and the end of the server. */
+#include "base/arena.h"
+#include "base/num.h"
+#include "base/test.h"
+#include "engine/sched.h"
+#include "os/os_sys.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#define CTX    200
+#define N_JOBS 40
+
+static uint64_t rng;
+
+struct server {
+    struct gguf *g;
+    struct engine *en;
+    struct sched *s;
+};
+
+static void open_engine(struct server *v, size_t ctx_total)
+{
+    struct errinfo e;
+    struct engine_opts opts = {.ctx = CTX,
+                               .ctx_total = ctx_total,
+                               .batch = 64,
+                               .out_max = 64,
+                               .n_threads = 2,
+                               .level = cpu_best()};
+    if (gguf_open(&v->g, "tests/data/arch/llama.gguf", &e) != ERR_OK ||
+        engine_open(&v->en, v->g, &opts, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+}
+
+static void open_server(struct server *v, size_t ctx_total, size_t queue_max, size_t running_max)
+{
+    struct sched_opts o = {.queue_max = queue_max, .running_max = running_max};
+    open_engine(v, ctx_total);
+    v->s = sched_new(v->en, &o);
+}
+
+static void close_server(struct server *v)
+{
+    sched_free(v->s);
+    engine_close(v->en);
+    gguf_close(v->g);
+}
+
+static void wait_done(const struct job *j)
+{
+    uint64_t until = os_now_ns() + 60000000000u;
+    while (job_state(j) != JOB_DONE) {
+        if (os_now_ns() > until)
+            fail_msg("a job did not end within a minute");
+        nanosleep(&(struct timespec){0, 200000}, NULL);
+    }
+}
+
+struct ask {
+    struct job job;
+    int32_t prompt[CTX];
+    size_t n_want;
+    int32_t want[CTX];
+};
+
+static void make_ask(struct ask *a, size_t n_prompt, size_t n_max)
+{
+    size_t stem = (size_t)(num_rand(&rng) % 3);
+    for (size_t i = 0; i < n_prompt; i++)
+        a->prompt[i] = (int32_t)(i < n_prompt / 2 ? (i * (stem + 2)) % 90 : num_rand(&rng) % 90);
+    job_init(&a->job, n_max, 0);
+    a->job.prompt = a->prompt;
+    a->job.n_prompt = n_prompt;
+    a->job.sampling.temp = num_rand(&rng) % 2 ? 0 : 1;
+    a->job.sampling.top_k = 5;
+    a->job.sampling.seed = num_rand(&rng);
+    a->job.client = num_rand(&rng) % 3;
+}
+
+/* What the answer is when nobody else is there. */
+static void answer_alone(struct engine *en, struct ask *a)
+{
+    const float *logits;
+    struct errinfo e;
+    struct engine_seq *s = engine_seq_new(en);
+    struct sampler *sampler = sampler_new(&a->job.sampling, engine_model(en)->n_vocab, CTX);
+    for (size_t i = 0; i < a->job.n_prompt; i++)
+        sampler_accept(sampler, a->prompt[i]);
+    assert_int_equal(engine_prefill(en, s, a->prompt, a->job.n_prompt, NULL, NULL, &logits, &e),
+                     ERR_OK);
+    while (a->n_want < a->job.n_max) {
+        int32_t t = a->want[a->n_want++] = sampler_pick(sampler, logits);
+        sampler_accept(sampler, t);
+        struct engine_row row = {s, t, true};
+        if (a->n_want == a->job.n_max || engine_seq_len(s) == CTX)
+            break;
+        assert_int_equal(engine_step(en, &row, 1, &logits, &e), ERR_OK);
+    }
+    sampler_free(sampler);
+    engine_seq_free(s);
+}
+
+static void together_is_alone(void **state)
+{
+    (void)state;
+    static struct ask asks[N_JOBS];
+    const size_t totals[] = {8192, 1024, 320}; /* the last makes answers wait and go on later */
+    for (size_t k = 0; k < N_ELEMS(totals); k++) {
+        struct server alone, v;
+        struct errinfo e;
+        memset(asks, 0, sizeof asks);
+        open_engine(&alone, 0);
+        for (int i = 0; i < N_JOBS; i++) {
+            if (k < 2)
+                make_ask(&asks[i], 1 + num_rand(&rng) % 120, 1 + num_rand(&rng) % 79);
+            else
+                make_ask(&asks[i], 1 + num_rand(&rng) % 10, 140 + num_rand(&rng) % 50);
+            answer_alone(alone.en, &asks[i]);
+        }
+        engine_close(alone.en);
+        gguf_close(alone.g);
+        open_server(&v, totals[k], N_JOBS, 16);
+        for (int i = 0; i < N_JOBS; i++)
+            assert_int_equal(sched_push(v.s, &asks[i].job, &e), ERR_OK);
+        for (int i = 0; i < N_JOBS; i++) {
+            wait_done(&asks[i].job);
+            assert_int_equal(asks[i].job.end, JOB_END_LENGTH);
+            assert_int_equal(job_n_out(&asks[i].job), asks[i].n_want);
+            for (size_t t = 0; t < asks[i].n_want; t++)
+                if (asks[i].job.out[t].token != asks[i].want[t])
+                    fail_msg("job %d, token %zu is another", i, t);
+            job_done(&asks[i].job);
+        }
+        struct sched_load load = sched_load(v.s);
+        assert_int_equal(load.n_done, N_JOBS);
+        assert_true(k < 2 || load.n_preempted > 0);
+        assert_true(sched_drain(v.s, 1000000000u));
+        assert_int_equal(engine_pages_free(v.en), totals[k] / ENGINE_PAGE);
+        close_server(&v);
+    }
+}
+
+static void jobs_end_when_asked_to(void **state)
+{
+    (void)state;
+    struct server v;
+    struct errinfo e;
+    static struct ask a[4];
+    memset(a, 0, sizeof a);
+    open_server(&v, 0, 2, 1);
+    for (int i = 0; i < 4; i++)
+        make_ask(&a[i], 20, 170);
+    assert_int_equal(sched_push(v.s, &a[0].job, &e), ERR_OK);
+    while (job_state(&a[0].job) == JOB_QUEUED)
+        nanosleep(&(struct timespec){0, 10000}, NULL);
+    assert_int_equal(sched_push(v.s, &a[1].job, &e), ERR_OK);
+    a[2].job.deadline_ns = os_now_ns() + 1;
+    assert_int_equal(sched_push(v.s, &a[2].job, &e), ERR_OK);
+    if (sched_push(v.s, &a[3].job, &e) != ERR_OK) { /* unless one is done already */
+        assert_int_equal(e.code, ERR_BUSY);
+        assert_non_null(strstr(e.text, "2 requests"));
+    } else {
+        job_cancel(&a[3].job);
+        wait_done(&a[3].job);
+    }
+    job_cancel(&a[1].job);
+    job_cancel(&a[0].job);
+    for (int i = 0; i < 3; i++)
+        wait_done(&a[i].job);
+    assert_int_equal(a[1].job.end, JOB_END_CANCELLED);
+    assert_int_equal(a[2].job.end, JOB_END_DEADLINE);
+    for (int i = 0; i < 4; i++)
+        job_done(&a[i].job);
+    close_server(&v);
+}
+
+static void ends_minimum_and_tops(void **state)
+{
+    (void)state;
+    struct server v;
+    struct errinfo e;
+    static struct ask a, b;
+    static bool ends[256];
+    memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
+    open_server(&v, 0, 4, 4);
+    make_ask(&a, 10, 30);
+    a.job.sampling.temp = 0;
+    a.job.n_top = 0;
+    a.job.logprobs = true;
+    assert_int_equal(sched_push(v.s, &a.job, &e), ERR_OK);
+    wait_done(&a.job);
+    /* The third token is made an end: once it ends the answer, once it comes before the minimum. */
+    ends[a.job.out[2].token] = true;
+    size_t first = 0;
+    while (!ends[a.job.out[first].token])
+        first++;
+    for (int round = 0; round < 2; round++) {
+        struct job *j = &b.job;
+        job_init(j, 30, 3);
+        j->prompt = a.prompt, j->n_prompt = 10, j->sampling.temp = 0, j->ends = ends;
+        j->n_min = round ? 4 : 0;
+        assert_int_equal(sched_push(v.s, j, &e), ERR_OK);
+        wait_done(j);
+        size_t n = job_n_out(j);
+        assert_true(round ? n >= 4 : n == first);
+        assert_true(n == 30 || j->end == JOB_END_STOP);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(j->top[3 * i].token, j->out[i].token); /* greedy */
+            assert_true(fabsf(j->top[3 * i].logprob - a.job.out[i].logprob) < 1e-6f);
+            assert_true(j->top[3 * i + 1].logprob >= j->top[3 * i + 2].logprob);
+            assert_true(j->top[3 * i].logprob <= 0);
+        }
+        job_done(j);
+    }
+    job_done(&a.job);
+    close_server(&v);
+}
+
+static void the_end_of_the_server(void **state)
+{
+    (void)state;
+    struct server v;
+    struct errinfo e;
+    static struct ask a[3];
+    memset(a, 0, sizeof a);
+    open_server(&v, 0, 8, 2);
+    for (int i = 0; i < 3; i++)
+        make_ask(&a[i], 20, 100);
+    assert_int_equal(sched_push(v.s, &a[0].job, &e), ERR_OK);
+    assert_true(sched_drain(v.s, 60000000000u));
+    assert_int_equal(job_state(&a[0].job), JOB_DONE);
+    assert_int_equal(sched_push(v.s, &a[1].job, &e), ERR_CANCELLED);
+    close_server(&v);
+    open_server(&v, 0, 8, 1);
+    assert_int_equal(sched_push(v.s, &a[1].job, &e), ERR_OK);
+    assert_int_equal(sched_push(v.s, &a[2].job, &e), ERR_OK);
+    close_server(&v);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(job_state(&a[i].job), JOB_DONE);
+        job_done(&a[i].job);
+    }
+}
+
+int main(void)
+{
+    rng = test_seed();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(together_is_alone),
+        cmocka_unit_test(jobs_end_when_asked_to),
+        cmocka_unit_test(ends_minimum_and_tops),
+        cmocka_unit_test(the_end_of_the_server),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
