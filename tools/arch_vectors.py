@@ -16,8 +16,8 @@ cache of halves holds them.
     format-F.ref  the same for a llama whose matrices are all of format F.  The test makes its file
                   itself, from the blocks in tests/data/format and the generator below.
 
-With --llama DIR (a folder with PyPI `llama-cpp-python` and LLAMA_CPP_LIB_PATH set) the files are
-run by llama.cpp as well, and how near it comes is printed.
+With --llama (and PyPI `llama-cpp-python`, as tools/logits_vectors.py says) the files are run by
+llama.cpp as well, and how near it comes is printed.
 """
 import argparse
 import os
@@ -65,12 +65,13 @@ MODELS = {
     "llama-yarn": ("llama", Q.Q8_0, dict(rope_parameters=YARN)),
     "qwen2": ("qwen2", Q.Q8_0, dict(rope_parameters=dict(rope_type="default", rope_theta=1e6))),
     "qwen2-yarn": ("qwen2", Q.Q8_0, dict(tie_word_embeddings=False, rope_parameters=dict(
-        YARN, rope_theta=1e6))),
+        YARN, rope_theta=1e6, beta_fast=8.0, beta_slow=0.5, attention_factor=1.3))),
     "qwen3": ("qwen3", Q.Q8_0, dict(head_dim=32, tie_word_embeddings=False)),
     "qwen3-mqa": ("qwen3", Q.Q8_0, dict(head_dim=32, num_key_value_heads=1, num_hidden_layers=1)),
     "gemma2": ("gemma2", Q.Q8_0, dict(
         num_hidden_layers=4, hidden_size=32, head_dim=16, query_pre_attn_scalar=16,
         sliding_window=7, attn_logit_softcapping=3.0, final_logit_softcapping=4.0)),
+    # llama.cpp does not read attention.scale of gemma2: this one alone differs there
     "gemma2-scale": ("gemma2", Q.Q8_0, dict(
         num_hidden_layers=2, head_dim=16, query_pre_attn_scalar=5, num_key_value_heads=1,
         sliding_window=12, attn_logit_softcapping=50.0, final_logit_softcapping=30.0)),
@@ -159,7 +160,7 @@ def llama3_factors(cfg):
     return np.array(out, np.float32)
 
 
-def write_rope(w, family, cfg, extra):
+def write_rope(w, family, cfg):
     r = cfg.rope_parameters
     if family == "gemma3":
         r = r["full_attention"]
@@ -173,6 +174,10 @@ def write_rope(w, family, cfg, extra):
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(r["factor"])
         w.add_rope_scaling_orig_ctx_len(r["original_max_position_embeddings"])
+        if "attention_factor" in r:
+            w.add_rope_scaling_yarn_attn_factor(r["attention_factor"])
+            w.add_rope_scaling_yarn_beta_fast(r["beta_fast"])
+            w.add_rope_scaling_yarn_beta_slow(r["beta_slow"])
 
 
 def write_keys(w, family, cfg, extra):
@@ -193,7 +198,7 @@ def write_keys(w, family, cfg, extra):
     if family == "gemma2":
         w.add_attn_logit_softcapping(cfg.attn_logit_softcapping)
         w.add_final_logit_softcapping(cfg.final_logit_softcapping)
-    write_rope(w, family, cfg, extra)
+    write_rope(w, family, cfg)
     w.add_vocab_size(cfg.vocab_size)
     w.add_tokenizer_model("none")
 

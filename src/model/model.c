@@ -9,8 +9,8 @@
 #include <stdio.h>
 
 static const struct model_arch archs[] = {
-#define ARCH(name, rope, act, flags, pattern, local)                                               \
-    {#name, MODEL_ROPE_##rope, MODEL_ACT_##act, flags, pattern, local},
+#define ARCH(name, rope, act, flags, pattern, local, window, attn_cap, logit_cap)                  \
+    {#name, MODEL_ROPE_##rope, MODEL_ACT_##act, flags, pattern, local, window, attn_cap, logit_cap},
 #include "model/arch.def"
 #undef ARCH
 };
@@ -18,7 +18,7 @@ static const struct model_arch archs[] = {
 const char *model_arch_list(void)
 {
     static const char list[] =
-#define ARCH(name, rope, act, flags, pattern, local) ", " #name
+#define ARCH(name, ...) ", " #name
 #include "model/arch.def"
 #undef ARCH
         ;
@@ -90,7 +90,7 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(read_size(m, "feed_forward_length", 0, 1, dim_max, &m->ff, e));
     TRY(read_size(m, "attention.head_count", 0, 1, 65536, &m->n_head, e));
     TRY(read_size(m, "attention.head_count_kv", m->n_head, 1, m->n_head, &m->n_kv_head, e));
-    TRY(read_size(m, "context_length", 0, 1, UINT32_MAX, &m->ctx_trained, e));
+    TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
     TRY(read_size(m, "attention.key_length", MAX(m->dim / m->n_head, 1), 1, 65536, &m->k_dim, e));
     TRY(read_size(m, "attention.value_length", m->k_dim, 1, 65536, &m->v_dim, e));
     TRY(read_size(m, "rope.dimension_count", m->k_dim, 2, m->k_dim, &m->n_rot, e));
@@ -121,8 +121,8 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
 {
     float scale;
     TRY(read_float(m, "attention.layer_norm_rms_epsilon", 1e-5f, &m->norm_eps, e));
-    TRY(read_float(m, "attn_logit_softcapping", 0, &m->attn_cap, e));
-    TRY(read_float(m, "final_logit_softcapping", 0, &m->logit_cap, e));
+    TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
+    TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
     TRY(read_float(m, "attention.scale", 0, &scale, e));
     m->attn_scale = scale > 0 ? scale : attention_scale(m);
     m->embed_scale = m->arch->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim) : 1;
@@ -134,14 +134,16 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
 static enum err read_windows(struct model *m, struct errinfo *e)
 {
     uint32_t window, pattern = m->arch->window_pattern;
-    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), 0, &window, e));
+    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), m->arch->window, &window,
+                     e));
     if (pattern)
         TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window_pattern"), pattern,
                          &pattern, e));
+    window = MIN(window, INT32_MAX); /* positions are 32-bit */
     for (size_t i = 0; i < m->n_layer; i++) {
         bool local = pattern && window && (i + 1) % pattern != 0;
         m->layers[i].window = local ? window : 0;
-        m->layers[i].angles = local && m->arch->local_rope_base > 0 ? &m->angles_local : &m->angles;
+        m->layers[i].angles = local && m->angles_local.inverse ? &m->angles_local : &m->angles;
     }
     return ERR_OK;
 }

@@ -32,6 +32,8 @@ struct model_arch {
     unsigned flags;
     uint32_t window_pattern;
     float local_rope_base;
+    uint32_t window; /* this and the caps: where the file does not say */
+    float attn_cap, logit_cap;
 };
 
 /* A matrix as the file has it. */

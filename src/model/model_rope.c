@@ -12,7 +12,8 @@ struct scaling {
     bool yarn;
     float factor; /* context is stretched by this */
     float ctx_original, beta_fast, beta_slow;
-    float attn_factor;
+    float attn_factor;      /* of YaRN's magnitude */
+    float yarn_attn_factor; /* its magnitude itself; 0: by the paper's formula */
 };
 
 static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo *e)
@@ -26,6 +27,7 @@ static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo 
     TRY(gguf_get_f32(g, model_key(m, "rope.scale_linear"), 1, &older, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.factor"), older, &s->factor, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.attn_factor"), 1, &s->attn_factor, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_attn_factor"), 0, &s->yarn_attn_factor, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_fast"), 32, &s->beta_fast, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_slow"), 1, &s->beta_slow, e));
     TRY(gguf_get_u32(g, model_key(m, "rope.scaling.original_context_length"),
@@ -39,7 +41,8 @@ static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo 
     if (span_eq_cstr(type, "none"))
         s->factor = 1;
     if (!(s->factor > 0) || !isfinite(s->factor) || !(s->attn_factor > 0) || ctx == 0 ||
-        !(s->beta_fast > 0) || !(s->beta_slow > 0))
+        !isfinite(s->attn_factor) || !isfinite(s->yarn_attn_factor) || !(s->beta_fast > 0) ||
+        !(s->beta_slow > 0))
         return err_set(e, ERR_CORRUPT, "%s: rope scaling by %g over %u tokens makes no sense",
                        gguf_path(g), (double)s->factor, ctx);
     return ERR_OK;
@@ -72,8 +75,14 @@ static struct model_angles angles_of(struct model *m, float base, const struct s
         double keep = s->yarn ? (double)yarn_keep(m, s, base, i) : 0;
         inverse[i] = (float)(f * keep + f / (double)s->factor * (1 - keep));
     }
-    float magnitude = s->yarn ? s->attn_factor * (1 + 0.1f * logf(s->factor)) : 1;
-    return (struct model_angles){inverse, magnitude};
+    float paper = s->factor > 1 ? 1 + 0.1f * logf(s->factor) : 1;
+    float magnitude = s->attn_factor * (s->yarn_attn_factor > 0 ? s->yarn_attn_factor : paper);
+    return (struct model_angles){inverse, s->yarn ? magnitude : 1};
+}
+
+static bool base_ok(float base)
+{
+    return base > 1 && isfinite(base);
 }
 
 enum err model_read_angles(struct model *m, const float *factors, struct errinfo *e)
@@ -85,15 +94,19 @@ enum err model_read_angles(struct model *m, const float *factors, struct errinfo
     TRY(gguf_get_f32(m->gguf, model_key(m, "rope.freq_base_swa"), m->arch->local_rope_base, &local,
                      e));
     TRY(read_scaling(m, &s, e));
-    if (!(m->rope_base > 1) || !isfinite(m->rope_base) || !(local >= 0) || !isfinite(local))
+    if (!base_ok(m->rope_base) || (local != 0 && !base_ok(local)))
         return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
-                       (double)m->rope_base);
+                       (double)(base_ok(m->rope_base) ? local : m->rope_base));
     for (size_t i = 0; factors && i < m->n_rot / 2; i++)
         if (!(factors[i] > 0))
             return err_set(e, ERR_CORRUPT, "%s: rope_freqs.weight holds %g at %zu",
                            gguf_path(m->gguf), (double)factors[i], i);
     m->angles = angles_of(m, m->rope_base, &s, factors);
-    if (local > 1)
+    if (local != 0)
         m->angles_local = angles_of(m, local, &none, NULL);
+    for (size_t i = 0; i < m->n_rot / 2; i++)
+        if (!isfinite(m->angles.inverse[i]))
+            return err_set(e, ERR_CORRUPT, "%s: the rope scaling makes the frequency %zu infinite",
+                           gguf_path(m->gguf), i);
     return ERR_OK;
 }
