@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * plan_fuzz.c - any bytes as a model: what opens becomes a plan that prints. */
 #include "base/str.h"
-#include "gguf/gguf.h"
 #include "model/model.h"
 #include "plan/plan.h"
 
