@@ -165,8 +165,10 @@ class Talk(unittest.TestCase):
             os.write(fd, b'Write a very long story about a dragon and a princess.\r')
             self.expect(fd, r'princess\.[^\n]*\n[^\n]{20}')  # the echo, then an answer
             os.write(fd, b'\x03')  # stops the answer, not the program
-            self.expect(fd, r'written.*\[stopped\]')
-            os.write(fd, b'half a line\x03')
+            self.expect(fd, r'(?s)written.*\[stopped\].*> ')
+            os.write(fd, b'half a line')
+            self.expect(fd, 'half a line')
+            os.write(fd, b'\x03')
             self.expect(fd, r'Ctrl-D or /exit')
             os.write(fd, b'\x1b[A')  # the line before, out of the history
             self.expect(fd, 'a dragon and')

@@ -270,7 +270,7 @@ static void one_turn(struct chatter *c)
         tell(c, text(c, TEXT_AGAIN), "");
         cmd_stop_clear();
         return;
-    case LINE_READ: break;
+    case LINE_READ: cmd_stop_clear(); break; /* a signal before the line began is over */
     }
     const char *p = c->words.p ? c->words.p : "";
     if (p[strspn(p, " \t\n")] == 0)

@@ -98,7 +98,7 @@ static void no_free_page_is_busy(void **state)
     const float *logits;
     struct errinfo e;
     assert_int_equal(prefill(&o, a, 0, PAGE + 1, &logits, &e), ERR_OK);
-    assert_int_equal(prefill(&o, b, 0, PAGE, &logits, &e), ERR_OK);
+    assert_int_equal(engine_prefill(o.en, b, text(256) + 7, PAGE, NULL, NULL, &logits, &e), ERR_OK);
     struct engine_row rows[] = {
         {a, 1, false},
         {b, 1, true }
@@ -189,6 +189,14 @@ static void assert_all_free(struct opened *o, size_t pages)
     engine_seq_free(s);
 }
 
+/* A sequence that begins with the first n tokens of the text, as far as they are known. */
+static struct engine_seq *begin_like(struct opened *o, size_t n)
+{
+    struct engine_seq *s = engine_seq_new(o->en);
+    engine_seq_reuse(s, text(256), n + 1);
+    return s;
+}
+
 static void pages_come_back(void **state)
 {
     (void)state;
@@ -198,12 +206,12 @@ static void pages_come_back(void **state)
     assert_all_free(&o, 4);
     struct engine_seq *s = engine_seq_new(o.en);
     assert_int_equal(prefill(&o, s, 0, 150, &logits, &e), ERR_OK);
-    struct engine_seq *f = engine_seq_fork(s, 140);
-    assert_int_equal(engine_seq_len(f), 2 * PAGE); /* whole pages only */
+    struct engine_seq *f = begin_like(&o, 140);
+    assert_int_equal(engine_seq_len(f), 2 * PAGE); /* what runs is known by whole pages */
     assert_memory_equal(engine_seq_tokens(f), text(150), 2 * PAGE * sizeof(int32_t));
-    struct engine_seq *f2 = engine_seq_fork(f, PAGE);
-    engine_seq_cut(s, 100); /* into a page that f has too */
-    assert_int_equal(engine_seq_len(s), PAGE);
+    struct engine_seq *f2 = begin_like(&o, PAGE);
+    engine_seq_cut(s, 100);                   /* into a page that f has too */
+    assert_int_equal(engine_seq_len(s), 100); /* it got a copy of its own */
     engine_seq_free(s);
     assert_int_equal(prefill(&o, f, 2 * PAGE, 256, &logits, &e), ERR_OK);
     assert_int_equal(prefill(&o, f2, PAGE, PAGE + 1, &logits, &e), ERR_BUSY);
@@ -216,8 +224,8 @@ static void pages_come_back(void **state)
     close_model(&o);
 }
 
-/* A fork and what it came from go their own ways, each as if the other were not. */
-static void forks_do_not_touch_each_other(void **state)
+/* Sequences that begin alike go their own ways, each as if the other were not. */
+static void shared_beginnings_do_not_touch_each_other(void **state)
 {
     (void)state;
     float want[VOCAB], got[VOCAB];
@@ -228,7 +236,7 @@ static void forks_do_not_touch_each_other(void **state)
     assert_int_equal(prefill(&o, s, 0, 200, &logits, &e), ERR_OK);
     memcpy(want, logits, sizeof want);
     engine_seq_cut(s, 130);
-    struct engine_seq *f = engine_seq_fork(s, 130);
+    struct engine_seq *f = begin_like(&o, 130);
     size_t len = engine_seq_len(f);
     assert_int_equal(engine_prefill(o.en, f, text(256) + 7, 100, NULL, NULL, &logits, &e), ERR_OK);
     assert_int_equal(prefill(&o, s, engine_seq_len(s), 200, &logits, &e), ERR_OK);
@@ -283,7 +291,7 @@ int main(void)
         cmocka_unit_test(foreign_tokens_are_refused),
         cmocka_unit_test(memory_is_counted_before_it_is_taken),
         cmocka_unit_test(pages_come_back),
-        cmocka_unit_test(forks_do_not_touch_each_other),
+        cmocka_unit_test(shared_beginnings_do_not_touch_each_other),
         cmocka_unit_test(a_prefill_can_be_ended_and_taken_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
