@@ -151,25 +151,29 @@ class Talk(unittest.TestCase):
                 return seen.decode(errors='replace')
         self.fail(f'{pattern} did not come: {seen.decode(errors="replace")!r}')
 
+    def prompt(self, fd, before=''):
+        self.expect(fd, f'(?s){before}.*> ')
+        time.sleep(0.3)  # libedit shows the prompt, then takes the keys over from the terminal
+
     def test_chat_in_a_terminal(self):
         pid, fd = self.terminal('chat', '--temp', '0', '-n', '400')
         try:
-            self.expect(fd, r'Ctrl-D.*\n[^\n]*> ')
+            self.prompt(fd, 'Ctrl-D')
             # Two syllables typed wrongly and taken back: wide characters, one key each.
             os.write(fd, '/system 나는 담소이댜댜\x7f\x7f다\r'.encode())
-            self.expect(fd, '> ')
+            self.prompt(fd, 'anew')
             os.write(fd, b'/system\r')
-            self.expect(fd, 'System message: 나는 담소이다')
+            self.prompt(fd, 'System message: 나는 담소이다')
             os.write(fd, b'/system You write long stories.\r')
-            self.expect(fd, r'(?s)anew.*> ')
+            self.prompt(fd, 'anew')
             os.write(fd, b'Write a very long story about a dragon and a princess.\r')
             self.expect(fd, r'princess\.[^\n]*\n[^\n]{20}')  # the echo, then an answer
             os.write(fd, b'\x03')  # stops the answer, not the program
-            self.expect(fd, r'(?s)written.*\[stopped\].*> ')
+            self.prompt(fd, r'written.*\[stopped\]')
             os.write(fd, b'half a line')
             self.expect(fd, 'half a line')
             os.write(fd, b'\x03')
-            self.expect(fd, r'Ctrl-D or /exit')
+            self.prompt(fd, 'Ctrl-D or /exit')
             os.write(fd, b'\x1b[A')  # the line before, out of the history
             self.expect(fd, 'a dragon and')
             os.write(fd, b'\x15/exit\r')

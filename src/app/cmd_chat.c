@@ -308,7 +308,7 @@ enum err cmd_chat(struct cmd_args *a, struct errinfo *e)
     c.messages = json_array();
     begin_anew(&c, a->conf.system);
     cmd_catch_stop();
-    c.line = line_open();
+    c.line = line_open(cmd_stopped);
     if (line_is_terminal(c.line))
         greet(&c);
     while (!c.ended)

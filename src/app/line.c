@@ -6,16 +6,20 @@
 #include <errno.h>
 #include <histedit.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define HISTORY_LINES 1000
+#define LINE_POLL_MS  50
 #define BLOCK         "\"\"\""
 
 struct line {
+    bool (*stopped)(void);
     EditLine *el; /* NULL: no terminal */
     History *history;
     char *history_file; /* NULL: none */
@@ -31,6 +35,38 @@ static char *line_prompt(EditLine *el)
     struct line *l;
     el_get(el, EL_CLIENTDATA, &l);
     return l->more ? next : first;
+}
+
+/* A character for libedit.  Its own reader takes an interrupted read up again; this one asks, also
+ * when the signal came just before the read. */
+static int line_getc(EditLine *el, wchar_t *out)
+{
+    struct line *l;
+    struct pollfd fd = {STDIN_FILENO, POLLIN, 0};
+    mbstate_t state = {0};
+    el_get(el, EL_CLIENTDATA, &l);
+    for (;;) {
+        char c;
+        if (l->stopped()) {
+            errno = EINTR;
+            return -1;
+        }
+        if (poll(&fd, 1, LINE_POLL_MS) <= 0)
+            continue;
+        ssize_t n = read(STDIN_FILENO, &c, 1);
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return -1;
+        if (n < 0)
+            continue;
+        size_t r = mbrtowc(out, &c, 1, &state);
+        if (r == (size_t)-2)
+            continue; /* more bytes of it follow */
+        if (r != (size_t)-1)
+            return 1;
+        memset(&state, 0, sizeof state); /* no character: skipped */
+    }
 }
 
 /* $XDG_STATE_HOME/damso/history or ~/.local/state/damso/history; its folders are made. */
@@ -73,12 +109,14 @@ static void open_terminal(struct line *l)
     el_set(l->el, EL_HIST, history, l->history);
     el_set(l->el, EL_EDITOR, "emacs");
     el_set(l->el, EL_SIGNAL, 0); /* signals are cmd.h's */
-    el_source(l->el, NULL);      /* the user's ~/.editrc */
+    el_set(l->el, EL_GETCFN, line_getc);
+    el_source(l->el, NULL); /* the user's ~/.editrc */
 }
 
-struct line *line_open(void)
+struct line *line_open(bool (*stopped)(void))
 {
     struct line *l = mem_alloc(sizeof *l);
+    l->stopped = stopped;
     arena_init(&l->arena);
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
         open_terminal(l);
@@ -137,7 +175,7 @@ enum line_end line_read(struct line *l, struct str *text)
         size_t n;
         const char *p = read_one(l, &n);
         if (!p)
-            return errno == EINTR ? LINE_STOPPED : text->n ? LINE_READ : LINE_CLOSED;
+            return l->stopped() ? LINE_STOPPED : text->n ? LINE_READ : LINE_CLOSED;
         if (n && p[n - 1] == '\n')
             n--;
         if (n == strlen(BLOCK) && memcmp(p, BLOCK, n) == 0) {

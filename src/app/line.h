@@ -24,7 +24,8 @@ enum line_end {
     LINE_CLOSED   /* the end of input */
 };
 
-struct line *line_open(void);
+/* `stopped` turns true when a signal asked to stop; it is asked often. */
+struct line *line_open(bool (*stopped)(void));
 void line_close(struct line *l);
 
 /* Reads a message into *text, without its last line break. */
