@@ -15,3 +15,23 @@ add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>
 set_tests_properties(app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
+
+# The AVX-512 kernels on machines without AVX-512: their files once more without its flags, with
+# SIMDe's functions for its instructions.  They take the place of the library's in this program.
+find_path(SIMDE_INCLUDE simde/x86/avx512.h)
+if(machine MATCHES "x86_64|amd64" AND SIMDE_INCLUDE)
+    set(emulated ${CMAKE_BINARY_DIR}/gen/emulated)
+    foreach(name vec_avx512 mm_avx512vnni)
+        configure_file(src/kern/${name}.c ${emulated}/${name}.c COPYONLY)
+    endforeach()
+    add_library(kern_emulated OBJECT ${emulated}/vec_avx512.c ${emulated}/mm_avx512vnni.c)
+    # -O1: the unrolled loops of emulated instructions take the optimiser minutes otherwise.
+    target_compile_options(kern_emulated PRIVATE ${isa_avx2} -O1 -Wno-psabi)
+    target_include_directories(kern_emulated BEFORE PRIVATE tests/simde src)
+    add_executable(kern_check_emulated src/kern/kern_check.c $<TARGET_OBJECTS:kern_emulated>)
+    target_compile_definitions(kern_check_emulated PRIVATE KERN_CHECK_EMULATED)
+    target_link_libraries(kern_check_emulated PRIVATE damso_core)
+    set_target_properties(kern_check_emulated PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_test(NAME kern.kern_check_emulated COMMAND kern_check_emulated)
+endif()
