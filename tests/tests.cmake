@@ -35,3 +35,24 @@ if(machine MATCHES "x86_64|amd64" AND SIMDE_INCLUDE)
         RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME kern.kern_check_emulated COMMAND kern_check_emulated)
 endif()
+
+# The AArch64 kernels on another machine: cross-compiled with what they need, run by qemu-user.
+find_program(AARCH64_CC aarch64-linux-gnu-gcc)
+find_program(QEMU_AARCH64 qemu-aarch64)
+if(AARCH64_CC AND QEMU_AARCH64 AND NOT machine MATCHES "aarch64|arm64")
+    file(GLOB neon_sources CONFIGURE_DEPENDS src/cpu/cpu.c src/kern/*.c)
+    list(FILTER neon_sources EXCLUDE REGEX "_(avx2|avx512|avx512vnni)\\.c$")
+    list(APPEND neon_sources src/base/arena.c src/base/err.c src/os/os_sys.c)
+    file(GLOB neon_headers CONFIGURE_DEPENDS src/base/*.[hd]* src/cpu/*.[hd]* src/os/*.h
+         src/kern/*.h src/kern/*.def src/kern/*.inc)
+    set(neon_check ${CMAKE_BINARY_DIR}/tests/kern_check_neon)
+    get_directory_property(neon_options COMPILE_OPTIONS)
+    list(FILTER neon_options EXCLUDE REGEX "sanitize")
+    add_custom_command(OUTPUT ${neon_check} VERBATIM
+        COMMAND ${AARCH64_CC} -std=c11 -D_GNU_SOURCE -O2 ${neon_options} -Isrc ${neon_sources}
+                -lm -o ${neon_check}
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+        DEPENDS ${neon_sources} ${neon_headers})
+    add_custom_target(kern_check_neon ALL DEPENDS ${neon_check})
+    add_test(NAME kern.neon COMMAND ${QEMU_AARCH64} -L /usr/aarch64-linux-gnu ${neon_check})
+endif()

@@ -15,7 +15,14 @@
 #define MM_BIASED8    false
 #define DOT_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 
-ALWAYS vi dot_add(vi narrow, vi w, vi a, int bits)
+typedef vi vn;
+
+ALWAYS vn vn_zero(void)
+{
+    return vi_zero();
+}
+
+ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
 {
     if (bits == 8)
         return _mm256_add_epi16(narrow,
@@ -23,7 +30,7 @@ ALWAYS vi dot_add(vi narrow, vi w, vi a, int bits)
     return _mm256_add_epi16(narrow, _mm256_maddubs_epi16(w, a));
 }
 
-ALWAYS vi dot_widen(vi wide, vi narrow)
+ALWAYS vi dot_widen(vi wide, vn narrow)
 {
     return _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)));
 }

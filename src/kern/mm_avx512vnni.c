@@ -12,13 +12,20 @@
 #define MM_BIASED8    true
 #define DOT_RUN(bits) 8
 
-ALWAYS vi dot_add(vi narrow, vi w, vi a, int bits)
+typedef vi vn;
+
+ALWAYS vn vn_zero(void)
+{
+    return vi_zero();
+}
+
+ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
 {
     (void)bits;
     return _mm512_dpbusd_epi32(narrow, w, a);
 }
 
-ALWAYS vi dot_widen(vi wide, vi narrow)
+ALWAYS vi dot_widen(vi wide, vn narrow)
 {
     return _mm512_add_epi32(wide, narrow);
 }
