@@ -366,6 +366,14 @@ static void bench_product(const struct product *p, const struct mm_kernel *kn, s
           kn->run(&p->job, 0, p->n_rows, scratch));
 }
 
+static void bench_pack(const struct product *p, const struct mm_kernel *kn, void *packed)
+{
+    char name[64];
+    snprintf(name, sizeof name, "pack %s", format_info(p->f)->name);
+    BENCH(kn->level, name, format_bytes(p->f, p->k * p->n_rows), 0,
+          mm_pack(kn, p->f, p->k, p->n_rows, p->weights, packed, 0, p->n_rows));
+}
+
 /* Whole, then in ranges, then token by token: near the reference, and equal bits among themselves.
  */
 static void check_product(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
@@ -396,6 +404,8 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
         memset(w + packed, 0xa5, PAD);
         for (size_t r = 0; r < n_rows; r += step)
             mm_pack(kn, f, k, n_rows, p.weights, w, r, MIN(r + step, n_rows));
+        if (bench && n_tokens == 1)
+            bench_pack(&p, kn, w);
         expect(w[packed] == 0xa5, kn->level, "pack", n_rows, "wrote behind the end");
         p.job.weights = w;
     }

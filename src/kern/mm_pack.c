@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define ALWAYS static inline __attribute__((always_inline))
+
 const struct mm_kernel *mm_kernel(enum cpu_level level)
 {
     switch (level) {
@@ -104,7 +106,7 @@ static void plane4_of_bytes(uint32_t dst[4], const uint8_t *q)
 }
 
 /* Q4_0, Q4_1, Q5_0, Q5_1, Q8_0: their bytes are in the planes' order already. */
-static void split_simple(enum format f, const uint8_t *p, bool biased8, struct split *s)
+ALWAYS void split_simple(enum format f, const uint8_t *p, bool biased8, struct split *s)
 {
     bool has_m = f == FORMAT_Q4_1 || f == FORMAT_Q5_1;
     s->d = get_u16(p);
@@ -123,7 +125,7 @@ static void split_simple(enum format f, const uint8_t *p, bool biased8, struct s
         s->dword[0][j] = get_u32(p + 4 * j);
 }
 
-static void split_q2q3(enum format f, const uint8_t *p, struct split *s)
+ALWAYS void split_q2q3(enum format f, const uint8_t *p, struct split *s)
 {
     const uint8_t *qs = p + (f == FORMAT_Q2_K ? 16 : 32);
     const uint8_t *d = p + (f == FORMAT_Q2_K ? 80 : 108);
@@ -141,7 +143,7 @@ static void split_q2q3(enum format f, const uint8_t *p, struct split *s)
     }
 }
 
-static void split_q4q5_k(enum format f, const uint8_t *p, struct split *s)
+ALWAYS void split_q4q5_k(enum format f, const uint8_t *p, struct split *s)
 {
     const uint8_t *qs = p + (f == FORMAT_Q4_K ? 16 : 48);
     s->d = get_u16(p);
@@ -159,7 +161,7 @@ static void split_q4q5_k(enum format f, const uint8_t *p, struct split *s)
     }
 }
 
-static void split_q6_k(const uint8_t *p, struct split *s)
+ALWAYS void split_q6_k(const uint8_t *p, struct split *s)
 {
     s->d = get_u16(p + 208);
     memcpy(s->scale, p + 192, 16);
@@ -173,7 +175,7 @@ static void split_q6_k(const uint8_t *p, struct split *s)
     }
 }
 
-static void split_block(enum format f, const uint8_t *p, bool biased8, struct split *s)
+ALWAYS void split_block(enum format f, const uint8_t *p, bool biased8, struct split *s)
 {
     switch (f) {
     case FORMAT_Q2_K:
@@ -191,7 +193,7 @@ static void put_u16(uint8_t *p, uint16_t v)
 }
 
 /* Row r's share of one unit. */
-static void place_split(const struct format_info *f, const struct split *s, uint8_t *unit,
+ALWAYS void place_split(const struct format_info *f, const struct split *s, uint8_t *unit,
                         size_t rows, size_t r)
 {
     size_t subs = f->block_elems / f->sub_elems;
@@ -214,38 +216,49 @@ static void place_split(const struct format_info *f, const struct split *s, uint
             memcpy(at, &s->dword[b][j], 4);
 }
 
-static void pack_floats(const struct format_info *f, size_t k, size_t rows, const uint8_t *src,
-                        size_t n, uint8_t *dst)
+ALWAYS void pack_floats(size_t bytes, size_t k, size_t rows, const uint8_t *src, size_t n,
+                        uint8_t *dst)
 {
-    size_t bytes = f->block_bytes, row_bytes = k * bytes;
-    for (size_t i = 0; i < k; i++)
-        for (size_t r = 0; r < rows; r++, dst += bytes) {
-            if (r < n)
-                memcpy(dst, src + r * row_bytes + i * bytes, bytes);
-            else
-                memset(dst, 0, bytes);
+    for (size_t i = 0; i < k; i++, dst += rows * bytes)
+        for (size_t r = 0; r < n; r++)
+            memcpy(dst + r * bytes, src + (r * k + i) * bytes, bytes);
+}
+
+ALWAYS void pack_blocks(enum format f, const struct format_info *info, bool biased8, size_t k,
+                        size_t rows, const uint8_t *src, size_t n, uint8_t *dst)
+{
+    const size_t n_units = k / info->block_elems, unit_bytes = mm_unit_bytes(info, rows);
+    struct split s;
+    for (size_t u = 0; u < n_units; u++)
+        for (size_t r = 0; r < n; r++) {
+            split_block(f, src + (r * n_units + u) * info->block_bytes, biased8, &s);
+            place_split(info, &s, dst + u * unit_bytes, rows, r);
         }
 }
 
-/* One panel of n <= rows rows; rows that are not there become zeros. */
+/* One panel of n <= rows rows; rows that are not there become zeros.  Each format has a copy of
+ * the loops that knows its numbers. */
 static void pack_panel(const struct mm_kernel *kn, enum format f, size_t k, const uint8_t *src,
                        size_t n, uint8_t *dst)
 {
-    const struct format_info *info = format_info(f);
-    size_t rows = (size_t)kn->panel_rows, unit_bytes = mm_unit_bytes(info, rows);
-    size_t row_bytes = format_bytes(f, k);
-    struct split s;
-    if (info->scales == FORMAT_SCALES_F) {
-        pack_floats(info, k, rows, src, n, dst);
-        return;
-    }
+    const size_t rows = (size_t)kn->panel_rows;
     if (n < rows)
-        memset(dst, 0, mm_panel_bytes(info, k, rows));
-    for (size_t u = 0; u < k / info->block_elems; u++)
-        for (size_t r = 0; r < n; r++) {
-            split_block(f, src + r * row_bytes + u * info->block_bytes, kn->biased8, &s);
-            place_split(info, &s, dst + u * unit_bytes, rows, r);
-        }
+        memset(dst, 0, mm_panel_bytes(format_info(f), k, rows));
+    switch (f) {
+#define FORMAT(name, number, elems, bytes, bits, sub, scales)                                      \
+    case FORMAT_##name: {                                                                          \
+        const struct format_info info = {                                                          \
+            #name, number, elems, bytes, bits, sub, FORMAT_SCALES_##scales, NULL};                 \
+        if (FORMAT_SCALES_##scales == FORMAT_SCALES_F)                                             \
+            pack_floats(bytes, k, rows, src, n, dst);                                              \
+        else                                                                                       \
+            pack_blocks(FORMAT_##name, &info, kn->biased8, k, rows, src, n, dst);                  \
+        break;                                                                                     \
+    }
+#include "kern/format.def"
+#undef FORMAT
+    default: CHECK(false);
+    }
 }
 
 void mm_pack(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows, const void *src,
