@@ -22,17 +22,24 @@ ALWAYS vn vn_zero(void)
     return vi_zero();
 }
 
+/* The compiler may not see the sums: it would balance their trees and spill all products. */
+ALWAYS vi in_order(vi x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+
 ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
 {
     if (bits == 8)
         return _mm256_add_epi16(narrow,
                                 _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)));
-    return _mm256_add_epi16(narrow, _mm256_maddubs_epi16(w, a));
+    return in_order(_mm256_add_epi16(narrow, _mm256_maddubs_epi16(w, a)));
 }
 
 ALWAYS vi dot_widen(vi wide, vn narrow)
 {
-    return _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)));
+    return in_order(_mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1))));
 }
 
 #include "kern/mm.inc"
