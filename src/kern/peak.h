@@ -22,6 +22,6 @@ struct peak {
 /* The loops of the best level not above `level` that has some. */
 const struct peak *peak_of(enum cpu_level level);
 
-extern const struct peak peak_c, peak_avx2, peak_avx512vnni, peak_neon;
+extern const struct peak peak_c, peak_avx2, peak_avx512vnni;
 
 #endif
