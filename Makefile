@@ -20,7 +20,7 @@ setup: ## install the missing system packages (Debian; root or sudo)
 build: setup ## build build/damso
 	@echo "== building build/damso"
 	@[ -f build/build.ninja ] || cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
-	@cmake --build --preset release
+	@cmake --build --preset release -t damso
 
 run: build ## load the default model once, then chat (or answer PROMPT='...' and end)
 	@echo "== the model"
@@ -28,12 +28,15 @@ run: build ## load the default model once, then chat (or answer PROMPT='...' and
 	@if [ -n "$$PROMPT" ]; then exec build/damso run -- "$$PROMPT"; else exec build/damso chat; fi
 
 test: build ## load the two test models once, then run every test
+	@echo "== building the tests"
+	@cmake --build --preset release
 	@echo "== the test models"
 	@build/damso pull all-tests
 	@echo "== the tests"
 	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" ctest --test-dir build --output-on-failure
 
 check: build ## run the house checks only (layers, format, sizes, headers, docs)
+	@cmake --build --preset release
 	@ctest --test-dir build --output-on-failure -L house
 
 docs: build ## bring the pages up to date that the program writes (docs/CONF.md, docs/EXIT.md)
