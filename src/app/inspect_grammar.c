@@ -84,10 +84,10 @@ enum err inspect_grammar(struct cmd_args *a, struct errinfo *e)
     const char *schema = NULL, *gbnf = NULL, *regex = NULL;
     bool strict = false;
     const struct conf_opt opts[] = {
-        {.name = "schema", .arg = "FILE", .help = "a JSON Schema", .text = &schema},
-        {.name = "strict", .help = "demand what strict mode demands", .flag = &strict},
-        {.name = "gbnf", .arg = "FILE", .help = "a GBNF grammar", .text = &gbnf},
-        {.name = "regex", .arg = "PATTERN", .help = "the whole text matches this", .text = &regex},
+        {.name = "schema",  .arg = "FILE",                             .help = "a JSON Schema", .text = &schema},
+        {.name = "strict",  .help = "demand what strict mode demands", .flag = &strict        },
+        {.name = "gbnf",    .arg = "FILE",                  .help = "a GBNF grammar",           .text = &gbnf               },
+        {.name = "regex", .arg = "PATTERN",     .help = "the whole text matches this",          .text = &regex},
     };
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)

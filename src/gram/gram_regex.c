@@ -220,8 +220,8 @@ static enum err parse_one(struct regex *r, struct gram_class *c, struct gram_fra
 static uint32_t take_number(struct regex *r)
 {
     uint32_t v = 0;
-    while (peek(r) >= '0' && peek(r) <= '9')
-        v = MIN(v * 10 + (uint32_t)(r->p[r->at++] - '0'), 100000000u);
+    for (; peek(r) >= '0' && peek(r) <= '9'; r->at++)
+        v = MIN(v * 10 + (uint32_t)(r->p[r->at] - '0'), 100000000u);
     return v;
 }
 

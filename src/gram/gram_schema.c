@@ -45,8 +45,8 @@ enum err schema_node_of(struct schema *c, const json_t *j, const struct schema_n
         return schema_bad(c, &n, token ? token : "schema", ERR_CORRUPT,
                           "a schema is an object, true or false");
     if (c->n_node >= SCHEMA_SLOTS / 2)
-        return schema_bad(c, &n, token ? token : "schema", ERR_UNSUPPORTED,
-                          "more than %u schemas", SCHEMA_SLOTS / 2);
+        return schema_bad(c, &n, token ? token : "schema", ERR_UNSUPPORTED, "more than %u schemas",
+                          SCHEMA_SLOTS / 2);
     c->node[c->n_node] = n;
     c->node_slot[h % SCHEMA_SLOTS] = c->n_node + 1;
     *out = c->n_node++;
@@ -222,12 +222,13 @@ static enum err add_chosen(struct schema *c, struct closing *x, uint32_t i)
     size_t k;
     for (uint32_t w = 0; w < 2; w++)
         if (x->l.m[i] & (w ? CHOSE_ONE : CHOSE_ANY))
-            json_array_foreach(json_object_get(j, word[w]), k, branch)
-                for (uint32_t o = 0; o < x->l.n; o++)
-                    if (c->node[x->l.m[o] >> 2].j == branch) {
-                        list_push(c, &x->from, i);
-                        list_push(c, &x->to, o);
-                    }
+            json_array_foreach(json_object_get(j, word[w]), k,
+                               branch) for (uint32_t o = 0; o < x->l.n;
+                                            o++) if (c->node[x->l.m[o] >> 2].j == branch)
+            {
+                list_push(c, &x->from, i);
+                list_push(c, &x->to, o);
+            }
     return ERR_OK;
 }
 
@@ -254,8 +255,7 @@ enum err schema_close(struct schema *c, const struct schema_list *l, struct sche
         }
         if (all && (!json_is_array(all) || !json_array_size(all)))
             return schema_bad(c, &n, "allOf", ERR_CORRUPT, "not a list of schemas");
-        json_array_foreach(all, k, j)
-            TRY(close_add(c, &x, i, j, "allOf", (long)k));
+        json_array_foreach(all, k, j) TRY(close_add(c, &x, i, j, "allOf", (long)k));
     }
     for (uint32_t i = 0; i < x.l.n; i++)
         TRY(add_chosen(c, &x, i));
@@ -378,8 +378,8 @@ enum err schema_count(struct schema *c, const struct schema_set *s, const char *
         if (!j)
             continue;
         if (!json_is_number(j) || v < 0 || v > 4e9 || v != (double)(uint32_t)v)
-            return schema_bad(c, n, keyword, json_is_number(j) && v > 4e9 ? ERR_UNSUPPORTED
-                                                                          : ERR_CORRUPT,
+            return schema_bad(c, n, keyword,
+                              json_is_number(j) && v > 4e9 ? ERR_UNSUPPORTED : ERR_CORRUPT,
                               "not a whole number in its range");
         uint32_t u = (uint32_t)v;
         *out = want_max ? MAX(*out, u) : MIN(*out, u);

@@ -47,22 +47,22 @@ struct schema {
     struct schema_rule {
         struct schema_set set;
         uint32_t rule;
-    } *rule;
+    } * rule;
     uint32_t n_rule, cap_rule;
     uint32_t *rule_slot;
     struct schema_text { /* automata of strings and numbers, by a text that describes them */
         const char *key;
         uint32_t rule;
-    } *text;
+    } * text;
     uint32_t n_text, cap_text;
-    uint32_t space;        /* rule: white space between tokens; GRAM_NONE: not made yet */
-    size_t n_work;         /* counts members looked at, for a limit */
+    uint32_t space; /* rule: white space between tokens; GRAM_NONE: not made yet */
+    size_t n_work;  /* counts members looked at, for a limit */
     struct errinfo *e;
 };
-#define SCHEMA_SLOTS       65536u
-#define SCHEMA_WORK_MAX    ((size_t)4 << 20)
+#define SCHEMA_SLOTS          65536u
+#define SCHEMA_WORK_MAX       ((size_t)4 << 20)
 #define SCHEMA_PROPERTIES_MAX 1000u
-#define SCHEMA_PATTERNS_MAX 4
+#define SCHEMA_PATTERNS_MAX   4
 
 /* return schema_bad(c, node, "keyword", ERR_UNSUPPORTED, "why"); */
 #define schema_bad(c, node_, keyword, code, ...)                                                   \

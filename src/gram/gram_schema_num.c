@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INT_DIGITS  18
-#define FRAC_DIGITS 20
-#define PLACES_MAX  20
+#define INT_DIGITS     18
+#define FRAC_DIGITS    20
+#define PLACES_MAX     20
 #define NUM_STATES_MAX 60000u
 
 /* |v| = whole.part, without zeros in front and behind. */
@@ -174,8 +174,8 @@ enum phase { AT_START, AT_ZERO, IN_WHOLE, AT_POINT, IN_PART };
 
 struct digits {
     uint32_t mod;
-    uint8_t phase, n;  /* n: digits of this phase */
-    int8_t low, high;  /* how the digits so far compare with the bounds' */
+    uint8_t phase, n; /* n: digits of this phase */
+    int8_t low, high; /* how the digits so far compare with the bounds' */
 };
 
 struct machine {
@@ -225,8 +225,7 @@ static bool accepts(const struct machine *m, struct digits x)
     for (int i = n; m->mod && i < m->places; i++)
         r = r * 10 % m->mod;
     return (!m->low.there || x.low > 0 || (x.low == 0 && !m->low.open)) &&
-           (!m->high.there || x.high < 0 || (x.high == 0 && !m->high.open)) &&
-           (!m->mod || r == 0);
+           (!m->high.there || x.high < 0 || (x.high == 0 && !m->high.open)) && (!m->mod || r == 0);
 }
 
 /* False: this byte cannot come. */
@@ -394,10 +393,7 @@ enum err schema_number_fits(struct schema *c, const struct schema_set *s, const 
     uint64_t r = 0;
     for (int i = 0; l.mod && i < d.n_whole + MAX(d.n_part, l.places); i++) {
         int k = i - d.n_whole;
-        uint64_t digit = (uint64_t)((k < 0           ? d.whole[i]
-                                     : k < d.n_part ? d.part[k]
-                                                    : '0') -
-                                    '0');
+        uint64_t digit = (uint64_t)((k < 0 ? d.whole[i] : k < d.n_part ? d.part[k] : '0') - '0');
         r = k < l.places ? (r * 10 + digit) % l.mod : r;
     }
     *fits = (lo > 0 || (lo == 0 && !l.lo.open)) && (hi < 0 || (hi == 0 && !l.hi.open)) &&

@@ -144,8 +144,7 @@ static enum err collect_names(struct schema *c, struct object *o)
         json_t *p = json_object_get(n->j, "properties");
         if (p && !json_is_object(p))
             return schema_bad(c, n, "properties", ERR_CORRUPT, "not an object");
-        json_object_foreach(p, key, v)
-            TRY(find_name(c, o, n, span_of(key), &at));
+        json_object_foreach(p, key, v) TRY(find_name(c, o, n, span_of(key), &at));
     }
     for (uint32_t i = 0; (n = schema_member(c, o->s, i)); i++) {
         const json_t *r = json_object_get(n->j, "required");

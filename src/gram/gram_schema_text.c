@@ -36,8 +36,7 @@ void schema_json_text(struct str *out, struct span text)
     str_add_char(out, '"');
 }
 
-enum err schema_names_dfa(struct schema *c, const struct span *name, size_t n,
-                          struct gram_dfa *out)
+enum err schema_names_dfa(struct schema *c, const struct span *name, size_t n, struct gram_dfa *out)
 {
     struct gram_nfa m;
     struct gram_frag all = {0};
@@ -56,8 +55,9 @@ enum err schema_names_dfa(struct schema *c, const struct span *name, size_t n,
     str_done(&text);
     gram_nfa_done(&m);
     return ok ? ERR_OK
-              : err_set(c->e, ERR_UNSUPPORTED, "schema, keyword 'properties': the names are too "
-                                               "long together");
+              : err_set(c->e, ERR_UNSUPPORTED,
+                        "schema, keyword 'properties': the names are too "
+                        "long together");
 }
 
 enum err schema_pattern_dfa(struct schema *c, const struct schema_node *n, const char *keyword,
@@ -268,9 +268,9 @@ enum err schema_string(struct schema *c, const struct schema_set *s, uint32_t *r
     if (min > max)
         return ERR_OK;
     if (MAX(min, max == GRAM_NONE ? 0 : max) > GRAM_STATES_MAX / 2)
-        return schema_bad(c, schema_member(c, s, 0), min > GRAM_STATES_MAX / 2 ? "minLength"
-                                                                               : "maxLength",
-                          ERR_UNSUPPORTED, "more than %d", GRAM_STATES_MAX / 2);
+        return schema_bad(c, schema_member(c, s, 0),
+                          min > GRAM_STATES_MAX / 2 ? "minLength" : "maxLength", ERR_UNSUPPORTED,
+                          "more than %d", GRAM_STATES_MAX / 2);
     str_init(&key, GRAM_TEXT_BYTES_MAX);
     bool plain = describe(c, s, min, max, &key);
     *rule = key.full ? GRAM_NONE : schema_text_rule(c, key.p);
@@ -309,7 +309,6 @@ static enum err string_fits(struct schema *c, const struct schema_set *s, struct
     factors_done(&f);
     return rc;
 }
-
 
 enum err schema_scalar_fits(struct schema *c, const struct schema_set *s, const json_t *v,
                             bool *fits)

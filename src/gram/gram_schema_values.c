@@ -151,17 +151,16 @@ static bool lists_value(struct schema *c, const struct schema_node *n, const jso
     bool found = !list;
     size_t i;
     c->n_work += json_array_size(list);
-    json_array_foreach(list, i, x)
-        found = found || same_value(x, v);
+    json_array_foreach(list, i, x) found = found || same_value(x, v);
     return found && (!one || same_value(one, v));
 }
 
 static const char *part_keyword(const struct schema_node *n, bool object)
 {
     static const char *const words[2][8] = {
-        {"items",      "prefixItems",       "minItems",             "maxItems", "uniqueItems"},
-        {"properties", "patternProperties", "additionalProperties", "required", "minProperties",
-         "maxProperties"                                                                     },
+        {"items",              "prefixItems",          "minItems", "maxItems",      "uniqueItems"},
+        { "properties", "patternProperties", "additionalProperties", "required", "minProperties",
+         "maxProperties"},
     };
     for (int i = 0; i < 8 && words[object][i]; i++)
         if (json_object_get(n->j, words[object][i]))
@@ -261,9 +260,9 @@ static bool requires(const struct schema *c, const struct schema_set *s, const c
     const json_t *v;
     size_t k;
     for (uint32_t i = 0; (n = schema_member(c, s, i)); i++)
-        json_array_foreach(json_object_get(n->j, "required"), k, v)
-            if (json_is_string(v) && strcmp(json_string_value(v), name) == 0)
-                return true;
+        json_array_foreach(json_object_get(n->j, "required"), k,
+                           v) if (json_is_string(v) &&
+                                  strcmp(json_string_value(v), name) == 0) return true;
     return false;
 }
 
@@ -280,10 +279,10 @@ static bool forbids(const struct schema *c, const struct schema_set *x, const st
             continue;
         const struct schema_node *m;
         for (uint32_t o = 0; (m = schema_member(c, x, o)); o++)
-            json_array_foreach(json_object_get(m->j, "required"), k, v)
-                if ((name = json_string_value(v)) &&
-                    !json_object_get(json_object_get(n->j, "properties"), name))
-                    return true;
+            json_array_foreach(
+                json_object_get(m->j, "required"), k,
+                v) if ((name = json_string_value(v)) &&
+                       !json_object_get(json_object_get(n->j, "properties"), name)) return true;
     }
     return false;
 }
@@ -341,8 +340,8 @@ enum err schema_disjoint(struct schema *c, const struct schema_set *x, const str
 static enum err check_one(struct schema *c, const struct schema_node *n)
 {
     const json_t *type = json_object_get(n->j, "type");
-    const char *word = json_object_get(n->j, "allOf")   ? "allOf"
-                       : json_object_get(n->j, "oneOf") ? "oneOf"
+    const char *word = json_object_get(n->j, "allOf")               ? "allOf"
+                       : json_object_get(n->j, "oneOf")             ? "oneOf"
                        : json_object_get(n->j, "patternProperties") ? "patternProperties"
                                                                     : NULL;
     bool object = json_object_get(n->j, "properties") != NULL;
@@ -363,9 +362,10 @@ static enum err check_one(struct schema *c, const struct schema_node *n)
         return schema_bad(c, n, "additionalProperties", ERR_USAGE, "strict mode: must be false");
     struct schema_set s = {arena_alloc(&c->a, sizeof(uint32_t)), 1, false};
     s.m[0] = (uint32_t)(n - c->node) << 2;
-    json_object_foreach(json_object_get(n->j, "properties"), name, v)
-        if (!requires(c, &s, name))
-            return schema_bad(c, n, "required", ERR_USAGE, "strict mode: '%.60s' is missing", name);
+    json_object_foreach(
+        json_object_get(n->j, "properties"), name,
+        v) if (!requires(c, &s, name)) return schema_bad(c, n, "required", ERR_USAGE,
+                                                         "strict mode: '%.60s' is missing", name);
     return ERR_OK;
 }
 
