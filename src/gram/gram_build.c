@@ -273,6 +273,30 @@ static void sort_bytes(struct gram *g)
     }
 }
 
+static void mark_inner(struct gram *g)
+{
+    uint32_t *todo = mem_alloc((g->n + 1) * sizeof *todo), n = 0;
+    for (uint32_t i = 0; i < g->n_calls; i++)
+        if (!g->s[g->call[i].start].inner) {
+            g->s[g->call[i].start].inner = true;
+            todo[n++] = g->call[i].start;
+        }
+    while (n) {
+        const struct gram_node *s = &g->s[todo[--n]];
+        for (uint32_t i = 0; i < s->n_edges + s->n_calls + s->n_eps; i++) {
+            uint32_t to = i < s->n_edges ? g->edge[s->edge + i].to
+                          : i < s->n_edges + s->n_calls
+                              ? g->call[s->call + i - s->n_edges].to
+                              : g->eps[s->eps + i - s->n_edges - s->n_calls];
+            if (!g->s[to].inner) {
+                g->s[to].inner = true;
+                todo[n++] = to;
+            }
+        }
+    }
+    mem_free(todo);
+}
+
 /* What state `at` enters without a byte: its i-th way, GRAM_NONE for a way that is closed; false
  * after the last. */
 static bool enters(const struct gram *g, const bool *empty, uint32_t at, uint32_t i, uint32_t *to)
@@ -376,6 +400,7 @@ enum err gram_build_finish(struct gram **out, struct gram_build *b, uint32_t roo
         uint32_t *number = number_states(&f, root, good, &g->n);
         lay_out(g, b, good, number, root);
         sort_bytes(g);
+        mark_inner(g);
         rc = refuse_left_recursion(g, b, empty, number, name_of, ctx, e);
         mem_free(number);
         if (rc == ERR_OK)

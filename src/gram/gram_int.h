@@ -176,6 +176,7 @@ struct gram_node {
     uint32_t like;
     bool accept;
     bool final; /* accepts, and nothing leaves it */
+    bool inner; /* of a rule that is called: something may follow its end */
 };
 
 struct gram_masks; /* what gram_mask learnt for one vocabulary; gram_mask.c */

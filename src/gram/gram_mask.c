@@ -17,10 +17,12 @@
 
 struct trie_node {
     uint32_t skip;  /* the node behind this subtree */
-    uint32_t token; /* in ids, or GRAM_NONE */
+    uint32_t token; /* in ids: the first one here or below */
     uint16_t depth; /* 0: the root */
     uint8_t byte;
+    uint8_t kinds; /* of the bytes below: bits by byte_kind; HAS_TOKEN: one ends here */
 };
+#define HAS_TOKEN 0x80u
 
 #define LAST_ID 0x80000000u /* in ids: no more tokens of the same bytes */
 
@@ -42,9 +44,10 @@ struct gram_vocab {
 
 /* What was learnt of a state. */
 struct lesson {
-    bool of_no_use;    /* too many leaves: walk everything each time */
-    uint32_t *bits[2]; /* [words] */
-    uint32_t *leaf[2], n_leaf[2], cap_leaf[2];
+    uint32_t *bits[2];      /* [words] tokens that stay inside */
+    uint32_t *leaf[2];      /* nodes just behind the end of the rule, sorted by their byte: */
+    uint32_t first[2][257]; /* [byte] in leaf */
+    uint32_t n[2], cap[2];
 };
 
 struct gram_masks {
@@ -83,6 +86,22 @@ static int by_bytes(const void *x, const void *y)
     return (a->id > b->id) - (a->id < b->id);
 }
 
+/* Bytes that grammars tend to treat alike: a subtree of kinds that all lead a configuration back to
+ * itself is allowed as a whole. */
+static unsigned byte_kind(uint8_t c)
+{
+    uint8_t low = c | 0x20;
+    if (low >= 'a' && low <= 'z')
+        return 1;
+    if (c == '"' || c == '\\')
+        return 2;
+    if (c < 0x20)
+        return 4;
+    if (c >= 0x80)
+        return 8;
+    return c == ' ' ? 16 : c >= '0' && c <= '9' ? 32 : 64;
+}
+
 static void trie_add(struct trie *t, uint32_t *path, const struct piece *before,
                      const struct piece *x)
 {
@@ -95,9 +114,9 @@ static void trie_add(struct trie *t, uint32_t *path, const struct piece *before,
         for (size_t d = same + 1; d <= x->n; d++) {
             GRAM_GROW(t->node, t->n, t->cap);
             path[d] = t->n;
-            t->node[t->n++] = (struct trie_node){0, GRAM_NONE, (uint16_t)d, (uint8_t)x->p[d - 1]};
+            t->node[t->n++] = (struct trie_node){0, t->n_ids, (uint16_t)d, (uint8_t)x->p[d - 1], 0};
         }
-        t->node[t->n - 1].token = t->n_ids;
+        t->node[t->n - 1].kinds = HAS_TOKEN;
     }
     GRAM_GROW(t->ids, t->n_ids, t->cap_ids);
     t->ids[t->n_ids++] = x->id | LAST_ID;
@@ -108,7 +127,7 @@ static void trie_make(struct trie *t, const struct piece *piece, size_t n, bool 
     uint32_t *path = mem_alloc((UINT16_MAX + 1) * sizeof *path);
     const struct piece *before = NULL;
     GRAM_GROW(t->node, t->n, t->cap);
-    t->node[t->n++] = (struct trie_node){.skip = 1, .token = GRAM_NONE};
+    t->node[t->n++] = (struct trie_node){1, 0, 0, 0, 0};
     for (size_t i = 0; i < n; i++) {
         if ((piece[i].n > GRAM_LIKE_BYTES) != longer)
             continue;
@@ -127,6 +146,10 @@ static void trie_make(struct trie *t, const struct piece *piece, size_t n, bool 
         depth = d;
         path[d] = i;
     }
+    for (uint32_t i = t->n; i-- > 1;) /* from the last: what is below is known */
+        for (uint32_t k = i + 1; k < t->node[i].skip; k = t->node[k].skip)
+            t->node[i].kinds |= (uint8_t)((t->node[k].kinds & ~HAS_TOKEN) |
+                                          byte_kind(t->node[k].byte));
     mem_free(path);
 }
 
@@ -215,14 +238,27 @@ static void set_tokens(const struct trie *t, uint32_t at, uint32_t *bits)
     } while (!(id & LAST_ID));
 }
 
-static void add_leaf(struct lesson *l, int which, uint32_t node)
+/* The nodes below `node`, where the rule is complete, are read by what the stack returns to. */
+static void add_leaves(struct lesson *l, const struct trie *t, int which, uint32_t node)
 {
-    GRAM_GROW(l->leaf[which], l->n_leaf[which], l->cap_leaf[which]);
-    l->leaf[which][l->n_leaf[which]++] = node;
+    for (uint32_t k = node + 1; k < t->node[node].skip; k = t->node[k].skip) {
+        GRAM_GROW(l->leaf[which], l->n[which], l->cap[which]);
+        l->leaf[which][l->n[which]++] = k;
+    }
 }
 
-/* Sets the tokens below `root` that `config`, reached at it, can read.  With a lesson, notes the
- * nodes where the outermost rule is complete and something follows in the trie. */
+/* The kinds of bytes that lead a configuration to itself. */
+static unsigned own_kinds(struct gram_state *s, uint32_t config)
+{
+    unsigned kinds = 0x7f;
+    for (int c = 0; c < 256; c++)
+        if ((kinds & byte_kind((uint8_t)c)) && gram_step(s, config, s->g->class_of[c]) != config)
+            kinds &= ~byte_kind((uint8_t)c);
+    return kinds;
+}
+
+/* Sets the tokens below `root` that `config`, reached at it, can read.  With a lesson, notes where
+ * the outermost rule is complete. */
 static void walk(struct gram_state *s, const struct gram_vocab *v, int which, uint32_t root,
                  uint32_t config, uint32_t *bits, struct lesson *l)
 {
@@ -230,25 +266,40 @@ static void walk(struct gram_state *s, const struct gram_vocab *v, int which, ui
     const uint8_t *class_of = s->g->class_of;
     uint32_t end = t->node[root].skip, base = t->node[root].depth;
     uint32_t *path = s->path, known = s->n_config; /* path[depth - base] */
+    uint32_t own = GRAM_DEAD, calm = 0;            /* a configuration, and its own kinds */
     path[0] = config;
-    if (l && s->config[config].finished && end > root + 1)
-        add_leaf(l, which, root);
+    if (l && s->config[config].finished)
+        add_leaves(l, t, which, root);
     for (uint32_t i = root + 1; i < end;) {
         const struct trie_node *x = &t->node[i];
-        uint32_t to = gram_step(s, path[x->depth - base - 1], class_of[x->byte]);
+        uint32_t from = path[x->depth - base - 1], to = gram_step(s, from, class_of[x->byte]);
         if (to == GRAM_DEAD) {
             i = x->skip;
             continue;
         }
+        bool note = l && s->config[to].finished;
+        if (to == from && to != own) {
+            own = to;
+            calm = own_kinds(s, to);
+        }
+        if (to == own && !note && !(x->kinds & ~(calm | HAS_TOKEN))) {
+            uint32_t past = x->skip < t->n ? t->node[x->skip].token : t->n_ids;
+            for (uint32_t k = x->token; k < past; k++)
+                bits[(t->ids[k] & ~LAST_ID) / 32] |= 1u << (t->ids[k] & 31);
+            i = x->skip;
+            continue;
+        }
         path[x->depth - base] = to;
-        if (x->token != GRAM_NONE)
+        if (x->kinds & HAS_TOKEN)
             set_tokens(t, x->token, bits);
-        if (l && s->config[to].finished && x->skip > i + 1)
-            add_leaf(l, which, i);
+        if (note)
+            add_leaves(l, t, which, i);
         i++;
         if (s->n_config != known) {
-            if (gram_state_bytes(s) > GRAM_STATE_BYTES_MAX)
+            if (gram_state_bytes(s) > GRAM_STATE_BYTES_MAX) {
                 gram_state_compact(s, path, x->depth - base + 1u);
+                own = GRAM_DEAD;
+            }
             known = s->n_config;
         }
     }
@@ -302,18 +353,33 @@ static struct gram_masks *masks_of(const struct gram *g, const struct gram_vocab
     }
 }
 
+static void sort_leaves(struct lesson *l, const struct trie *t, int which)
+{
+    uint32_t n = l->n[which], *first = l->first[which], at[256];
+    uint32_t *sorted = mem_alloc(n * sizeof *sorted + 1);
+    for (uint32_t i = 0; i < n; i++)
+        first[t->node[l->leaf[which][i]].byte + 1]++;
+    for (int c = 0; c < 256; c++) {
+        at[c] = first[c];
+        first[c + 1] += first[c];
+    }
+    for (uint32_t i = 0; i < n; i++)
+        sorted[at[t->node[l->leaf[which][i]].byte]++] = l->leaf[which][i];
+    mem_free(l->leaf[which]);
+    l->leaf[which] = sorted;
+    l->cap[which] = n;
+}
+
 static struct lesson *learn(struct gram_state *s, const struct gram_vocab *v, uint32_t state)
 {
     struct lesson *l = mem_alloc(sizeof *l);
-    size_t n = 0;
     for (int i = 0; i < 2; i++) {
         l->bits[i] = mem_alloc(v->words * sizeof(uint32_t));
         uint32_t config = gram_config_of(s, state, GRAM_SET_ROOT);
         if (config != GRAM_DEAD)
-            walk(s, v, i, 0, config, l->bits[i], l);
-        n += l->n_leaf[i];
+            walk(s, v, i, 0, config, l->bits[i], s->g->s[state].inner ? l : NULL);
+        sort_leaves(l, &v->trie[i], i);
     }
-    l->of_no_use = n > 1000 + v->trie[0].n / 24;
     return l;
 }
 
@@ -328,7 +394,7 @@ static const struct lesson *lesson_of(struct gram_state *s, const struct gram_vo
         return l;
     l = learn(s, v, state);
     size_t bytes = sizeof *l + 2 * v->words * sizeof(uint32_t) +
-                   (l->cap_leaf[0] + l->cap_leaf[1]) * sizeof(uint32_t);
+                   (l->cap[0] + l->cap[1]) * sizeof(uint32_t);
     if (atomic_fetch_add(&m->bytes, bytes) > LESSON_BYTES_MAX) {
         *own = true;
         return l;
@@ -354,11 +420,37 @@ static void or_bits(uint32_t *to, const uint32_t *from, uint32_t n)
         to[i] |= from[i];
 }
 
-/* By lessons: s->now is one state over a stack.  False: walk instead. */
+/* Goes on behind the end of the rule, with what the stack returns to. */
+static void walk_leaves(struct gram_state *s, const struct gram_vocab *v, const struct lesson *l,
+                        int which, uint32_t *bits)
+{
+    const struct trie *t = &v->trie[which];
+    for (int c = 0; c < 256; c++) {
+        uint64_t made = s->n_compacted - 1;
+        uint32_t to = GRAM_DEAD;
+        for (uint32_t i = l->first[which][c]; i < l->first[which][c + 1]; i++) {
+            if (made != s->n_compacted) { /* numbers changed, or the first time */
+                uint32_t set = s->item[s->config[s->now].item].set;
+                uint32_t back = gram_config_return(s, set);
+                made = s->n_compacted;
+                to = back == GRAM_DEAD ? back : gram_step(s, back, s->g->class_of[c]);
+            }
+            if (to == GRAM_DEAD)
+                break;
+            const struct trie_node *x = &t->node[l->leaf[which][i]];
+            if (x->kinds & HAS_TOKEN)
+                set_tokens(t, x->token, bits);
+            if (x->skip > l->leaf[which][i] + 1)
+                walk(s, v, which, l->leaf[which][i], to, bits, NULL);
+        }
+    }
+}
+
+/* By a lesson, where s->now is one state over a stack.  False: walk instead. */
 static bool mask_by_lesson(struct gram_state *s, const struct gram_vocab *v, uint32_t *bits)
 {
     const struct gram_config *c = &s->config[s->now];
-    if (c->n_items != 1)
+    if (c->n_items != 1 || c->ended)
         return false;
     struct gram_item at = s->item[c->item];
     if (s->set[at.set].depth > GRAM_DEPTH_MAX / 2)
@@ -366,27 +458,17 @@ static bool mask_by_lesson(struct gram_state *s, const struct gram_vocab *v, uin
     uint32_t like = s->g->s[at.state].like;
     bool own;
     const struct lesson *l = lesson_of(s, v, like, &own);
-    bool good = !l->of_no_use;
-    for (int which = 0; good && which < 2; which++) {
+    for (int which = 0; which < 2; which++) {
         if (which == 1 && like != at.state) {
             walk(s, v, 1, 0, s->now, bits, NULL);
             continue;
         }
         or_bits(bits, l->bits[which], v->words);
-        uint64_t made = s->n_compacted - 1;
-        uint32_t back = GRAM_DEAD;
-        for (uint32_t i = 0; i < l->n_leaf[which]; i++) {
-            if (made != s->n_compacted) { /* numbers changed, or the first time */
-                made = s->n_compacted;
-                back = gram_config_return(s, s->item[s->config[s->now].item].set);
-            }
-            if (back != GRAM_DEAD)
-                walk(s, v, which, l->leaf[which][i], back, bits, NULL);
-        }
+        walk_leaves(s, v, l, which, bits);
     }
     if (own)
         lesson_free((struct lesson *)l);
-    return good;
+    return true;
 }
 
 static uint32_t *memo_find(struct gram_state *s, const struct gram_vocab *v, bool *found)
