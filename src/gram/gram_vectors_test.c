@@ -10,8 +10,8 @@
 static bool accepts(const struct gram *g, const json_t *text)
 {
     struct gram_state *s = gram_start(g);
-    bool yes =
-        gram_accept(s, json_string_value(text), json_string_length(text)) && gram_finished(s);
+    bool yes = gram_accept(s, json_string_value(text), json_string_length(text)) &&
+               gram_finished(s);
     gram_done(s);
     return yes;
 }
@@ -43,11 +43,11 @@ static void agrees_with_jsonschema(void **state)
             bool empty = strstr(e.text, "nothing satisfies") != NULL;
             bool boundary = strstr(e.text, "word boundary") != NULL;
             n_refused++;
-            json_array_foreach(json_object_get(x, "cases"), k, row)
-                if (empty && json_integer_value(json_array_get(row, 1)) && n_bad++ < 40)
-                    show(schema, json_array_get(row, 0), "not empty");
-            if (rc != ERR_UNSUPPORTED ||
-                (json_object_get(x, "hand") && !boundary && !empty)) {
+            json_array_foreach(json_object_get(x, "cases"), k,
+                               row) if (empty && json_integer_value(json_array_get(row, 1)) &&
+                                        n_bad++ < 40)
+                show(schema, json_array_get(row, 0), "not empty");
+            if (rc != ERR_UNSUPPORTED || (json_object_get(x, "hand") && !boundary && !empty)) {
                 n_bad++;
                 show(schema, NULL, e.text);
             } else if (path && !empty) {
