@@ -250,7 +250,8 @@ static void lay_out(struct gram *g, const struct gram_build *b, const bool *good
             if (e->kind == GRAM_EDGE_BYTE)
                 g->edge[g->n_edges++] = (struct gram_edge){number[e->to], e->lo, e->hi};
             else if (e->kind == GRAM_EDGE_CALL)
-                g->call[g->n_calls++] = (struct gram_call){number[b->rule[e->rule]], number[e->to]};
+                g->call[g->n_calls++] = (struct gram_call){number[b->rule[e->rule]], number[e->to],
+                                                           false};
             else
                 g->eps[g->n_eps++] = number[e->to];
         }
@@ -297,9 +298,9 @@ static void mark_inner(struct gram *g)
     mem_free(todo);
 }
 
-/* What state `at` enters without a byte: its i-th way, GRAM_NONE for a way that is closed; false
- * after the last. */
-static bool enters(const struct gram *g, const bool *empty, uint32_t at, uint32_t i, uint32_t *to)
+/* Where a way leads from state `at`: its i-th one, GRAM_NONE for a way that is closed; false after
+ * the last.  With `empty`, ways without a byte only; without it all. */
+static bool way_of(const struct gram *g, const bool *empty, uint32_t at, uint32_t i, uint32_t *to)
 {
     const struct gram_node *s = &g->s[at];
     if (i < s->n_eps) {
@@ -307,22 +308,26 @@ static bool enters(const struct gram *g, const bool *empty, uint32_t at, uint32_
         return true;
     }
     i -= s->n_eps;
-    if (i >= 2 * s->n_calls)
+    if (i < 2 * s->n_calls) {
+        const struct gram_call *c = &g->call[s->call + i / 2];
+        *to = i % 2 == 0 ? c->start : !empty || empty[c->start] ? c->to : GRAM_NONE;
+        return true;
+    }
+    i -= 2 * s->n_calls;
+    if (empty || i >= s->n_edges)
         return false;
-    const struct gram_call *c = &g->call[s->call + i / 2];
-    *to = i % 2 == 0 ? c->start : empty[c->start] ? c->to : GRAM_NONE;
+    *to = g->edge[s->edge + i].to;
     return true;
 }
 
-/* Strongly connected components (Tarjan, with a stack of its own) of what is entered without a
- * byte.  A call inside a component calls itself before it reads anything; gives its start. */
-static uint32_t find_left_recursion(const struct gram *g, const bool *empty)
+/* Strongly connected components by those ways (Tarjan, with a stack of its own): the caller frees
+ * the number of each state's component. */
+static uint32_t *components(const struct gram *g, const bool *empty)
 {
-    uint32_t *work = mem_alloc((5 * (size_t)g->n + 1) * sizeof *work);
-    uint32_t *low = work, *component = work + g->n, *path = component + g->n, *way = path + g->n,
-             *open = way + g->n, n_open = 0, time = 0, found = GRAM_NONE;
-    uint32_t *index = filled(g->n);
-    memset(component, 0xff, g->n * sizeof *component);
+    uint32_t *work = mem_alloc((4 * (size_t)g->n + 1) * sizeof *work);
+    uint32_t *low = work, *path = low + g->n, *way = path + g->n, *open = way + g->n;
+    uint32_t n_open = 0, time = 0;
+    uint32_t *index = filled(g->n), *component = filled(g->n);
     for (uint32_t from = 0; from < g->n; from++) {
         uint32_t n = 0;
         if (index[from] == GRAM_NONE)
@@ -331,7 +336,7 @@ static uint32_t find_left_recursion(const struct gram *g, const bool *empty)
             uint32_t at = path[n - 1], to;
             if (index[at] == GRAM_NONE)
                 index[at] = low[at] = time++;
-            if (enters(g, empty, at, way[at]++, &to)) {
+            if (way_of(g, empty, at, way[at]++, &to)) {
                 if (to == GRAM_NONE)
                     continue;
                 if (index[to] == GRAM_NONE)
@@ -349,13 +354,34 @@ static uint32_t find_left_recursion(const struct gram *g, const bool *empty)
             }
         }
     }
+    mem_free(work);
+    mem_free(index);
+    return component;
+}
+
+/* A call inside a component calls itself before it reads anything; gives its start. */
+static uint32_t find_left_recursion(const struct gram *g, const bool *empty)
+{
+    uint32_t *component = components(g, empty), found = GRAM_NONE;
     for (uint32_t i = 0; i < g->n && found == GRAM_NONE; i++)
         for (uint32_t k = 0; k < g->s[i].n_calls; k++)
             if (component[g->call[g->s[i].call + k].start] == component[i])
                 found = g->call[g->s[i].call + k].start;
-    mem_free(work);
-    mem_free(index);
+    mem_free(component);
     return found;
+}
+
+/* Only calls that may come again below themselves count for GRAM_DEPTH_MAX: the others are needed
+ * to close what is open. */
+static void mark_recursion(struct gram *g)
+{
+    uint32_t *component = components(g, NULL);
+    for (uint32_t i = 0; i < g->n; i++)
+        for (uint32_t k = 0; k < g->s[i].n_calls; k++) {
+            struct gram_call *c = &g->call[g->s[i].call + k];
+            c->recursive = component[c->start] == component[i];
+        }
+    mem_free(component);
 }
 
 static enum err refuse_left_recursion(const struct gram *g, const struct gram_build *b,
@@ -401,6 +427,7 @@ enum err gram_build_finish(struct gram **out, struct gram_build *b, uint32_t roo
         lay_out(g, b, good, number, root);
         sort_bytes(g);
         mark_inner(g);
+        mark_recursion(g);
         rc = refuse_left_recursion(g, b, empty, number, name_of, ctx, e);
         mem_free(number);
         if (rc == ERR_OK)

@@ -170,6 +170,7 @@ struct gram_edge {
 };
 struct gram_call {
     uint32_t start, to; /* the rule's start state, and where to go on */
+    bool recursive;     /* the rule may lead to this call again */
 };
 struct gram_node {
     uint32_t edge, n_edges, call, n_calls, eps, n_eps;

@@ -204,7 +204,7 @@ static void push_entered(struct gram_state *s, struct gram_item at)
         const struct gram_call *c = &s->g->call[node->call + i];
         if (s->g->s[c->to].final)
             push_work(s, c->start, at.set); /* nothing to come back for */
-        else if (s->set[at.set].depth < GRAM_DEPTH_MAX)
+        else if (!c->recursive || s->set[at.set].depth < GRAM_DEPTH_MAX)
             push_work(s, c->start, set_of_frame(s, frame_of(s, c->to, at.set)));
     }
 }
