@@ -162,6 +162,30 @@ class Cli(unittest.TestCase):
             self.run_('models', '--catalogue', path, want=want)
         self.run_('models', '--catalogue', f'{self.dir}/none.yaml', want=5, words='none.yaml')
 
+    # ---- grammars ----
+
+    def test_grammars(self):
+        def grammar(option, text, stdin, want, words=''):
+            with open(f'{self.dir}/g', 'w', encoding='utf-8') as f:
+                f.write(text)
+            value = text if option == '--regex' else f'{self.dir}/g'
+            self.run_('inspect', 'grammar', option, value, want=want, words=words, stdin=stdin)
+        schema = '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}'
+        grammar('--schema', schema, '{"a": 1}', 0)
+        grammar('--schema', schema, '{"a": "', 1, 'rejected at byte 6 (0x22)')
+        grammar('--schema', schema, '{"a"', 1, 'not complete after 4 bytes')
+        grammar('--schema', '{"items":{"not":{}}}', '[]', 3, "keyword 'not' at '#/items'")
+        grammar('--schema', '{"type":5}', '', 4, "'type'")
+        grammar('--schema', '{', '', 4, 'line 1')
+        grammar('--gbnf', 'root ::= "x"+', 'xxx', 0)
+        grammar('--gbnf', 'root ::= "x"+', 'xy', 1)
+        grammar('--gbnf', 'root ::= root "x"', '', 3)
+        grammar('--gbnf', 'root = "x"', '', 4, 'line 1, column 6')
+        grammar('--regex', '[0-9]{3}', '123', 0)
+        grammar('--regex', '[0-9]{3}', '1234', 1)
+        grammar('--regex', r'(a)\1', 'aa', 3)
+        self.run_('inspect', 'grammar', want=2, words='--schema FILE')
+
     # ---- results ----
 
     def test_statuses_are_documented(self):

@@ -64,7 +64,7 @@ static uint32_t vectors_find(struct vectors *x, const uint32_t *w, uint32_t n)
     }
     if (x->n >= DFA_STATES_MAX || x->n_word + n > VECTOR_WORDS_MAX)
         return GRAM_NONE;
-    while (x->n_word + n > x->cap_word) {
+    while (x->n_word + n >= x->cap_word) {
         x->cap_word = x->cap_word ? 2 * x->cap_word : 1024;
         x->word = mem_grow(x->word, x->cap_word * sizeof *x->word);
     }
@@ -281,10 +281,11 @@ uint32_t gram_dfa_step(const struct gram_dfa *d, uint32_t state, unsigned char b
 {
     if (state == GRAM_NONE)
         return GRAM_NONE;
-    const struct gram_dfa_edge *e = d->e + d->s[state].first;
-    for (uint32_t i = 0; i < d->s[state].n; i++)
-        if (e[i].rule == GRAM_NONE && e[i].lo <= byte && byte <= e[i].hi)
-            return e[i].to;
+    for (uint32_t i = 0; i < d->s[state].n; i++) {
+        const struct gram_dfa_edge *e = &d->e[d->s[state].first + i];
+        if (e->rule == GRAM_NONE && e->lo <= byte && byte <= e->hi)
+            return e->to;
+    }
     return GRAM_NONE;
 }
 

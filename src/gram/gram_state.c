@@ -211,7 +211,7 @@ static void push_entered(struct gram_state *s, struct gram_item at)
 
 static uint32_t add_items(struct gram_state *s, const struct gram_item *item, uint32_t n)
 {
-    while (s->n_item + n > s->cap_item) {
+    while (s->n_item + n >= s->cap_item) {
         s->cap_item = s->cap_item ? 2 * s->cap_item : 256;
         s->item = mem_grow(s->item, s->cap_item * sizeof *s->item);
     }
