@@ -44,7 +44,7 @@ struct gram_vocab {
 
 /* What was learnt of a state. */
 struct lesson {
-    uint32_t *bits[2];      /* [words] tokens that stay inside */
+    uint32_t *bits[2];      /* [words] tokens that stay inside: the short ones; all */
     uint32_t *leaf[2];      /* nodes just behind the end of the rule, sorted by their byte: */
     uint32_t first[2][257]; /* [byte] in leaf */
     uint32_t n[2], cap[2];
@@ -57,7 +57,7 @@ struct gram_masks {
     _Atomic(struct lesson *) *lesson; /* [g->n] */
     uint32_t n;
 };
-#define LESSON_BYTES_MAX ((size_t)256 << 20) /* of one grammar; further lessons are not kept */
+#define LESSON_BYTES_MAX ((size_t)64 << 20) /* of one grammar; further lessons are not kept */
 
 #define MEMO_N 32
 struct gram_memo {
@@ -370,6 +370,12 @@ static void sort_leaves(struct lesson *l, const struct trie *t, int which)
     l->cap[which] = n;
 }
 
+static void or_bits(uint32_t *to, const uint32_t *from, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        to[i] |= from[i];
+}
+
 static struct lesson *learn(struct gram_state *s, const struct gram_vocab *v, uint32_t state)
 {
     struct lesson *l = mem_alloc(sizeof *l);
@@ -380,6 +386,7 @@ static struct lesson *learn(struct gram_state *s, const struct gram_vocab *v, ui
             walk(s, v, i, 0, config, l->bits[i], s->g->s[state].inner ? l : NULL);
         sort_leaves(l, &v->trie[i], i);
     }
+    or_bits(l->bits[1], l->bits[0], v->words);
     return l;
 }
 
@@ -412,12 +419,6 @@ void gram_memo_free(struct gram_memo *m)
     if (m)
         mem_free(m->bits);
     mem_free(m);
-}
-
-static void or_bits(uint32_t *to, const uint32_t *from, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        to[i] |= from[i];
 }
 
 /* Goes on behind the end of the rule, with what the stack returns to. */
@@ -458,14 +459,13 @@ static bool mask_by_lesson(struct gram_state *s, const struct gram_vocab *v, uin
     uint32_t like = s->g->s[at.state].like;
     bool own;
     const struct lesson *l = lesson_of(s, v, like, &own);
-    for (int which = 0; which < 2; which++) {
-        if (which == 1 && like != at.state) {
-            walk(s, v, 1, 0, s->now, bits, NULL);
-            continue;
-        }
-        or_bits(bits, l->bits[which], v->words);
-        walk_leaves(s, v, l, which, bits);
-    }
+    bool exact = like == at.state;
+    memcpy(bits, l->bits[exact], v->words * sizeof *bits);
+    walk_leaves(s, v, l, 0, bits);
+    if (exact)
+        walk_leaves(s, v, l, 1, bits);
+    else
+        walk(s, v, 1, 0, s->now, bits, NULL);
     if (own)
         lesson_free((struct lesson *)l);
     return true;
@@ -510,10 +510,11 @@ void gram_mask(struct gram_state *s, const struct gram_vocab *v, uint32_t *bits)
         memcpy(bits, known, v->words * sizeof *bits);
         return;
     }
-    memset(bits, 0, v->words * sizeof *bits);
-    if (!mask_by_lesson(s, v, bits))
+    if (!mask_by_lesson(s, v, bits)) {
+        memset(bits, 0, v->words * sizeof *bits);
         for (int i = 0; i < 2; i++)
             walk(s, v, i, 0, s->now, bits, NULL);
+    }
     for (uint32_t i = 0; gram_finished(s) && i < v->n_vocab; i++)
         if (v->is_end[i])
             bits[i / 32] |= 1u << (i % 32);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BRANCHES_MAX 4096
+
 void schema_note(struct schema *c, const struct schema_node *n, const char *keyword, enum err code,
                  const char *fmt, ...)
 {
@@ -429,6 +431,8 @@ static enum err make_choice(struct schema *c, const struct schema_set *s, uint32
     size_t i, count = json_array_size(list);
     if (!json_is_array(list) || !count)
         return schema_bad(c, &n, word, ERR_CORRUPT, "not a list of schemas");
+    if (count > BRANCHES_MAX)
+        return schema_bad(c, &n, word, ERR_UNSUPPORTED, "more than %d branches", BRANCHES_MAX);
     struct schema_set *branch = arena_array(&c->a, count, sizeof *branch);
     json_array_foreach(list, i, j)
     {
