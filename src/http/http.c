@@ -126,7 +126,7 @@ static enum err http_start(struct http_server *s, struct errinfo *e)
         (unsigned)s->o.connections_max + HTTP_EXTRA_CONNS, MHD_OPTION_CONNECTION_TIMEOUT,
         s->o.idle_s, MHD_OPTION_NOTIFY_CONNECTION, http_notify_conn, s, MHD_OPTION_URI_LOG_CALLBACK,
         http_notify_uri, s, MHD_OPTION_NOTIFY_COMPLETED, http_notify_completed, s,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (!s->daemon)
         return err_set(e, ERR_FAILED, "libmicrohttpd does not start%s",
                        s->tls_cert ? " (certificate and key do not fit?)" : "");

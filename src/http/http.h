@@ -10,8 +10,10 @@
  *       memory belongs to the handler's thread, after http_later to the one that answers.
  *       http_wake, http_hold and http_release may be called from any thread.
  * Owner: a request lives until its answer is sent or its client is gone, and while it is held.
- * Limits: libmicrohttpd answers what it cannot parse at all (no request line, headers over
- *       twice the limit) by itself, in its own words. */
+ * Limits: what libmicrohttpd cannot parse (a broken header line, a length that is no number,
+ *       headers over twice the limit) it answers with 4xx in its own words, and a first line
+ *       without method and URI by closing; both never reach this layer.  A client that shuts its
+ *       sending side down while it waits counts as gone. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
@@ -60,7 +62,8 @@ struct http_opts {
     const char *const *allowed_hosts;   /* names, NULL-terminated or NULL; "*": any */
     const char *const *allowed_origins; /* "https://a.example"; "*": any */
     const char *tls_cert_file, *tls_key_file; /* PEM; NULL: no TLS */
-    /* Appends the JSON body of an error of this layer.  Any thread; NULL: {"error":...}. */
+    /* Appends the JSON body of an error of this layer.  Any thread, no calls
+     * back; NULL: {"error":...}. */
     void (*error_body)(void *arg, int status, const char *text, struct str *out);
 };
 

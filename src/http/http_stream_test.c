@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT
+ * What lasts: streams, late answers, clients that go away, limits of time and number. */
+#include "http/http_testing.h"
+
+#define N_IDLE 500
+
+static void feed_push(struct feed *f, size_t n)
+{
+    atomic_fetch_add(&f->ready, n);
+    http_wake(f->r);
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    struct answer a;
+    int fd = dial();
+    put(fd, "GET /stream?n=3 HTTP/1.1\r\n" HOST "\r\n");
+    uint64_t begin_ns = os_now_ns();
+    assert_true(get_head(fd, &a)); /* before the first event */
+    printf("head after %.1f ms\n", (double)(os_now_ns() - begin_ns) / 1e6);
+    wait_feeds(1);
+    double worst_ms = 0;
+    for (int i = 0; i < 3; i++) {
+        bool last;
+        pause_ms(20);
+        begin_ns = os_now_ns();
+        feed_push(&feeds[0], 1);
+        str_clear(&a.body);
+        assert_true(get_chunk(fd, &a.body, &last));
+        worst_ms = MAX(worst_ms, (double)(os_now_ns() - begin_ns) / 1e6);
+        char want[32];
+        sprintf(want, "data: %d\n\n", i);
+        assert_string_equal(a.body.p, want);
+    }
+    printf("event after at most %.1f ms\n", worst_ms);
+    bool last = false;
+    assert_true(get_chunk(fd, &a.body, &last) && last);
+    answer_done(&a);
+    wait_count(&feeds[0].n_done, 1);
+    assert_int_equal(atomic_load(&feeds[0].n_gone), 0);
+    http_wake(feeds[0].r);                          /* harmless */
+    put(fd, "GET /hello HTTP/1.1\r\n" HOST "\r\n"); /* the connection is kept */
+    assert_true(get_answer(fd, &a, false));
+    assert_string_equal(a.body.p, "hello");
+    answer_done(&a);
+    put(fd, "GET /big HTTP/1.1\r\n" HOST "\r\nHEAD /big HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(get_answer(fd, &a, false));
+    assert_int_equal(a.body.n, 1600000);
+    answer_done(&a);
+    assert_true(get_answer(fd, &a, true));
+    assert_int_equal(a.status, 200);
+    answer_done(&a);
+    close(fd);
+}
+
+static void *feeder(void *arg)
+{
+    size_t n_events = *(size_t *)arg;
+    for (size_t k = 0; k < n_events; k++) {
+        for (size_t i = 0; i < N_STREAMS; i++)
+            feed_push(&feeds[i], 1);
+    }
+    return NULL;
+}
+
+static void test_streams_at_once(void **state)
+{
+    (void)state;
+    int fds[N_STREAMS];
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        fds[i] = dial();
+        put(fds[i], "GET /stream?n=40 HTTP/1.1\r\n" HOST "\r\n");
+    }
+    wait_feeds(N_STREAMS);
+    size_t n_events = 20;
+    pthread_t two[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&two[i], NULL, feeder, &n_events), 0);
+    for (size_t i = 0; i < N_STREAMS; i++) {
+        struct answer a;
+        struct str want;
+        assert_true(get_answer(fds[i], &a, false));
+        str_init(&want, 4096);
+        for (int k = 0; k < 40; k++)
+            str_addf(&want, "data: %d\n\n", k);
+        assert_string_equal(a.body.p, want.p);
+        str_done(&want);
+        answer_done(&a);
+        close(fds[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(two[i], NULL);
+    for (size_t i = 0; i < N_STREAMS; i++)
+        wait_count(&feeds[i].n_done, 1);
+    assert_int_equal(http_stats(server).n_streams, 0);
+}
+
+static void test_gone(void **state)
+{
+    (void)state;
+    int fds[20];
+    uint64_t worst_ns = 0;
+    for (size_t i = 0; i < N_ELEMS(fds); i++) {
+        fds[i] = dial();
+        put(fds[i], i % 2 ? "POST /later HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"
+                          : "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        wait_feeds(i + 1);
+    }
+    pause_ms(50);
+    feed_push(&feeds[0], 1);
+    for (size_t i = 0; i < N_ELEMS(fds); i++) {
+        uint64_t begin_ns = os_now_ns();
+        close(fds[i]);
+        wait_count(&feeds[i].n_gone, 1);
+        wait_count(&feeds[i].n_done, 1);
+        worst_ns = MAX(worst_ns, atomic_load(&feeds[i].gone_ns) - begin_ns);
+        http_reply(feeds[i].r, 200, NULL, SPAN("late")); /* nobody is there: nothing happens */
+    }
+    printf("gone noticed after at most %.2f ms\n", (double)worst_ns / 1e6);
+    assert_true(worst_ns < 2000000000);
+    assert_int_equal(http_stats(server).n_gone, N_ELEMS(fds));
+}
+
+static void *answer_late(void *arg)
+{
+    struct feed *f = arg;
+    pause_ms(30);
+    http_header(f->r, "X-Late", "yes");
+    http_reply(f->r, 201, "text/plain", f->r->body);
+    return NULL;
+}
+
+static void test_later(void **state)
+{
+    (void)state;
+    struct answer a;
+    char v[256];
+    int fd = dial();
+    for (size_t i = 0; i < 3; i++) {
+        pthread_t t;
+        put(fd, "POST /later HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody");
+        wait_feeds(i + 1);
+        pthread_create(&t, NULL, answer_late, &feeds[i]);
+        assert_true(get_answer(fd, &a, false));
+        pthread_join(t, NULL);
+        assert_int_equal(a.status, 201);
+        assert_string_equal(a.body.p, "body");
+        assert_string_equal(head_value(&a, "X-Late", v), "yes");
+        answer_done(&a);
+        wait_count(&feeds[i].n_done, 1);
+        assert_int_equal(atomic_load(&feeds[i].n_gone), 0);
+    }
+    for (int i = 0; i < 2; i++) /* the second waits in the connection for the first's answer */
+        put(fd, "POST /later HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody");
+    for (size_t i = 3; i < 5; i++) {
+        wait_feeds(i + 1);
+        answer_late(&feeds[i]);
+        assert_true(get_answer(fd, &a, false));
+        assert_int_equal(a.status, 201);
+        answer_done(&a);
+    }
+    /* a late answer may be a stream: its ops take the place of those of http_later */
+    put(fd, "POST /later?n=2 HTTP/1.1\r\n" HOST "Content-Length: 4\r\n\r\nbody");
+    wait_feeds(6);
+    assert_true(http_stream_begin(feeds[5].r, 200, "text/event-stream", &feed_ops, &feeds[5]));
+    feed_push(&feeds[5], 2);
+    assert_true(get_answer(fd, &a, false));
+    assert_string_equal(a.body.p, "data: 0\n\ndata: 1\n\n");
+    answer_done(&a);
+    close(fd);
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void test_idle(void **state)
+{
+    (void)state;
+    static int fds[N_IDLE];
+    struct answer a;
+    for (size_t i = 0; i < N_IDLE; i++) {
+        fds[i] = dial();
+        put(fds[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(get_answer(fds[i], &a, false));
+        answer_done(&a);
+    }
+    int waiting = dial(); /* and one that sleeps in a stream */
+    put(waiting, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(1);
+    assert_int_equal(http_stats(server).n_open, N_IDLE + 1);
+    double before = cpu_seconds();
+    pause_ms(2000);
+    double used = cpu_seconds() - before;
+    printf("%d idle connections: %.4f s of processor in 2 s\n", N_IDLE, used);
+    assert_true(used < 0.2);
+    for (size_t i = 0; i < N_IDLE; i += 50) {
+        put(fds[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(get_answer(fds[i], &a, false));
+        assert_int_equal(a.status, 200);
+        answer_done(&a);
+    }
+    for (size_t i = 0; i < N_IDLE; i++)
+        close(fds[i]);
+    close(waiting);
+}
+
+/* ---- limits of time and number; slow_ms is 400, connections_max 4, keep_alive_ms 200 ---- */
+
+static void test_slow(void **state)
+{
+    (void)state;
+    static const char *const begun[] = {
+        "GET /hello HTTP/1.1\r\nHo", "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 1000\r\n\r\n"};
+    for (size_t i = 0; i < N_ELEMS(begun); i++) {
+        int fd = dial();
+        uint64_t begin_ns = os_now_ns();
+        put(fd, begun[i]);
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int n = 0;
+        while (n++ < 100 && poll(&p, 1, 50) == 0) /* a byte every 50 ms keeps it "active" */
+            put(fd, "x");
+        struct answer a;
+        get_answer(fd, &a, false);
+        printf("slow: status %d after %.0f ms\n", a.status, (double)(os_now_ns() - begin_ns) / 1e6);
+        assert_int_equal(a.status, 408);
+        assert_non_null(strstr(a.body.p, "\"ours\":408"));
+        assert_true(os_now_ns() - begin_ns < 2000000000);
+        assert_true(peer_closed(fd, 1000));
+        answer_done(&a);
+        close(fd);
+    }
+    assert_int_equal(ask_get("/hello"), 200);
+}
+
+/* A kept connection: silent it ends after idle_s (1), dripping after idle_s and slow_ms. */
+static void test_kept_ends(void **state)
+{
+    (void)state;
+    for (int drip = 0; drip < 2; drip++) {
+        struct answer a;
+        int fd = dial();
+        put(fd, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(get_answer(fd, &a, false));
+        answer_done(&a);
+        uint64_t begin_ns = os_now_ns();
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        for (int n = 0; n < 100 && poll(&p, 1, 50) == 0; n++) {
+            if (drip)
+                put_n(fd, "G", 1);
+        }
+        assert_true(peer_closed(fd, 1000));
+        double ms = (double)(os_now_ns() - begin_ns) / 1e6;
+        printf("kept, %s: ended after %.0f ms\n", drip ? "dripping" : "silent", ms);
+        assert_true(ms > 900 && ms < 4000);
+        close(fd);
+    }
+}
+
+/* A client that does not read ends by idle_s, and does not hold http_close up either. */
+static void test_no_reader(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "GET /endless HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(1);
+    pause_ms(3000);
+    wait_count(&feeds[0].n_gone, 1);
+    wait_count(&feeds[0].n_done, 1);
+    close(fd);
+    fd = dial();
+    put(fd, "GET /endless HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(2);
+    pause_ms(100);
+    uint64_t begin_ns = os_now_ns();
+    for (size_t i = 0; i < 2; i++) {
+        http_release(feeds[i].r);
+        feeds[i].r = NULL;
+    }
+    http_close(server);
+    server = NULL;
+    printf("closed after %.0f ms\n", (double)(os_now_ns() - begin_ns) / 1e6);
+    assert_int_equal(atomic_load(&feeds[1].n_done), 1);
+    close(fd);
+}
+
+static void test_too_many(void **state)
+{
+    (void)state;
+    int fds[4];
+    for (size_t i = 0; i < N_ELEMS(fds); i++) {
+        fds[i] = dial();
+        put(fds[i], "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        wait_feeds(i + 1);
+    }
+    assert_int_equal(ask_get("/hello"), 503);
+    struct str got;
+    str_init(&got, 65536);
+    assert_true(get_until(fds[0], &got, ": keep-alive\n\n")); /* comments in silence */
+    assert_true(get_until(fds[0], &got, ": keep-alive\n\n"));
+    str_done(&got);
+    for (size_t i = 0; i < N_ELEMS(fds); i++)
+        close(fds[i]);
+    for (size_t i = 0; i < N_ELEMS(fds); i++)
+        wait_count(&feeds[i].n_done, 1);
+    int status = 0;
+    for (int i = 0; i < 100 && status != 200; i++) {
+        status = ask_get("/hello");
+        pause_ms(5);
+    }
+    assert_int_equal(status, 200);
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    struct answer a;
+    int fd = dial(), kept = dial();
+    put(kept, "GET /hello HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(get_answer(kept, &a, false));
+    answer_done(&a);
+    put(fd, "GET /stream?n=2 HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(1);
+    assert_false(http_drain(server, 20000000));
+    int late = dial_to(port);
+    assert_int_equal(late, -1);
+    put(kept, "GET /hello HTTP/1.1\r\n" HOST "\r\n"); /* served, then closed */
+    assert_true(get_answer(kept, &a, false));
+    assert_int_equal(a.status, 200);
+    answer_done(&a);
+    assert_true(peer_closed(kept, 2000));
+    feed_push(&feeds[0], 2);
+    assert_true(get_answer(fd, &a, false));
+    assert_string_equal(a.body.p, "data: 0\n\ndata: 1\n\n");
+    answer_done(&a);
+    assert_true(http_drain(server, 2000000000));
+    close(fd);
+    close(kept);
+}
+
+/* teardown closes the server while streams sleep and late answers are open; every done comes. */
+static void test_close_with_open_requests(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 10; i++) {
+        int fd = dial();
+        put(fd, i % 2 ? "POST /later HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx"
+                      : "GET /stream HTTP/1.1\r\n" HOST "\r\n");
+        wait_feeds(i + 1);
+    }
+    http_close(server);
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(atomic_load(&feeds[i].n_gone), 1);
+        assert_int_equal(atomic_load(&feeds[i].n_done), 1);
+        http_wake(feeds[i].r); /* held, so harmless after http_close too */
+    }
+    server = NULL;
+}
+
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_SLOW(name) cmocka_unit_test_setup_teardown(name, setup_slow, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_stream),
+        TEST(test_streams_at_once),
+        TEST(test_gone),
+        TEST(test_later),
+        TEST(test_idle),
+        TEST_SLOW(test_slow),
+        TEST_SLOW(test_kept_ends),
+        TEST_SLOW(test_no_reader),
+        TEST_SLOW(test_too_many),
+        TEST_SLOW(test_drain),
+        TEST(test_close_with_open_requests),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
