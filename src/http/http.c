@@ -40,7 +40,7 @@ static void http_defaults(struct http_opts *o)
     if (!o->bodies_bytes_max)
         o->bodies_bytes_max = (size_t)256 << 20;
     if (!o->header_bytes_max)
-        o->header_bytes_max = (size_t)32 << 10;
+        o->header_bytes_max = (size_t)16 << 10;
     if (!o->connections_max)
         o->connections_max = 1024;
     if (!o->idle_s)
@@ -122,7 +122,7 @@ static enum err http_start(struct http_server *s, struct errinfo *e)
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, http_access, s, MHD_OPTION_EXTERNAL_LOGGER, http_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, s->listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        2 * s->o.header_bytes_max + 8192, MHD_OPTION_CONNECTION_LIMIT,
+        2 * s->o.header_bytes_max, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)s->o.connections_max + HTTP_EXTRA_CONNS, MHD_OPTION_CONNECTION_TIMEOUT,
         s->o.idle_s, MHD_OPTION_NOTIFY_CONNECTION, http_notify_conn, s, MHD_OPTION_URI_LOG_CALLBACK,
         http_notify_uri, s, MHD_OPTION_NOTIFY_COMPLETED, http_notify_completed, s,
@@ -136,8 +136,9 @@ static enum err http_start(struct http_server *s, struct errinfo *e)
 static enum err http_open_parts(struct http_server *s, struct errinfo *e)
 {
     if (s->o.connections_max > 100000 || s->o.header_bytes_max > ((size_t)1 << 20) ||
-        s->o.n_threads > 64)
-        return err_set(e, ERR_USAGE, "at most 100000 connections, 1 MiB of headers, 64 threads");
+        s->o.header_bytes_max < 4096 || s->o.n_threads > 64)
+        return err_set(e, ERR_USAGE,
+                       "at most 100000 connections, 64 threads, 4 KiB to 1 MiB of headers");
     TRY(http_read_tls(s, e));
     TRY(http_listen(s, e));
     /* Signals are for the program's own threads. */

@@ -49,12 +49,13 @@ struct http_route {
 };
 
 struct http_opts {
-    const char *address;                /* numeric, or "localhost"; NULL: 127.0.0.1 */
-    uint16_t port;                      /* 0: any */
-    int n_threads;                      /* io threads; 0: 1 */
-    size_t body_bytes_max;              /* of one request; 0: 32 MiB */
-    size_t bodies_bytes_max;            /* of all requests at once; 0: 256 MiB */
-    size_t header_bytes_max;            /* request line and headers; 0: 32 KiB */
+    const char *address;     /* numeric, or "localhost"; NULL: 127.0.0.1 */
+    uint16_t port;           /* 0: any */
+    int n_threads;           /* io threads; 0: 1 */
+    size_t body_bytes_max;   /* of one request; 0: 32 MiB */
+    size_t bodies_bytes_max; /* of all requests at once; 0: 256 MiB */
+    size_t
+        header_bytes_max; /* request line and headers; 0: 16 KiB; an idle connection keeps twice */
     size_t connections_max;             /* 0: 1024; more get 503 */
     unsigned idle_s;                    /* a kept connection without a request; 0: 60 */
     unsigned slow_ms;                   /* a request must be there within; 0: 30 s */

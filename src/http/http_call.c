@@ -217,7 +217,8 @@ static struct http_refusal http_check_head(struct http_call *c, const char *vers
         return (struct http_refusal){431, "the request's headers are too large"};
     if (strlen(c->uri) > c->s->o.header_bytes_max / 4)
         return (struct http_refusal){414, "the request's path is too long"};
-    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+    c->version_1_0 = strcmp(version, "HTTP/1.0") == 0;
+    if (!c->version_1_0 && strcmp(version, "HTTP/1.1") != 0)
         return (struct http_refusal){505, "only HTTP/1.1 and HTTP/1.0 are spoken here"};
     if (!http_is_token(c->req.method))
         return (struct http_refusal){400, "the request's method is malformed"};

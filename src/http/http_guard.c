@@ -138,7 +138,11 @@ static struct http_refusal http_host_known(const struct http_server *s, const ch
 
 struct http_refusal http_guard_host(const struct http_call *c, const char *authority)
 {
-    if (http_pair_count(c->headers, "host") != 1)
+    /* Health checks of HTTP/1.0 have none, and no browser that could be tricked is so old. */
+    size_t n = http_pair_count(c->headers, "host");
+    if (n == 0 && c->version_1_0 && !authority)
+        return HTTP_OK;
+    if (n != 1)
         return (struct http_refusal){400, "a request has one Host header"};
     struct http_refusal no = http_host_known(c->s, http_pair_get(c->headers, "host", true));
     if (!no.status && authority)

@@ -34,7 +34,7 @@ struct http_call {
     struct str body;
     struct http_refusal refusal; /* answered once the body is read */
     size_t n_drained;            /* bytes of the body that were not kept */
-    bool seen, received, running;
+    bool seen, received, running, version_1_0;
     bool close; /* the connection ends with this answer */
 
     /* io thread only */

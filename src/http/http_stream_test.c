@@ -184,6 +184,7 @@ static void test_idle(void **state)
     (void)state;
     static int fds[N_IDLE];
     struct answer a;
+    size_t resident = os_mem_resident();
     for (size_t i = 0; i < N_IDLE; i++) {
         fds[i] = dial();
         put(fds[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");
@@ -197,7 +198,8 @@ static void test_idle(void **state)
     double before = cpu_seconds();
     pause_ms(2000);
     double used = cpu_seconds() - before;
-    printf("%d idle connections: %.4f s of processor in 2 s\n", N_IDLE, used);
+    printf("%d idle connections: %.4f s of processor in 2 s, %zu KiB each\n", N_IDLE, used,
+           (MAX(os_mem_resident(), resident) - resident) / 1024 / N_IDLE);
     assert_true(used < 0.2);
     for (size_t i = 0; i < N_IDLE; i += 50) {
         put(fds[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");

@@ -388,7 +388,7 @@ static inline int setup_with(unsigned slow_ms, size_t connections_max, unsigned 
 static inline int setup(void **state)
 {
     (void)state;
-    return setup_with(5000, 1000, 0, 1);
+    return setup_with(2000, 1000, 0, 1);
 }
 
 static inline int setup_slow(void **state)
