@@ -355,8 +355,11 @@ static void test_close_with_open_requests(void **state)
                       : "GET /stream HTTP/1.1\r\n" HOST "\r\n");
         wait_feeds(i + 1);
     }
+    put(dial(), "GET /busy HTTP/1.1\r\n" HOST "\r\n");
+    pause_ms(50);
     http_close(server);
-    for (size_t i = 0; i < 10; i++) {
+    assert_int_equal(atomic_load(&n_feeds), 11);
+    for (size_t i = 0; i < 11; i++) {
         assert_int_equal(atomic_load(&feeds[i].n_gone), 1);
         assert_int_equal(atomic_load(&feeds[i].n_done), 1);
         http_wake(feeds[i].r); /* held, so harmless after http_close too */

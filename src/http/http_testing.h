@@ -339,7 +339,15 @@ static inline void on_big(struct http_req *r, void *arg)
     http_stream_begin(r, 200, "text/plain", &ops, left);
 }
 
+/* Keeps its io thread for longer than http_close waits by itself, then answers late. */
+static inline void on_busy(struct http_req *r, void *arg)
+{
+    pause_ms(500);
+    on_later(r, arg);
+}
+
 static const struct http_route routes[] = {
+    {"GET",    "/busy",        on_busy   },
     {"GET",    "/",            on_hello  },
     {"GET",    "/hello",       on_hello  },
     {"POST",   "/echo",        on_echo   },
