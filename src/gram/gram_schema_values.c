@@ -169,7 +169,7 @@ static const char *part_keyword(const struct schema_node *n, bool object)
 }
 
 static enum err value_fits(struct schema *c, const struct schema_set *s, const json_t *v,
-                           uint32_t types, bool *fits)
+                           const struct schema_node *own, uint32_t types, bool *fits)
 {
     const struct schema_node *n;
     *fits = (types & type_of(v)) != 0;
@@ -179,7 +179,8 @@ static enum err value_fits(struct schema *c, const struct schema_set *s, const j
                                : NULL;
         if (word)
             return schema_bad(c, n, word, ERR_UNSUPPORTED, "beside enum or const");
-        *fits = lists_value(c, n, v);
+        bool both = json_object_get(n->j, "const") && json_object_get(n->j, "enum");
+        *fits = (n == own && !both) || lists_value(c, n, v); /* v is out of own's list */
     }
     return *fits ? schema_scalar_fits(c, s, v, fits) : ERR_OK;
 }
@@ -200,7 +201,7 @@ enum err schema_values(struct schema *c, const struct schema_set *s, uint32_t fr
     *has = first != NULL;
     for (size_t i = 0; first && (v = listed(first, i)); i++) {
         bool fits;
-        TRY(value_fits(c, s, v, types, &fits));
+        TRY(value_fits(c, s, v, first, types, &fits));
         if (c->n_work > SCHEMA_WORK_MAX || c->b.full)
             return schema_bad(c, first, "enum", ERR_UNSUPPORTED, "too many values");
         if (fits)
