@@ -238,7 +238,7 @@ struct gram_state {
     struct gram_table frames, sets, configs;
     struct gram_item *work, *raw; /* scratch */
     uint64_t *work_slot;          /* of work: round << 32 | index */
-    uint32_t work_round;
+    uint32_t work_round, n_work_slot;
     uint32_t n_work, cap_work, n_raw, cap_raw;
     struct gram_memo *memo; /* masks of whole configurations, gram_mask.c */
     uint64_t n_compacted;

@@ -39,15 +39,18 @@ void schema_json_text(struct str *out, struct span text)
 enum err schema_names_dfa(struct schema *c, const struct span *name, size_t n, struct gram_dfa *out)
 {
     struct gram_nfa m;
-    struct gram_frag all = {0};
     struct str text;
     gram_nfa_init(&m, GRAM_JSON);
+    struct gram_frag all = gram_frag_empty(&m); /* one end for all */
+    all.start = GRAM_NONE;
     str_init(&text, GRAM_TEXT_BYTES_MAX);
     for (size_t i = 0; i < n; i++) {
         str_clear(&text);
         escape_all(&text, name[i]);
         struct gram_frag one = gram_frag_bytes(&m, str_span(&text));
-        all = i ? gram_frag_alt(&m, all, one) : one;
+        m.s[one.end].a = all.end;
+        all.start = gram_nfa_add(
+            &m, (struct gram_nfa_state){one.start, all.start, GRAM_NFA_SPLIT, 0, 0});
     }
     bool ok = n ? gram_dfa_from_nfa(out, &m, all) : true;
     if (!n)
@@ -56,7 +59,7 @@ enum err schema_names_dfa(struct schema *c, const struct span *name, size_t n, s
     gram_nfa_done(&m);
     return ok ? ERR_OK
               : err_set(c->e, ERR_UNSUPPORTED,
-                        "schema, keyword 'properties': the names are too "
+                        "schema: names or strings of an enum are too "
                         "long together");
 }
 

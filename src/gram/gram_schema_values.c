@@ -185,6 +185,19 @@ static enum err value_fits(struct schema *c, const struct schema_set *s, const j
     return *fits ? schema_scalar_fits(c, s, v, fits) : ERR_OK;
 }
 
+/* Strings together, as one automaton: they begin alike. */
+static enum err add_strings(struct schema *c, const struct span *text, size_t n, uint32_t from,
+                            uint32_t to)
+{
+    struct gram_dfa d;
+    uint32_t rule;
+    TRY(schema_names_dfa(c, text, n, &d));
+    enum err rc = schema_name_rule(c, &d, &rule);
+    gram_dfa_done(&d);
+    gram_build_call(&c->b, from, rule, to);
+    return rc;
+}
+
 enum err schema_values(struct schema *c, const struct schema_set *s, uint32_t from, uint32_t to,
                        bool *has)
 {
@@ -199,15 +212,24 @@ enum err schema_values(struct schema *c, const struct schema_set *s, uint32_t fr
             first = n;
     }
     *has = first != NULL;
-    for (size_t i = 0; first && (v = listed(first, i)); i++) {
+    if (!first)
+        return ERR_OK;
+    size_t n_listed = json_object_get(first->j, "const")
+                          ? 1
+                          : json_array_size(json_object_get(first->j, "enum"));
+    struct span *text = arena_array(&c->a, n_listed + 1, sizeof *text);
+    size_t n_text = 0;
+    for (size_t i = 0; (v = listed(first, i)); i++) {
         bool fits;
         TRY(value_fits(c, s, v, first, types, &fits));
         if (c->n_work > SCHEMA_WORK_MAX || c->b.full)
             return schema_bad(c, first, "enum", ERR_UNSUPPORTED, "too many values");
-        if (fits)
+        if (fits && json_is_string(v))
+            text[n_text++] = (struct span){json_string_value(v), json_string_length(v)};
+        else if (fits)
             gram_build_eps(&c->b, add_value(c, from, v, 0), to);
     }
-    return ERR_OK;
+    return n_text ? add_strings(c, text, n_text, from, to) : ERR_OK;
 }
 
 /* ---- what cannot hold together ---- */

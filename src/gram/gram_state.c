@@ -9,8 +9,7 @@
 #include <string.h>
 
 /* (state, stack) pairs that one step may go through; ways beyond them are not followed. */
-#define WORK_MAX   8000u
-#define WORK_SLOTS 16384u
+#define WORK_MAX 262144u
 
 /* ---- tables of what is kept once ---- */
 
@@ -156,31 +155,45 @@ static uint32_t merge_items(struct gram_state *s, struct gram_item *item, uint32
 
 static void work_begin(struct gram_state *s)
 {
-    if (!s->work_slot)
-        s->work_slot = mem_alloc(WORK_SLOTS * sizeof *s->work_slot);
+    if (!s->work_slot) {
+        s->n_work_slot = 256;
+        s->work_slot = mem_alloc(s->n_work_slot * sizeof *s->work_slot);
+    }
     if (++s->work_round == 0) {
-        memset(s->work_slot, 0, WORK_SLOTS * sizeof *s->work_slot);
+        memset(s->work_slot, 0, s->n_work_slot * sizeof *s->work_slot);
         s->work_round = 1;
     }
     s->n_work = 0;
 }
 
-/* Adds a pair that was not there since work_begin. */
-static void push_work(struct gram_state *s, uint32_t state, uint32_t set)
+/* The slot of a pair: that of its index, or the free one where it belongs. */
+static uint64_t *work_place(struct gram_state *s, uint32_t state, uint32_t set)
 {
     uint64_t h = ((uint64_t)state * 0x9e3779b1u) ^ ((uint64_t)set * 0x85ebca77u);
     for (h ^= h >> 15;; h++) {
-        uint64_t x = s->work_slot[h % WORK_SLOTS];
-        if (x >> 32 != s->work_round)
-            break;
-        if (s->work[(uint32_t)x].state == state && s->work[(uint32_t)x].set == set)
-            return;
+        uint64_t *x = &s->work_slot[h & (s->n_work_slot - 1)];
+        const struct gram_item *w = &s->work[(uint32_t)*x];
+        if (*x >> 32 != s->work_round || (w->state == state && w->set == set))
+            return x;
     }
-    if (s->n_work >= WORK_MAX)
-        return;
-    s->work_slot[h % WORK_SLOTS] = (uint64_t)s->work_round << 32 | s->n_work;
+}
+
+/* Adds a pair that was not there since work_begin. */
+static void push_work(struct gram_state *s, uint32_t state, uint32_t set)
+{
     GRAM_GROW(s->work, s->n_work, s->cap_work);
+    uint64_t *place = work_place(s, state, set);
+    if (*place >> 32 == s->work_round || s->n_work >= WORK_MAX)
+        return;
+    *place = (uint64_t)s->work_round << 32 | s->n_work;
     s->work[s->n_work++] = (struct gram_item){state, set};
+    if (2 * s->n_work < s->n_work_slot)
+        return;
+    mem_free(s->work_slot);
+    s->n_work_slot *= 2;
+    s->work_slot = mem_alloc(s->n_work_slot * sizeof *s->work_slot);
+    for (uint32_t i = 0; i < s->n_work; i++)
+        *work_place(s, s->work[i].state, s->work[i].set) = (uint64_t)s->work_round << 32 | i;
 }
 
 /* Adds what follows where the rule on top of `set` is complete. */
