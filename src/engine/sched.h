@@ -98,7 +98,7 @@ struct sched_opts {
 struct sched_load {
     size_t queued, running;
     size_t pages, pages_free;
-    uint64_t n_steps, n_rows, n_prompt, n_cached, n_answer, n_done, n_refused, n_preempted;
+    uint64_t n_steps, n_rows, n_answer, n_done, n_refused, n_preempted;
 };
 
 /* The engine is the scheduler's until sched_free, which cancels what runs. */
