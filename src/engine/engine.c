@@ -57,16 +57,15 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
         pages = left / need.page;
         o->ctx = MIN(o->ctx, pages * DEV_PAGE);
     }
-    if (fixed > budget || pages > left / need.page ||
-        o->ctx < MIN(ENGINE_CTX_MIN, en->model->ctx_trained))
-        if (fixed > budget || !given || pages > left / need.page)
-            return err_set(
-                e, ERR_MEMORY,
-                "%s: %zu MiB for weights, %zu MiB for buffers and %zu MiB for %zu tokens "
-                "of context are more than the %zu MiB that may be taken (%zu MiB are "
-                "free)",
-                path, need.weights >> 20, need.work >> 20, MAX(pages, (size_t)1) * need.page >> 20,
-                MAX(pages, (size_t)1) * DEV_PAGE, budget >> 20, os_mem_available() >> 20);
+    bool too_short = !given && o->ctx < MIN((size_t)ENGINE_CTX_MIN, en->model->ctx_trained);
+    if (fixed > budget || pages > left / need.page || too_short)
+        return err_set(e, ERR_MEMORY,
+                       "%s: %zu MiB for weights, %zu MiB for buffers and %zu MiB for %zu tokens "
+                       "of context are more than the %zu MiB that may be taken (%zu MiB are "
+                       "free)",
+                       path, need.weights >> 20, need.work >> 20,
+                       MAX(pages, (size_t)1) * need.page >> 20, MAX(pages, (size_t)1) * DEV_PAGE,
+                       budget >> 20, os_mem_available() >> 20);
     en->n_pages = pages;
     en->memory = (struct engine_memory){.file = (size_t)gguf_file_bytes(en->model->gguf),
                                         .weights = need.weights,
