@@ -117,17 +117,21 @@ struct http_ops {
     /* Appends what is ready; whole events where comments may come between.  At most
      * HTTP_FILL_BYTES_MAX a call.  NULL for http_later. */
     enum http_fill (*fill)(void *state, struct str *out);
+    /* After http_later: on the io thread, some time after each http_wake, until there is an
+     * answer, which it may give.  May be NULL. */
+    void (*woken)(void *state);
     void (*gone)(void *state); /* the client left, or http_close; at most once, before done */
     void (*done)(void *state); /* exactly once: the last call for this state */
 };
 
-/* The handler returns without an answer; one follows.  ops may be NULL. */
+/* The handler returns without an answer; one follows.  ops may be NULL.  Called again, also from
+ * woken, its ops take the place of the former, whose `done` is not called. */
 void http_later(struct http_req *r, const struct http_ops *ops, void *state);
 /* After http_later its ops are replaced, their `done` is not called.  False: the client is gone,
  * the former ops stay (in a handler: true always). */
 bool http_stream_begin(struct http_req *r, int status, const char *content_type,
                        const struct http_ops *ops, void *state);
-/* There is something to fill.  Cheap, never blocks, harmless at any time while r is alive. */
+/* There is something to fill, or to look at (woken).  Cheap, never blocks, harmless at any time while r is alive. */
 void http_wake(struct http_req *r);
 /* r stays valid until the matching release, also after `done`; then only wake does nothing. */
 void http_hold(struct http_req *r);

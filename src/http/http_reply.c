@@ -143,7 +143,7 @@ void http_later(struct http_req *r, const struct http_ops *ops, void *state)
 {
     struct http_call *c = http_call_of(r);
     pthread_mutex_lock(&c->s->mu);
-    CHECK(!c->later && !c->answered);
+    CHECK(!c->answered);
     CHECK(!ops || !ops->fill);
     c->later = true;
     c->ops = ops;
@@ -155,7 +155,7 @@ void http_wake(struct http_req *r)
 {
     struct http_call *c = http_call_of(r);
     pthread_mutex_lock(&c->s->mu);
-    if (!c->over && c->answered)
+    if (!c->over && (c->answered || (c->ops && c->ops->woken)))
         http_wake_locked(c);
     pthread_mutex_unlock(&c->s->mu);
 }
@@ -242,7 +242,7 @@ bool http_stream_begin(struct http_req *r, int status, const char *content_type,
     return http_answer(c, status, m, ops, state);
 }
 
-enum http_next { HTTP_QUEUE, HTTP_SLEEP, HTTP_LOST, HTTP_SILENT };
+enum http_next { HTTP_QUEUE, HTTP_SLEEP, HTTP_LOST, HTTP_SILENT, HTTP_WOKEN };
 
 /* What follows after a handler or a resume, decided with mu held. */
 static enum http_next http_settle_locked(struct http_call *c)
@@ -258,6 +258,10 @@ static enum http_next http_settle_locked(struct http_call *c)
         return HTTP_LOST;
     if (!c->later)
         return HTTP_SILENT;
+    if (c->woken && c->ops && c->ops->woken) {
+        c->woken = false;
+        return HTTP_WOKEN;
+    }
     c->suspended = true;
     http_watch_add(c->conn);
     MHD_suspend_connection(c->conn->mhd);
@@ -267,10 +271,18 @@ static enum http_next http_settle_locked(struct http_call *c)
 enum MHD_Result http_settle(struct http_call *c)
 {
     struct http_server *s = c->s;
+    enum http_next next;
     CHECK(!c->queued);
-    pthread_mutex_lock(&s->mu);
-    enum http_next next = http_settle_locked(c);
-    pthread_mutex_unlock(&s->mu);
+    for (;;) {
+        pthread_mutex_lock(&s->mu);
+        next = http_settle_locked(c);
+        const struct http_ops *ops = c->ops;
+        void *state = c->state;
+        pthread_mutex_unlock(&s->mu);
+        if (next != HTTP_WOKEN)
+            break;
+        ops->woken(state);
+    }
     if (next == HTTP_SLEEP)
         return MHD_YES;
     if (next == HTTP_LOST)
