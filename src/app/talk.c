@@ -193,7 +193,7 @@ static enum err write_answer(struct answer *a, const float *logits, struct errin
     struct talk_stats *s = a->stats;
     uint64_t began = os_now_ns();
     for (s->end = TALK_END_LENGTH; t->n_max == 0 || s->n_answer < (size_t)t->n_max;) {
-        int32_t id = sampler_pick(t->sampler, logits);
+        int32_t id = sampler_pick(t->sampler, logits, NULL);
         struct engine_row row = {t->seq, id, true};
         if (tok_is_end(t->tok, id)) {
             s->end = TALK_END_MODEL;

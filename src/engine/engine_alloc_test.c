@@ -86,7 +86,7 @@ static void steps_allocate_nothing(void **state)
             rows[n++] = (struct engine_row){b, k, false};
         rows[n++] = (struct engine_row){a, token, true};
         assert_int_equal(engine_step(en, rows, n, logits, &e), ERR_OK);
-        token = sampler_pick(sampler, logits[0]);
+        token = sampler_pick(sampler, logits[0], NULL);
         sampler_accept(sampler, token);
     }
     assert_int_equal(atomic_load(&n_calls), before);

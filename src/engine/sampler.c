@@ -14,6 +14,7 @@ struct sampler {
     struct sampler_params p;
     size_t n_vocab;
     uint64_t rng;
+    float *score;                  /* [n_vocab]: logits after bias and penalties */
     struct sampler_choice *choice; /* [n_vocab] */
     size_t n;                      /* of them, still to choose from */
     float *key;                    /* [n_vocab] of the heap: larger comes first */
@@ -43,6 +44,7 @@ struct sampler *sampler_new(const struct sampler_params *p, size_t n_vocab, size
     s->p = *p;
     s->n_vocab = n_vocab;
     s->rng = p->seed;
+    s->score = mem_alloc(n_vocab * sizeof *s->score);
     s->choice = mem_alloc(n_vocab * sizeof *s->choice);
     s->key = mem_alloc(n_vocab * sizeof *s->key);
     s->count = mem_alloc(n_vocab * sizeof *s->count);
@@ -61,6 +63,7 @@ void sampler_free(struct sampler *s)
 {
     if (!s)
         return;
+    mem_free(s->score);
     mem_free(s->choice);
     mem_free(s->key);
     mem_free(s->count);
@@ -99,7 +102,7 @@ static void add_bias(struct sampler *s)
 {
     for (size_t i = 0; i < s->p.n_bias; i++)
         if (s->p.bias[i].token >= 0 && (size_t)s->p.bias[i].token < s->n_vocab)
-            s->choice[s->p.bias[i].token].score += s->p.bias[i].add;
+            s->score[s->p.bias[i].token] += s->p.bias[i].add;
 }
 
 static void penalise(struct sampler *s)
@@ -112,7 +115,7 @@ static void penalise(struct sampler *s)
     for (size_t i = 0; i < n; i++)
         s->count[last[i]]++;
     for (size_t i = 0; i < n; i++) {
-        float *score = &s->choice[last[i]].score, times = (float)s->count[last[i]];
+        float *score = &s->score[last[i]], times = (float)s->count[last[i]];
         if (times == 0)
             continue; /* done at its first place */
         *score = *score > 0 ? *score / p->repeat_penalty : *score * p->repeat_penalty;
@@ -158,7 +161,7 @@ static void penalise_dry(struct sampler *s)
         int32_t next = last[n - i];
         int64_t over = (int64_t)s->count[next] - p->dry_allowed_length;
         if (s->count[next] && over >= 0 && !(s->breaker && s->breaker[next]))
-            s->choice[next].score -= p->dry_multiplier * powf(p->dry_base, (float)MIN(over, 500));
+            s->score[next] -= p->dry_multiplier * powf(p->dry_base, (float)MIN(over, 500));
         s->count[next] = 0;
     }
 }
@@ -246,20 +249,6 @@ static void key_by_score(struct sampler *s)
         s->key[i] = s->choice[i].score;
 }
 
-/* The k best lie in a heap whose root is the worst of them: most of the others are refused by one
- * comparison with it. */
-static void keep_top_k(struct sampler *s, size_t k)
-{
-    key_by_score(s);
-    heap_make(s, k, true);
-    for (size_t i = k; i < s->n; i++)
-        if (before(s, i, 0, false)) {
-            swap(s, i, 0);
-            sift(s, 0, k, true);
-        }
-    s->n = k;
-}
-
 static void sort(struct sampler *s)
 {
     size_t left = s->n;
@@ -314,61 +303,123 @@ static void keep_min_p(struct sampler *s, float share)
     s->n = n;
 }
 
-static void load(struct sampler *s, const float *logits)
+/* ---- from logits to choices ---- */
+
+static bool changes_scores(const struct sampler_params *p)
 {
-    s->n = s->n_vocab;
-    for (size_t i = 0; i < s->n; i++)
-        s->choice[i] = (struct sampler_choice){.token = (int32_t)i,
-                                               .score = isnan(logits[i]) ? -INFINITY : logits[i]};
+    return p->n_bias || p->repeat_penalty != 1 || p->presence_penalty != 0 ||
+           p->frequency_penalty != 0 || p->dry_multiplier > 0;
+}
+
+/* Scores by token: the logits themselves where nothing changes them. */
+static const float *scores_of(struct sampler *s, const float *logits)
+{
+    if (!changes_scores(&s->p))
+        return logits;
+    memcpy(s->score, logits, s->n_vocab * sizeof *s->score);
     add_bias(s);
     penalise(s);
     penalise_dry(s);
+    return s->score;
 }
 
-static size_t likeliest(const struct sampler *s)
+/* The first token at or after i that may come; n when there is none. */
+static inline size_t next_in(const uint32_t *mask, size_t i, size_t n)
 {
-    size_t best = 0;
-    for (size_t i = 1; i < s->n; i++)
-        if (s->choice[i].score > s->choice[best].score)
+    if (!mask || i >= n)
+        return i;
+    uint32_t word = mask[i / 32] >> (i % 32);
+    if (word)
+        return MIN(i + (size_t)__builtin_ctz(word), n);
+    for (i = (i / 32 + 1) * 32; i < n; i += 32)
+        if (mask[i / 32])
+            return MIN(i + (size_t)__builtin_ctz(mask[i / 32]), n);
+    return n;
+}
+
+/* n_vocab when nothing has a score above -infinity. */
+static size_t likeliest(const struct sampler *s, const float *score, const uint32_t *mask)
+{
+    size_t n = s->n_vocab, best = n;
+    float most = -INFINITY;
+    for (size_t i = next_in(mask, 0, n); i < n; i = next_in(mask, i + 1, n))
+        if (score[i] > most) {
+            most = score[i];
             best = i;
+        }
     return best;
 }
 
-size_t sampler_weigh(struct sampler *s, const float *logits, const struct sampler_choice **out)
+static void set_choice(struct sampler *s, size_t at, size_t token, float score)
+{
+    score = isnan(score) ? -INFINITY : score;
+    s->choice[at] = (struct sampler_choice){.token = (int32_t)token, .score = score};
+    s->key[at] = score;
+}
+
+/* The k best lie in a heap whose root is the worst of them: most of the others are refused by one
+ * comparison with it.  They come by rising token, so that of equals the lower ones stay. */
+static void load_best(struct sampler *s, const float *score, const uint32_t *mask, size_t k)
+{
+    size_t n = s->n_vocab, i = next_in(mask, 0, n);
+    for (s->n = 0; i < n && s->n < k; i = next_in(mask, i + 1, n))
+        set_choice(s, s->n++, i, score[i]);
+    if (s->n < k)
+        return;
+    heap_make(s, k, true);
+    for (; i < n; i = next_in(mask, i + 1, n))
+        if (score[i] > s->key[0]) {
+            set_choice(s, 0, i, score[i]);
+            sift(s, 0, k, true);
+        }
+}
+
+size_t sampler_weigh(struct sampler *s, const float *logits, const uint32_t *mask,
+                     const struct sampler_choice **out)
 {
     const struct sampler_params *p = &s->p;
-    load(s, logits);
-    size_t best = likeliest(s);
+    const float *score = scores_of(s, logits);
+    size_t best = likeliest(s, score, mask);
     *out = s->choice;
-    if (!(p->temp > 0) || isinf(s->choice[best].score)) {
-        s->choice[0] = s->choice[best];
-        s->choice[0].p = 1;
+    if (best == s->n_vocab) {
+        s->choice[0] = (struct sampler_choice){.token = 0, .score = -INFINITY, .p = 1};
+        return s->n = !mask; /* without a mask there is always a token */
+    }
+    if (!(p->temp > 0) || isinf(score[best])) {
+        s->choice[0] = (struct sampler_choice){(int32_t)best, score[best], 1};
         return s->n = 1;
     }
+    load_best(s, score, mask, p->top_k > 0 ? (size_t)p->top_k : s->n_vocab + 1);
+    bool cut = p->top_k > 0 && (size_t)p->top_k == s->n;
     for (size_t i = 0; i < s->n; i++)
         s->choice[i].score /= p->temp;
-    if (p->top_k > 0 && (size_t)p->top_k < s->n)
-        keep_top_k(s, (size_t)p->top_k);
+    size_t n = s->n;
     if (p->typical_p < 1)
         keep_typical(s, p->typical_p);
     if (p->top_p < 1)
         keep_top_p(s, p->top_p);
     if (p->min_p > 0)
         keep_min_p(s, p->min_p);
-    if (s->n < s->n_vocab)
+    if (cut || s->n < n)
         sort(s);
     normalise(s);
     return s->n;
 }
 
-int32_t sampler_pick(struct sampler *s, const float *logits)
+int32_t sampler_pick(struct sampler *s, const float *logits, const uint32_t *mask)
 {
     const struct sampler_choice *c;
-    size_t n = sampler_weigh(s, logits, &c), i = 0;
-    if (n == 1)
-        return c[0].token;
+    size_t n = sampler_weigh(s, logits, mask, &c), last = 0;
+    if (n <= 1)
+        return n ? c[0].token : -1;
     double at = num_rand_unit(&s->rng);
-    for (; i + 1 < n && at >= (double)c[i].p; i++)
+    /* Rounding may leave a little of the draw after all: the last that has a chance gets it. */
+    for (size_t i = 0; i < n; i++) {
+        if (c[i].p > 0)
+            last = i;
+        if (at < (double)c[i].p)
+            break;
         at -= (double)c[i].p;
-    return c[i].token;
+    }
+    return c[last].token;
 }

@@ -2,6 +2,7 @@
  * sampler.h - from logits to the next token.
  *
  * Does, in this order:
+ *   a mask            tokens outside it have no chance
  *   logit bias        added to single tokens
  *   repetition        scores of tokens that occurred lately: divided by the penalty when positive,
  *                     multiplied otherwise (Keskar et al. 2019)
@@ -58,16 +59,19 @@ void sampler_accept(struct sampler *s, int32_t token);
 /* Forgets the history and draws anew from a seed. */
 void sampler_reset(struct sampler *s, uint64_t seed);
 
-/* The next token by logits [n_vocab]; not accepted yet.  NaN counts as -infinity. */
-int32_t sampler_pick(struct sampler *s, const float *logits);
+/* The next token by logits [n_vocab]; not accepted yet.  NaN counts as -infinity.
+ * mask: bit i%32 of mask[i/32] for each token that may come, [n_vocab / 32 + 1]; NULL: all may.
+ * -1 when the mask leaves nothing, or only what the bias bans. */
+int32_t sampler_pick(struct sampler *s, const float *logits, const uint32_t *mask);
 
 /* What a draw chooses from, valid until the next call: likeliest first, or in the order of the
- * vocabulary where nothing was left out. */
+ * vocabulary where no step left anything out.  None where sampler_pick gives -1. */
 struct sampler_choice {
     int32_t token;
     float score; /* logit after bias, penalties and temperature */
     float p;     /* of the draw; the sum over all is 1 */
 };
-size_t sampler_weigh(struct sampler *s, const float *logits, const struct sampler_choice **out);
+size_t sampler_weigh(struct sampler *s, const float *logits, const uint32_t *mask,
+                     const struct sampler_choice **out);
 
 #endif

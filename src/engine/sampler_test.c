@@ -98,7 +98,7 @@ static void steps_follow_their_definitions(void **state)
         q.min_p = num_rand(&rng) % 2 ? (float)(num_rand_unit(&rng) * 0.3) : 0;
         random_logits(logits, 8);
         struct sampler *s = sampler_new(&q, N, 16);
-        size_t n = sampler_weigh(s, logits, &c);
+        size_t n = sampler_weigh(s, logits, NULL, &c);
         plain(&q, logits, want);
         for (size_t i = 0; i < n; i++) {
             got[c[i].token] = (double)c[i].p;
@@ -133,7 +133,7 @@ static void penalties_follow_their_definitions(void **state)
     const int32_t history[] = {1, 2, 2, 3, 3, 4, 3}; /* the last three: 3 4 3 */
     for (size_t i = 0; i < N_ELEMS(history); i++)
         sampler_accept(s, history[i]);
-    assert_int_equal(sampler_weigh(s, logits, &c), N);
+    assert_int_equal(sampler_weigh(s, logits, NULL, &c), N);
     for (int i = 0; i < N; i++)
         score[c[i].token] = c[i].score;
     for (int i = 0; i < N; i++) {
@@ -180,7 +180,7 @@ static void dry_follows_its_definition(void **state)
         struct sampler *s = sampler_new(&q, N, 64);
         for (int i = 0; i < n; i++)
             sampler_accept(s, h[i] = (int32_t)(num_rand(&rng) % (round % 2 ? 3 : 7)));
-        assert_int_equal(sampler_weigh(s, logits, &c), N);
+        assert_int_equal(sampler_weigh(s, logits, NULL, &c), N);
         for (int i = 0; i < N; i++) {
             int len = longest(h, n, c[i].token, breaker);
             float want = len >= 2 && c[i].token != breaker ? -0.8f * powf(1.5f, (float)(len - 2))
@@ -206,11 +206,11 @@ static void draws_follow_probabilities(void **state)
     q.top_k = 10, q.seed = 42;
     struct sampler *s = sampler_new(&q, N, 4);
     int32_t token[10];
-    assert_int_equal(sampler_weigh(s, logits, &c), 10);
+    assert_int_equal(sampler_weigh(s, logits, NULL, &c), 10);
     for (int i = 0; i < 10; i++)
         p[i] = (double)c[i].p, token[i] = c[i].token;
     for (int d = 0; d < n_draws; d++) {
-        int32_t t = sampler_pick(s, logits);
+        int32_t t = sampler_pick(s, logits, NULL);
         if (d < 20)
             first[d] = t;
         for (int i = 0; i < 10; i++)
@@ -221,7 +221,7 @@ static void draws_follow_probabilities(void **state)
     assert_true(chi < 33.7); /* 9 degrees of freedom, one in ten thousand */
     sampler_reset(s, q.seed);
     for (int d = 0; d < 20; d++)
-        assert_int_equal(sampler_pick(s, logits), first[d]);
+        assert_int_equal(sampler_pick(s, logits, NULL), first[d]);
     sampler_free(s);
 }
 
@@ -237,9 +237,53 @@ static void odd_logits_give_a_token(void **state)
             logits[17] = 1;
         q.temp = (float)(kind % 2), q.top_k = 40, q.top_p = 0.9f, q.typical_p = 0.9f;
         struct sampler *s = sampler_new(&q, N, 4);
-        int32_t t = sampler_pick(s, logits);
+        int32_t t = sampler_pick(s, logits, NULL);
         assert_true(t >= 0 && t < N && (kind != 0 || t == 17));
         sampler_free(s);
+    }
+}
+
+/* A mask gives what the other tokens at -infinity give; nothing outside it ever comes. */
+static void masks_leave_no_chance(void **state)
+{
+    (void)state;
+    float logits[N], banned[N];
+    uint32_t mask[N / 32 + 1];
+    for (int round = 0; round < 400; round++) {
+        struct sampler_params q = sampler_neutral();
+        struct sampler_bias bias = {(int32_t)(num_rand(&rng) % N), 4};
+        uint64_t often = 1 + num_rand(&rng) % 60;
+        size_t n_in = 0;
+        q.temp = (float)(num_rand(&rng) % 3);
+        q.top_k = num_rand(&rng) % 2 ? (int32_t)(num_rand(&rng) % 40) : 0;
+        q.top_p = num_rand(&rng) % 2 ? 0.8f : 1;
+        q.min_p = num_rand(&rng) % 2 ? 0.05f : 0;
+        q.seed = num_rand(&rng);
+        q.bias = &bias, q.n_bias = num_rand(&rng) % 2;
+        random_logits(logits, 8);
+        memset(mask, 0, sizeof mask);
+        for (int i = 0; i < N; i++) {
+            bool in = num_rand(&rng) % often == 0;
+            mask[i / 32] |= (uint32_t)in << (i % 32);
+            banned[i] = in ? logits[i] : -INFINITY;
+            n_in += in;
+        }
+        struct sampler *a = sampler_new(&q, N, 4), *b = sampler_new(&q, N, 4);
+        float p[N] = {0};
+        const struct sampler_choice *c;
+        size_t n = sampler_weigh(b, banned, NULL, &c);
+        for (size_t i = 0; i < n; i++)
+            p[c[i].token] = c[i].p;
+        n = sampler_weigh(a, logits, mask, &c);
+        assert_true(n <= n_in && (n > 0) == (n_in > 0));
+        for (size_t i = 0; i < n; i++)
+            assert_true(fabsf(c[i].p - p[c[i].token]) < 1e-6f);
+        for (int d = 0; d < 20; d++) {
+            int32_t t = sampler_pick(a, logits, mask);
+            assert_true(n_in ? mask[t / 32] >> (t % 32) & 1 : t == -1);
+        }
+        sampler_free(a);
+        sampler_free(b);
     }
 }
 
@@ -252,6 +296,7 @@ int main(void)
         cmocka_unit_test(dry_follows_its_definition),
         cmocka_unit_test(draws_follow_probabilities),
         cmocka_unit_test(odd_logits_give_a_token),
+        cmocka_unit_test(masks_leave_no_chance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

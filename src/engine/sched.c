@@ -30,7 +30,9 @@ struct sched {
     struct engine_row *rows; /* [batch] */
     struct job **wants;      /* [batch]: the job of each row of logits */
     const float **logits;    /* [batch] */
-    double ns_a_row;         /* of a step, smoothed */
+    uint32_t *mask;          /* [n_mask] words: tokens that may come */
+    size_t n_mask;
+    double ns_a_row; /* of a step, smoothed */
     uint64_t order;
 };
 
@@ -134,9 +136,20 @@ static void reuse(struct sched *s, struct job *j)
     mem_free(ids);
 }
 
+static void fit_mask(struct sched *s, const struct job *j)
+{
+    size_t n = gram_vocab_words(j->vocab);
+    if (n <= s->n_mask)
+        return;
+    s->mask = mem_grow(s->mask, n * sizeof *s->mask);
+    s->n_mask = n;
+}
+
 static void start(struct sched *s, struct job *j)
 {
     if (!j->sampler) {
+        if (j->gram)
+            fit_mask(s, j);
         j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en));
         for (size_t i = 0; i < j->n_prompt; i++)
             sampler_accept(j->sampler, j->prompt[i]);
@@ -325,16 +338,72 @@ static float log_sum_exp(const float *x, size_t n)
     return most + (float)log(sum);
 }
 
+/* ---- choosing ---- */
+
+static bool any_left(const struct sched *s)
+{
+    for (size_t i = 0; i < s->n_mask; i++)
+        if (s->mask[i])
+            return true;
+    return false;
+}
+
+/* The next token at or after t that ends an answer; n_vocab: none. */
+static size_t next_end(const bool *ends, size_t t, size_t n_vocab)
+{
+    const void *at = ends && t < n_vocab ? memchr(ends + t, true, n_vocab - t) : NULL;
+    return at ? (size_t)((const bool *)at - ends) : n_vocab;
+}
+
+static void set_ends(struct sched *s, const struct job *j, bool on)
+{
+    size_t n = engine_model(s->en)->n_vocab;
+    for (size_t t = next_end(j->ends, 0, n); t < n; t = next_end(j->ends, t + 1, n)) {
+        uint32_t bit = 1u << (t % 32);
+        s->mask[t / 32] = on ? s->mask[t / 32] | bit : s->mask[t / 32] & ~bit;
+    }
+}
+
+/* What may come next: NULL when all may.  A grammar's own end tokens have no bytes. */
+static const uint32_t *mask_of(struct sched *s, struct job *j, size_t n_out)
+{
+    bool no_end = j->ignore_end || n_out < j->n_min;
+    if (j->gram) {
+        bool complete = gram_finished(j->gram);
+        memset(s->mask, 0, s->n_mask * sizeof *s->mask); /* its vocabulary may be shorter */
+        gram_mask(j->gram, j->vocab, s->mask);
+        if (no_end || !complete)
+            set_ends(s, j, false);
+        if (!any_left(s) && complete)
+            set_ends(s, j, true);
+        return s->mask;
+    }
+    if (!no_end || !j->ends)
+        return NULL;
+    memset(s->mask, 0xff, s->n_mask * sizeof *s->mask);
+    set_ends(s, j, false);
+    return s->mask;
+}
+
+static bool ends_answer(const struct job *j, int32_t token)
+{
+    if (token < 0 || (j->ends && j->ends[token]))
+        return true;
+    return j->gram && gram_vocab_bytes(j->vocab, token).n == 0;
+}
+
 /* Chooses the next token of a job; true when the answer ends with or before it. */
 static bool answer_one(struct sched *s, struct job *j, const float *logits, enum job_end *end)
 {
     size_t n_vocab = engine_model(s->en)->n_vocab, n = atomic_load(&j->n_out);
-    int32_t token = sampler_pick(j->sampler, logits);
+    int32_t token = sampler_pick(j->sampler, logits, mask_of(s, j, n));
     if (n == 0)
         j->first_ns = os_now_ns();
     *end = JOB_END_STOP;
-    if (j->ends && j->ends[token] && !j->ignore_end && n >= j->n_min)
+    if (ends_answer(j, token))
         return true;
+    if (j->gram)
+        CHECK(gram_accept_token(j->gram, j->vocab, token));
     j->out[n].token = token;
     if (j->logprobs || j->n_top) {
         float log_sum = log_sum_exp(logits, n_vocab);
@@ -493,6 +562,8 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->rows = mem_alloc(batch * sizeof *s->rows);
     s->wants = mem_alloc(batch * sizeof *s->wants);
     s->logits = mem_alloc(batch * sizeof *s->logits);
+    s->n_mask = engine_model(en)->n_vocab / 32 + 1;
+    s->mask = mem_alloc(s->n_mask * sizeof *s->mask);
     s->load.pages = s->load.pages_free = engine_pages_free(en);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->more, NULL);
@@ -532,6 +603,7 @@ void sched_free(struct sched *s)
     mem_free(s->rows);
     mem_free(s->wants);
     mem_free(s->logits);
+    mem_free(s->mask);
     mem_free(s);
 }
 
@@ -539,6 +611,7 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
 {
     size_t ctx = engine_ctx(s->en);
     CHECK(j->n_prompt >= 1 && atomic_load(&j->state) == JOB_NEW);
+    CHECK(!j->gram || (j->vocab && j->ends));
     if (j->n_prompt >= ctx)
         return err_set(e, ERR_CONTEXT,
                        "the prompt has %zu tokens, the context holds %zu with the answer",

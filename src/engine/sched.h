@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "gram/gram.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,7 +25,7 @@ enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 
 enum job_end {
     JOB_END_NONE,
-    JOB_END_STOP,      /* an end token */
+    JOB_END_STOP,      /* an end token, or the grammar lets nothing follow */
     JOB_END_LENGTH,    /* n_max, or the context is full */
     JOB_END_CANCELLED, /* job_cancel */
     JOB_END_DEADLINE,
@@ -49,15 +50,21 @@ struct job {
     const int32_t *prompt; /* [n_prompt], lives until the job is done */
     size_t n_prompt;
     size_t n_max; /* tokens of the answer, at least 1 */
-    size_t n_min; /* no end token before so many */
+    /* No end token has a chance before n_min tokens, or ever; but a complete text of a grammar that
+     * nothing can follow ends the answer all the same. */
+    size_t n_min;
     bool ignore_end;
     int n_top; /* likeliest tokens wanted at each place, at most JOB_TOP_MAX */
     bool logprobs;
     struct sampler_params sampling;
-    const bool *ends;        /* [n_vocab]: tokens that end an answer */
-    uint64_t client;         /* who asks: the queue is fair between clients */
-    uint64_t deadline_ns;    /* os_now_ns; 0: none */
-    void (*wake)(void *arg); /* there is something to read; may be NULL */
+    const bool *ends; /* [n_vocab]: tokens that end an answer; may be NULL without a grammar */
+    /* The answer follows this grammar; NULL: none.  End tokens come only where its text is
+     * complete.  The maker's, but the engine thread's until the job is done. */
+    struct gram_state *gram;
+    const struct gram_vocab *vocab; /* with gram */
+    uint64_t client;                /* who asks: the queue is fair between clients */
+    uint64_t deadline_ns;           /* os_now_ns; 0: none */
+    void (*wake)(void *arg);        /* there is something to read; may be NULL */
     void *wake_arg;
 
     /* written by the engine thread, read through the functions below: */
