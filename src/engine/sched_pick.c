@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * sched_pick.c - tokens from logits: grammars, end tokens, logprobs. */
+#include "engine/sched_int.h"
+
+#include <math.h>
+#include <string.h>
+
+static void note_top(struct job *j, const float *logits, size_t n_vocab, size_t at, float log_sum)
+{
+    struct job_top *top = j->top + at * (size_t)j->n_top;
+    int n = 0;
+    for (size_t v = 0; v < n_vocab; v++) {
+        if (n == j->n_top && logits[v] - log_sum <= top[n - 1].logprob)
+            continue;
+        int k = n < j->n_top ? n++ : n - 1;
+        for (; k > 0 && top[k - 1].logprob < logits[v] - log_sum; k--)
+            top[k] = top[k - 1];
+        top[k] = (struct job_top){(int32_t)v, logits[v] - log_sum};
+    }
+}
+
+static float log_sum_exp(const float *x, size_t n)
+{
+    float most = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        most = MAX(most, x[i]);
+    for (size_t i = 0; i < n; i++)
+        sum += (double)expf(x[i] - most);
+    return most + (float)log(sum);
+}
+
+/* ---- what may come ---- */
+
+static bool any_left(const struct sched *s)
+{
+    for (size_t i = 0; i < s->n_mask; i++)
+        if (s->mask[i])
+            return true;
+    return false;
+}
+
+/* The next token at or after t that ends an answer; n_vocab: none. */
+static size_t next_end(const bool *ends, size_t t, size_t n_vocab)
+{
+    const void *at = ends && t < n_vocab ? memchr(ends + t, true, n_vocab - t) : NULL;
+    return at ? (size_t)((const bool *)at - ends) : n_vocab;
+}
+
+static void set_ends(struct sched *s, const struct job *j, bool on)
+{
+    size_t n = engine_model(s->en)->n_vocab;
+    for (size_t t = next_end(j->ends, 0, n); t < n; t = next_end(j->ends, t + 1, n)) {
+        uint32_t bit = 1u << (t % 32);
+        s->mask[t / 32] = on ? s->mask[t / 32] | bit : s->mask[t / 32] & ~bit;
+    }
+}
+
+/* What may come next: NULL when all may.  A grammar's own end tokens have no bytes. */
+static const uint32_t *mask_of(struct sched *s, struct job *j, size_t n_out)
+{
+    bool no_end = j->ignore_end || n_out < j->n_min;
+    if (j->gram) {
+        bool complete = gram_finished(j->gram);
+        memset(s->mask, 0, s->n_mask * sizeof *s->mask); /* its vocabulary may be shorter */
+        gram_mask(j->gram, j->vocab, s->mask);
+        if (no_end || !complete)
+            set_ends(s, j, false);
+        if (!any_left(s) && complete)
+            set_ends(s, j, true);
+        return s->mask;
+    }
+    if (!no_end || !j->ends)
+        return NULL;
+    memset(s->mask, 0xff, s->n_mask * sizeof *s->mask);
+    set_ends(s, j, false);
+    return s->mask;
+}
+
+void sched_pick_fit(struct sched *s, const struct job *j)
+{
+    size_t n = gram_vocab_words(j->vocab);
+    if (n <= s->n_mask)
+        return;
+    s->mask = mem_grow(s->mask, n * sizeof *s->mask);
+    s->n_mask = n;
+}
+
+static bool ends_answer(const struct job *j, int32_t token)
+{
+    if (token < 0 || (j->ends && j->ends[token]))
+        return true;
+    return j->gram && gram_vocab_bytes(j->vocab, token).n == 0;
+}
+
+/* Chooses the next token of a job; true when the answer ends with or before it. */
+bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_end *end)
+{
+    size_t n_vocab = engine_model(s->en)->n_vocab, n = atomic_load(&j->n_out);
+    int32_t token = sampler_pick(j->sampler, logits, mask_of(s, j, n));
+    if (n == 0)
+        j->first_ns = os_now_ns();
+    *end = JOB_END_STOP;
+    if (ends_answer(j, token))
+        return true;
+    if (j->gram)
+        CHECK(gram_accept_token(j->gram, j->vocab, token));
+    j->out[n].token = token;
+    if (j->logprobs || j->n_top) {
+        float log_sum = log_sum_exp(logits, n_vocab);
+        j->out[n].logprob = logits[token] - log_sum;
+        if (j->n_top)
+            note_top(j, logits, n_vocab, n, log_sum);
+    }
+    sampler_accept(j->sampler, token);
+    atomic_store_explicit(&j->n_out, n + 1, memory_order_release);
+    *end = JOB_END_LENGTH;
+    if (n + 1 == j->n_max || sched_n_known(j) > engine_ctx(s->en))
+        return true;
+    if (j->wake)
+        j->wake(j->wake_arg);
+    return false;
+}
