@@ -72,6 +72,9 @@ const int32_t *engine_seq_tokens(const struct engine_seq *s); /* [len] */
 void engine_seq_cut(struct engine_seq *s, size_t n);
 /* Pages that a step could take now. */
 size_t engine_pages_free(const struct engine *en);
+/* Pages of the beginning of tokens[n] that sequences hold now: one that begins so takes none for
+ * them. */
+size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_t n);
 
 /* ---- steps ---- */
 

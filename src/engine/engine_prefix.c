@@ -181,6 +181,19 @@ static void copy_start(struct engine_seq *s, uint32_t c, size_t n)
     s->n += n;
 }
 
+size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_t n)
+{
+    const struct prefix *p = &en->prefix;
+    size_t n_pages = 0, shared;
+    uint32_t at = PREFIX_ROOT;
+    for (; (n_pages + 1) * ENGINE_PAGE < n; n_pages++) {
+        at = best_child(p, at, tokens + n_pages * ENGINE_PAGE, ENGINE_PAGE, &shared);
+        if (shared < ENGINE_PAGE || en->refs[p->node[at].page] == 1)
+            break;
+    }
+    return n_pages;
+}
+
 size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
 {
     struct engine *en = s->en;

@@ -149,14 +149,37 @@ static size_t running_of(const struct sched *s, uint64_t client)
     return n;
 }
 
-/* Of the waiting jobs the first of the client that has least running; removed from the queue. */
+/* Tokens that two prompts begin with, in whole pages. */
+static size_t common_start(const struct job *a, const struct job *b)
+{
+    size_t n = 0, most = MIN(a->n_prompt, b->n_prompt);
+    while (n + ENGINE_PAGE <= most &&
+           memcmp(a->prompt + n, b->prompt + n, ENGINE_PAGE * sizeof *a->prompt) == 0)
+        n += ENGINE_PAGE;
+    return n;
+}
+
+/* Pages that it begins with are being read for another: it takes them over when they are known.
+ * What is read goes on with every step, so the wait ends. */
+static bool waits_for_pages(const struct sched *s, const struct job *j)
+{
+    for (size_t i = 0; i < s->n_running; i++) {
+        const struct job *k = s->running[i];
+        if (sched_left_to_read(k) > 1 && common_start(j, k) > k->n_read)
+            return true;
+    }
+    return false;
+}
+
+/* Of the waiting jobs that can start the first of the client that has least running; removed from
+ * the queue. */
 static struct job *take_queued(struct sched *s)
 {
     struct job **best = NULL;
     size_t least = SIZE_MAX;
     for (struct job **at = &s->queue; *at; at = &(*at)->next) {
         size_t n = running_of(s, (*at)->client);
-        if (n < least) {
+        if (n < least && !waits_for_pages(s, *at)) {
             least = n;
             best = at;
         }
@@ -186,19 +209,19 @@ static void put_back(struct sched *s, struct job *j)
 }
 
 /* Pages that a job still takes to hold what is known of it, and one to write on. */
-static size_t pages_wanted(const struct job *j)
+static size_t pages_wanted(const struct sched *s, const struct job *j)
 {
-    size_t held = j->seq ? engine_seq_len(j->seq) / ENGINE_PAGE : 0;
+    size_t held = j->seq ? engine_seq_len(j->seq) / ENGINE_PAGE
+                         : engine_pages_shared(s->en, j->prompt, j->n_prompt);
     return sched_n_known(j) / ENGINE_PAGE + 2 - held;
 }
 
-/* Of those that run: a newcomer that took them would only be put back again.  Pages that several
- * share count for each, which errs on the careful side. */
+/* Of those that run: a newcomer that took them would only be put back again. */
 static size_t pages_promised(const struct sched *s)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->n_running; i++)
-        n += pages_wanted(s->running[i]);
+        n += pages_wanted(s, s->running[i]);
     return n;
 }
 
@@ -215,7 +238,7 @@ void sched_admit(struct sched *s)
             sched_finish(s, j, end);
             continue;
         }
-        if (s->n_running && pages_wanted(j) + pages_promised(s) > engine_pages_free(s->en)) {
+        if (s->n_running && pages_wanted(s, j) + pages_promised(s) > engine_pages_free(s->en)) {
             put_back(s, j);
             return;
         }

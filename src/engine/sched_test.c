@@ -71,7 +71,8 @@ static void make_ask(struct ask *a, size_t n_prompt, size_t n_max)
 {
     size_t stem = (size_t)(num_rand(&rng) % 3);
     for (size_t i = 0; i < n_prompt; i++)
-        a->prompt[i] = (int32_t)(i < n_prompt / 2 ? (i * (stem + 2)) % 90 : num_rand(&rng) % 90);
+        a->prompt[i] = (int32_t)(i < n_prompt * 3 / 4 ? (i * (stem + 2)) % 90
+                                                      : num_rand(&rng) % 90);
     job_init(&a->job, n_max, 0);
     a->job.prompt = a->prompt;
     a->job.n_prompt = n_prompt;
@@ -144,6 +145,54 @@ static void together_is_alone(void **state)
     }
 }
 
+static void wait_running(const struct job *j)
+{
+    while (job_state(j) == JOB_QUEUED)
+        nanosleep(&(struct timespec){0, 10000}, NULL);
+}
+
+/* Answers of one prompt read it once, whether they come together or one after the other, and also
+ * when the one that reads it goes away. */
+static void equal_prompts_are_read_once(void **state)
+{
+    (void)state;
+    static struct ask a[8];
+    const size_t n_prompt = 2 * ENGINE_PAGE + 20, n_max = 5;
+    for (int round = 0; round < 3; round++) {
+        struct server v;
+        struct errinfo e;
+        size_t n_cached = 0;
+        memset(a, 0, sizeof a);
+        /* In the last round pages are few: 3 for each would let only 2 run at once. */
+        open_server(&v, round < 2 ? 0 : 8 * ENGINE_PAGE, 8, 8);
+        for (int i = 0; i < 8; i++) {
+            make_ask(&a[i], n_prompt, i == 0 ? 50 : n_max);
+            memcpy(a[i].prompt, a[0].prompt, sizeof a[i].prompt);
+            assert_int_equal(sched_push(v.s, &a[i].job, &e), ERR_OK);
+        }
+        if (round == 1) {
+            wait_running(&a[0].job);
+            job_cancel(&a[0].job);
+        }
+        for (int i = 0; i < 8; i++) {
+            wait_done(&a[i].job);
+            assert_true(a[i].job.end == JOB_END_LENGTH || (i == 0 && round == 1));
+            n_cached += a[i].job.n_cached;
+            assert_true(a[i].job.n_cached <= n_prompt - 1);
+        }
+        size_t n_out = 0;
+        for (int i = 0; i < 8; i++)
+            n_out += job_n_out(&a[i].job);
+        struct sched_load load = sched_load(v.s);
+        assert_true(n_cached >= (round == 1 ? 6 : 7) * 2 * ENGINE_PAGE);
+        if (round != 1) /* the last token of an answer is not read */
+            assert_int_equal(load.n_rows, 8 * n_prompt - n_cached + n_out - 8);
+        for (int i = 0; i < 8; i++)
+            job_done(&a[i].job);
+        close_server(&v);
+    }
+}
+
 static void jobs_end_when_asked_to(void **state)
 {
     (void)state;
@@ -155,8 +204,7 @@ static void jobs_end_when_asked_to(void **state)
     for (int i = 0; i < 4; i++)
         make_ask(&a[i], 20, 170);
     assert_int_equal(sched_push(v.s, &a[0].job, &e), ERR_OK);
-    while (job_state(&a[0].job) == JOB_QUEUED)
-        nanosleep(&(struct timespec){0, 10000}, NULL);
+    wait_running(&a[0].job);
     assert_int_equal(sched_push(v.s, &a[1].job, &e), ERR_OK);
     a[2].job.deadline_ns = os_now_ns() + 1;
     assert_int_equal(sched_push(v.s, &a[2].job, &e), ERR_OK);
@@ -255,9 +303,8 @@ int main(void)
 {
     rng = test_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(together_is_alone),
-        cmocka_unit_test(jobs_end_when_asked_to),
-        cmocka_unit_test(ends_minimum_and_tops),
+        cmocka_unit_test(together_is_alone),      cmocka_unit_test(equal_prompts_are_read_once),
+        cmocka_unit_test(jobs_end_when_asked_to), cmocka_unit_test(ends_minimum_and_tops),
         cmocka_unit_test(the_end_of_the_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
