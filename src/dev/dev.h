@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * dev.h - who executes a plan.
  *
- * Does: take a plan once, then steps: rows of (token, position, pages) in, logits out.
+ * Does: take a plan once, then steps: rows of (token, position, pages) in, logits or hidden states
+ *       out.
  * Does not: choose rows, hold sequences, or manage pages beyond their memory (engine does).
  * Owner: one thread calls a device; it uses its own threads inside. */
 #ifndef DEV_DEV_H
@@ -23,7 +24,9 @@ struct dev_row {
     int32_t token;
     int32_t pos;
     const uint32_t *pages; /* of the sequence: page pos / DEV_PAGE holds position pos */
-    int32_t out;           /* which row of the logits; -1: none.  Ascending along the step */
+    /* Which row of the logits, or of the hidden states; -1: none.  Each ascends along the step, and
+     * a row wants one of the two at most. */
+    int32_t out, hidden;
 };
 
 /* What a device needs, in bytes, before it takes any of it. */
@@ -47,14 +50,17 @@ struct dev_opts {
 
 struct dev {
     const char *name;
-    /* n rows, 1 <= n <= rows_max.  The logits of row i of out are at logits + i * logits_stride
-     * until the next step. */
+    /* n rows, 1 <= n <= rows_max.  The logits of row i of out are at logits + i * logits_stride,
+     * the hidden state of row i of hidden, after the model's last norm, is at hidden + i *
+     * hidden_stride, until the next step. */
     void (*step)(struct dev *d, const struct dev_row *rows, size_t n);
     /* What page `from` holds, over all layers, into page `to`. */
     void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
     void (*close)(struct dev *d);
     const float *logits; /* [out_max][logits_stride], the first n_vocab count */
     size_t logits_stride;
+    const float *hidden; /* moves from step to step */
+    size_t hidden_stride;
 };
 
 /* The CPU device.  Errors: MEMORY. */

@@ -219,14 +219,13 @@ static void decide(struct dev_cpu *d)
     for (size_t i = 0; i < n; i++) {
         const struct plan_op *op = d->ops[i].op = &d->plan->ops[i];
         const struct plan_op *next = i + 1 < n ? op + 1 : NULL;
-        d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) &&
-                                    op->out_rows == next->out_rows);
+        d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) && op->rows == next->rows);
         if (op->kind != PLAN_MATMUL)
             continue;
         d->ops[i].act = act_of(d, op);
         if (d->ops[i].act != MM_ACT_Q8)
             continue;
-        d->ops[i].n_terms = op->out_rows ? CPU_OUT_TERMS : 1;
+        d->ops[i].n_terms = op->rows == PLAN_ROWS_OUT ? CPU_OUT_TERMS : 1;
         if (makes_blocks(d, op - 1) && op[-1].dst == op->src)
             d->ops[i - 1].quantizes_dst = true, d->ops[i - 1].n_terms = d->ops[i].n_terms;
         else
@@ -299,6 +298,7 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     d->dev.close = dev_cpu_close;
     d->dev.logits = d->logits;
     d->dev.logits_stride = p->width[PLAN_LOGITS];
+    d->dev.hidden_stride = p->width[PLAN_PICKED];
     *out = &d->dev;
     return ERR_OK;
 }

@@ -66,8 +66,8 @@ struct dev_cpu {
 
     /* the step that runs */
     const struct dev_row *step_rows;
-    size_t n_rows, n_out;
-    struct cpu_tile *tiles; /* [rows_max] */
+    size_t n_rows, n_out, n_wanted; /* n_wanted: logits first, then hidden states */
+    struct cpu_tile *tiles;         /* [rows_max] */
     size_t n_tiles;
 };
 

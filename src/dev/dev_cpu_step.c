@@ -26,7 +26,9 @@ static struct share share_of(const struct walker *w, size_t n)
 
 static size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
 {
-    return op->out_rows ? d->n_out : d->n_rows;
+    const size_t n[] = {
+        [PLAN_ROWS_ALL] = d->n_rows, [PLAN_ROWS_WANTED] = d->n_wanted, [PLAN_ROWS_OUT] = d->n_out};
+    return n[op->rows];
 }
 
 static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
@@ -74,10 +76,15 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
 static void run_pick(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    for (size_t r = 0; w->thread == 0 && r < d->n_rows; r++)
-        if (d->step_rows[r].out >= 0)
-            memcpy(buf_row(d, co->op->dst, (size_t)d->step_rows[r].out), buf_row(d, co->op->src, r),
-                   d->plan->model->dim * sizeof(float));
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; r < s.to; r++) {
+        const struct dev_row *row = &d->step_rows[r];
+        if (row->out < 0 && row->hidden < 0)
+            continue;
+        size_t to = row->out >= 0 ? (size_t)row->out : d->n_out + (size_t)row->hidden;
+        memcpy(buf_row(d, co->op->dst, to), buf_row(d, co->op->src, r),
+               d->plan->model->dim * sizeof(float));
+    }
 }
 
 static void run_norm(const struct walker *w, const struct cpu_op *co)
@@ -90,7 +97,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
         const float *src = buf_row(d, op->src, r);
         for (size_t g = 0; g < op->n_groups; g++)
             d->kern.rmsnorm(dst + g * op->n, src + g * op->n, op->gain, op->n, op->by);
-        if (co->quantizes_dst)
+        if (co->quantizes_dst && (op->rows == PLAN_ROWS_ALL || r < d->n_out))
             quantize_row(w, co, dst, r, op->n);
     }
 }
@@ -303,8 +310,8 @@ static void walk(void *arg, int thread, int n_threads)
     make_angles(&w, &d->plan->model->angles_local, d->opts.rows_max);
     for (size_t i = 0; i < d->plan->n_ops; i++) {
         const struct cpu_op *co = &d->ops[i];
-        if (co->op->out_rows && d->n_out == 0)
-            break; /* nobody wants logits: what is left would only make them */
+        if (op_rows(d, co->op) == 0)
+            break; /* what is left would only make what nobody wants */
         runs[co->op->kind](&w, co);
         if (co->barrier_after)
             os_pool_barrier(d->pool);
@@ -330,13 +337,19 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
     d->step_rows = rows;
     d->n_rows = n;
     d->n_out = 0;
+    size_t n_hidden = 0;
     for (size_t r = 0; r < n; r++) {
         CHECK(rows[r].token >= 0 && (size_t)rows[r].token < d->plan->model->n_vocab);
         CHECK(rows[r].pos >= 0 && (size_t)rows[r].pos < d->opts.ctx_max);
         CHECK(rows[r].out < 0 || (size_t)rows[r].out == d->n_out);
+        CHECK(rows[r].hidden < 0 || (size_t)rows[r].hidden == n_hidden);
+        CHECK(rows[r].out < 0 || rows[r].hidden < 0);
         d->n_out += rows[r].out >= 0;
+        n_hidden += rows[r].hidden >= 0;
     }
+    d->n_wanted = d->n_out + n_hidden;
     CHECK(d->n_out <= d->opts.out_max);
     make_tiles(d);
     os_pool_run(d->pool, walk, d);
+    d->dev.hidden = cpu_buf(d, PLAN_PICKED) + d->n_out * d->dev.hidden_stride;
 }

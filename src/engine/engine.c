@@ -140,6 +140,11 @@ size_t engine_batch(const struct engine *en)
     return en->opts.batch;
 }
 
+size_t engine_out_max(const struct engine *en)
+{
+    return en->opts.out_max;
+}
+
 int engine_threads(const struct engine *en)
 {
     return en->opts.n_threads;
@@ -271,7 +276,7 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
                            s->n, run, en->opts.ctx);
         pages += num_div_up(s->n + run, DEV_PAGE) - s->n_pages;
         for (size_t k = i; k < i + run; k++) {
-            n_out += rows[k].logits;
+            n_out += rows[k].want == ENGINE_LOGITS;
             if (rows[k].token < 0 || (size_t)rows[k].token >= en->model->n_vocab)
                 return err_set(e, ERR_USAGE, "token %d is outside the vocabulary of %zu",
                                rows[k].token, en->model->n_vocab);
@@ -284,10 +289,10 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
     return ERR_OK;
 }
 
-enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
-                     const float **logits, struct errinfo *e)
+enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
+                     struct errinfo *e)
 {
-    int32_t n_out = 0;
+    int32_t n_out = 0, n_hidden = 0;
     TRY(check_rows(en, rows, n, e));
     for (size_t i = 0; i < n; i++) {
         struct engine_seq *s = rows[i].seq;
@@ -296,15 +301,22 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)s->n,
                                        .pages = s->pages,
-                                       .out = rows[i].logits ? n_out : -1};
-        n_out += rows[i].logits;
+                                       .out = rows[i].want == ENGINE_LOGITS ? n_out++ : -1,
+                                       .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
         s->tokens[s->n++] = rows[i].token;
     }
     en->dev->step(en->dev, en->rows, n);
     for (size_t i = 0; i < n; i += run_of(rows, n, i))
         prefix_learn(rows[i].seq);
-    for (int32_t i = 0; i < n_out; i++)
-        logits[i] = en->dev->logits + (size_t)i * en->dev->logits_stride;
+    const float *logits = en->dev->logits, *hidden = en->dev->hidden;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].want == ENGINE_LOGITS) {
+            *out++ = logits;
+            logits += en->dev->logits_stride;
+        } else if (rows[i].want == ENGINE_HIDDEN) {
+            *out++ = hidden;
+            hidden += en->dev->hidden_stride;
+        }
     return ERR_OK;
 }
 
@@ -322,7 +334,8 @@ enum err engine_prefill(struct engine *en, struct engine_seq *s, const int32_t *
     for (size_t at = 0, len; r == ERR_OK && at < n; at += len) {
         len = MIN(n - at, en->opts.batch);
         for (size_t i = 0; i < len; i++)
-            rows[i] = (struct engine_row){s, tokens[at + i], at + i + 1 == n};
+            rows[i] = (struct engine_row){s, tokens[at + i],
+                                          at + i + 1 == n ? ENGINE_LOGITS : ENGINE_NOTHING};
         r = stop && stop(stop_arg) ? err_set(e, ERR_CANCELLED, "cancelled")
                                    : engine_step(en, rows, len, logits, e);
     }

@@ -52,8 +52,9 @@ enum err engine_open(struct engine **out, const struct gguf *g, const struct eng
 void engine_close(struct engine *en);
 
 const struct model *engine_model(const struct engine *en);
-size_t engine_ctx(const struct engine *en);   /* tokens a sequence may have */
-size_t engine_batch(const struct engine *en); /* rows a step may have */
+size_t engine_ctx(const struct engine *en);     /* tokens a sequence may have */
+size_t engine_batch(const struct engine *en);   /* rows a step may have */
+size_t engine_out_max(const struct engine *en); /* rows of logits a step may have */
 int engine_threads(const struct engine *en);
 struct engine_memory engine_memory(const struct engine *en);
 
@@ -78,17 +79,24 @@ size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_
 
 /* ---- steps ---- */
 
+/* What is wanted of a token. */
+enum engine_want {
+    ENGINE_NOTHING,
+    ENGINE_LOGITS, /* [n_vocab], at most out_max of a step */
+    ENGINE_HIDDEN  /* [dim]: the hidden state after the model's last norm */
+};
+
 struct engine_row {
     struct engine_seq *seq;
     int32_t token; /* becomes the sequence's next */
-    bool logits;   /* wanted after this token */
+    enum engine_want want;
 };
 
-/* Runs 1 <= n <= batch rows; rows of one sequence stand together.  logits[i], for the rows that
- * want them in order, points to [n_vocab].  On an error nothing has changed.
+/* Runs 1 <= n <= batch rows; rows of one sequence stand together.  out[i], for the rows that want
+ * something in order, points to it until the next step.  On an error nothing has changed.
  * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary). */
-enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
-                     const float **logits, struct errinfo *e);
+enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
+                     struct errinfo *e);
 
 /* Runs n tokens of one sequence in steps of the batch's size; *logits after the last.  stop, when
  * not NULL, is asked before each step and ends the work with CANCELLED; what ran stays. */

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "gguf/gguf_made.h"
 
+#include <math.h>
 #include <string.h>
 
 #define N_MAX      64
@@ -236,6 +237,83 @@ static void rows_come_in_any_way(void **state)
         }
 }
 
+/* ---- hidden states ---- */
+
+/* Of every token, [n][dim]: in uneven steps, among rows of which logits or nothing are wanted. */
+static float *run_hidden(struct engine *en, struct arena *a, const int32_t *ids, size_t n)
+{
+    size_t dim = engine_model(en)->dim;
+    float *out = arena_array(a, n * dim, sizeof *out);
+    const float *got[N_MAX];
+    struct engine_row rows[N_MAX];
+    struct errinfo e;
+    struct engine_seq *s = engine_seq_new(en), *other = engine_seq_new(en);
+    for (size_t at = 0, len, k; at < n; at += len) {
+        len = MIN(1 + at % 5 * 3, n - at);
+        k = 0;
+        rows[k++] = (struct engine_row){other, ids[at], ENGINE_LOGITS};
+        rows[k++] = (struct engine_row){other, ids[n - 1 - at], ENGINE_NOTHING};
+        for (size_t i = 0; i < len; i++)
+            rows[k++] = (struct engine_row){s, ids[at + i], ENGINE_HIDDEN};
+        assert_int_equal(engine_step(en, rows, k, got, &e), ERR_OK);
+        for (size_t i = 0; i < len; i++)
+            memcpy(out + (at + i) * dim, got[1 + i], dim * sizeof *out);
+    }
+    engine_seq_free(s);
+    engine_seq_free(other);
+    return out;
+}
+
+/* What the output matrix makes of them, in binary64. */
+static float *head_of(const struct model *m, struct arena *a, const float *hidden, size_t n)
+{
+    const struct model_matrix *w = &m->output;
+    float *out = arena_array(a, n * m->n_vocab, sizeof *out), row[256];
+    assert_true(m->dim <= N_ELEMS(row));
+    for (size_t v = 0; v < m->n_vocab; v++) {
+        format_dequant(w->format, row, w->tensor->data + v * format_bytes(w->format, w->cols),
+                       w->cols);
+        for (size_t i = 0; i < n; i++) {
+            double sum = 0, cap = (double)m->logit_cap;
+            for (size_t c = 0; c < m->dim; c++)
+                sum += (double)row[c] * (double)hidden[i * m->dim + c];
+            out[i * m->n_vocab + v] = (float)(cap > 0 ? cap * tanh(sum / cap) : sum);
+        }
+    }
+    return out;
+}
+
+/* The reference has no hidden states, but logits, and the vocabulary is larger than the state: two
+ * states with the same logits are the same. */
+static void hidden_states_are_near(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(families); i++) {
+        struct arena a;
+        struct ref r;
+        struct gguf *g = open_family(families[i]);
+        arena_init(&a);
+        read_ref(&r, &a, families[i]);
+        for (int level = 0; level < CPU_LEVEL_N; level++) {
+            if (!cpu_has((enum cpu_level)level))
+                continue;
+            struct engine *en = open_engine(g, (enum cpu_level)level);
+            const struct model *m = engine_model(en);
+            assert_true(m->n_vocab > m->dim);
+            const float *hidden = run_hidden(en, &a, r.ids, r.n);
+            const float *got = head_of(m, &a, hidden, r.n);
+            double d = distance(got, r.halves, (size_t)r.n * r.n_vocab);
+            bool floats = level == CPU_c || format_info(m->embed.format)->bits == 0;
+            if (!(d <= (floats ? NEAR : NEAR_Q8)))
+                fail_msg("%s at the level %s: hidden states are off by %g", families[i],
+                         cpu_level_name((enum cpu_level)level), d);
+            engine_close(en);
+        }
+        gguf_close(g);
+        arena_done(&a);
+    }
+}
+
 /* ---- a llama of one format ---- */
 
 /* Blocks to draw matrices from (tests/data/format), and the stream to draw with. */
@@ -352,9 +430,8 @@ static void formats_are_near(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(families_are_near),
-        cmocka_unit_test(no_family_is_left_out),
-        cmocka_unit_test(rows_come_in_any_way),
+        cmocka_unit_test(families_are_near),    cmocka_unit_test(no_family_is_left_out),
+        cmocka_unit_test(rows_come_in_any_way), cmocka_unit_test(hidden_states_are_near),
         cmocka_unit_test(formats_are_near),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,8 @@ static size_t add_rows(struct sched *s, struct job *j, size_t at, size_t n, size
     size_t all = sched_n_known(j);
     for (size_t i = 0; i < n; i++) {
         bool last = j->n_read + i + 1 == all;
-        s->rows[at++] = (struct engine_row){j->seq, sched_known(j, j->n_read + i), last};
+        s->rows[at++] = (struct engine_row){j->seq, sched_known(j, j->n_read + i),
+                                            last ? ENGINE_LOGITS : ENGINE_NOTHING};
         if (last)
             s->wants[(*n_out)++] = j;
     }

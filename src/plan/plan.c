@@ -113,6 +113,7 @@ static void emit_head(struct plan *p)
     op->dst = PLAN_PICKED;
     op->src = PLAN_X;
     emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, m->output_norm, m->dim, 1);
+    size_t head = p->n_ops;
     op = emit_matmul(p, -1, PLAN_PICKED);
     add_part(op, PLAN_LOGITS, &m->output, NULL);
     if (m->logit_cap > 0) {
@@ -122,7 +123,7 @@ static void emit_head(struct plan *p)
         op->by = m->logit_cap;
     }
     for (size_t i = from; i < p->n_ops; i++)
-        p->ops[i].out_rows = true;
+        p->ops[i].rows = i < head ? PLAN_ROWS_WANTED : PLAN_ROWS_OUT;
 }
 
 /* First and last operation that touches each buffer. */
@@ -161,7 +162,7 @@ static void layer_lives(const struct plan *p, struct life life[PLAN_BUF_N])
 {
     struct plan one = *p;
     size_t n = 0;
-    while (n < p->n_ops && p->ops[n].layer <= 0 && !p->ops[n].out_rows)
+    while (n < p->n_ops && p->ops[n].layer <= 0 && p->ops[n].rows == PLAN_ROWS_ALL)
         n++;
     one.n_ops = n;
     find_lives(&one, life);

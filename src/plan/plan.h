@@ -30,8 +30,8 @@ enum plan_buf {
     PLAN_MIX, /* attention's output */
     PLAN_GATE,
     PLAN_UP,
-    PLAN_DELTA, /* a block's output where it is not added at once */
-    PLAN_PICKED,
+    PLAN_DELTA,  /* a block's output where it is not added at once */
+    PLAN_PICKED, /* the last hidden states, normed, of what was picked */
     PLAN_LOGITS,
     PLAN_BUF_N
 };
@@ -42,10 +42,17 @@ struct plan_part {
     enum plan_buf dst;
 };
 
+/* Which rows of a step an operation has to do with. */
+enum plan_rows {
+    PLAN_ROWS_ALL,
+    PLAN_ROWS_WANTED, /* those that something is wanted of: first those whose logits are */
+    PLAN_ROWS_OUT     /* those whose logits are wanted */
+};
+
 struct plan_op {
     enum plan_kind kind;
-    bool out_rows; /* OUT rows; ALL otherwise */
-    int layer;     /* -1: none */
+    enum plan_rows rows;
+    int layer; /* -1: none */
     enum plan_buf dst, src, src2;
     /* by kind: */
     struct plan_part part[PLAN_PARTS_MAX]; /* MATMUL; they share src and its width */

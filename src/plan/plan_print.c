@@ -83,6 +83,9 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     }
 }
 
+static const char *const rows_names[] = {
+    [PLAN_ROWS_ALL] = "all", [PLAN_ROWS_WANTED] = "wanted", [PLAN_ROWS_OUT] = "out"};
+
 void plan_print(const struct plan *p, struct str *out)
 {
     str_addf(out, "# %zu operations; a row's work area is %zu floats:", p->n_ops, p->row_floats);
@@ -96,7 +99,7 @@ void plan_print(const struct plan *p, struct str *out)
         if (op->layer >= 0)
             str_addf(out, "layer %-3d ", op->layer);
         else
-            str_addf(out, "%-10s", op->out_rows ? "out" : "all");
+            str_addf(out, "%-10s", rows_names[op->rows]);
         str_addf(out, "%-8s ", kind_names[op->kind]);
         print_op(p, op, out);
         str_add_char(out, '\n');
