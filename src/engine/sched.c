@@ -7,7 +7,7 @@
 void job_init(struct job *j, size_t n_max, int n_top)
 {
     *j = (struct job){.n_max = n_max, .n_top = n_top};
-    CHECK(n_max >= 1 && n_top >= 0 && n_top <= JOB_TOP_MAX);
+    CHECK(n_top >= 0 && n_top <= JOB_TOP_MAX);
     j->out = mem_alloc(n_max * sizeof *j->out);
     j->top = n_top ? mem_alloc(n_max * (size_t)n_top * sizeof *j->top) : NULL;
     j->sampling = sampler_neutral();
@@ -19,8 +19,31 @@ void job_done(struct job *j)
     CHECK(state == JOB_NEW || state == JOB_DONE);
     mem_free(j->out);
     mem_free(j->top);
-    j->out = NULL;
-    j->top = NULL;
+    mem_free(j->prompt_out);
+    mem_free(j->prompt_top);
+    mem_free(j->embedding);
+    mem_free(j->sum);
+    j->out = j->prompt_out = NULL;
+    j->top = j->prompt_top = NULL;
+    j->embedding = NULL;
+    j->sum = NULL;
+}
+
+void job_want_prompt(struct job *j)
+{
+    CHECK(j->n_prompt >= 1 && !j->prompt_out && !j->pool);
+    j->prompt_out = mem_alloc(j->n_prompt * sizeof *j->prompt_out);
+    if (j->n_top)
+        j->prompt_top = mem_alloc(j->n_prompt * (size_t)j->n_top * sizeof *j->prompt_top);
+}
+
+void job_want_embedding(struct job *j, enum job_pool pool, size_t dim)
+{
+    CHECK(j->n_max == 0 && !j->prompt_out && !j->embedding && pool != JOB_POOL_NONE);
+    j->pool = pool;
+    j->dim = dim;
+    j->embedding = mem_alloc(dim * sizeof *j->embedding);
+    j->sum = mem_alloc(dim * sizeof *j->sum);
 }
 
 void job_cancel(struct job *j)
@@ -69,13 +92,13 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     size_t batch = engine_batch(en);
     s->en = en;
     s->opts = *o;
-    s->opts.running_max = MIN(MAX(o->running_max, (size_t)1), batch);
+    s->opts.running_max = MIN(MAX(o->running_max, (size_t)1), MIN(batch, engine_out_max(en)));
     s->opts.step_ns = o->step_ns ? o->step_ns : SCHED_STEP_NS;
     s->queue_end = &s->queue;
     s->running = mem_alloc(s->opts.running_max * sizeof *s->running);
     s->rows = mem_alloc(batch * sizeof *s->rows);
     s->wants = mem_alloc(batch * sizeof *s->wants);
-    s->logits = mem_alloc(batch * sizeof *s->logits);
+    s->got = mem_alloc(batch * sizeof *s->got);
     s->n_mask = engine_model(en)->n_vocab / 32 + 1;
     s->mask = mem_alloc(s->n_mask * sizeof *s->mask);
     s->load.pages = s->load.pages_free = engine_pages_free(en);
@@ -116,7 +139,7 @@ void sched_free(struct sched *s)
     mem_free(s->running);
     mem_free(s->rows);
     mem_free(s->wants);
-    mem_free(s->logits);
+    mem_free(s->got);
     mem_free(s->mask);
     mem_free(s);
 }
@@ -125,11 +148,11 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
 {
     size_t ctx = engine_ctx(s->en);
     CHECK(j->n_prompt >= 1 && atomic_load(&j->state) == JOB_NEW);
+    CHECK(!j->pool || j->dim == engine_model(s->en)->dim);
     CHECK(!j->gram || (j->vocab && j->ends));
-    if (j->n_prompt >= ctx)
-        return err_set(e, ERR_CONTEXT,
-                       "the prompt has %zu tokens, the context holds %zu with the answer",
-                       j->n_prompt, ctx);
+    if (j->n_prompt > ctx - (j->n_max > 0))
+        return err_set(e, ERR_CONTEXT, "the prompt has %zu tokens, the context holds %zu%s",
+                       j->n_prompt, ctx, j->n_max > 0 ? " with the answer" : "");
     pthread_mutex_lock(&s->lock);
     bool closed = s->closed, full = s->load.queued >= s->opts.queue_max;
     s->load.n_refused += full;

@@ -26,7 +26,7 @@ enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_DONE };
 enum job_end {
     JOB_END_NONE,
     JOB_END_STOP,      /* an end token, or the grammar lets nothing follow */
-    JOB_END_LENGTH,    /* n_max, or the context is full */
+    JOB_END_LENGTH,    /* n_max (also when it is 0), or the context is full */
     JOB_END_CANCELLED, /* job_cancel */
     JOB_END_DEADLINE,
     JOB_END_FAILED /* `error` says why */
@@ -45,11 +45,19 @@ struct job_top {
 
 #define JOB_TOP_MAX 20
 
+/* An embedding instead of an answer: which hidden states, after the model's last norm, make it. */
+enum job_pool {
+    JOB_POOL_NONE,
+    JOB_POOL_MEAN, /* of all tokens */
+    JOB_POOL_CLS,  /* the first token's */
+    JOB_POOL_LAST
+};
+
 struct job {
     /* set by the maker: */
     const int32_t *prompt; /* [n_prompt], lives until the job is done */
     size_t n_prompt;
-    size_t n_max; /* tokens of the answer, at least 1 */
+    size_t n_max; /* tokens of the answer; 0: the prompt is all */
     /* No end token has a chance before n_min tokens, or ever; but a complete text of a grammar that
      * nothing can follow ends the answer all the same. */
     size_t n_min;
@@ -73,9 +81,16 @@ struct job {
     atomic_size_t n_out;
     struct job_out *out; /* [n_max] */
     struct job_top *top; /* [n_max][n_top] */
-    enum job_end end;    /* once DONE */
+    /* job_want_prompt: of every token of the prompt but the first, which follows nothing; whole
+     * once the first token is out or the job DONE. */
+    struct job_out *prompt_out; /* [n_prompt] */
+    struct job_top *prompt_top; /* [n_prompt][n_top] */
+    /* job_want_embedding; whole once DONE with JOB_END_LENGTH; not normalised. */
+    float *embedding; /* [dim] */
+    enum job_end end; /* once DONE */
     struct errinfo error;
     size_t n_cached; /* tokens of the prompt that were known, once the first token is out */
+    /* os_now_ns, each not before the one before it; what never happened has done_ns. */
     uint64_t pushed_ns, started_ns, first_ns, done_ns;
 
     /* the engine thread's own: */
@@ -83,12 +98,20 @@ struct job {
     struct engine_seq *seq;
     struct sampler *sampler;
     size_t n_read; /* tokens of prompt and answer that the sequence holds */
+    size_t n_used; /* tokens of the prompt whose logits or hidden states were taken */
+    enum job_pool pool;
+    double *sum; /* [dim] of the hidden states taken */
+    size_t dim;
     uint64_t order;
 };
 
 /* Takes what a job needs for its answers; frees it.  prompt stays the maker's. */
 void job_init(struct job *j, size_t n_max, int n_top);
 void job_done(struct job *j);
+/* Before sched_push, with prompt and n_prompt set.  What is wanted of every token is not taken from
+ * the tree of known beginnings: the prompt is read as a whole. */
+void job_want_prompt(struct job *j);
+void job_want_embedding(struct job *j, enum job_pool pool, size_t dim); /* n_max is 0 */
 void job_cancel(struct job *j);
 enum job_state job_state(const struct job *j);
 /* Answers that can be read: out[0 .. n).  Read the state before, to see the last ones. */
@@ -98,14 +121,18 @@ struct sched;
 
 struct sched_opts {
     size_t queue_max;   /* jobs that wait */
-    size_t running_max; /* answers at once; at most the engine's batch and out_max */
+    size_t running_max; /* answers at once; no more than the engine's batch and out_max */
     uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
 };
 
 struct sched_load {
     size_t queued, running;
-    size_t pages, pages_free;
+    size_t pages, pages_free; /* what is only remembered counts as free */
+    /* since the beginning: */
     uint64_t n_steps, n_rows, n_answer, n_done, n_refused, n_preempted;
+    uint64_t n_prompt, n_cached; /* tokens of prompts that were started; that were known */
+    uint64_t busy_ns;            /* in steps */
+    uint64_t step_ns, step_rows; /* of the last step */
 };
 
 /* The engine is the scheduler's until sched_free, which cancels what runs. */

@@ -17,6 +17,8 @@ void sched_finish(struct sched *s, struct job *j, enum job_end end)
     j->sampler = NULL;
     j->end = end;
     j->done_ns = os_now_ns();
+    j->started_ns = j->started_ns ? j->started_ns : j->done_ns;
+    j->first_ns = j->first_ns ? j->first_ns : j->done_ns;
     pthread_mutex_lock(&s->lock);
     s->load.n_done++;
     pthread_mutex_unlock(&s->lock);
@@ -106,33 +108,52 @@ void sched_drop(struct sched *s)
 
 /* ---- starting ---- */
 
+/* Tokens that need not be read when the tree knows them: not those of which something is wanted. */
+static size_t may_reuse(const struct job *j)
+{
+    bool every = j->pool == JOB_POOL_MEAN || (j->pool == JOB_POOL_CLS && j->n_used == 0) ||
+                 (j->prompt_out && j->n_used + 1 < j->n_prompt);
+    return every ? j->n_used : sched_n_known(j) - 1;
+}
+
 /* Takes over what is known of the beginning.  An answer that was put back begins with what it had
  * written. */
 static void reuse(struct sched *s, struct job *j)
 {
-    size_t n = sched_n_known(j);
+    size_t n = may_reuse(j) + 1; /* the last is read in any case */
     int32_t *ids = mem_alloc(n * sizeof *ids);
     for (size_t i = 0; i < n; i++)
         ids[i] = sched_known(j, i);
     j->seq = engine_seq_new(s->en);
     j->n_read = engine_seq_reuse(j->seq, ids, n);
-    if (n == j->n_prompt)
-        j->n_cached = j->n_read;
     mem_free(ids);
+}
+
+static void start_first(struct sched *s, struct job *j)
+{
+    if (j->gram)
+        sched_pick_fit(s, j);
+    if (j->n_max > 0) {
+        j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en));
+        for (size_t i = 0; i < j->n_prompt; i++)
+            sampler_accept(j->sampler, j->prompt[i]);
+    }
+    j->started_ns = os_now_ns();
+    j->order = s->order++;
+    reuse(s, j);
+    j->n_cached = j->n_read;
+    pthread_mutex_lock(&s->lock);
+    s->load.n_prompt += j->n_prompt;
+    s->load.n_cached += j->n_cached;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void start(struct sched *s, struct job *j)
 {
-    if (!j->sampler) {
-        if (j->gram)
-            sched_pick_fit(s, j);
-        j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en));
-        for (size_t i = 0; i < j->n_prompt; i++)
-            sampler_accept(j->sampler, j->prompt[i]);
-        j->started_ns = os_now_ns();
-        j->order = s->order++;
-    }
-    reuse(s, j);
+    if (j->started_ns)
+        reuse(s, j);
+    else
+        start_first(s, j);
     atomic_store(&j->state, JOB_RUNNING);
     /* Oldest first, also for those that come back. */
     size_t at = s->n_running++;
@@ -163,6 +184,8 @@ static size_t common_start(const struct job *a, const struct job *b)
  * What is read goes on with every step, so the wait ends. */
 static bool waits_for_pages(const struct sched *s, const struct job *j)
 {
+    if (may_reuse(j) < ENGINE_PAGE)
+        return false;
     for (size_t i = 0; i < s->n_running; i++) {
         const struct job *k = s->running[i];
         if (sched_left_to_read(k) > 1 && common_start(j, k) > k->n_read)
@@ -211,8 +234,9 @@ static void put_back(struct sched *s, struct job *j)
 /* Pages that a job still takes to hold what is known of it, and one to write on. */
 static size_t pages_wanted(const struct sched *s, const struct job *j)
 {
-    size_t held = j->seq ? engine_seq_len(j->seq) / ENGINE_PAGE
-                         : engine_pages_shared(s->en, j->prompt, j->n_prompt);
+    size_t held = j->seq
+                      ? engine_seq_len(j->seq) / ENGINE_PAGE
+                      : engine_pages_shared(s->en, j->prompt, MIN(j->n_prompt, may_reuse(j) + 1));
     return sched_n_known(j) / ENGINE_PAGE + 2 - held;
 }
 

@@ -29,12 +29,17 @@ struct sched {
     struct job **running; /* [running_max], oldest first */
     size_t n_running;
     struct engine_row *rows; /* [batch] */
-    struct job **wants;      /* [batch]: the job of each row of logits */
-    const float **logits;    /* [batch] */
-    uint32_t *mask;          /* [n_mask] words: tokens that may come */
+    size_t n_rows;
+    struct sched_want {
+        struct job *job;
+        size_t at;     /* which of its tokens */
+    } * wants;         /* [batch]: whose each row of `got` is */
+    const float **got; /* [batch]: logits or hidden states */
+    size_t n_wants, n_logits;
+    uint32_t *mask; /* [n_mask] words: tokens that may come */
     size_t n_mask;
     double ns_a_row; /* of a step, smoothed */
-    uint64_t order;
+    uint64_t order, n_answer;
 };
 
 /* Tokens of prompt and answer. */
@@ -72,6 +77,8 @@ void sched_step(struct sched *s);
 
 /* ---- sched_pick.c ---- */
 
+/* Logprobs of the token of the prompt that follows token `at`. */
+void sched_note_prompt(struct sched *s, struct job *j, size_t at, const float *logits);
 /* Chooses the next token of a job; true when the answer ends with or before it. */
 bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_end *end);
 void sched_pick_fit(struct sched *s, const struct job *j); /* makes room for its grammar's masks */

@@ -5,18 +5,24 @@
 #include <math.h>
 #include <string.h>
 
-static void note_top(struct job *j, const float *logits, size_t n_vocab, size_t at, float log_sum)
+/* ---- logprobs ---- */
+
+static void note_top(struct job_top *top, int n_top, const float *logits, size_t n_vocab,
+                     float log_sum)
 {
-    struct job_top *top = j->top + at * (size_t)j->n_top;
     int n = 0;
+    float least = -INFINITY; /* of a full list */
     for (size_t v = 0; v < n_vocab; v++) {
-        if (n == j->n_top && logits[v] - log_sum <= top[n - 1].logprob)
+        if (n == n_top && logits[v] <= least)
             continue;
-        int k = n < j->n_top ? n++ : n - 1;
-        for (; k > 0 && top[k - 1].logprob < logits[v] - log_sum; k--)
+        int k = n < n_top ? n++ : n - 1;
+        for (; k > 0 && top[k - 1].logprob < logits[v]; k--)
             top[k] = top[k - 1];
-        top[k] = (struct job_top){(int32_t)v, logits[v] - log_sum};
+        top[k] = (struct job_top){(int32_t)v, logits[v]};
+        least = top[n - 1].logprob;
     }
+    for (int k = 0; k < n; k++)
+        top[k].logprob -= log_sum;
 }
 
 static float log_sum_exp(const float *x, size_t n)
@@ -28,6 +34,28 @@ static float log_sum_exp(const float *x, size_t n)
     for (size_t i = 0; i < n; i++)
         sum += (double)expf(x[i] - most);
     return most + (float)log(sum);
+}
+
+static void note(const struct sched *s, const struct job *j, struct job_out *out,
+                 struct job_top *top, int32_t token, const float *logits)
+{
+    size_t n_vocab = engine_model(s->en)->n_vocab;
+    float log_sum = log_sum_exp(logits, n_vocab);
+    out->token = token;
+    out->logprob = logits[token] - log_sum;
+    if (j->n_top)
+        note_top(top, j->n_top, logits, n_vocab, log_sum);
+}
+
+static struct job_top *top_of(const struct job *j, struct job_top *all, size_t at)
+{
+    return j->n_top ? all + at * (size_t)j->n_top : NULL;
+}
+
+void sched_note_prompt(struct sched *s, struct job *j, size_t at, const float *logits)
+{
+    note(s, j, &j->prompt_out[at + 1], top_of(j, j->prompt_top, at + 1), j->prompt[at + 1], logits);
+    j->n_used = at + 1;
 }
 
 /* ---- what may come ---- */
@@ -96,7 +124,7 @@ static bool ends_answer(const struct job *j, int32_t token)
 /* Chooses the next token of a job; true when the answer ends with or before it. */
 bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_end *end)
 {
-    size_t n_vocab = engine_model(s->en)->n_vocab, n = atomic_load(&j->n_out);
+    size_t n = atomic_load(&j->n_out);
     int32_t token = sampler_pick(j->sampler, logits, mask_of(s, j, n));
     if (n == 0)
         j->first_ns = os_now_ns();
@@ -106,14 +134,11 @@ bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_en
     if (j->gram)
         CHECK(gram_accept_token(j->gram, j->vocab, token));
     j->out[n].token = token;
-    if (j->logprobs || j->n_top) {
-        float log_sum = log_sum_exp(logits, n_vocab);
-        j->out[n].logprob = logits[token] - log_sum;
-        if (j->n_top)
-            note_top(j, logits, n_vocab, n, log_sum);
-    }
+    if (j->logprobs || j->n_top)
+        note(s, j, &j->out[n], top_of(j, j->top, n), token, logits);
     sampler_accept(j->sampler, token);
     atomic_store_explicit(&j->n_out, n + 1, memory_order_release);
+    s->n_answer++;
     *end = JOB_END_LENGTH;
     if (n + 1 == j->n_max || sched_n_known(j) > engine_ctx(s->en))
         return true;

@@ -5,18 +5,30 @@
 #define SCHED_CHUNK 16 /* rows of a prompt in a step, at least */
 #define SCHED_FIRST 64 /* rows of prompts in the first step, before a step's time is known */
 
-static size_t add_rows(struct sched *s, struct job *j, size_t at, size_t n, size_t *n_out)
+/* What is wanted of token `at` of a job. */
+static enum engine_want want_of(const struct job *j, size_t at)
 {
-    size_t all = sched_n_known(j);
-    for (size_t i = 0; i < n; i++) {
-        bool last = j->n_read + i + 1 == all;
-        s->rows[at++] = (struct engine_row){j->seq, sched_known(j, j->n_read + i),
-                                            last ? ENGINE_LOGITS : ENGINE_NOTHING};
-        if (last)
-            s->wants[(*n_out)++] = j;
+    bool last = at + 1 == sched_n_known(j), in_prompt = at < j->n_prompt && at >= j->n_used;
+    switch (j->pool) {
+    case JOB_POOL_NONE: break;
+    case JOB_POOL_MEAN: return in_prompt ? ENGINE_HIDDEN : ENGINE_NOTHING;
+    case JOB_POOL_CLS: return in_prompt && at == 0 ? ENGINE_HIDDEN : ENGINE_NOTHING;
+    case JOB_POOL_LAST: return last ? ENGINE_HIDDEN : ENGINE_NOTHING;
     }
-    j->n_read += n;
-    return at;
+    if (last)
+        return j->n_max > 0 ? ENGINE_LOGITS : ENGINE_NOTHING;
+    return j->prompt_out && in_prompt && at + 1 < j->n_prompt ? ENGINE_LOGITS : ENGINE_NOTHING;
+}
+
+static void add_rows(struct sched *s, struct job *j, size_t n)
+{
+    for (size_t i = 0; i < n; i++, j->n_read++) {
+        enum engine_want want = want_of(j, j->n_read);
+        s->rows[s->n_rows++] = (struct engine_row){j->seq, sched_known(j, j->n_read), want};
+        if (want != ENGINE_NOTHING)
+            s->wants[s->n_wants++] = (struct sched_want){j, j->n_read};
+        s->n_logits += want == ENGINE_LOGITS;
+    }
 }
 
 /* Rows of prompts that a step may have beside n_decode others, so that it stays short: for the
@@ -29,17 +41,26 @@ static size_t prompt_rows(const struct sched *s, size_t n_decode)
     return MIN(MAX(rows, (size_t)SCHED_CHUNK), engine_batch(s->en) - n_decode);
 }
 
-/* Every answer's next token, then prompts in equal shares, the oldest first. */
-static size_t fill_step(struct sched *s, size_t *n_out)
+/* Rows that it may have for the logits that are left when each of n others has its one. */
+static size_t logits_rows(const struct sched *s, const struct job *j, size_t n_others)
 {
-    size_t n = 0, n_reading = 0;
-    *n_out = 0;
+    if (!j->prompt_out)
+        return SIZE_MAX;
+    size_t left = engine_out_max(s->en) - s->n_logits - n_others;
+    return left + (j->n_used > j->n_read ? j->n_used - j->n_read : 0);
+}
+
+/* Every answer's next token, then prompts in equal shares, the oldest first. */
+static void fill_step(struct sched *s)
+{
+    size_t n_reading = 0;
+    s->n_rows = s->n_wants = s->n_logits = 0;
     for (size_t i = 0; i < s->n_running; i++)
         if (sched_left_to_read(s->running[i]) == 1)
-            n = add_rows(s, s->running[i], n, 1, n_out);
+            add_rows(s, s->running[i], 1);
         else
             n_reading++;
-    size_t left = n_reading ? prompt_rows(s, n) : 0;
+    size_t left = n_reading ? prompt_rows(s, s->n_rows) : 0;
     for (size_t i = 0; i < s->n_running && left > 0; i++) {
         struct job *j = s->running[i];
         if (sched_left_to_read(j) <= 1)
@@ -47,56 +68,94 @@ static size_t fill_step(struct sched *s, size_t *n_out)
         size_t share = MAX(left / n_reading, (size_t)SCHED_CHUNK);
         share = MIN(MIN(share, left), sched_left_to_read(j));
         n_reading--;
-        n = add_rows(s, j, n, share, n_out);
+        share = MIN(share, logits_rows(s, j, n_reading));
+        add_rows(s, j, share);
         left -= share;
     }
-    return n;
 }
 
-static void note_load(struct sched *s, size_t n_rows, size_t n_out, uint64_t ns)
+static void note_load(struct sched *s, uint64_t ns)
 {
-    double a_row = (double)ns / (double)n_rows;
-    if (n_rows >= SCHED_CHUNK) /* few rows say little of many */
+    double a_row = (double)ns / (double)s->n_rows;
+    if (s->n_rows >= SCHED_CHUNK) /* few rows say little of many */
         s->ns_a_row = s->ns_a_row > 0 ? 0.8 * s->ns_a_row + 0.2 * a_row : a_row;
     pthread_mutex_lock(&s->lock);
     s->load.n_steps++;
-    s->load.n_rows += n_rows;
-    s->load.n_answer += n_out;
+    s->load.n_rows += s->n_rows;
+    s->load.n_answer = s->n_answer;
     s->load.running = s->n_running;
     s->load.pages_free = engine_pages_free(s->en);
+    s->load.busy_ns += ns;
+    s->load.step_ns = ns;
+    s->load.step_rows = s->n_rows;
     pthread_mutex_unlock(&s->lock);
 }
 
 /* What a step took from the jobs when it could not run. */
-static void take_back(struct sched *s, size_t n)
+static void take_back(struct sched *s)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < s->n_rows; i++)
         for (size_t k = 0; k < s->n_running; k++)
             if (s->running[k]->seq == s->rows[i].seq)
                 s->running[k]->n_read--;
 }
 
+/* A state more of an embedding.  They come in the order of the text, one by one into binary64, so
+ * that the sum does not depend on the steps. */
+static void add_hidden(struct job *j, const float *hidden)
+{
+    for (size_t i = 0; i < j->dim; i++)
+        j->sum[i] += (double)hidden[i];
+    j->n_used++;
+}
+
+static void end_embedding(struct job *j)
+{
+    for (size_t i = 0; i < j->dim; i++)
+        j->embedding[i] = (float)(j->sum[i] / (double)j->n_used);
+}
+
+/* What the step gave, to whom it belongs. */
+static void deal_out(struct sched *s)
+{
+    for (size_t i = 0; i < s->n_wants; i++) {
+        enum job_end end;
+        struct job *j = s->wants[i].job;
+        if (j->pool)
+            add_hidden(j, s->got[i]);
+        else if (s->wants[i].at + 1 < j->n_prompt)
+            sched_note_prompt(s, j, s->wants[i].at, s->got[i]);
+        else if (sched_pick(s, j, s->got[i], &end))
+            sched_finish_running(s, j, end);
+    }
+    for (size_t i = 0; i < s->n_running;) {
+        struct job *j = s->running[i];
+        if (j->n_max > 0 || sched_left_to_read(j) > 0) {
+            i++;
+            continue;
+        }
+        if (j->pool)
+            end_embedding(j);
+        sched_finish_running(s, j, JOB_END_LENGTH);
+    }
+}
+
 void sched_step(struct sched *s)
 {
     struct errinfo e;
-    size_t n_out, n = fill_step(s, &n_out);
     uint64_t began = os_now_ns();
-    enum err r = engine_step(s->en, s->rows, n, s->logits, &e);
-    if (r != ERR_OK) {
-        take_back(s, n);
-        if (r == ERR_BUSY && s->n_running > 1) {
-            sched_preempt(s);
-            return;
-        }
-        s->running[0]->error = e;
-        sched_finish_running(s, s->running[0], JOB_END_FAILED);
+    fill_step(s);
+    enum err r = engine_step(s->en, s->rows, s->n_rows, s->got, &e);
+    if (r == ERR_OK) {
+        deal_out(s);
+        note_load(s, os_now_ns() - began);
         return;
     }
-    for (size_t i = 0; i < n_out; i++) {
-        enum job_end end;
-        struct job *j = s->wants[i];
-        if (sched_pick(s, j, s->logits[i], &end))
-            sched_finish_running(s, j, end);
+    take_back(s);
+    if (r == ERR_BUSY && s->n_running > 1) {
+        sched_preempt(s);
+        return;
     }
-    note_load(s, n, n_out, os_now_ns() - began);
+    s->running[0]->error = e;
+    sched_finish_running(s, s->running[0], JOB_END_FAILED);
 }

@@ -1,86 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * sched_test.c - many answers at once are the answers that each would get alone; cancelling,
  * deadlines, a full queue, a full memory and the end of the server. */
-#include "base/arena.h"
-#include "base/num.h"
-#include "base/test.h"
-#include "engine/sched.h"
-#include "os/os_sys.h"
+#include "engine/sched_testing.h"
 
 #include <math.h>
-#include <string.h>
-#include <time.h>
 
-#define CTX    200
 #define N_JOBS 40
-
-static uint64_t rng;
-
-struct server {
-    struct gguf *g;
-    struct engine *en;
-    struct sched *s;
-};
-
-static void open_engine(struct server *v, size_t ctx_total)
-{
-    struct errinfo e;
-    struct engine_opts opts = {.ctx = CTX,
-                               .ctx_total = ctx_total,
-                               .batch = 64,
-                               .out_max = 64,
-                               .n_threads = 2,
-                               .level = cpu_best()};
-    if (gguf_open(&v->g, "tests/data/arch/llama.gguf", &e) != ERR_OK ||
-        engine_open(&v->en, v->g, &opts, &e) != ERR_OK)
-        fail_msg("%s", e.text);
-}
-
-static void open_server(struct server *v, size_t ctx_total, size_t queue_max, size_t running_max)
-{
-    struct sched_opts o = {.queue_max = queue_max, .running_max = running_max};
-    open_engine(v, ctx_total);
-    v->s = sched_new(v->en, &o);
-}
-
-static void close_server(struct server *v)
-{
-    sched_free(v->s);
-    engine_close(v->en);
-    gguf_close(v->g);
-}
-
-static void wait_done(const struct job *j)
-{
-    uint64_t until = os_now_ns() + 60000000000u;
-    while (job_state(j) != JOB_DONE) {
-        if (os_now_ns() > until)
-            fail_msg("a job did not end within a minute");
-        nanosleep(&(struct timespec){0, 200000}, NULL);
-    }
-}
-
-struct ask {
-    struct job job;
-    int32_t prompt[CTX];
-    size_t n_want;
-    int32_t want[CTX];
-};
-
-static void make_ask(struct ask *a, size_t n_prompt, size_t n_max)
-{
-    size_t stem = (size_t)(num_rand(&rng) % 3);
-    for (size_t i = 0; i < n_prompt; i++)
-        a->prompt[i] = (int32_t)(i < n_prompt * 3 / 4 ? (i * (stem + 2)) % 90
-                                                      : num_rand(&rng) % 90);
-    job_init(&a->job, n_max, 0);
-    a->job.prompt = a->prompt;
-    a->job.n_prompt = n_prompt;
-    a->job.sampling.temp = num_rand(&rng) % 2 ? 0 : 1;
-    a->job.sampling.top_k = 5;
-    a->job.sampling.seed = num_rand(&rng);
-    a->job.client = num_rand(&rng) % 3;
-}
 
 /* What the answer is when nobody else is there. */
 static void answer_alone(struct engine *en, struct ask *a)
@@ -143,12 +68,6 @@ static void together_is_alone(void **state)
         assert_int_equal(engine_pages_free(v.en), totals[k] / ENGINE_PAGE);
         close_server(&v);
     }
-}
-
-static void wait_running(const struct job *j)
-{
-    while (job_state(j) == JOB_QUEUED)
-        nanosleep(&(struct timespec){0, 10000}, NULL);
 }
 
 /* Answers of one prompt read it once, whether they come together or one after the other, and also
