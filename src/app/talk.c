@@ -79,7 +79,7 @@ static enum err open_all(struct talk *t, struct errinfo *e)
         bos = tok_piece(t->tok, tok_bos(t->tok));
     if (tok_eos(t->tok) >= 0)
         eos = tok_piece(t->tok, tok_eos(t->tok));
-    return chat_open(&t->chat, template, bos, eos, e);
+    return chat_open(&t->chat, template, bos, eos, t->tok, e);
 }
 
 enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e)
@@ -237,12 +237,12 @@ static enum err run_ids(struct talk *t, const struct tok_ids *ids, struct span s
 }
 
 /* Encodes a prompt.  A template that writes the BOS token itself must not get a second one. */
-static enum err encode_prompt(const struct talk *t, struct span text, struct tok_ids *ids,
-                              struct errinfo *e)
+static enum err encode_prompt(const struct talk *t, struct span text, unsigned flags,
+                              struct tok_ids *ids, struct errinfo *e)
 {
     int32_t bos = tok_bos(t->tok);
     bool has_bos = bos >= 0 && span_starts(text, tok_piece(t->tok, bos));
-    return tok_encode(t->tok, text, has_bos ? TOK_SPECIAL : TOK_SPECIAL | TOK_BOS, ids, e);
+    return tok_encode(t->tok, text, flags | (has_bos ? 0 : TOK_BOS), ids, e);
 }
 
 enum err talk_answer(struct talk *t, const json_t *messages, const struct talk_sink *sink,
@@ -254,7 +254,7 @@ enum err talk_answer(struct talk *t, const json_t *messages, const struct talk_s
     str_init(&prompt, TALK_TEXT_MAX);
     enum err r = chat_render(t->chat, messages, NULL, NULL, true, os_unix_time(), &prompt, e);
     if (r == ERR_OK)
-        r = encode_prompt(t, str_span(&prompt), &ids, e);
+        r = encode_prompt(t, str_span(&prompt), TOK_SPECIAL | TOK_MARKED, &ids, e);
     str_done(&prompt);
     if (r == ERR_OK)
         r = run_ids(t, &ids, stop, sink, stats, e);
@@ -266,7 +266,7 @@ enum err talk_continue(struct talk *t, struct span text, const struct talk_sink 
                        struct talk_stats *stats, struct errinfo *e)
 {
     struct tok_ids ids = {0};
-    enum err r = encode_prompt(t, text, &ids, e);
+    enum err r = encode_prompt(t, text, TOK_SPECIAL, &ids, e);
     if (r == ERR_OK)
         r = run_ids(t, &ids, SPAN(""), sink, stats, e);
     tok_ids_done(&ids);

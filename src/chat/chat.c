@@ -2,19 +2,12 @@
 #include "chat/chat.h"
 
 #include "base/arena.h"
-#include "chat/jinja_int.h"
+#include "chat/chat_int.h"
 
 #include <string.h>
 
 #define PROBE_OUTPUT_BYTES ((size_t)1 << 20)
 #define PROBE_STEPS        200000
-
-struct chat {
-    struct jinja *template; /* NULL: the plain fallback */
-    char *bos, *eos;
-    size_t n_bos, n_eos;
-    bool takes_system, takes_tools, wants_parts;
-};
 
 static const struct jinja_limits full_limits = {JINJA_OUTPUT_BYTES_MAX, JINJA_MEMORY_MAX,
                                                 JINJA_STEPS_MAX};
@@ -92,6 +85,7 @@ static json_t *message_for(const struct chat *c, const json_t *message)
     json_object_foreach((json_t *)(uintptr_t)message, key, v) if (!json_is_null(v))
         json_object_set(out, key, v);
     json_object_set_new(out, "content", content_for(c, json_object_get(message, "content")));
+    chat_adapt_calls(c, out);
     return out;
 }
 
@@ -139,9 +133,9 @@ static void fold_system(const struct chat *c, json_t *messages)
     str_done(&system);
 }
 
-static enum err run(const struct chat *c, const json_t *messages, const json_t *tools,
-                    const json_t *kwargs, bool prompt, int64_t now,
-                    const struct jinja_limits *limits, struct str *out, struct errinfo *e)
+static enum err run_template(const struct chat *c, json_t *messages, json_t *tools,
+                             const json_t *kwargs, bool prompt, int64_t now,
+                             const struct jinja_limits *limits, struct str *out, struct errinfo *e)
 {
     json_t *vars = json_object(), *list = json_array();
     const json_t *m;
@@ -152,8 +146,7 @@ static enum err run(const struct chat *c, const json_t *messages, const json_t *
     if (!c->takes_system)
         fold_system(c, list);
     json_object_set_new(vars, "messages", list);
-    json_object_set_new(vars, "tools",
-                        tools ? json_incref((json_t *)(uintptr_t)tools) : json_null());
+    json_object_set_new(vars, "tools", tools ? json_incref(tools) : json_null());
     json_object_set_new(vars, "documents", json_null());
     json_object_set_new(vars, "bos_token", json_stringn(c->bos, c->n_bos));
     json_object_set_new(vars, "eos_token", json_stringn(c->eos, c->n_eos));
@@ -164,6 +157,34 @@ static enum err run(const struct chat *c, const json_t *messages, const json_t *
     return rc;
 }
 
+static void render_plain(const json_t *messages, bool prompt, struct str *out);
+
+/* `tell`: the system text tells of the tools. */
+static enum err run(const struct chat *c, const json_t *messages, const json_t *tools,
+                    const json_t *kwargs, bool prompt, bool tell, int64_t now,
+                    const struct jinja_limits *limits, struct str *out, struct errinfo *e)
+{
+    enum err rc = ERR_OK;
+    json_t *said = chat_guard(c, messages), *shown = chat_guard(c, tools);
+    json_t *more = chat_guard(c, kwargs);
+    if (tell)
+        chat_tell_tools(c, said, shown);
+    if (c->template)
+        rc = run_template(c, said, tell ? NULL : shown, more, prompt, now, limits, out, e);
+    else
+        render_plain(said, prompt, out);
+    json_decref(said);
+    json_decref(shown);
+    json_decref(more);
+    return rc;
+}
+
+enum err chat_probe(const struct chat *c, const json_t *messages, const json_t *tools, bool prompt,
+                    struct str *out)
+{
+    return run(c, messages, tools, NULL, prompt, false, 0, &probe_limits, out, NULL);
+}
+
 /* ---- probes: short conversations, whose result tells what the template does ---- */
 
 static bool probe(const struct chat *c, const char *messages, const char *tools, const char *want)
@@ -171,7 +192,7 @@ static bool probe(const struct chat *c, const char *messages, const char *tools,
     json_t *m = json_loads(messages, 0, NULL), *t = tools ? json_loads(tools, 0, NULL) : NULL;
     struct str out;
     str_init(&out, PROBE_OUTPUT_BYTES);
-    enum err rc = run(c, m, t, NULL, true, 0, &probe_limits, &out, NULL);
+    enum err rc = chat_probe(c, m, t, true, &out);
     bool found = rc == ERR_OK && out.n && span_find(str_span(&out), span_of(want), 0) != SIZE_MAX;
     str_done(&out);
     json_decref(m);
@@ -201,7 +222,7 @@ static void find_abilities(struct chat *c)
 }
 
 enum err chat_open(struct chat **out, struct span template_source, struct span bos, struct span eos,
-                   struct errinfo *e)
+                   const struct tok *tok, struct errinfo *e)
 {
     struct jinja *j = NULL;
     *out = NULL;
@@ -224,6 +245,8 @@ enum err chat_open(struct chat **out, struct span template_source, struct span b
     c->takes_system = true;
     if (j)
         find_abilities(c);
+    c->tok = tok;
+    chat_find_syntax(c, template_source);
     *out = c;
     return ERR_OK;
 }
@@ -233,6 +256,7 @@ void chat_close(struct chat *c)
     if (!c)
         return;
     jinja_free(c->template);
+    chat_marks_done(c);
     mem_free(c->bos);
     mem_free(c->eos);
     mem_free(c);
@@ -267,9 +291,8 @@ enum err chat_render(const struct chat *c, const json_t *messages, const json_t 
         return err_set(e, ERR_TEMPLATE, "messages must be a list");
     json_array_foreach(messages, i, m) if (!json_is_object(m)) return err_set(
         e, ERR_TEMPLATE, "message %zu is not an object", i);
-    if (c->template)
-        return run(c, messages, tools, kwargs, add_generation_prompt, now, &full_limits, out, e);
-    render_plain(messages, add_generation_prompt, out);
+    bool tell = !c->takes_tools || (c->syntax->flags & CHAT_OURS);
+    TRY(run(c, messages, tools, kwargs, add_generation_prompt, tell, now, &full_limits, out, e));
     if (out->full)
         return err_set(e, ERR_TEMPLATE, "a prompt of more than %zu bytes", out->max);
     return ERR_OK;

@@ -6,9 +6,17 @@
  *       - it refuses the system role: the system text goes in front of the first user message;
  *       - it iterates over content: plain strings become lists of parts, and where it expects
  *         strings, text parts are joined by newlines;
+ *       - it reads arguments of calls as objects, or as strings: they are given as it wants them;
+ *       - it knows no tools, or writes calls in a way that chat_syntax.def does not have: a system
+ *         text tells the model of the tools and how to call them, calls become the text that the
+ *         model is asked to write, results become user messages;
  *       members of messages that are null are left out, as Hugging Face does, except content,
  *       which becomes "".
- * Does not: tokenize, keep a conversation, or parse what the model answers.
+ *       Where the vocabulary is known, texts of control tokens inside messages, tools and kwargs
+ *       get a mark (TOK_MARK, U+FDD0), so that tok_encode with TOK_MARKED reads them as plain text
+ *       and nobody can write an end of a turn.  U+FDD0 that was there before is taken out.
+ * Does not: tokenize or keep a conversation.  chat_parse.h parses what the model answers,
+ *       chat_grammar.h makes it keep to its syntax.
  * Without a template (base models), the text is: the system text and an empty line, then for each
  * message "User: ...", "Assistant: ..." or "Tool: ...", each followed by an empty line, and
  * "Assistant:" at the end when a generation prompt is wanted.
@@ -19,6 +27,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "tok/tok.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -27,9 +36,10 @@
 struct chat;
 
 /* template_source may be empty.  bos and eos are the texts of the model's tokens, empty for none.
+ * tok, which must outlive the chat, or NULL: then nothing is marked and marks are plain text.
  * Errors: those of jinja_parse. */
 enum err chat_open(struct chat **out, struct span template_source, struct span bos, struct span eos,
-                   struct errinfo *e);
+                   const struct tok *tok, struct errinfo *e);
 void chat_close(struct chat *c);
 
 /* messages: an array of objects with role and content.  tools: an array, or NULL.  kwargs: an
@@ -45,5 +55,24 @@ bool chat_has_template(const struct chat *c);
 bool chat_takes_system(const struct chat *c);
 bool chat_takes_tools(const struct chat *c); /* the template shows tools to the model */
 bool chat_wants_parts(const struct chat *c);
+
+/* Names of variables by which the template can be told how much to think: booleans, and "low",
+ * "medium" or "high". */
+enum chat_switch {
+    CHAT_ENABLE_THINKING = 1,
+    CHAT_THINKING = 2, /* `thinking` */
+    CHAT_REASONING_EFFORT = 4
+};
+unsigned chat_switches(const struct chat *c);
+bool chat_reasons(const struct chat *c); /* the template knows marks of reasoning */
+
+/* The name of a row of chat_syntax.def; "generic": the one that chat_render explains. */
+const char *chat_syntax_name(const struct chat *c);
+/* Takes another one, before the chat is shared.  Errors: USAGE (no such row). */
+enum err chat_use_syntax(struct chat *c, struct span name, struct errinfo *e);
+
+/* What the end of a rendered prompt says about the reasoning of the answer. */
+enum chat_reasoning { CHAT_REASONING_NONE, CHAT_REASONING_OPEN, CHAT_REASONING_CLOSED };
+enum chat_reasoning chat_prompt_reasoning(const struct chat *c, struct span prompt);
 
 #endif

@@ -39,7 +39,11 @@ enum tok_flags {
     TOK_BOS = 2,     /* encode: add what the model adds (add_bos_token, add_eos_token) */
     TOK_START = 4,   /* decode: the ids begin a text; drops the space that SentencePiece
                         vocabularies with add_space_prefix put before it */
+    TOK_MARKED = 8,  /* encode: every TOK_MARK is taken out after the control tokens were found:
+                        one inside the text of a control token makes it plain text */
 };
+
+#define TOK_MARK "\xef\xb7\x90" /* U+FDD0, a noncharacter: no text for others to read has it */
 
 struct tok;
 
@@ -97,6 +101,10 @@ bool tok_is_control(const struct tok *t, int32_t id);
 struct span tok_piece(const struct tok *t, int32_t id);
 /* The id whose written form is `piece`, or -1. */
 int32_t tok_find(const struct tok *t, struct span piece);
+/* The longest control token whose written form s begins with, its bytes in *len; or -1. */
+int32_t tok_control_at(const struct tok *t, struct span s, size_t *len);
+/* The end of s is the beginning of some control token's written form. */
+bool tok_control_begun(const struct tok *t, struct span s);
 /* "bpe", "spm"; and the pre-tokenizer's name ("" for spm). */
 const char *tok_model(const struct tok *t);
 const char *tok_pre(const struct tok *t);

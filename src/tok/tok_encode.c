@@ -29,13 +29,12 @@ static enum err encode_between(struct tok_work *w, struct span s)
     return ERR_OK;
 }
 
-static enum err encode_text(struct tok_work *w, struct span s, unsigned flags)
+/* Text without control tokens.  Literal user-defined tokens are cut out. */
+static enum err encode_plain(struct tok_work *w, struct span s)
 {
     const struct tok *t = w->t;
-    unsigned types = flags & TOK_SPECIAL ? 1u << TOK_CONTROL : 0;
+    unsigned types = t->kind == TOK_BPE ? 1u << TOK_USER : 0; /* spm finds them in escaped text */
     size_t from = 0, len = 0;
-    if (t->kind == TOK_BPE)
-        types |= 1u << TOK_USER; /* SentencePiece finds them in the escaped text */
     for (size_t i = 0; types && i < s.n;) {
         int32_t id = tok_match_fixed(t, (struct span){s.p + i, s.n - i}, types, &len);
         if (id < 0) {
@@ -47,6 +46,48 @@ static enum err encode_text(struct tok_work *w, struct span s, unsigned flags)
         from = i = i + len;
     }
     return encode_between(w, (struct span){s.p + from, s.n - from});
+}
+
+static enum err encode_marked(struct tok_work *w, struct span s, unsigned flags)
+{
+    struct str plain;
+    size_t at = 0, mark;
+    if (!(flags & TOK_MARKED) || span_find(s, SPAN(TOK_MARK), 0) == SIZE_MAX)
+        return encode_plain(w, s);
+    str_init(&plain, TOK_TEXT_BYTES_MAX);
+    while ((mark = span_find(s, SPAN(TOK_MARK), at)) != SIZE_MAX) {
+        str_add(&plain, s.p + at, mark - at);
+        at = mark + strlen(TOK_MARK);
+    }
+    str_add(&plain, s.p + at, s.n - at);
+    enum err err = encode_plain(w, str_span(&plain));
+    str_done(&plain);
+    return err;
+}
+
+/* Cuts control tokens out; user-defined ones compete with them for the text, and are found again
+ * in what lies between. */
+static enum err encode_text(struct tok_work *w, struct span s, unsigned flags)
+{
+    const struct tok *t = w->t;
+    unsigned types = flags & TOK_SPECIAL ? 1u << TOK_CONTROL : 0;
+    size_t from = 0, len = 0;
+    if (types && t->kind == TOK_BPE)
+        types |= 1u << TOK_USER;
+    for (size_t i = 0; types && i < s.n;) {
+        int32_t id = tok_match_fixed(t, (struct span){s.p + i, s.n - i}, types, &len);
+        if (id < 0) {
+            i++;
+            continue;
+        }
+        if (TOK_TYPE(t, id) == TOK_CONTROL) {
+            TRY(encode_marked(w, (struct span){s.p + from, i - from}, flags));
+            tok_ids_add(w->out, id);
+            from = i + len;
+        }
+        i += len;
+    }
+    return encode_marked(w, (struct span){s.p + from, s.n - from}, flags);
 }
 
 enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struct tok_ids *out,

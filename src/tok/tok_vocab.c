@@ -131,3 +131,37 @@ int32_t tok_match_fixed(const struct tok *t, struct span s, unsigned types, size
     }
     return best;
 }
+
+int32_t tok_control_at(const struct tok *t, struct span s, size_t *len)
+{
+    return s.n ? tok_match_fixed(t, s, 1u << TOK_CONTROL, len) : -1;
+}
+
+/* Some control token is longer than s and begins with it. */
+static bool begins_control(const struct tok *t, struct span s)
+{
+    int c = (unsigned char)s.p[0];
+    size_t lo = t->fix_first[c], hi = t->fix_first[c + 1];
+    for (size_t at = 1; lo < hi; at++) {
+        while (lo < hi && t->fix[lo].text.n == at)
+            lo++;
+        if (at == s.n)
+            break;
+        c = (unsigned char)s.p[at];
+        lo = fix_bound(t, lo, hi, at, c);
+        hi = fix_bound(t, lo, hi, at, c + 1);
+    }
+    for (; lo < hi; lo++)
+        if (TOK_TYPE(t, t->fix[lo].id) == TOK_CONTROL)
+            return true;
+    return false;
+}
+
+bool tok_control_begun(const struct tok *t, struct span s)
+{
+    size_t from = s.n > t->longest ? s.n - t->longest : 0;
+    for (; from < s.n; from++)
+        if (begins_control(t, (struct span){s.p + from, s.n - from}))
+            return true;
+    return false;
+}
