@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * store.h - what outlives the process: stored answers with their items, API keys.
+ *
+ * Does: run operations on one thread of its own, out of a bounded queue, and call back.  What waits
+ *       together is written together, with one wait for the disk.  An operation that was answered
+ *       with ERR_OK survives a kill and the loss of power; one that was not has changed nothing.
+ * Does not: know JSON (bodies are opaque; metadata is one object of texts), HTTP, or SQL: nothing
+ *       here names an engine.  It is never called on the token path, and waits on no io thread.
+ * Threads: store_send and store_run from any.  `done` runs on the store's thread, must not block,
+ *       and may send again.
+ * Owner: an operation, its texts and its arena belong to the store from store_send to `done`.
+ * Limits: the constants below; a full queue is BUSY.  What has expired is not found, and is
+ *       removed in passing.  Several processes may have the same database open. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_BODY_BYTES_MAX   ((size_t)64 << 20)  /* of an object, and of an item */
+#define STORE_TEXT_BYTES_MAX   ((size_t)1024)      /* id, owner, model, name, scopes */
+#define STORE_META_BYTES_MAX   ((size_t)64 << 10)  /* metadata */
+#define STORE_ITEMS_MAX        ((size_t)65536)     /* of one object */
+#define STORE_PUT_BYTES_MAX    ((size_t)128 << 20) /* body and items of one operation */
+#define STORE_ANSWER_BYTES_MAX ((size_t)128 << 20) /* bodies of one answer */
+#define STORE_LIST_MAX         ((size_t)1000)      /* objects or items of one answer */
+#define STORE_QUEUE_MAX        ((size_t)1024)      /* operations that wait */
+#define STORE_QUEUE_BYTES_MAX  ((size_t)256 << 20) /* bodies that wait */
+
+enum store_kind { STORE_RESPONSE, STORE_CHAT_COMPLETION, STORE_N_KINDS };
+
+/* An input item of a response; a message of a chat completion. */
+struct store_item {
+    const char *id; /* unique in its object */
+    struct span body;
+};
+
+struct store_object {
+    enum store_kind kind;
+    const char *id;       /* unique in its kind */
+    const char *owner;    /* the id of an API key, "" without; no other owner finds the object */
+    const char *model;    /* "": none */
+    const char *metadata; /* a JSON object as text; NULL: "{}" */
+    const char *previous; /* the object that this one goes on from, or NULL; it may be gone */
+    int64_t created;      /* seconds since 1970 */
+    int64_t expires;      /* the same; 0: never */
+    struct span body;     /* UTF-8 */
+    const struct store_item *items; /* in order */
+    size_t n_items;
+};
+
+struct store_query {
+    const char *after;    /* begin behind this id; NULL: at the start */
+    size_t limit;         /* 1 to STORE_LIST_MAX; 0: 20 */
+    bool descending;      /* newest (last) first */
+    const char *model;    /* LIST: of this model only; NULL: all */
+    const char *metadata; /* LIST: with all pairs of this JSON object; NULL: all */
+};
+
+#define STORE_HASH_BYTES 32
+
+/* See store_key.h for what a key is. */
+struct store_key {
+    const char *id, *name;
+    const char *scopes; /* names with a space between */
+    unsigned char hash[STORE_HASH_BYTES];
+    int64_t created;
+    int64_t expires, revoked;                             /* 0: never, not */
+    int64_t used;                                         /* about; 0: never */
+    int64_t requests_minute, tokens_minute, n_concurrent; /* limits; 0: none */
+};
+
+enum store_what {
+#define STORE_OP(name, fn, writes) STORE_##name,
+#include "store/store_op.def"
+#undef STORE_OP
+    STORE_N_OPS
+};
+
+/* What each takes and gives (`objects`, `items`, ... lie in `arena`):
+ * PUT     object, all of it: kept, or takes the place of its own id's.  keep_items: those there
+ * stay and object.items is not looked at.  USAGE when the id is another owner's. GET object.kind,
+ * id, owner: objects[0], without items.  NOTFOUND. UPDATE  the same and object.metadata, which is
+ * replaced: objects[0] as it is now.  NOTFOUND. DELETE  object.kind, id, owner: gone with its
+ * items.  NOTFOUND. LIST    object.kind, owner, query: objects in order of (created, id), without
+ * items, and more. NOTFOUND when query.after is not there. ITEMS   object.kind, id, owner, query:
+ * items in their order, and more.  NOTFOUND for either id. CHAIN   object.kind, id, owner: the
+ * object and those it goes on from, oldest first, with items. NOTFOUND names the one that is gone;
+ * TOOBIG above query.limit (0: STORE_LIST_MAX). SECRET  secret, 32 random bytes to keep when there
+ * is none yet: the one that is kept, in secret. KEY_ADD key.  USAGE when the id is taken. KEY_LIST
+ * keys in order of creation, revoked ones too. KEY_REVOKE  key.id: key.revoked is now, or stays
+ * what it was.  NOTFOUND. KEY_USED    key.id, key.used.  No error for an unknown id. LIST and ITEMS
+ * give less than the limit when bodies pass STORE_ANSWER_BYTES_MAX: then more is set. */
+struct store_op {
+    enum store_what what;
+    struct store_object object;
+    bool keep_items;
+    struct store_query query;
+    struct store_key key;
+    unsigned char secret[STORE_HASH_BYTES];
+    struct arena *arena; /* for the answer; NULL where there is none (PUT, DELETE, ...) */
+    void (*done)(struct store_op *op, void *arg);
+    void *arg;
+
+    enum err err;
+    struct errinfo e; /* explains err; names no user text */
+    struct store_object *objects;
+    struct store_item *items;
+    struct store_key *keys;
+    size_t n; /* of the one that the operation gives */
+    bool more;
+
+    struct store_op *next; /* the store's own */
+    size_t bytes;          /* the same */
+};
+
+struct store;
+
+/* url: "sqlite:FILE", "sqlite::memory:", or a path.  A new database and its folder can be read by
+ * their owner alone.  An older one is brought up to date, after a copy of it was made beside it.
+ * Errors: UNSUPPORTED (another engine; a newer database, with both numbers), CORRUPT, IO, BUSY,
+ * each naming the file. */
+enum err store_open(struct store **out, const char *url, struct errinfo *e);
+/* Runs what waits, then ends.  NULL is fine.  Nothing may be sent meanwhile. */
+void store_close(struct store *s);
+
+/* Hands op to the store; `done` is called once, also when it fails.  Errors of this call, after
+ * which `done` is not called: BUSY (the queue is full), USAGE, TOOBIG. */
+enum err store_send(struct store *s, struct store_op *op, struct errinfo *e);
+/* The same, waiting: op->done is not looked at.  For commands and tests; not on the store's thread
+ * and not on an io thread. */
+enum err store_run(struct store *s, struct store_op *op, struct errinfo *e);
+
+/* Whether another process or an operation has changed the keys; called about each second on the
+ * store's thread, and after each of our own changes.  One watcher; NULL ends it (and waits until
+ * it does not run). */
+void store_watch(struct store *s, void (*changed)(void *arg), void *arg);
+
+struct store_stats {
+    uint64_t n_ops, n_failed;     /* answered, of those with an error */
+    uint64_t n_writes, n_commits; /* operations that write; waits for the disk */
+    size_t n_waiting;
+};
+struct store_stats store_stats(struct store *s);
+
+#endif
