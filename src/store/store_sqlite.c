@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT
+ * The SQLite engine: opening, bringing up to date, transactions.  The operations themselves are in
+ * store_sqlite_ops.c.  WAL with synchronous=FULL: a commit returns when the disk has it. */
+#include "store/store_sqlite_int.h"
+
+#include "base/log.h"
+#include "base/num.h"
+#include "os/os_sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STORE_APPLICATION                                                                          \
+    0x64616d73 /* "dams", in the file's head: not another program's database */
+#define STORE_BUSY_MS 5000
+#define STORE_WAL_MAX "67108864" /* what the log is cut to after a burst */
+
+static const char *const store_steps[] = {
+    /* 1 */
+    "CREATE TABLE objects (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL,"
+    " owner TEXT NOT NULL, created INTEGER NOT NULL, model TEXT NOT NULL,"
+    " metadata TEXT NOT NULL,"
+    " previous TEXT, expires INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (kind, id)) STRICT;"
+    "CREATE INDEX objects_order ON objects (kind, owner, created, id);"
+    "CREATE INDEX objects_expires ON objects (expires) WHERE expires > 0;"
+    "CREATE TABLE items (object INTEGER NOT NULL REFERENCES objects (n) ON DELETE CASCADE,"
+    " place INTEGER NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,"
+    " UNIQUE (object, place), UNIQUE (object, id)) STRICT;"
+    "CREATE TABLE secret (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL) STRICT;"
+    "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, scopes TEXT NOT NULL,"
+    " hash BLOB NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " revoked INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0,"
+    " requests_minute INTEGER NOT NULL, tokens_minute INTEGER NOT NULL,"
+    " n_concurrent INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+};
+
+const struct store_schema store_sqlite_schema = {store_steps, (int)N_ELEMS(store_steps)};
+
+/* ---- errors ---- */
+
+enum err store_sqlite_fail(struct store_sqlite *s, int rc, struct errinfo *e)
+{
+    int why = s->lite ? sqlite3_system_errno(s->lite) : 0;
+    if (!why) /* SQLite does not note what a COMMIT met */
+        why = errno;
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+        return err_set(e, ERR_IO, "%s: the disk is full; nothing of this was kept", s->path);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return err_set(e, ERR_BUSY, "%s: another program keeps the database for over %d s", s->path,
+                       STORE_BUSY_MS / 1000);
+    case SQLITE_NOMEM: return err_set(e, ERR_MEMORY, "%s: no memory for the database", s->path);
+    case SQLITE_CORRUPT: return err_set(e, ERR_CORRUPT, "%s: the database is damaged", s->path);
+    case SQLITE_NOTADB: return err_set(e, ERR_CORRUPT, "%s is not a database", s->path);
+    case SQLITE_CONSTRAINT: return err_set(e, ERR_USAGE, "an id of this is there already");
+    case SQLITE_TOOBIG: return err_set(e, ERR_TOOBIG, "a text is too long for the database");
+    case SQLITE_READONLY:
+    case SQLITE_PERM: return err_set(e, ERR_IO, "%s: %s", s->path, sqlite3_errstr(rc));
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return err_set(e, ERR_IO, "%s: %s%s%s", s->path, sqlite3_errstr(rc), why ? ": " : "",
+                       why ? strerror(why) : "");
+    default: return err_set(e, ERR_FAILED, "%s: %s", s->path, sqlite3_errstr(rc));
+    }
+}
+
+int store_sqlite_step(struct store_sqlite *s, enum store_sql which)
+{
+    sqlite3_stmt *q = s->sql[which];
+    errno = 0;
+    int rc = sqlite3_step(q);
+    int end = sqlite3_reset(q);
+    sqlite3_clear_bindings(q);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? end : rc;
+}
+
+static enum err store_exec(struct store_sqlite *s, const char *text, struct errinfo *e)
+{
+    int rc = sqlite3_exec(s->lite, text, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
+}
+
+/* The first column of a statement's only row. */
+static enum err store_ask(struct store_sqlite *s, const char *text, int64_t *number, char word[16],
+                          struct errinfo *e)
+{
+    sqlite3_stmt *q = NULL;
+    int rc = sqlite3_prepare_v2(s->lite, text, -1, &q, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(q);
+    if (rc == SQLITE_ROW && number)
+        *number = sqlite3_column_int64(q, 0);
+    if (rc == SQLITE_ROW && word)
+        snprintf(word, 16, "%s", (const char *)sqlite3_column_text(q, 0));
+    sqlite3_finalize(q);
+    return rc == SQLITE_ROW ? ERR_OK : store_sqlite_fail(s, rc, e);
+}
+
+/* ---- the file ---- */
+
+/* The folders above the file, for their owner alone where they are new. */
+static enum err store_make_folders(const char *path, struct errinfo *e)
+{
+    char *copy = mem_alloc(strlen(path) + 1);
+    enum err err = ERR_OK;
+    strcpy(copy, path);
+    for (char *p = copy + 1; *p && err == ERR_OK; p++) {
+        if (*p != '/')
+            continue;
+        *p = 0;
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            err = err_set(e, ERR_IO, "cannot make the folder %s for the store %s: %s", copy, path,
+                          strerror(errno));
+        *p = '/';
+    }
+    mem_free(copy);
+    return err;
+}
+
+/* The file with the mode that the log beside it takes over.  A file that is there is not opened
+ * here: closing it would drop the locks that this process may hold on it. */
+static enum err store_make_file(const char *path, struct errinfo *e)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        TRY(store_make_folders(path, e));
+        int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+        if (fd < 0 && errno != EEXIST)
+            return err_set(e, ERR_IO, "cannot make the store's file %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return ERR_OK;
+    }
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_IO, "%s is not a file", path);
+    if ((st.st_mode & 077) && chmod(path, st.st_mode & 0700) != 0)
+        return err_set(e, ERR_IO, "%s can be read by others, and the mode cannot be changed: %s",
+                       path, strerror(errno));
+    return ERR_OK;
+}
+
+static bool store_sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
+/* A copy of the database before it changes its form. */
+static enum err store_back_up(struct store_sqlite *s, int version, struct errinfo *e)
+{
+    struct arena tmp;
+    arena_init(&tmp);
+    char *to = arena_printf(&tmp, "%s.backup-v%d", s->path, version);
+    char *part = arena_printf(&tmp, "%s.part", to);
+    sqlite3_stmt *q = NULL;
+    unlink(part);
+    enum err err = store_make_file(part, e);
+    if (err == ERR_OK) {
+        int rc = sqlite3_prepare_v2(s->lite, "VACUUM INTO ?1", -1, &q, NULL);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_bind_text(q, 1, part, -1, SQLITE_STATIC);
+        if (rc == SQLITE_OK)
+            rc = sqlite3_step(q);
+        sqlite3_finalize(q);
+        if (rc != SQLITE_DONE)
+            err = store_sqlite_fail(s, rc, e);
+        else if (!store_sync_file(part) || rename(part, to) != 0)
+            err = err_set(e, ERR_IO, "%s: %s", to, strerror(errno));
+    }
+    if (err == ERR_OK)
+        log_at(LOG_WARN, "store", "backup=%s", to);
+    else
+        unlink(part);
+    arena_done(&tmp);
+    return err;
+}
+
+/* ---- bringing it up to date ---- */
+
+static enum err store_version(struct store_sqlite *s, int64_t *version, struct errinfo *e)
+{
+    int64_t application, n_tables;
+    TRY(store_ask(s, "PRAGMA user_version", version, NULL, e));
+    TRY(store_ask(s, "PRAGMA application_id", &application, NULL, e));
+    TRY(store_ask(s, "SELECT count(*) FROM sqlite_schema", &n_tables, NULL, e));
+    if (application != STORE_APPLICATION && (application || *version || n_tables))
+        return err_set(e, ERR_CORRUPT, "%s is another program's database", s->path);
+    return ERR_OK;
+}
+
+/* In a transaction that only one process can hold. */
+static enum err store_climb(struct store_sqlite *s, struct store_schema schema, bool *old,
+                            struct errinfo *e)
+{
+    int64_t version;
+    char text[96];
+    TRY(store_version(s, &version, e));
+    *old = version > 0 && version < schema.n_steps;
+    if (version >= schema.n_steps || (*old && !s->backed_up))
+        return ERR_OK;
+    for (int64_t i = version; i < schema.n_steps; i++)
+        TRY(store_exec(s, schema.steps[i], e));
+    snprintf(text, sizeof text, "PRAGMA user_version = %d; PRAGMA application_id = %d",
+             schema.n_steps, STORE_APPLICATION);
+    TRY(store_exec(s, text, e));
+    *old = false;
+    return ERR_OK;
+}
+
+static enum err store_migrate(struct store_sqlite *s, struct store_schema schema, struct errinfo *e)
+{
+    bool old = true;
+    int64_t version;
+    TRY(store_version(s, &version, e));
+    if (version > schema.n_steps)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s has the form %lld, and this program knows forms up to %d: take a newer "
+                       "damso",
+                       s->path, (long long)version, schema.n_steps);
+    /* A copy cannot be made inside a transaction: look inside, copy outside, look again. */
+    while (version < schema.n_steps && old) {
+        TRY(store_exec(s, "BEGIN IMMEDIATE", e));
+        enum err err = store_climb(s, schema, &old, e);
+        if (err == ERR_OK)
+            err = store_exec(s, "COMMIT", e);
+        if (err != ERR_OK && !sqlite3_get_autocommit(s->lite))
+            sqlite3_exec(s->lite, "ROLLBACK", NULL, NULL, NULL);
+        TRY(err);
+        if (old) {
+            TRY(store_back_up(s, (int)version, e));
+            s->backed_up = true;
+        }
+    }
+    return ERR_OK;
+}
+
+/* ---- opening ---- */
+
+static enum err store_connect(struct store_sqlite *s, struct errinfo *e)
+{
+    int rc = sqlite3_open_v2(s->path, &s->lite,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
+                                 SQLITE_OPEN_EXRESCODE,
+                             NULL);
+    if (rc != SQLITE_OK)
+        return store_sqlite_fail(s, rc, e);
+    sqlite3_busy_timeout(s->lite, STORE_BUSY_MS);
+    sqlite3_db_config(s->lite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Temporary tables in memory: a sandboxed server may open no file elsewhere. */
+    return store_exec(s,
+                      "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
+                      "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"
+                      "PRAGMA journal_size_limit = " STORE_WAL_MAX,
+                      e);
+}
+
+static enum err store_prepare(struct store_sqlite *s, struct errinfo *e)
+{
+    static const char *const texts[STORE_N_SQL] = {
+#define SQL(name, text) text,
+#include "store/store_sql.def"
+#undef SQL
+    };
+    for (int i = 0; i < STORE_N_SQL; i++) {
+        int rc = sqlite3_prepare_v3(s->lite, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
+                                    NULL);
+        if (rc != SQLITE_OK) /* tables changed by hand: the text names what is missing */
+            return err_set(e, ERR_CORRUPT, "%s: %s", s->path, sqlite3_errmsg(s->lite));
+    }
+    return ERR_OK;
+}
+
+static bool store_sqlite_changed(struct store_db *db)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    sqlite3_stmt *q = s->sql[STORE_SQL_CHANGED];
+    int64_t now = s->data_version;
+    if (sqlite3_step(q) == SQLITE_ROW)
+        now = sqlite3_column_int64(q, 0);
+    sqlite3_reset(q);
+    bool other = now != s->data_version;
+    s->data_version = now;
+    return other;
+}
+
+static enum err store_open_all(struct store_sqlite *s, struct store_schema schema,
+                               struct errinfo *e)
+{
+    bool memory = strcmp(s->path, ":memory:") == 0;
+    char mode[16] = "";
+    if (!memory)
+        TRY(store_make_file(s->path, e));
+    TRY(store_connect(s, e));
+    int64_t version;
+    TRY(store_version(s, &version, e)); /* before anything is written */
+    if (version <= schema.n_steps && !memory) {
+        TRY(store_ask(s, "PRAGMA journal_mode = WAL", NULL, mode, e));
+        if (strcmp(mode, "wal") != 0)
+            return err_set(e, ERR_IO, "%s: the file system keeps no write-ahead log", s->path);
+    }
+    TRY(store_migrate(s, schema, e));
+    TRY(store_prepare(s, e));
+    store_sqlite_changed(&s->db);
+    return ERR_OK;
+}
+
+static void store_sqlite_close(struct store_db *db)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    for (int i = 0; i < STORE_N_SQL; i++)
+        sqlite3_finalize(s->sql[i]);
+    int rc = sqlite3_close(s->lite);
+    CHECK(rc == SQLITE_OK);
+    mem_free(s->path);
+    mem_free(s);
+}
+
+/* ---- transactions ---- */
+
+static enum err store_sqlite_begin(struct store_db *db, bool writes, struct errinfo *e)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    int rc = store_sqlite_step(s, writes ? STORE_SQL_BEGIN_WRITE : STORE_SQL_BEGIN_READ);
+    return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
+}
+
+static enum err store_sqlite_commit(struct store_db *db, struct errinfo *e)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    int rc = store_sqlite_step(s, STORE_SQL_COMMIT);
+    return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
+}
+
+static void store_sqlite_rollback(struct store_db *db)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    if (!sqlite3_get_autocommit(s->lite))
+        store_sqlite_step(s, STORE_SQL_ROLLBACK);
+}
+
+static enum err store_sqlite_run(struct store_db *db, struct store_op *op, bool *lost)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    int rc = store_sqlite_step(s, STORE_SQL_SAVE);
+    enum err err = rc == SQLITE_OK ? store_sqlite_op(s, op, &op->e)
+                                   : store_sqlite_fail(s, rc, &op->e);
+    /* A full disk may have ended the transaction; then there is no savepoint to go back to. */
+    *lost = sqlite3_get_autocommit(s->lite);
+    if (err != ERR_OK && !*lost)
+        *lost = store_sqlite_step(s, STORE_SQL_SAVE_UNDO) != SQLITE_OK;
+    if (!*lost && (rc = store_sqlite_step(s, STORE_SQL_SAVE_KEEP)) != SQLITE_OK) {
+        *lost = true;
+        err = err == ERR_OK ? store_sqlite_fail(s, rc, &op->e) : err;
+    }
+    return err;
+}
+
+static bool store_sqlite_sweep(struct store_db *db)
+{
+    struct store_sqlite *s = (struct store_sqlite *)db;
+    sqlite3_bind_int64(s->sql[STORE_SQL_SWEEP], 1, os_unix_time());
+    int rc = store_sqlite_step(s, STORE_SQL_SWEEP);
+    if (rc != SQLITE_OK) { /* a full disk, say: what has expired is not found anyway */
+        struct errinfo e;
+        store_sqlite_fail(s, rc, &e);
+        log_at(LOG_WARN, "store", "sweep=\"%s\"", e.text);
+        return false;
+    }
+    return sqlite3_changes(s->lite) >= 100;
+}
+
+static const struct store_engine store_sqlite_engine = {
+    .begin = store_sqlite_begin,
+    .commit = store_sqlite_commit,
+    .rollback = store_sqlite_rollback,
+    .run = store_sqlite_run,
+    .changed = store_sqlite_changed,
+    .sweep = store_sqlite_sweep,
+    .close = store_sqlite_close,
+};
+
+enum err store_sqlite_open(struct store_db **out, const char *path, struct store_schema schema,
+                           struct errinfo *e)
+{
+    struct store_sqlite *s = mem_alloc(sizeof *s);
+    s->db.engine = &store_sqlite_engine;
+    s->path = mem_alloc(strlen(path) + 1);
+    strcpy(s->path, path);
+    enum err err = store_open_all(s, schema, e);
+    if (err != ERR_OK) {
+        store_sqlite_close(&s->db);
+        s = NULL;
+    }
+    *out = s ? &s->db : NULL;
+    return err;
+}
