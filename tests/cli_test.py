@@ -186,6 +186,32 @@ class Cli(unittest.TestCase):
         grammar('--regex', r'(a)\1', 'aa', 3)
         self.run_('inspect', 'grammar', want=2, words='--schema FILE')
 
+    # ---- keys ----
+
+    def test_keys(self):
+        key = self.run_('key', 'add', 'my phone', '--rpm', '60', '--scopes', 'metrics,chat')
+        self.assertRegex(key, r'^damso-[0-9A-Za-z]{51}\n$')  # nothing else on stdout
+        name = key[6:14]
+        other = self.run_('key', 'add', '나비', '--expires', '30')
+        self.assertNotEqual(key, other)
+        listed = self.run_('key', 'list')
+        self.assertRegex(listed, rf'(?m)^{name}  good .* 60 .*  chat metrics +my phone$')
+        self.assertRegex(listed, r'(?m)^\w{8}  good .*  chat models +나비$')
+        self.assertNotIn(key[14:].strip(), listed)
+        self.run_('key', 'revoke', name)
+        self.assertRegex(self.run_('key', 'list'), rf'(?m)^{name}  revoked ')
+        file = f'{self.dir}/.local/share/damso/damso.db'
+        self.assertEqual(os.stat(file).st_mode & 0o777, 0o600)
+        self.run_('key', 'list', '--store', f'{self.dir}/other.db')
+        self.run_('key', 'revoke', name, '--store', f'sqlite:{self.dir}/other.db', want=5)
+        self.run_('key', 'list', '--store', 'postgresql://x/y', want=3, words='postgresql')
+        self.run_('key', 'list', '--store', self.dir, want=7, words='is not a file')
+        self.run_('key', 'lst', want=2, words="did you mean 'list'?")
+        self.run_('key', 'list', '--rpm', '5', want=2, words='`damso key add`')
+        self.run_('key', 'add', want=2, words='a NAME')
+        self.run_('key', 'add', 'a\nb', want=2, words='printable')
+        self.run_('key', 'add', 'x', '--scopes', 'chat,all', want=2, words="'all'")
+
     # ---- results ----
 
     def test_statuses_are_documented(self):

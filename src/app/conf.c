@@ -481,18 +481,22 @@ static enum err take_arguments(struct args *s, struct conf *c, struct arena *a, 
 
 /* ---- all four ---- */
 
-static void fill_models_dir(struct conf *c)
+/* A path in the user's data folder; without one, in the current folder. */
+static const char *data_path(struct arena *a, const char *name)
 {
     const char *base = getenv("XDG_DATA_HOME");
-    if (c->models_dir[0])
-        return;
-    if (base && *base) {
-        c->models_dir = arena_printf(&c->arena, "%s/damso/models", base);
-        return;
-    }
+    if (base && *base)
+        return arena_printf(a, "%s/damso/%s", base, name);
     base = getenv("HOME");
-    c->models_dir = base && *base ? arena_printf(&c->arena, "%s/.local/share/damso/models", base)
-                                  : "models";
+    return base && *base ? arena_printf(a, "%s/.local/share/damso/%s", base, name) : name;
+}
+
+static void fill_paths(struct conf *c)
+{
+    if (!c->models_dir[0])
+        c->models_dir = data_path(&c->arena, "models");
+    if (!c->store[0])
+        c->store = arena_printf(&c->arena, "sqlite:%s", data_path(&c->arena, "damso.db"));
 }
 
 enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt *opts,
@@ -511,7 +515,7 @@ enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt 
     if (s.help) {
         if (e)
             *e = (struct errinfo){0};
-        fill_models_dir(c);
+        fill_paths(c);
         return ERR_OK;
     }
     TRY(code);
@@ -521,7 +525,7 @@ enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt 
         TRY(load_file(c, path, path == named, e));
     TRY(load_environment(c, e));
     TRY(take_arguments(&s, c, &c->arena, e));
-    fill_models_dir(c);
+    fill_paths(c);
     return ERR_OK;
 }
 

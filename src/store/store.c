@@ -23,9 +23,10 @@ struct store {
     pthread_t thread;
     uint64_t swept_ns, looked_ns;
 
-    pthread_mutex_t watch_mu; /* before mu; held while `changed` runs */
-    void (*changed)(void *arg);
-    void *changed_arg;
+    pthread_mutex_t watch_mu; /* before mu; held while `keys` runs */
+    void (*keys)(void *arg, const struct store_key *keys, size_t n);
+    void *keys_arg;
+    bool keys_stale; /* what the watcher has may be old */
 
     pthread_mutex_t mu;
     pthread_cond_t work; /* monotonic */
@@ -218,11 +219,27 @@ static bool store_changes_keys(const struct store_batch *b)
     return false;
 }
 
-static void store_tell(struct store *s)
+/* Tells the watcher the keys; when they cannot be read now, with the next tick. */
+static void store_tell(struct store *s, struct store_batch *b, bool changed)
 {
+    bool ignored;
+    struct arena tmp;
+    struct store_op op = {.what = STORE_KEY_LIST, .arena = &tmp};
     pthread_mutex_lock(&s->watch_mu);
-    if (s->changed)
-        s->changed(s->changed_arg);
+    s->keys_stale |= changed;
+    if (s->keys && s->keys_stale) {
+        arena_init(&tmp);
+        b->ops[0] = &op;
+        b->marks[0] = arena_mark(&tmp);
+        b->n = 1;
+        if (store_transact(s, b, 0, 1, &ignored) && op.err == ERR_OK) {
+            s->keys_stale = false;
+            s->keys(s->keys_arg, op.keys, op.n);
+        } else {
+            log_at(LOG_ERROR, "store", "keys=\"%s\"", op.e.text);
+        }
+        arena_done(&tmp);
+    }
     pthread_mutex_unlock(&s->watch_mu);
 }
 
@@ -251,7 +268,7 @@ static void store_run_batch(struct store *s, struct store_batch *b)
     for (size_t i = 0; i < b->n; i++)
         b->ops[i]->done(b->ops[i], b->ops[i]->arg); /* the operation may be gone after this */
     if (keys)
-        store_tell(s);
+        store_tell(s, b, true);
 }
 
 /* With mu held. */
@@ -285,7 +302,7 @@ static void store_wait(struct store *s)
     }
 }
 
-static void store_tick(struct store *s)
+static void store_tick(struct store *s, struct store_batch *b)
 {
     uint64_t now = os_now_ns();
     if (now - s->swept_ns >= STORE_SWEEP_NS && !s->db->engine->sweep(s->db))
@@ -293,8 +310,7 @@ static void store_tick(struct store *s)
     if (now - s->looked_ns < STORE_TICK_NS)
         return;
     s->looked_ns = now;
-    if (s->db->engine->changed(s->db))
-        store_tell(s);
+    store_tell(s, b, s->db->engine->changed(s->db));
 }
 
 static void *store_main(void *arg)
@@ -307,7 +323,7 @@ static void *store_main(void *arg)
         pthread_mutex_unlock(&s->mu);
         if (b->n)
             store_run_batch(s, b);
-        store_tick(s);
+        store_tick(s, b);
         pthread_mutex_lock(&s->mu);
         store_wait(s);
     }
@@ -425,15 +441,17 @@ enum err store_run(struct store *s, struct store_op *op, struct errinfo *e)
     return err;
 }
 
-void store_watch(struct store *s, void (*changed)(void *arg), void *arg)
+void store_watch(struct store *s, void (*keys)(void *arg, const struct store_key *keys, size_t n),
+                 void *arg)
 {
     pthread_mutex_lock(&s->watch_mu);
-    CHECK(!changed || !s->changed);
-    s->changed = changed;
-    s->changed_arg = arg;
+    CHECK(!keys || !s->keys);
+    s->keys = keys;
+    s->keys_arg = arg;
+    s->keys_stale = true;
     pthread_mutex_unlock(&s->watch_mu);
     pthread_mutex_lock(&s->mu);
-    s->watched = changed != NULL;
+    s->watched = keys != NULL;
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->mu);
 }

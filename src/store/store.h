@@ -136,10 +136,11 @@ enum err store_send(struct store *s, struct store_op *op, struct errinfo *e);
  * and not on an io thread. */
 enum err store_run(struct store *s, struct store_op *op, struct errinfo *e);
 
-/* Whether another process or an operation has changed the keys; called about each second on the
- * store's thread, and after each of our own changes.  One watcher; NULL ends it (and waits until
- * it does not run). */
-void store_watch(struct store *s, void (*changed)(void *arg), void *arg);
+/* Calls `keys` on the store's thread with all keys: once soon, and when they may have changed,
+ * within about a second also when another process did it.  They live for the call.  It must not
+ * wait for the store.  One watcher; NULL ends it, and returns when it does not run. */
+void store_watch(struct store *s, void (*keys)(void *arg, const struct store_key *keys, size_t n),
+                 void *arg);
 
 struct store_stats {
     uint64_t n_ops, n_failed;     /* answered, of those with an error */

@@ -44,7 +44,7 @@ static char *body_of(unsigned i, char *out, size_t n_max)
 struct write_op {
     struct store_op op;
     struct store_item item;
-    char id[16], body[20000];
+    char id[32], body[20000];
     unsigned i;
     int fd;
 };
@@ -110,7 +110,7 @@ static void test_kill(void **state)
         expect_ok(store_open(&store, file, &e));
         struct arena a;
         arena_init(&a);
-        char id[16], body[20000];
+        char id[32], body[20000];
         for (unsigned i = 0; i <= highest; i++) {
             snprintf(id, sizeof id, "r%u", i);
             const char *there = get(store, &a, id, "k");
@@ -155,7 +155,7 @@ static _Noreturn void fill_up(bool (*limit)(bool on), const char *reason)
     if (!limit(true) || store_open(&s, file, &why) != ERR_OK)
         _exit(2);
     static char body[100000];
-    char id[16];
+    char id[32];
     memset(body, 'b', sizeof body - 1);
     enum err err = ERR_OK;
     unsigned i = 0;
@@ -433,7 +433,7 @@ static void test_queue(void **state)
     (void)state;
     struct held h = {.mu = PTHREAD_MUTEX_INITIALIZER};
     static struct store_op ops[STORE_QUEUE_MAX + 2];
-    static char ids[STORE_QUEUE_MAX + 2][16];
+    static char ids[STORE_QUEUE_MAX + 2][32];
     pthread_mutex_lock(&h.mu);
     for (size_t i = 0; i < N_ELEMS(ops); i++) {
         snprintf(ids[i], sizeof ids[i], "r%zu", i);
@@ -501,7 +501,7 @@ static void *open_alone(void *arg)
     struct worker *w = arg;
     struct store *s = NULL;
     struct errinfo why = {0};
-    char id[16];
+    char id[32];
     if (store_open(&s, file, &why) != ERR_OK)
         printf("%s\n", why.text);
     CHECK(s);

@@ -188,7 +188,7 @@ static void test_list(void **state)
 static enum err put_items(const char *id, const char *previous, size_t n, bool keep)
 {
     static struct store_item items[300];
-    static char ids[300][16];
+    static char ids[300][32];
     struct store_op op = op_on(STORE_PUT, id, "k");
     assert_true(n <= 300);
     for (size_t i = 0; i < n; i++) {
@@ -211,7 +211,7 @@ static void expect_items(const char *id, size_t n, size_t limit, bool down)
     op.arena = &a;
     op.query = (struct store_query){.limit = limit, .descending = down};
     size_t seen = 0;
-    char want[16];
+    char want[32];
     do {
         expect_ok(store_run(store, &op, &e));
         for (size_t i = 0; i < op.n; i++, seen++) {
@@ -271,7 +271,7 @@ static void test_chain(void **state)
     (void)state;
     struct arena a;
     arena_init(&a);
-    char id[8], previous[8];
+    char id[32], previous[32];
     for (size_t i = 0; i < 6; i++) {
         snprintf(id, sizeof id, "r%zu", i);
         snprintf(previous, sizeof previous, "r%zu", i - 1);
