@@ -38,6 +38,25 @@ enum cpu_level app_level(const struct conf *c)
     return cpu_capped((enum cpu_level)cap);
 }
 
+struct sampler_params app_sampling(const struct conf *c)
+{
+    return (struct sampler_params){
+        .temp = (float)c->temp,
+        .top_k = (int32_t)c->top_k,
+        .top_p = (float)c->top_p,
+        .min_p = (float)c->min_p,
+        .typical_p = (float)c->typical_p,
+        .repeat_penalty = (float)c->repeat_penalty,
+        .presence_penalty = (float)c->presence_penalty,
+        .frequency_penalty = (float)c->frequency_penalty,
+        .repeat_last_n = c->repeat_last_n,
+        .dry_multiplier = (float)c->dry_multiplier,
+        .dry_base = (float)c->dry_base,
+        .dry_allowed_length = c->dry_allowed_length,
+        .dry_last_n = c->dry_penalty_last_n,
+    };
+}
+
 enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
                         struct errinfo *e)
 {

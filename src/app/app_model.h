@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "engine/engine.h"
+#include "engine/sampler.h"
 #include "gguf/gguf.h"
 
 struct app_model {
@@ -23,6 +24,9 @@ enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_ma
 enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t out_max,
                              size_t n_seqs, struct errinfo *e);
 void app_model_close(struct app_model *m);
+
+/* The sampler's settings, without a seed and without DRY's breakers. */
+struct sampler_params app_sampling(const struct conf *c);
 
 /* The instruction-set level of the setting `cpu` on this machine. */
 enum cpu_level app_level(const struct conf *c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/talk.h"
 
+#include "api/api.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 
@@ -15,44 +16,6 @@
 
 /* ---- opening ---- */
 
-/* Tokens of line breaks and quotes end what DRY calls a repetition, as its author proposes
- * (p-e-w, text-generation-webui 5677): one per text. */
-static size_t dry_breakers(const struct tok *tok, int32_t out[4])
-{
-    static const char *const texts[] = {"\n", ":", "\"", "*"};
-    size_t n = 0;
-    for (size_t i = 0; i < N_ELEMS(texts); i++) {
-        struct tok_ids ids = {0};
-        if (tok_encode(tok, span_of(texts[i]), 0, &ids, NULL) == ERR_OK && ids.n)
-            out[n++] = ids.id[ids.n - 1];
-        tok_ids_done(&ids);
-    }
-    return n;
-}
-
-static struct sampler_params sampler_params_of(struct talk *t, const struct conf *c)
-{
-    int32_t *breakers = arena_array(&t->model.arena, 4, sizeof *breakers);
-    return (struct sampler_params){
-        .temp = (float)c->temp,
-        .top_k = (int32_t)c->top_k,
-        .top_p = (float)c->top_p,
-        .min_p = (float)c->min_p,
-        .typical_p = (float)c->typical_p,
-        .repeat_penalty = (float)c->repeat_penalty,
-        .presence_penalty = (float)c->presence_penalty,
-        .frequency_penalty = (float)c->frequency_penalty,
-        .repeat_last_n = c->repeat_last_n,
-        .dry_multiplier = (float)c->dry_multiplier,
-        .dry_base = (float)c->dry_base,
-        .dry_allowed_length = c->dry_allowed_length,
-        .dry_last_n = c->dry_penalty_last_n,
-        .seed = t->seed,
-        .dry_breakers = breakers,
-        .n_dry_breakers = dry_breakers(t->tok, breakers),
-    };
-}
-
 static void open_sampler(struct talk *t, const struct conf *c)
 {
     if (c->seed >= 0)
@@ -60,7 +23,11 @@ static void open_sampler(struct talk *t, const struct conf *c)
     else if (getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed)
         t->seed = os_now_ns();
     t->seed &= TALK_SEED_MAX; /* a number that --seed takes */
-    struct sampler_params p = sampler_params_of(t, c);
+    struct sampler_params p = app_sampling(c);
+    int32_t breakers[4];
+    p.seed = t->seed;
+    p.dry_breakers = breakers;
+    p.n_dry_breakers = api_dry_breakers(t->tok, breakers);
     t->sampler = sampler_new(&p, engine_model(t->model.engine)->n_vocab,
                              engine_ctx(t->model.engine));
 }

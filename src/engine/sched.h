@@ -4,11 +4,11 @@
  * Does: take jobs up to a limit; let each start when pages for its prompt are free; make steps of
  *       every running answer's next token and as much prompt as keeps a step short; choose tokens;
  *       share known beginnings, also with an answer whose prompt is still being read; when memory
- * runs out, put back the answer that began last and go on with it later from what it had. Does not:
- * see text, JSON or connections.  A full queue is an answer (BUSY), never a wait. Threads:
- * sched_push, job_cancel and the job_ readers may be called from any thread; `wake` is called from
- * the engine thread and must not block or call back into the scheduler. Owner: a job belongs to its
- * maker before sched_push and again once job_state says DONE. */
+ *       runs out, put back the answer that began last and go on with it later from what it had.
+ * Does not: see text, JSON or connections.  A full queue is an answer (BUSY), never a wait.
+ * Threads: sched_push, job_cancel and the job_ readers may be called from any thread; `wake` is
+ *       called from the engine thread and must not block or call back into the scheduler.
+ * Owner: a job belongs to its maker before sched_push and again once job_state says DONE. */
 #ifndef ENGINE_SCHED_H
 #define ENGINE_SCHED_H
 

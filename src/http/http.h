@@ -131,7 +131,8 @@ void http_later(struct http_req *r, const struct http_ops *ops, void *state);
  * the former ops stay (in a handler: true always). */
 bool http_stream_begin(struct http_req *r, int status, const char *content_type,
                        const struct http_ops *ops, void *state);
-/* There is something to fill, or to look at (woken).  Cheap, never blocks, harmless at any time while r is alive. */
+/* There is something to fill, or to look at (woken).  Cheap, never blocks, harmless at any time
+ * while r is alive. */
 void http_wake(struct http_req *r);
 /* r stays valid until the matching release, also after `done`; then only wake does nothing. */
 void http_hold(struct http_req *r);

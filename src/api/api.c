@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ * api.c - opening and closing the server, and what happens before and after an endpoint. */
+#include "api/api_call.h"
+
+#include "api/api_ask.h"
+#include "api/api_metrics.h"
+#include "base/num.h"
+#include "os/os_sys.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const struct api_route routes[] = {
+#define ROUTE(method, path, name, dialect, scope, summary)                                         \
+    {method, path, api_do_##name, API_##dialect, API_##scope, summary},
+#include "api/api_route.def"
+#undef ROUTE
+};
+
+static void dispatch(struct http_req *r, void *arg);
+
+static const struct http_route http_routes[] = {
+#define ROUTE(method, path, name, dialect, scope, summary) {method, path, dispatch},
+#include "api/api_route.def"
+#undef ROUTE
+};
+
+static void dispatch(struct http_req *r, void *arg)
+{
+    struct api_call *c = arena_alloc(r->arena, sizeof *c);
+    c->api = arg;
+    c->req = r;
+    c->route = &routes[r->route - http_routes];
+    c->client = num_hash(r->client, strlen(r->client), 0);
+    c->route->run(c);
+}
+
+/* ---- answers ---- */
+
+json_t *api_call_body(struct api_call *c)
+{
+    c->body = api_json_parse(c->req->body, &c->fault);
+    if (!c->body)
+        api_call_fail(c);
+    return c->body;
+}
+
+struct api_ask *api_call_ask(struct api_call *c)
+{
+    if (!api_call_body(c))
+        return NULL;
+    c->ask = arena_alloc(c->req->arena, sizeof *c->ask);
+    api_ask_init(c->ask, &c->api->o.sampling);
+    return c->ask;
+}
+
+void api_call_drop(struct api_call *c)
+{
+    if (c->ask)
+        api_ask_done(c->ask);
+    json_decref(c->body);
+    c->ask = NULL;
+    c->body = NULL;
+}
+
+void api_call_json(struct api_call *c, int status, json_t *o)
+{
+    struct str body;
+    str_init(&body, (size_t)512 << 20);
+    api_json_add(&body, o);
+    http_reply(c->req, status, "application/json", str_span(&body));
+    str_done(&body);
+    api_call_drop(c);
+}
+
+void api_call_fail(struct api_call *c)
+{
+    char seconds[16];
+    struct str body;
+    CHECK(c->fault.status);
+    str_init(&body, 65536);
+    api_fault_body(&c->fault, c->route->dialect, &body);
+    if (c->fault.retry_s) {
+        snprintf(seconds, sizeof seconds, "%u", c->fault.retry_s);
+        http_header(c->req, "Retry-After", seconds);
+    }
+    api_metrics_fault(c->api->metrics, c->fault.status);
+    http_reply(c->req, c->fault.status, "application/json", str_span(&body));
+    str_done(&body);
+    api_call_drop(c);
+}
+
+const char *api_new_id(struct arena *a, const char *prefix)
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    unsigned char b[24];
+    size_t n = strlen(prefix);
+    char *id = arena_alloc(a, n + sizeof b + 1);
+    CHECK(getrandom(b, sizeof b, 0) == sizeof b);
+    memcpy(id, prefix, n);
+    for (size_t i = 0; i < sizeof b; i++) /* 256 is no multiple of 62: slightly uneven, fine */
+        id[n + i] = digits[b[i] % 62];
+    return id;
+}
+
+/* An error that the HTTP layer found: before any route, so in OpenAI's form. */
+static void http_error_body(void *arg, int status, const char *text, struct str *out)
+{
+    (void)arg;
+    struct api_fault f = {0};
+    api_refuse(&f, status, status == 404 ? "not_found" : "", "", "%s", text);
+    api_fault_body(&f, API_OPENAI, out);
+}
+
+/* ---- opening and closing ---- */
+
+enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
+{
+    struct api *a = mem_alloc(sizeof *a);
+    a->o = *o;
+    a->o.http.error_body = http_error_body;
+    a->metrics = api_metrics_new();
+    a->started_unix = os_unix_time();
+    enum err r = api_models_open(&a->models, &a->o, e);
+    if (r == ERR_OK)
+        r = http_open(&a->http, &a->o.http, http_routes, N_ELEMS(http_routes), a, e);
+    if (r != ERR_OK) {
+        api_close(a);
+        a = NULL;
+    }
+    *out = a;
+    return r;
+}
+
+uint16_t api_port(const struct api *a)
+{
+    return http_port(a->http);
+}
+
+bool api_drain(struct api *a, uint64_t wait_ns)
+{
+    return http_drain(a->http, wait_ns);
+}
+
+void api_close(struct api *a)
+{
+    if (!a)
+        return;
+    http_close(a->http);
+    api_models_close(a->models);
+    api_metrics_free(a->metrics);
+    mem_free(a);
+}

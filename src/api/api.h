@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * api.h - the server that `damso serve` is: endpoints of OpenAI, Anthropic and Ollama over models.
+ *
+ * Does: read requests into typed fields, have the scheduler of the named model answer them, write
+ *       the answers as each API's clients expect them, whole or as a stream.
+ * Does not: read the command line, or find models: the caller names them.
+ * Threads: api_open to api_close by one; everything within on io threads, which never block, and
+ *       one loader thread that opens and closes models.
+ * Owner: the caller; what the options point to must live until api_close. */
+#ifndef API_API_H
+#define API_API_H
+
+#include "base/err.h"
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "http/http.h"
+#include "tok/tok.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct api;
+
+struct api_model_row {
+    const char *name; /* as clients name it */
+    const char *path; /* of its GGUF file */
+};
+
+struct api_opts {
+    struct http_opts http; /* without error_body */
+    const struct api_model_row *models;
+    size_t n_models;          /* at least 1; the first is the default */
+    bool strict_model;        /* with one model: refuse other names, too */
+    struct engine_opts model; /* for each; `memory` is for all together, 0: what is free */
+    size_t parallel;          /* answers at once, of a model */
+    size_t queue_max;         /* requests that wait, of a model */
+    unsigned timeout_s;       /* of a request; 0: none */
+    size_t n_max;             /* tokens of an answer that names no limit; 0: the context's rest */
+    struct sampler_params sampling; /* where a request says nothing */
+};
+
+/* Opens the first model and listens.  Errors: those of engine_open, tok_open, chat_open (the first
+ * model's), http_open. */
+enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e);
+uint16_t api_port(const struct api *a);
+/* No new requests; true when the last is answered, false when some are left after wait_ns. */
+bool api_drain(struct api *a, uint64_t wait_ns);
+/* Ends what still runs. */
+void api_close(struct api *a);
+
+/* Tokens of line breaks and quotes, which end what DRY calls a repetition: at most 4, one a text,
+ * as its author proposes (p-e-w, text-generation-webui 5677). */
+size_t api_dry_breakers(const struct tok *tok, int32_t out[4]);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT
+ * api_ask.h - a request for an answer in typed fields, whichever API it came by.
+ *
+ * JSON ends here, but for what templates and grammars take as JSON: messages, tools, schemas. */
+#ifndef API_API_ASK_H
+#define API_API_ASK_H
+
+#include "api/api_json.h"
+#include "base/arena.h"
+#include "engine/sampler.h"
+
+#define API_N_MAX          128  /* answers to one request */
+#define API_STOP_MAX       16   /* texts that end an answer */
+#define API_STOP_BYTES_MAX 1024 /* of each */
+
+enum api_guide { API_FREE, API_JSON, API_SCHEMA, API_REGEX, API_GBNF, API_CHOICE };
+
+enum api_tool_choice { API_TOOL_AUTO, API_TOOL_NONE, API_TOOL_REQUIRED, API_TOOL_NAMED };
+
+struct api_ask {
+    const char *model; /* as asked; NULL: the default */
+    json_t *messages;  /* chat: [{role, content, ...}], normalised; owned */
+    json_t *tools;     /* chat: [{type:"function", function}], or NULL; owned */
+    json_t *kwargs;    /* for the template; an object, or NULL; owned */
+    const char *reasoning_effort;
+
+    struct sampler_params sampling;
+    bool seeded;
+    size_t n;      /* answers to a prompt */
+    int64_t n_max; /* tokens of an answer; -1: not said */
+    int64_t n_min;
+    bool ignore_end;
+    bool logprobs;
+    int64_t n_top;
+    struct span stop[API_STOP_MAX];
+    size_t n_stop;
+    bool stream, include_usage;
+    bool echo; /* completions: the prompt, with its logprobs, comes before the answer */
+
+    enum api_guide guide;
+    const json_t *schema; /* API_SCHEMA; API_CHOICE: an array of strings */
+    bool strict;
+    const char *guide_text; /* API_REGEX, API_GBNF */
+    enum api_tool_choice tool_choice;
+    json_t *tool_names; /* [name] that a choice allows; NULL: all; owned */
+    bool parallel_calls;
+};
+
+/* What the settings say where a request says nothing. */
+void api_ask_init(struct api_ask *ask, const struct sampler_params *defaults);
+void api_ask_done(struct api_ask *ask);
+
+/* Sampling, limits, stop texts, structured output: the fields that all of the OpenAI endpoints
+ * share.  Borrows from in->o; `a` keeps what must be made. */
+bool api_ask_common(struct api_ask *ask, const struct api_in *in, struct arena *a);
+/* messages, tools and what belongs to them, of /v1/chat/completions and kin. */
+bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a);
+/* Messages as templates expect them, appended to ask->messages. */
+bool api_ask_messages(struct api_ask *ask, const json_t *messages, struct api_fault *f);
+/* tools, tool_choice, parallel_tool_calls and the older functions, function_call. */
+bool api_ask_tools(struct api_ask *ask, const struct api_in *in);
+/* The text of a content: a string, null, or an array of text parts; at: "messages[2].content". */
+bool api_ask_content(const json_t *content, const char *at, struct str *out, struct api_fault *f);
+
+#endif

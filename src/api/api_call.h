@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * api_call.h - a request on its way: what every endpoint gets, and how it answers.
+ *
+ * An endpoint is a function api_do_<name>(struct api_call *) in a file of its own and a row of
+ * api_route.def.  It answers once: api_call_json, api_call_fail, a stream, or later. */
+#ifndef API_API_CALL_H
+#define API_API_CALL_H
+
+#include "api/api.h"
+#include "api/api_fault.h"
+#include "api/api_json.h"
+#include "api/api_model.h"
+
+struct api_ask;
+struct api_metrics;
+
+/* What a request may do: that of its key; all of it where no keys are asked for. */
+enum api_scope { API_OPEN, API_USE, API_READ, API_ADMIN };
+
+struct api_route {
+    const char *method, *path;
+    void (*run)(struct api_call *c);
+    enum api_dialect dialect;
+    enum api_scope scope;
+    const char *summary;
+};
+
+struct api {
+    struct api_opts o;
+    struct http_server *http;
+    struct api_models *models;
+    struct api_metrics *metrics;
+    int64_t started_unix;
+};
+
+struct api_call {
+    struct api *api;
+    struct http_req *req;
+    const struct api_route *route;
+    struct api_fault fault;
+    uint64_t client;     /* whose turn it is in queues: the key, or the address */
+    json_t *body;        /* api_call_body */
+    struct api_ask *ask; /* api_call_ask */
+    void *own;           /* the endpoint's */
+
+    /* api_model_want's */
+    struct api_model *model;
+    api_model_then *then;
+    struct api_call *next_waiting;
+    bool waits;
+};
+
+/* The request's JSON object; NULL: it was answered with the fault.  The call's, as its ask, until
+ * it is answered by one of these or a generation takes them over. */
+json_t *api_call_body(struct api_call *c);
+/* The same, and c->ask with the server's defaults in it. */
+struct api_ask *api_call_ask(struct api_call *c);
+/* Answers with o and lets go of it. */
+void api_call_json(struct api_call *c, int status, json_t *o);
+/* Answers with c->fault. */
+void api_call_fail(struct api_call *c);
+
+/* Ends body and ask. */
+void api_call_drop(struct api_call *c);
+
+/* "PREFIX" and 24 random letters and digits, of the arena. */
+const char *api_new_id(struct arena *a, const char *prefix);
+
+#define ROUTE(method, path, name, dialect, scope, summary) void api_do_##name(struct api_call *c);
+#include "api/api_route.def"
+#undef ROUTE
+
+#endif

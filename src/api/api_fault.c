@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/api_fault.h"
+
+#include "api/api_json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool api_refuse(struct api_fault *f, int status, const char *code, const char *param,
+                const char *fmt, ...)
+{
+    va_list ap;
+    if (f->status)
+        return false;
+    f->status = status;
+    snprintf(f->code, sizeof f->code, "%s", code ? code : "");
+    snprintf(f->param, sizeof f->param, "%s", param ? param : "");
+    va_start(ap, fmt);
+    vsnprintf(f->text, sizeof f->text, fmt, ap);
+    va_end(ap);
+    f->text[utf8_complete((struct span){f->text, strlen(f->text)})] = '\0';
+    if (status == 429 || status == 503)
+        f->retry_s = 1;
+    return false;
+}
+
+bool api_refuse_err(struct api_fault *f, const char *param, const struct errinfo *e)
+{
+    const char *code = "";
+    int status = err_http(e->code);
+    switch (e->code) {
+    case ERR_CONTEXT: code = "context_length_exceeded"; break;
+    case ERR_BUSY: code = "queue_full"; break;
+    case ERR_CANCELLED: /* the server ends */
+        code = "shutting_down";
+        status = 503;
+        break;
+    case ERR_UNSUPPORTED: /* by this server, not a fault of it: the request can be changed */
+    case ERR_CORRUPT:
+    case ERR_TEMPLATE: status = 400; break;
+    default: break;
+    }
+    return api_refuse(f, status, code, param, "%s", e->text);
+}
+
+/* The types that OpenAI's clients have seen. */
+const char *api_fault_type(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 429: return "rate_limit_error";
+    case 503: return "overloaded_error";
+    default: return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+/* docs.anthropic.com/en/api/errors */
+static const char *anthropic_type(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 413: return "request_too_large";
+    case 429: return "rate_limit_error";
+    case 503: return "overloaded_error";
+    default: return status < 500 ? "invalid_request_error" : "api_error";
+    }
+}
+
+static json_t *text_or_null(const char *s)
+{
+    return *s ? json_string(s) : json_null();
+}
+
+void api_fault_body(const struct api_fault *f, enum api_dialect dialect, struct str *out)
+{
+    json_t *o;
+    if (dialect == API_OLLAMA)
+        o = api_pack("{ss}", "error", f->text);
+    else if (dialect == API_ANTHROPIC)
+        o = api_pack("{sss{ssss}}", "type", "error", "error", "type", anthropic_type(f->status),
+                     "message", f->text);
+    else
+        o = api_pack("{s{sssssoso}}", "error", "message", f->text, "type",
+                     api_fault_type(f->status), "param", text_or_null(f->param), "code",
+                     text_or_null(f->code));
+    api_json_add(out, o);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/api_json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+json_t *api_json_parse(struct span body, struct api_fault *f)
+{
+    json_error_t why;
+    if (body.n == 0) {
+        api_refuse(f, 400, "", "", "the request has no body; a JSON object is expected");
+        return NULL;
+    }
+    /* jansson limits the depth to 2,048 and numbers to what a double or 63 bits hold. */
+    json_t *o = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    if (!o) {
+        struct str text;
+        str_init(&text, 400);
+        utf8_repair(&text, span_of(why.text));
+        api_refuse(f, 400, "", "", "the body is not JSON: line %d, column %d: %s", why.line,
+                   why.column, text.p ? text.p : "");
+        str_done(&text);
+        return NULL;
+    }
+    if (!json_is_object(o)) {
+        json_decref(o);
+        api_refuse(f, 400, "", "", "the body is JSON, but not an object");
+        return NULL;
+    }
+    return o;
+}
+
+json_t *api_get_any(const struct api_in *in, const char *name)
+{
+    json_t *v = json_object_get(in->o, name);
+    return json_is_null(v) ? NULL : v;
+}
+
+bool api_get_refuse(const struct api_in *in, const char *name, const char *fmt, ...)
+{
+    char text[320], param[96];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    snprintf(param, sizeof param, "%s%s", in->at, name);
+    return api_refuse(in->fault, 400, "invalid_value", param, "%s: %s", param, text);
+}
+
+static bool wrong_type(const struct api_in *in, const char *name, const char *wanted)
+{
+    return api_get_refuse(in, name, "%s is expected", wanted);
+}
+
+bool api_get_int(const struct api_in *in, const char *name, int64_t min, int64_t max, int64_t *out)
+{
+    const json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_number(v) || json_number_value(v) != floor(json_number_value(v)))
+        return wrong_type(in, name, "an integer");
+    double d = json_number_value(v);
+    if (d < (double)min || d > (double)max)
+        return api_get_refuse(in, name, "%.17g is outside %lld to %lld", d, (long long)min,
+                              (long long)max);
+    *out = json_is_integer(v) ? json_integer_value(v) : (int64_t)d;
+    if (*out < min || *out > max) /* numbers that a double rounds to the limit */
+        return api_get_refuse(in, name, "%lld is outside %lld to %lld", (long long)*out,
+                              (long long)min, (long long)max);
+    return true;
+}
+
+bool api_get_real(const struct api_in *in, const char *name, double min, double max, double *out)
+{
+    const json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_number(v))
+        return wrong_type(in, name, "a number");
+    double d = json_number_value(v);
+    if (!(d >= min && d <= max))
+        return api_get_refuse(in, name, "%g is outside %g to %g", d, min, max);
+    *out = d;
+    return true;
+}
+
+bool api_get_bool(const struct api_in *in, const char *name, bool *out)
+{
+    const json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_boolean(v))
+        return wrong_type(in, name, "true or false");
+    *out = json_is_true(v);
+    return true;
+}
+
+bool api_get_text(const struct api_in *in, const char *name, const char **out)
+{
+    const json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_string(v))
+        return wrong_type(in, name, "a string");
+    *out = json_string_value(v);
+    if (strlen(*out) != json_string_length(v))
+        return api_get_refuse(in, name, "the character U+0000 is not allowed here");
+    return true;
+}
+
+bool api_get_object(const struct api_in *in, const char *name, json_t **out)
+{
+    json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_object(v))
+        return wrong_type(in, name, "an object");
+    *out = v;
+    return true;
+}
+
+bool api_get_array(const struct api_in *in, const char *name, json_t **out)
+{
+    json_t *v = api_get_any(in, name);
+    if (!v)
+        return true;
+    if (!json_is_array(v))
+        return wrong_type(in, name, "an array");
+    *out = v;
+    return true;
+}
+
+json_t *api_pack(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    json_t *o = json_vpack_ex(NULL, 0, format, ap);
+    va_end(ap);
+    CHECK(o);
+    return o;
+}
+
+static int add_part(const char *p, size_t n, void *arg)
+{
+    str_add(arg, p, n);
+    return 0;
+}
+
+void api_json_add(struct str *out, json_t *o)
+{
+    CHECK(o && json_dump_callback(o, add_part, out,
+                                  JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) == 0);
+    json_decref(o);
+}
+
+void api_json_event(struct str *out, const char *name, json_t *o)
+{
+    if (name)
+        str_addf(out, "event: %s\n", name);
+    str_add_cstr(out, "data: ");
+    api_json_add(out, o);
+    str_add_cstr(out, "\n\n");
+}
+
+json_t *api_json_text(struct span s)
+{
+    json_t *t = json_stringn(s.p ? s.p : "", s.n);
+    CHECK(t); /* refused only when it is not UTF-8 */
+    return t;
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+#include "api/api_model.h"
+
+#include "api/api_call.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "os/os_sys.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Context that all answers of a model share, where memory allows and its own is shorter. */
+#define CTX_TOTAL_WISH ((size_t)65536)
+/* How long opening waits for models in use to come free. */
+#define ROOM_WAIT_S 20
+
+struct api_models {
+    const struct api_opts *o;
+    struct api_model *model; /* [n] */
+    size_t n;
+    pthread_t loader;
+    bool loading, stop;
+    pthread_mutex_t lock;
+    pthread_cond_t change;    /* something is wanted, or a use ended */
+    struct api_call *waiting; /* requests whose model is being opened */
+    pthread_mutex_t vocab_lock;
+};
+
+size_t api_dry_breakers(const struct tok *tok, int32_t out[4])
+{
+    static const char *const texts[] = {"\n", ":", "\"", "*"};
+    size_t n = 0;
+    for (size_t i = 0; i < N_ELEMS(texts); i++) {
+        struct tok_ids ids = {0};
+        if (tok_encode(tok, span_of(texts[i]), 0, &ids, NULL) == ERR_OK && ids.n)
+            out[n++] = ids.id[ids.n - 1];
+        tok_ids_done(&ids);
+    }
+    return n;
+}
+
+/* ---- opening and closing one ---- */
+
+static void close_parts(struct api_model *m)
+{
+    sched_free(m->sched);
+    gram_vocab_free(m->vocab);
+    chat_close(m->chat);
+    tok_close(m->tok);
+    engine_close(m->engine);
+    gguf_close(m->gguf);
+    mem_free(m->ends);
+    m->sched = NULL;
+    m->vocab = NULL;
+    m->chat = NULL;
+    m->tok = NULL;
+    m->engine = NULL;
+    m->gguf = NULL;
+    m->ends = NULL;
+}
+
+/* What the open ones take. */
+static size_t memory_taken(struct api_models *set)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < set->n; i++) {
+        if (!set->model[i].engine)
+            continue;
+        struct engine_memory mem = engine_memory(set->model[i].engine);
+        sum += mem.weights + mem.context + mem.work;
+    }
+    return sum;
+}
+
+static enum err read_pooling(struct api_model *m, struct errinfo *e)
+{
+    struct span arch;
+    char key[96];
+    TRY(gguf_get_str(m->gguf, "general.architecture", SPAN(""), &arch, e));
+    snprintf(key, sizeof key, "%.*s.pooling_type", (int)MIN(arch.n, (size_t)64), arch.p);
+    return gguf_get_u32(m->gguf, key, 0, &m->pooling, e);
+}
+
+static enum err open_text(struct api_model *m, struct errinfo *e)
+{
+    struct span source, bos = {"", 0}, eos = {"", 0};
+    size_t n_vocab = engine_model(m->engine)->n_vocab;
+    TRY(tok_open(&m->tok, m->gguf, e));
+    if ((size_t)tok_n_vocab(m->tok) != n_vocab)
+        return err_set(e, ERR_CORRUPT, "%s: %d tokens, but the model's table has %zu rows", m->path,
+                       tok_n_vocab(m->tok), n_vocab);
+    TRY(gguf_get_str(m->gguf, "tokenizer.chat_template", SPAN(""), &source, e));
+    if (tok_bos(m->tok) >= 0)
+        bos = tok_piece(m->tok, tok_bos(m->tok));
+    if (tok_eos(m->tok) >= 0)
+        eos = tok_piece(m->tok, tok_eos(m->tok));
+    TRY(chat_open(&m->chat, source, bos, eos, m->tok, e));
+    m->ends = mem_alloc(n_vocab * sizeof *m->ends);
+    for (size_t i = 0; i < n_vocab; i++)
+        m->ends[i] = tok_is_end(m->tok, (int32_t)i);
+    m->n_breakers = api_dry_breakers(m->tok, m->breakers);
+    return read_pooling(m, e);
+}
+
+/* The model's own context is what one answer may have; together they should have more. */
+static enum err open_engine(struct api_model *m, const struct engine_opts *given, struct errinfo *e)
+{
+    struct engine_opts o = *given;
+    if (!o.ctx_total && o.ctx < CTX_TOTAL_WISH) {
+        o.ctx_total = CTX_TOTAL_WISH;
+        enum err r = engine_open(&m->engine, m->gguf, &o, e);
+        if (r != ERR_MEMORY && (r != ERR_OK || engine_ctx(m->engine) <= CTX_TOTAL_WISH))
+            return r;
+        engine_close(m->engine); /* too little memory, or a longer context than the wish */
+        m->engine = NULL;
+        o.ctx_total = 0;
+    }
+    return engine_open(&m->engine, m->gguf, &o, e);
+}
+
+static enum err open_parts(struct api_model *m, struct errinfo *e)
+{
+    struct api_models *set = m->set;
+    struct engine_opts o = set->o->model;
+    size_t taken = memory_taken(set);
+    if (o.memory)
+        o.memory = o.memory > taken ? o.memory - taken : 1;
+    o.out_max = MAX(o.out_max, set->o->parallel);
+    o.batch = MAX(o.batch, set->o->parallel);
+    TRY(gguf_open(&m->gguf, m->path, e));
+    TRY(open_engine(m, &o, e));
+    TRY(open_text(m, e));
+    const struct sched_opts so = {.queue_max = set->o->queue_max, .running_max = set->o->parallel};
+    m->sched = sched_new(m->engine, &so);
+    return ERR_OK;
+}
+
+static enum err open_one(struct api_model *m, struct errinfo *e)
+{
+    uint64_t began = os_now_ns();
+    enum err r = open_parts(m, e);
+    if (r != ERR_OK)
+        close_parts(m);
+    log_at(LOG_INFO, "api", "open=%s result=%s ms=%llu", m->name, err_name(r),
+           (unsigned long long)((os_now_ns() - began) / 1000000));
+    return r;
+}
+
+/* ---- the loader ---- */
+
+/* The open model that nobody uses and nobody used for longest; with the lock held. */
+static struct api_model *least_used(struct api_models *set)
+{
+    struct api_model *least = NULL;
+    for (size_t i = 0; i < set->n; i++) {
+        struct api_model *m = &set->model[i];
+        if (m->state == API_READY && m->n_users == 0 && (!least || m->used_ns < least->used_ns))
+            least = m;
+    }
+    return least;
+}
+
+/* Makes room by closing a model; false when all are in use for too long. */
+static bool make_room(struct api_models *set)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ROOM_WAIT_S;
+    struct api_model *m;
+    int r = 0;
+    pthread_mutex_lock(&set->lock);
+    while (!(m = least_used(set)) && !set->stop && r == 0)
+        r = pthread_cond_timedwait(&set->change, &set->lock, &until);
+    if (m)
+        m->state = API_COLD;
+    pthread_mutex_unlock(&set->lock);
+    if (m) {
+        close_parts(m);
+        log_at(LOG_INFO, "api", "close=%s", m->name);
+    }
+    return m != NULL;
+}
+
+static bool any_open(const struct api_models *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->model[i].engine)
+            return true;
+    return false;
+}
+
+static void load(struct api_models *set, struct api_model *m)
+{
+    struct errinfo e = {0};
+    enum err r;
+    do
+        r = open_one(m, &e);
+    while (r == ERR_MEMORY && any_open(set) && make_room(set));
+    pthread_mutex_lock(&set->lock);
+    m->state = r == ERR_OK ? API_READY : API_BROKEN;
+    m->error = e;
+    for (struct api_call *c = set->waiting; c; c = c->next_waiting)
+        if (c->model == m)
+            http_wake(c->req);
+    pthread_mutex_unlock(&set->lock);
+}
+
+static struct api_model *wanted(struct api_models *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->model[i].state == API_WANTED)
+            return &set->model[i];
+    return NULL;
+}
+
+static void *loader_main(void *arg)
+{
+    struct api_models *set = arg;
+    for (;;) {
+        struct api_model *m = NULL;
+        pthread_mutex_lock(&set->lock);
+        while (!set->stop && !(m = wanted(set)))
+            pthread_cond_wait(&set->change, &set->lock);
+        bool stop = set->stop;
+        pthread_mutex_unlock(&set->lock);
+        if (stop)
+            return NULL;
+        load(set, m);
+    }
+}
+
+/* ---- the set ---- */
+
+static void init_row(struct api_models *set, size_t i)
+{
+    struct stat st = {0};
+    struct api_model *m = &set->model[i];
+    *m = (struct api_model){
+        .set = set, .name = set->o->models[i].name, .path = set->o->models[i].path};
+    if (stat(m->path, &st) == 0) {
+        m->file_unix = (int64_t)st.st_mtime;
+        m->file_bytes = (uint64_t)st.st_size;
+    }
+}
+
+enum err api_models_open(struct api_models **out, const struct api_opts *o, struct errinfo *e)
+{
+    CHECK(o->n_models >= 1 && o->parallel >= 1);
+    struct api_models *set = mem_alloc(sizeof *set);
+    set->o = o;
+    set->n = o->n_models;
+    set->model = mem_alloc(set->n * sizeof *set->model);
+    for (size_t i = 0; i < set->n; i++)
+        init_row(set, i);
+    pthread_mutex_init(&set->lock, NULL);
+    pthread_mutex_init(&set->vocab_lock, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&set->change, &clock);
+    pthread_condattr_destroy(&clock);
+    enum err r = open_one(&set->model[0], e);
+    if (r == ERR_OK) {
+        set->model[0].state = API_READY;
+        set->loading = pthread_create(&set->loader, NULL, loader_main, set) == 0;
+        CHECK(set->loading);
+    } else {
+        api_models_close(set);
+        set = NULL;
+    }
+    *out = set;
+    return r;
+}
+
+void api_models_close(struct api_models *set)
+{
+    if (!set)
+        return;
+    pthread_mutex_lock(&set->lock);
+    set->stop = true;
+    pthread_cond_broadcast(&set->change);
+    pthread_mutex_unlock(&set->lock);
+    if (set->loading)
+        pthread_join(set->loader, NULL);
+    for (size_t i = 0; i < set->n; i++)
+        close_parts(&set->model[i]);
+    pthread_cond_destroy(&set->change);
+    pthread_mutex_destroy(&set->lock);
+    pthread_mutex_destroy(&set->vocab_lock);
+    mem_free(set->model);
+    mem_free(set);
+}
+
+bool api_models_drain(struct api_models *set, uint64_t wait_ns)
+{
+    bool idle = true;
+    for (size_t i = 0; i < set->n; i++) {
+        struct api_model *m = &set->model[i];
+        if (!api_model_hold(m))
+            continue;
+        idle &= sched_drain(m->sched, wait_ns);
+        api_model_release(m);
+    }
+    return idle;
+}
+
+size_t api_models_n(const struct api_models *set)
+{
+    return set->n;
+}
+
+struct api_model *api_models_at(struct api_models *set, size_t i)
+{
+    CHECK(i < set->n);
+    return &set->model[i];
+}
+
+struct api_model *api_models_find(struct api_models *set, const char *name)
+{
+    for (size_t i = 0; name && i < set->n; i++)
+        if (strcmp(set->model[i].name, name) == 0)
+            return &set->model[i];
+    bool any_name = set->n == 1 && !set->o->strict_model;
+    return !name || any_name ? &set->model[0] : NULL;
+}
+
+enum api_model_state api_model_state(struct api_model *m)
+{
+    pthread_mutex_lock(&m->set->lock);
+    enum api_model_state state = m->state;
+    pthread_mutex_unlock(&m->set->lock);
+    return state;
+}
+
+/* ---- uses ---- */
+
+bool api_model_hold(struct api_model *m)
+{
+    pthread_mutex_lock(&m->set->lock);
+    bool ready = m->state == API_READY;
+    m->n_users += ready;
+    pthread_mutex_unlock(&m->set->lock);
+    return ready;
+}
+
+void api_model_release(struct api_model *m)
+{
+    pthread_mutex_lock(&m->set->lock);
+    CHECK(m->n_users > 0);
+    m->n_users--;
+    m->used_ns = os_now_ns();
+    pthread_cond_broadcast(&m->set->change);
+    pthread_mutex_unlock(&m->set->lock);
+}
+
+static void stop_waiting(struct api_call *c)
+{
+    struct api_models *set = c->model->set;
+    struct api_call **at = &set->waiting;
+    while (*at != c)
+        at = &(*at)->next_waiting;
+    *at = c->next_waiting;
+}
+
+static void refuse_broken(struct api_call *c, const struct errinfo *e)
+{
+    api_refuse_err(&c->fault, "model", e);
+    if (e->code == ERR_MEMORY) { /* others in use take it: later it may be there */
+        c->fault.status = 503;
+        c->fault.retry_s = 5;
+    }
+    api_call_fail(c);
+}
+
+/* On the io thread, when the loader is done with the model. */
+static void woken(void *state)
+{
+    struct api_call *c = state;
+    struct api_model *m = c->model;
+    pthread_mutex_lock(&m->set->lock);
+    bool over = m->state == API_READY || m->state == API_BROKEN;
+    bool ready = m->state == API_READY;
+    struct errinfo e = m->error;
+    if (over) {
+        stop_waiting(c);
+        c->waits = false;
+    }
+    if (over && !ready)
+        m->n_users--;
+    pthread_mutex_unlock(&m->set->lock);
+    if (ready)
+        c->then(c, m);
+    else if (over)
+        refuse_broken(c, &e);
+}
+
+static void waiter_done(void *state)
+{
+    struct api_call *c = state;
+    if (!c->waits)
+        return;
+    pthread_mutex_lock(&c->model->set->lock);
+    stop_waiting(c);
+    pthread_mutex_unlock(&c->model->set->lock);
+    api_model_release(c->model);
+    api_call_drop(c);
+}
+
+void api_model_want(struct api_call *c, const char *name, api_model_then *then)
+{
+    static const struct http_ops ops = {.woken = woken, .done = waiter_done};
+    struct api_models *set = c->api->models;
+    struct api_model *m = api_models_find(set, name);
+    if (!m) {
+        api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
+                   name);
+        api_call_fail(c);
+        return;
+    }
+    pthread_mutex_lock(&set->lock);
+    m->n_users++;
+    bool ready = m->state == API_READY;
+    if (!ready) {
+        m->state = API_WANTED;
+        c->model = m;
+        c->then = then;
+        c->waits = true;
+        c->next_waiting = set->waiting;
+        set->waiting = c;
+        pthread_cond_broadcast(&set->change);
+    }
+    pthread_mutex_unlock(&set->lock);
+    if (ready)
+        then(c, m);
+    else
+        http_later(c->req, &ops, c);
+}
+
+const struct gram_vocab *api_model_vocab(struct api_model *m)
+{
+    pthread_mutex_lock(&m->set->vocab_lock);
+    if (!m->vocab)
+        m->vocab = gram_vocab_new(m->tok);
+    pthread_mutex_unlock(&m->set->vocab_lock);
+    return m->vocab;
+}

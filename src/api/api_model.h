@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * api_model.h - the models of a server: opened when asked for, closed when their memory is needed.
+ *
+ * Does: keep one memory budget over all that are open; open on a thread of its own while requests
+ *       wait; close the one that was not used for longest, never one in use.
+ * Threads: api_models_want and what follows it on io threads; any for the rest. */
+#ifndef API_API_MODEL_H
+#define API_API_MODEL_H
+
+#include "api/api.h"
+#include "chat/chat.h"
+#include "engine/sched.h"
+#include "gram/gram.h"
+
+struct api_call;
+struct api_models;
+
+enum api_model_state { API_COLD, API_WANTED, API_READY, API_BROKEN };
+
+struct api_model {
+    struct api_models *set;
+    const char *name, *path;
+    int64_t file_unix; /* when the file was written: what `created` says */
+    uint64_t file_bytes;
+
+    /* under the set's lock */
+    enum api_model_state state;
+    size_t n_users;
+    uint64_t used_ns;
+    struct errinfo error; /* API_BROKEN */
+
+    /* while it has a user */
+    struct gguf *gguf;
+    struct engine *engine;
+    struct tok *tok;
+    struct chat *chat;
+    struct sched *sched;
+    struct gram_vocab *vocab; /* api_model_vocab */
+    bool *ends;               /* [n_vocab] */
+    int32_t breakers[4];
+    size_t n_breakers;
+    uint32_t pooling; /* GGUF's pooling_type; 0: none */
+};
+
+/* Opens the first model before it returns. */
+enum err api_models_open(struct api_models **out, const struct api_opts *o, struct errinfo *e);
+void api_models_close(struct api_models *set); /* nothing may use a model any more */
+bool api_models_drain(struct api_models *set, uint64_t wait_ns);
+
+size_t api_models_n(const struct api_models *set);
+/* i < n; its name, path and file may be read without a use. */
+struct api_model *api_models_at(struct api_models *set, size_t i);
+/* The model that a request's name means: exact, or the default where there is but one and other
+ * names are fine, or none was said.  NULL: there is none. */
+struct api_model *api_models_find(struct api_models *set, const char *name);
+enum api_model_state api_model_state(struct api_model *m);
+
+typedef void api_model_then(struct api_call *c, struct api_model *m);
+/* Calls `then` with a use of the model, which api_model_release ends: at once, or when it is open.
+ * When it cannot be, or there is no such model, the request is answered with the fault. */
+void api_model_want(struct api_call *c, const char *name, api_model_then *then);
+void api_model_release(struct api_model *m);
+/* A use without a wait; false where it is not open. */
+bool api_model_hold(struct api_model *m);
+
+/* Its tokens' bytes for grammars; made when first asked for. */
+const struct gram_vocab *api_model_vocab(struct api_model *m);
+
+#endif

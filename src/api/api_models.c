@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * api_models.c - GET /v1/models and /v1/models/{model}. */
+#include "api/api_call.h"
+
+static json_t *describe(struct api_model *m, const char *name)
+{
+    json_t *o = api_pack("{sssssIss}", "id", name, "object", "model", "created",
+                         (json_int_t)m->file_unix, "owned_by", "damso");
+    bool open = api_model_hold(m);
+    json_object_set_new(o, "loaded", json_boolean(open));
+    if (open) {
+        json_object_set_new(o, "max_model_len", json_integer((json_int_t)engine_ctx(m->engine)));
+        api_model_release(m);
+    }
+    return o;
+}
+
+void api_do_models(struct api_call *c)
+{
+    struct api_models *set = c->api->models;
+    json_t *data = json_array();
+    for (size_t i = 0; i < api_models_n(set); i++) {
+        struct api_model *m = api_models_at(set, i);
+        json_array_append_new(data, describe(m, m->name));
+    }
+    api_call_json(c, 200, api_pack("{ssso}", "object", "list", "data", data));
+}
+
+void api_do_model(struct api_call *c)
+{
+    const char *name = http_param(c->req, "model");
+    struct api_model *m = api_models_find(c->api->models, name);
+    if (m) {
+        api_call_json(c, 200, describe(m, name));
+        return;
+    }
+    api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
+               name);
+    api_call_fail(c);
+}

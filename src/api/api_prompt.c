@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ * api_prompt.c - from a conversation to the tokens that an answer continues, and to the grammar
+ * that it must obey. */
+#include "api/api_prompt.h"
+
+#include "api/api_gen.h"
+
+#include "os/os_sys.h"
+
+#include <string.h>
+
+/* Calls are only made for the tools that the choice allows. */
+static json_t *tools_allowed(const struct api_ask *ask)
+{
+    json_t *out = NULL, *t, *name;
+    size_t i, k;
+    if (ask->tool_choice == API_TOOL_NONE)
+        return NULL;
+    if (!ask->tool_names)
+        return json_incref(ask->tools);
+    json_array_foreach(ask->tools, i, t)
+    {
+        const json_t *fn = json_object_get(t, "function");
+        json_array_foreach(ask->tool_names, k, name)
+        {
+            if (!json_equal(json_object_get(fn, "name"), name))
+                continue;
+            out = out ? out : json_array();
+            json_array_append(out, t);
+            break;
+        }
+    }
+    return out;
+}
+
+bool api_gen_chat(struct api_gen *g)
+{
+    struct api_ask *ask = &g->ask;
+    struct api_fault *f = &g->call->fault;
+    struct errinfo e;
+    json_t *allowed = tools_allowed(ask);
+    json_decref(ask->tools);
+    ask->tools = allowed;
+    g->chat = true;
+    /* A model without a template reads a transcript (chat.h); its next line would be the user's. */
+    if (!chat_has_template(g->model->chat) && ask->n_stop < API_STOP_MAX)
+        ask->stop[ask->n_stop++] = SPAN("\nUser:");
+    g->prompts = arena_array(g->arena, 1, sizeof *g->prompts);
+    if (chat_render(g->model->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(),
+                    &g->rendered, &e) != ERR_OK)
+        return api_refuse_err(f, "messages", &e);
+    /* A template that writes the BOS token itself must not get a second one. */
+    int32_t bos = tok_bos(g->model->tok);
+    struct span text = str_span(&g->rendered);
+    bool has_bos = bos >= 0 && span_starts(text, tok_piece(g->model->tok, bos));
+    unsigned flags = TOK_SPECIAL | TOK_MARKED | (has_bos ? 0 : TOK_BOS);
+    if (tok_encode(g->model->tok, text, flags, &g->prompts[0], &e) != ERR_OK)
+        return api_refuse_err(f, "messages", &e);
+    g->n_prompts = 1;
+    if (g->prompts[0].n == 0)
+        return api_refuse(f, 400, "invalid_value", "messages", "the prompt is empty");
+    return true;
+}
+
+bool api_ids_from(const json_t *list, const struct api_model *m, const struct api_in *in,
+                  const char *name, struct tok_ids *ids)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(list, i, v)
+    {
+        json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
+        if (id < 0 || id >= tok_n_vocab(m->tok))
+            return api_get_refuse(in, name, "[%zu] is no token id of 0 to %d", i,
+                                  tok_n_vocab(m->tok) - 1);
+        tok_ids_add(ids, (int32_t)id);
+    }
+    return true;
+}
+
+static bool add_prompt(struct api_prompts *p, const struct api_in *in, const char *name,
+                       const json_t *v)
+{
+    struct errinfo e;
+    struct tok_ids *ids = &p->ids[p->n++];
+    const struct tok *tok = p->model->tok;
+    if (json_is_array(v)) {
+        if (!api_ids_from(v, p->model, in, name, ids))
+            return false;
+    } else if (!json_is_string(v)) {
+        return api_get_refuse(in, name, "a string, token ids, or an array of those is expected");
+    } else {
+        struct span text = {json_string_value(v), json_string_length(v)};
+        if (tok_encode(tok, text, TOK_SPECIAL | TOK_BOS, ids, &e) != ERR_OK)
+            return api_refuse_err(in->fault, name, &e);
+    }
+    if (ids->n == 0 && tok_bos(tok) >= 0) /* an empty text still begins */
+        tok_ids_add(ids, tok_bos(tok));
+    return ids->n > 0 || api_get_refuse(in, name, "is empty");
+}
+
+bool api_prompts_read(struct api_prompts *p, const struct api_in *in, const char *name)
+{
+    const json_t *v = api_get_any(in, name), *one;
+    size_t i, n = json_array_size(v);
+    bool many = n && !json_is_integer(json_array_get(v, 0));
+    if (!v)
+        return api_get_refuse(in, name, "is missing");
+    if (many && n > API_PROMPTS_MAX)
+        return api_get_refuse(in, name, "%zu texts are more than %d", n, API_PROMPTS_MAX);
+    p->ids = arena_array(p->arena, many ? n : 1, sizeof *p->ids);
+    if (!many)
+        return add_prompt(p, in, name, v);
+    json_array_foreach(v, i, one)
+    {
+        if (!add_prompt(p, in, name, one))
+            return false;
+    }
+    return true;
+}
+
+bool api_gen_prompts(struct api_gen *g, const struct api_in *in, const char *name)
+{
+    struct api_prompts p = {.model = g->model, .arena = g->arena};
+    bool ok = api_prompts_read(&p, in, name);
+    g->prompts = p.ids;
+    g->n_prompts = p.n;
+    return ok;
+}
+
+/* ---- what answers must be ---- */
+
+/* One of some texts: a schema that allows just those would quote them, so a pattern. */
+static enum err gram_of_choice(struct gram **out, const json_t *choice, struct errinfo *e)
+{
+    struct str re;
+    size_t i;
+    json_t *v;
+    str_init(&re, GRAM_TEXT_BYTES_MAX);
+    json_array_foreach(choice, i, v)
+    {
+        const char *s = json_string_value(v);
+        if (i)
+            str_add_char(&re, '|');
+        for (; *s; s++) {
+            if (strchr("\\^$.|?*+()[]{}/-", *s))
+                str_add_char(&re, '\\');
+            str_add_char(&re, *s);
+        }
+    }
+    enum err r = re.full ? err_set(e, ERR_TOOBIG, "the choices have more than %zu bytes",
+                                   GRAM_TEXT_BYTES_MAX)
+                         : gram_from_regex(out, str_span(&re), e);
+    str_done(&re);
+    return r;
+}
+
+static enum err gram_of_guide(struct gram **out, const struct api_ask *ask, struct errinfo *e)
+{
+    const struct gram_opts opts = {.strict = ask->strict};
+    json_t *any = NULL;
+    enum err r;
+    switch (ask->guide) {
+    case API_JSON:
+        any = api_pack("{ss}", "type", "object");
+        r = gram_from_schema(out, any, NULL, e);
+        json_decref(any);
+        return r;
+    case API_SCHEMA: return gram_from_schema(out, ask->schema, &opts, e);
+    case API_REGEX: return gram_from_regex(out, span_of(ask->guide_text), e);
+    case API_GBNF: return gram_from_gbnf(out, span_of(ask->guide_text), e);
+    case API_CHOICE: return gram_of_choice(out, ask->schema, e);
+    case API_FREE: break;
+    }
+    return ERR_OK;
+}
+
+bool api_gen_guide(struct api_gen *g)
+{
+    struct errinfo e;
+    static const char *const params[] = {
+        "", "response_format", "response_format", "guided_regex", "grammar", "guided_choice"};
+    if (gram_of_guide(&g->gram, &g->ask, &e) == ERR_OK)
+        return true;
+    return api_refuse(&g->call->fault, 400, "invalid_schema", params[g->ask.guide], "%s", e.text);
+}

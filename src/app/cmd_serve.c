@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_serve.c - damso serve: models for programs, over HTTP.
+ *
+ * With a model named: that one.  Else the setting's default and every other GGUF file in the
+ * folder of the models, opened when first asked for.  Prints one line with the URL on stdout when
+ * requests are taken.  SIGTERM and SIGINT end it once the requests under way are answered; a
+ * second one at once. */
+#include "api/api.h"
+#include "app/app_model.h"
+#include "app/cmd.h"
+#include "app/models.h"
+
+#include "base/num.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODELS_MAX 1024
+#define NAMES_MAX  64
+
+struct serve {
+    const struct conf *conf;
+    struct arena arena; /* as long as the server runs */
+    struct api_model_row models[MODELS_MAX];
+    struct api_opts opts;
+};
+
+/* ---- models ---- */
+
+static const char *name_of(struct arena *a, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    size_t n = strlen(base);
+    return arena_dup(a, base, span_ends(span_of(base), SPAN(".gguf")) ? n - 5 : n);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct api_model_row *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* Parts of split files after the first are opened with it. */
+static bool is_model(const char *file)
+{
+    const char *of = strstr(file, "-of-");
+    bool later_part = of && of - file >= 5 && strncmp(of - 5, "00001", 5) != 0;
+    return file[0] != '.' && span_ends(span_of(file), SPAN(".gguf")) && !later_part;
+}
+
+static void add_folder(struct serve *s)
+{
+    struct api_opts *o = &s->opts;
+    DIR *d = opendir(s->conf->models_dir);
+    size_t first = o->n_models;
+    for (struct dirent *f; d && (f = readdir(d)) && o->n_models < MODELS_MAX;) {
+        const char *path = arena_printf(&s->arena, "%s/%s", s->conf->models_dir, f->d_name);
+        if (!is_model(f->d_name) || strcmp(path, s->models[0].path) == 0)
+            continue;
+        s->models[o->n_models++] = (struct api_model_row){name_of(&s->arena, path), path};
+    }
+    if (d)
+        closedir(d);
+    qsort(s->models + first, o->n_models - first, sizeof *s->models, by_name);
+}
+
+static enum err find_models(struct serve *s, struct errinfo *e)
+{
+    const struct conf *c = s->conf;
+    struct api_model_row *m = &s->models[0];
+    TRY(models_resolve(c, &s->arena, &m->path, e));
+    m->name = strcmp(m->path, c->model) == 0 ? name_of(&s->arena, m->path) : c->model;
+    s->opts.models = s->models;
+    s->opts.n_models = 1;
+    if (c->origin[CONF_ID_model] != CONF_OPTION)
+        add_folder(s);
+    return ERR_OK;
+}
+
+/* ---- options ---- */
+
+/* "a, b" -> {"a", "b", NULL}; NULL for nothing. */
+static enum err split_names(struct arena *a, const char *setting, const char *text,
+                            const char *const **out, struct errinfo *e)
+{
+    const char **list = arena_array(a, NAMES_MAX + 1, sizeof *list);
+    char *copy = arena_dup(a, text, strlen(text)), *at = NULL;
+    size_t n = 0;
+    for (char *w = strtok_r(copy, ", ", &at); w; w = strtok_r(NULL, ", ", &at)) {
+        if (n == NAMES_MAX)
+            return err_set(e, ERR_USAGE, "%s: more than %d names", setting, NAMES_MAX);
+        list[n++] = w;
+    }
+    *out = n ? list : NULL;
+    return ERR_OK;
+}
+
+static enum err set_http(struct serve *s, struct errinfo *e)
+{
+    const struct conf *c = s->conf;
+    struct http_opts *h = &s->opts.http;
+    *h = (struct http_opts){
+        .address = c->host,
+        .port = (uint16_t)c->port,
+        .connections_max = (size_t)c->connections,
+        .keep_alive_ms = 15000,
+        .tls_cert_file = c->tls_cert[0] ? c->tls_cert : NULL,
+        .tls_key_file = c->tls_key[0] ? c->tls_key : NULL,
+    };
+    TRY(split_names(&s->arena, "allow_hosts", c->allow_hosts, &h->allowed_hosts, e));
+    return split_names(&s->arena, "allow_origins", c->allow_origins, &h->allowed_origins, e);
+}
+
+static void set_rest(struct serve *s)
+{
+    const struct conf *c = s->conf;
+    struct api_opts *o = &s->opts;
+    o->model = (struct engine_opts){.ctx = (size_t)c->ctx,
+                                    .batch = (size_t)c->batch,
+                                    .memory = (size_t)c->memory << 20,
+                                    .n_threads = (int)c->threads,
+                                    .level = app_level(c)};
+    o->parallel = (size_t)c->parallel;
+    o->queue_max = (size_t)c->queue;
+    o->timeout_s = (unsigned)c->timeout;
+    o->n_max = (size_t)c->n;
+    o->sampling = app_sampling(c);
+}
+
+/* ---- running ---- */
+
+static void print_ready(const struct serve *s, const struct api *api)
+{
+    const char *host = strchr(s->conf->host, ':') ? "[" : "", *end = *host ? "]" : "";
+    const char *scheme = s->opts.http.tls_cert_file ? "https" : "http";
+    printf("damso serves %s at %s://%s%s%s:%u\n", s->models[0].name, scheme, host, s->conf->host,
+           end, api_port(api));
+    fflush(stdout);
+    if (!isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr,
+            "try: curl %s://%s%s%s:%u/v1/chat/completions -H 'Content-Type: application/json' "
+            "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"Say hello.\"}]}'\n",
+            scheme, host, s->conf->host, end, api_port(api));
+}
+
+/* Waits for the signal, then for the requests under way; a second signal ends the wait. */
+static void wait_for_end(const struct serve *s, struct api *api, const sigset_t *signals)
+{
+    int number;
+    time_t until;
+    sigwait(signals, &number);
+    until = time(NULL) + s->conf->drain;
+    fprintf(stderr, "damso: ending once the requests under way are answered\n");
+    while (!api_drain(api, 100000000) && time(NULL) < until)
+        if (sigtimedwait(signals, NULL, &(struct timespec){0}) > 0)
+            break;
+}
+
+static enum err serve(struct serve *s, struct errinfo *e)
+{
+    struct api *api;
+    sigset_t signals;
+    TRY(find_models(s, e));
+    TRY(set_http(s, e));
+    set_rest(s);
+    /* Threads inherit this: only the wait below takes the signals. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    TRY(api_open(&api, &s->opts, e));
+    print_ready(s, api);
+    wait_for_end(s, api, &signals);
+    api_close(api);
+    return ERR_OK;
+}
+
+enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
+{
+    bool strict_model = false;
+    const struct conf_opt opts[] = {
+        {.name = "strict-model",
+         .help = "refuse requests for another model's name",
+         .flag = &strict_model},
+    };
+    TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
+    if (a->done)
+        return ERR_OK;
+    struct serve *s = mem_alloc(sizeof *s);
+    s->conf = &a->conf;
+    s->opts.strict_model = strict_model;
+    arena_init(&s->arena);
+    enum err r = serve(s, e);
+    arena_done(&s->arena);
+    mem_free(s);
+    return r;
+}
