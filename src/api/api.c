@@ -31,6 +31,7 @@ static void dispatch(struct http_req *r, void *arg)
     struct api_call *c = arena_alloc(r->arena, sizeof *c);
     c->api = arg;
     c->req = r;
+    c->owner = "";
     c->route = &routes[r->route - http_routes];
     c->client = num_hash(r->client, strlen(r->client), 0);
     c->route->run(c);

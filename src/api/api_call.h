@@ -38,6 +38,7 @@ struct api_call {
     struct http_req *req;
     const struct api_route *route;
     struct api_fault fault;
+    const char *owner;   /* the id of its key, "" without: whose stored answers it sees */
     uint64_t client;     /* whose turn it is in queues: the key, or the address */
     json_t *body;        /* api_call_body */
     struct api_ask *ask; /* api_call_ask */

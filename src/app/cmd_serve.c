@@ -175,11 +175,15 @@ static enum err serve(struct serve *s, struct errinfo *e)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    TRY(api_open(&api, &s->opts, e));
-    print_ready(s, api);
-    wait_for_end(s, api, &signals);
-    api_close(api);
-    return ERR_OK;
+    TRY(store_open(&s->opts.store, s->conf->store, e));
+    enum err r = api_open(&api, &s->opts, e);
+    if (r == ERR_OK) {
+        print_ready(s, api);
+        wait_for_end(s, api, &signals);
+        api_close(api);
+    }
+    store_close(s->opts.store);
+    return r;
 }
 
 enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
