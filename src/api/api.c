@@ -3,6 +3,7 @@
 #include "api/api_call.h"
 
 #include "api/api_ask.h"
+#include "api/api_auth.h"
 #include "api/api_metrics.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -34,7 +35,10 @@ static void dispatch(struct http_req *r, void *arg)
     c->owner = "";
     c->route = &routes[r->route - http_routes];
     c->client = num_hash(r->client, strlen(r->client), 0);
-    c->route->run(c);
+    if (api_auth_check(c->api->auth, c))
+        c->route->run(c);
+    else
+        api_call_fail(c);
 }
 
 /* ---- answers ---- */
@@ -123,7 +127,9 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     a->o.http.error_body = http_error_body;
     a->metrics = api_metrics_new();
     a->started_unix = os_unix_time();
-    enum err r = api_models_open(&a->models, &a->o, e);
+    enum err r = api_auth_open(&a->auth, o->store, o->keys_needed, e);
+    if (r == ERR_OK)
+        r = api_models_open(&a->models, &a->o, e);
     if (r == ERR_OK)
         r = http_open(&a->http, &a->o.http, http_routes, N_ELEMS(http_routes), a, e);
     if (r != ERR_OK) {
@@ -150,6 +156,7 @@ void api_close(struct api *a)
         return;
     http_close(a->http);
     api_models_close(a->models);
+    api_auth_close(a->auth);
     api_metrics_free(a->metrics);
     mem_free(a);
 }

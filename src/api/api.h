@@ -38,6 +38,7 @@ struct api_opts {
     size_t queue_max;         /* requests that wait, of a model */
     unsigned timeout_s;       /* of a request; 0: none */
     size_t n_max;             /* tokens of an answer that names no limit; 0: the context's rest */
+    bool keys_needed;         /* no request without an API key */
     struct store *store;      /* keeps stored answers and keys; NULL: none are kept */
     struct sampler_params sampling; /* where a request says nothing */
 };

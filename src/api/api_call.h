@@ -10,12 +10,21 @@
 #include "api/api_fault.h"
 #include "api/api_json.h"
 #include "api/api_model.h"
+#include "store/store_key.h"
 
 struct api_ask;
+struct api_auth;
+struct api_limit;
 struct api_metrics;
 
-/* What a request may do: that of its key; all of it where no keys are asked for. */
-enum api_scope { API_OPEN, API_USE, API_READ, API_ADMIN };
+/* What a key must have for an endpoint; OPEN asks for none. */
+enum api_scope {
+    API_OPEN = 0,
+    API_USE = STORE_SCOPE_CHAT,
+    API_READ = STORE_SCOPE_MODELS,
+    API_METRICS = STORE_SCOPE_METRICS,
+    API_ADMIN = STORE_SCOPE_ADMIN
+};
 
 struct api_route {
     const char *method, *path;
@@ -29,6 +38,7 @@ struct api {
     struct api_opts o;
     struct http_server *http;
     struct api_models *models;
+    struct api_auth *auth;
     struct api_metrics *metrics;
     int64_t started_unix;
 };
@@ -38,11 +48,12 @@ struct api_call {
     struct http_req *req;
     const struct api_route *route;
     struct api_fault fault;
-    const char *owner;   /* the id of its key, "" without: whose stored answers it sees */
-    uint64_t client;     /* whose turn it is in queues: the key, or the address */
-    json_t *body;        /* api_call_body */
-    struct api_ask *ask; /* api_call_ask */
-    void *own;           /* the endpoint's */
+    const char *owner;       /* the id of its key, "" without: whose stored answers it sees */
+    uint64_t client;         /* whose turn it is in queues: the key, or the address */
+    struct api_limit *limit; /* of its key; NULL: none */
+    json_t *body;            /* api_call_body */
+    struct api_ask *ask;     /* api_call_ask */
+    void *own;               /* the endpoint's */
 
     /* api_model_want's */
     struct api_model *model;

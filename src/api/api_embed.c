@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/api_embed.h"
 
+#include "api/api_auth.h"
 #include "api/api_prompt.h"
 #include "base/num.h"
 
@@ -29,6 +30,8 @@ static void unref(struct api_embed *b)
 {
     if (atomic_fetch_sub(&b->refs, 1) != 1)
         return;
+    if (b->counted)
+        api_limit_end(b->call->limit, b->n_tokens);
     for (size_t i = 0; i < b->n; i++) {
         if (b->jobs)
             job_done(&b->jobs[i]);
@@ -155,6 +158,9 @@ static bool start(struct api_embed *b)
     b->jobs = arena_array(b->call->req->arena, b->n, sizeof *b->jobs);
     for (size_t i = 0; i < b->n; i++)
         set_job(b, i);
+    b->counted = api_limit_begin(b->call->limit, &b->call->fault);
+    if (!b->counted)
+        return false;
     for (size_t i = 0; i < b->n; i++) {
         atomic_fetch_add(&b->refs, 1);
         if (sched_push(b->model->sched, &b->jobs[i], &e) == ERR_OK)

@@ -22,7 +22,8 @@ struct api_embed {
     size_t dim;      /* of the vectors that are given */
     float **vectors; /* [n][dim], of length 1; once all is done */
     size_t n_tokens;
-    void *own; /* the endpoint's */
+    bool counted; /* among its key's requests under way */
+    void *own;    /* the endpoint's */
     atomic_int refs;
 };
 

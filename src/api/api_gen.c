@@ -2,6 +2,7 @@
  * api_gen.c - a request's answers: their beginning, life and end. */
 #include "api/api_gen.h"
 
+#include "api/api_auth.h"
 #include "api/api_metrics.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -54,6 +55,9 @@ static void unref(struct api_gen *g)
 {
     if (atomic_fetch_sub(&g->refs, 1) != 1)
         return;
+    struct api_usage usage = api_gen_usage(g);
+    if (g->counted)
+        api_limit_end(g->call->limit, usage.n_prompt + usage.n_answer);
     if (g->ops->drop)
         g->ops->drop(g);
     for (size_t i = 0; i < g->n_choices; i++)
@@ -388,7 +392,8 @@ static bool start(struct api_gen *g)
     g->choices = arena_array(g->arena, n, sizeof *g->choices);
     for (; g->n_choices < n; g->n_choices++)
         set_choice(g, g->n_choices);
-    return push_all(g);
+    g->counted = api_limit_begin(g->call->limit, &g->call->fault);
+    return g->counted && push_all(g);
 }
 
 void api_gen_start(struct api_gen *g)

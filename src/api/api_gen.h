@@ -86,8 +86,9 @@ struct api_gen {
     size_t n_choices, n_finished;
     const char *id;
     int64_t created;
-    bool begun; /* the stream */
-    void *own;  /* the endpoint's */
+    bool begun;   /* the stream */
+    bool counted; /* among its key's answers under way */
+    void *own;    /* the endpoint's */
     atomic_int refs;
 };
 

@@ -117,6 +117,12 @@ static enum err set_http(struct serve *s, struct errinfo *e)
     return split_names(&s->arena, "allow_origins", c->allow_origins, &h->allowed_origins, e);
 }
 
+static bool for_this_machine(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+           strncmp(host, "127.", 4) == 0;
+}
+
 static void set_rest(struct serve *s)
 {
     const struct conf *c = s->conf;
@@ -126,6 +132,7 @@ static void set_rest(struct serve *s)
                                     .memory = (size_t)c->memory << 20,
                                     .n_threads = (int)c->threads,
                                     .level = app_level(c)};
+    o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
     o->parallel = (size_t)c->parallel;
     o->queue_max = (size_t)c->queue;
     o->timeout_s = (unsigned)c->timeout;

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * api_auth.h - who asks, whether they may, and how much of it.
+ *
+ * Does: find the key in Authorization: Bearer, x-api-key or api-key; refuse 401 where keys are
+ *       needed and none good is given, 403 what its scopes do not open, 429 what its limits do
+ *       not leave; count requests, tokens and answers under way of each key.
+ * Does not: need a key on the machine itself, unless told so: then a text that is no key is let
+ *       pass, since SDKs always send one.
+ * Threads: any. */
+#ifndef API_API_AUTH_H
+#define API_API_AUTH_H
+
+#include "api/api_call.h"
+
+struct api_auth;
+struct api_limit; /* a key's counters */
+
+/* needed: no request without a good key.  store may be NULL when not needed.
+ * Errors: USAGE when keys are needed and there is none, with what to do. */
+enum err api_auth_open(struct api_auth **out, struct store *store, bool needed, struct errinfo *e);
+void api_auth_close(struct api_auth *a); /* NULL is fine */
+
+/* Sets owner, client and limit of the call; false with its fault. */
+bool api_auth_check(struct api_auth *a, struct api_call *c);
+
+/* An answer begins and ends; begin gives false with the fault when too many are under way.  l may
+ * be NULL: no limits. */
+bool api_limit_begin(struct api_limit *l, struct api_fault *f);
+void api_limit_end(struct api_limit *l, size_t n_tokens);
+
+#endif
