@@ -56,6 +56,15 @@ enum err gram_from_schema(struct gram **out, const json_t *schema, const struct 
                           struct errinfo *e);
 /* llama.cpp's dialect; the text is what `root` derives. */
 enum err gram_from_gbnf(struct gram **out, struct span text, struct errinfo *e);
+/* GBNF whose rules may use names that `parts` defines, an object of:
+ *   name: {"schema": S, "strict": true|false}  a value of the JSON Schema S
+ *   name: {"regex": "..."}                     a whole match
+ *   name: {"control": "<|x|>"}                 the control token written so
+ *   name: {"without": [...]}                   any text of UTF-8 and control tokens in which none
+ * of the list occurs: texts, or {"control": "<|x|>"} Errors in a part begin with its name; CORRUPT:
+ * a part of another form.  Parts that the grammar does not use are not looked at. */
+enum err gram_from_parts(struct gram **out, struct span gbnf, const json_t *parts,
+                         struct errinfo *e);
 /* The whole text must match. */
 enum err gram_from_regex(struct gram **out, struct span pattern, struct errinfo *e);
 void gram_free(struct gram *g);
@@ -65,7 +74,9 @@ uint32_t gram_n_states(const struct gram *g);
 struct gram_vocab *gram_vocab_new(const struct tok *t);
 void gram_vocab_free(struct gram_vocab *v);
 size_t gram_vocab_words(const struct gram_vocab *v); /* of a mask: n_vocab / 32 + 1 */
-/* The bytes a token adds; n == 0 for control tokens. */
+/* The bytes a token adds; n == 0 for end tokens and for bytes that no text has.  A control token
+ * is its written form between two bytes 0xFF, which UTF-8 never has: so a grammar of texts never
+ * allows one, and one of parts says where. */
 struct span gram_vocab_bytes(const struct gram_vocab *v, int32_t id);
 
 struct gram_state *gram_start(const struct gram *g);
@@ -74,7 +85,8 @@ void gram_done(struct gram_state *s);
 /* False, and the state is as before, when no text of the grammar continues this way. */
 bool gram_accept_byte(struct gram_state *s, unsigned char byte);
 bool gram_accept(struct gram_state *s, const void *bytes, size_t n);
-/* An end token is accepted where the text is complete; other control tokens never. */
+/* An end token is accepted where the text is complete; other control tokens where the grammar has
+ * them (gram_from_parts). */
 bool gram_accept_token(struct gram_state *s, const struct gram_vocab *v, int32_t id);
 /* The text may end here. */
 bool gram_finished(const struct gram_state *s);

@@ -19,7 +19,8 @@ struct gbnf {
     size_t *used_at;   /* [n_rules] where the name first stood */
     uint32_t cap_name, cap_used;
     uint32_t *slot; /* name -> rule + 1 */
-    uint32_t n_slots;
+    uint32_t n_slots, n_named;
+    const json_t *parts;
     struct errinfo *e;
 };
 
@@ -320,14 +321,31 @@ static enum err parse_rule(struct gbnf *g)
     return ERR_OK;
 }
 
+/* Names without a rule: parts. */
+static enum err add_parts(struct gbnf *g)
+{
+    g->n_named = g->b.n_rules;
+    for (uint32_t r = 0; r < g->n_named; r++) {
+        char name[128];
+        uint32_t start = GRAM_NONE;
+        if (g->b.rule[r] != GRAM_NONE)
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)MIN(g->name[r].n, sizeof name), g->name[r].p);
+        const json_t *part = json_object_get(g->parts, name);
+        if (!part)
+            return fail(g, g->used_at[r], ERR_CORRUPT, "a name without a rule");
+        TRY(gram_part_into(&g->b, name, part, &start, g->e));
+        g->b.rule[r] = start;
+    }
+    return ERR_OK;
+}
+
 static enum err parse(struct gbnf *g, uint32_t *root)
 {
     skip_space(g, true);
     while (g->at < g->n)
         TRY(parse_rule(g));
-    for (uint32_t r = 0; r < g->b.n_rules; r++)
-        if (g->b.rule[r] == GRAM_NONE)
-            return fail(g, g->used_at[r], ERR_CORRUPT, "a name without a rule");
+    TRY(add_parts(g));
     uint32_t slot = *slot_of(g, SPAN("root"));
     if (!slot)
         return err_set(g->e, ERR_CORRUPT, "grammar: there is no rule 'root'");
@@ -339,14 +357,23 @@ static const char *name_of(void *ctx, uint32_t rule)
 {
     static _Thread_local char text[128];
     struct gbnf *g = ctx;
+    if (rule >= g->n_named)
+        return "a part";
     snprintf(text, sizeof text, "%.*s", (int)MIN(g->name[rule].n, 100), g->name[rule].p);
     return text;
 }
 
 enum err gram_from_gbnf(struct gram **out, struct span text, struct errinfo *e)
 {
+    return gram_from_parts(out, text, NULL, e);
+}
+
+enum err gram_from_parts(struct gram **out, struct span text, const json_t *parts,
+                         struct errinfo *e)
+{
     uint32_t root;
-    struct gbnf g = {.p = text.p, .n = text.n, .n_slots = 4 * GRAM_RULES_MAX, .e = e};
+    struct gbnf g = {
+        .p = text.p, .n = text.n, .n_slots = 4 * GRAM_RULES_MAX, .parts = parts, .e = e};
     *out = NULL;
     if (text.n > GRAM_TEXT_BYTES_MAX)
         return err_set(e, ERR_TOOBIG, "a grammar of more than %zu bytes", GRAM_TEXT_BYTES_MAX);

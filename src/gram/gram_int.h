@@ -145,6 +145,7 @@ struct gram_build {
     bool full; /* GRAM_STATES_MAX or GRAM_RULES_MAX */
 };
 #define GRAM_LIKE_BYTES 32
+#define GRAM_CONTROL    ((char)0xff) /* before and after a control token's written form */
 
 void gram_build_done(struct gram_build *b);
 uint32_t gram_build_state(struct gram_build *b, bool accept);
@@ -161,6 +162,13 @@ uint32_t gram_build_dfa(struct gram_build *b, const struct gram_dfa *d);
 enum err gram_build_finish(struct gram **out, struct gram_build *b, uint32_t root,
                            const char *(*name_of)(void *ctx, uint32_t rule), void *ctx,
                            struct errinfo *e);
+
+/* Adds what the schema allows; *start is its first state. */
+enum err gram_schema_into(struct gram_build *b, const json_t *schema, const struct gram_opts *opts,
+                          uint32_t *start, struct errinfo *e);
+/* The same of a part (gram_from_parts). */
+enum err gram_part_into(struct gram_build *b, const char *name, const json_t *part, uint32_t *start,
+                        struct errinfo *e);
 
 /* ---- the grammar ---- */
 

@@ -153,6 +153,19 @@ static void trie_make(struct trie *t, const struct piece *piece, size_t n, bool 
     mem_free(path);
 }
 
+/* What a token adds; nothing for one that no text has. */
+static void put_bytes(const struct tok *t, int32_t id, struct str *out)
+{
+    if (tok_is_control(t, id)) {
+        str_add_char(out, GRAM_CONTROL);
+        str_add_span(out, tok_piece(t, id));
+        str_add_char(out, GRAM_CONTROL);
+    } else if (tok_decode(t, &id, 1, 0, out, NULL) != ERR_OK ||
+               (out->n && memchr(out->p, GRAM_CONTROL, out->n))) {
+        str_clear(out);
+    }
+}
+
 struct gram_vocab *gram_vocab_new(const struct tok *t)
 {
     static _Atomic uint64_t serials;
@@ -171,8 +184,10 @@ struct gram_vocab *gram_vocab_new(const struct tok *t)
         str_clear(&one);
         v->first[i] = text.n;
         v->is_end[i] = tok_is_end(t, id);
-        if (v->is_end[i] || tok_is_control(t, id) ||
-            tok_decode(t, &id, 1, 0, &one, NULL) != ERR_OK || one.n > UINT16_MAX)
+        if (v->is_end[i])
+            continue;
+        put_bytes(t, id, &one);
+        if (!one.n || one.n > UINT16_MAX)
             continue;
         str_add(&text, one.p, one.n);
         v->depth = MAX(v->depth, (uint32_t)one.n);

@@ -22,6 +22,14 @@ struct sample {
     const char *kind, *source, *text;
 };
 
+/* Of the sample of kind "parts". */
+static const char sample_parts[] =
+    "{\"free\": {\"without\": [\"<tool_call>\", {\"control\": \"<|im_start|>\"}, {\"control\": "
+    "\"<start_of_turn>\"}]}, \"open\": {\"regex\": \"<tool_call>\"}, \"close\": {\"regex\": "
+    "\"</tool_call>\"}, \"args\": {\"schema\": {\"type\": \"object\", \"properties\": {\"city\": "
+    "{\"type\": "
+    "\"string\"}, \"days\": {\"type\": \"integer\"}}, \"required\": [\"city\", \"days\"]}}}";
+
 static const struct sample samples[] = {
     {"schema",
      "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"age\":{\"type\":"
@@ -57,6 +65,9 @@ static const struct sample samples[] = {
      "term ::= [a-z]+ | [0-9]{1,6} | \"(\" expr \")\"\n",                                    "abc + (12 - x) = y\nfoo = 77 - bar\n"   },
     {"gbnf",   "root ::= [^#]* \"#\" s\ns ::= \"a\" s \"x\" | \"a\" s \"y\" | \"b\"\n",
      "Free text comes first, as much as you like. #aaabxyx"                                                                           },
+    {"parts",  "root ::= free (open ws args ws close)?\nws ::= [ \\n]?",
+     "First comes text, as much as you like, with < and <tool in it; 1 < 2. <tool_call>{\"city\": "
+     "\"Seoul\", \"days\": 3}</tool_call>"                                                                                            },
     {"regex",  "[A-Z][a-z]+ ([0-9]{1,3},?)+( [^0-9]*)?",                                     "Hello 123,456 and some more words"      },
 };
 
@@ -72,8 +83,10 @@ static struct gram *open_sample(const struct sample *x)
         rc = gram_from_schema(&g, j, NULL, &e);
         json_decref(j);
     } else {
-        rc = x->kind[0] == 'g' ? gram_from_gbnf(&g, span_of(x->source), &e)
+        json_t *parts = x->kind[0] == 'p' ? json_loads(sample_parts, 0, NULL) : NULL;
+        rc = x->kind[0] != 'r' ? gram_from_parts(&g, span_of(x->source), parts, &e)
                                : gram_from_regex(&g, span_of(x->source), &e);
+        json_decref(parts);
     }
     if (rc != ERR_OK)
         fail_msg("%s: %s", x->source, e.text);

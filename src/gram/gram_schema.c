@@ -505,12 +505,11 @@ static enum err make_all(struct schema *c, uint32_t *root)
     return ERR_OK;
 }
 
-enum err gram_from_schema(struct gram **out, const json_t *schema, const struct gram_opts *opts,
-                          struct errinfo *e)
+enum err gram_schema_into(struct gram_build *b, const json_t *schema, const struct gram_opts *opts,
+                          uint32_t *start, struct errinfo *e)
 {
-    struct schema c = {.root = schema, .space = GRAM_NONE, .e = e};
+    struct schema c = {.root = schema, .space = GRAM_NONE, .e = e, .b = *b};
     uint32_t root = GRAM_NONE;
-    *out = NULL;
     arena_init(&c.a);
     c.node = mem_alloc(SCHEMA_SLOTS / 2 * sizeof *c.node); /* never moves */
     c.node_slot = mem_alloc(SCHEMA_SLOTS * sizeof *c.node_slot);
@@ -522,14 +521,31 @@ enum err gram_from_schema(struct gram **out, const json_t *schema, const struct 
         rc = make_all(&c, &root);
     if (rc == ERR_OK && root == GRAM_NONE)
         rc = err_set(e, ERR_UNSUPPORTED, "schema: nothing satisfies it");
+    *b = c.b;
     if (rc == ERR_OK)
-        rc = gram_build_finish(out, &c.b, root, NULL, NULL, e);
-    gram_build_done(&c.b);
+        *start = b->rule[root];
     mem_free(c.node);
     mem_free(c.node_slot);
     mem_free(c.rule);
     mem_free(c.rule_slot);
     mem_free(c.text);
     arena_done(&c.a);
+    return rc;
+}
+
+enum err gram_from_schema(struct gram **out, const json_t *schema, const struct gram_opts *opts,
+                          struct errinfo *e)
+{
+    struct gram_build b = {0};
+    uint32_t start;
+    *out = NULL;
+    enum err rc = gram_schema_into(&b, schema, opts, &start, e);
+    if (rc == ERR_OK) {
+        uint32_t root = gram_build_rule(&b);
+        if (!b.full)
+            b.rule[root] = start;
+        rc = gram_build_finish(out, &b, root, NULL, NULL, e);
+    }
+    gram_build_done(&b);
     return rc;
 }

@@ -254,12 +254,96 @@ static void test_ambiguity(void **state)
     gram_free(g);
 }
 
+static enum err from_parts(struct gram **g, const char *text, const char *parts, struct errinfo *e)
+{
+    json_t *j = json_loads(parts, 0, NULL);
+    if (!j)
+        fail_msg("no JSON: %s", parts);
+    enum err rc = gram_from_parts(g, span_of(text), j, e);
+    json_decref(j);
+    return rc;
+}
+
+#define TOKEN(name) "\xff" name "\xff"
+
+static void test_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grammar, *parts, *good[5], *bad[6];
+    } rows[] = {
+        {"root ::= \"f(\" args \")\" name",
+         "{\"args\": {\"schema\": {\"type\": \"object\", \"properties\": {\"a\": {\"type\": "
+         "\"integer\"}},"
+         " \"required\": [\"a\"], \"additionalProperties\": false}}, \"name\": {\"regex\": "
+         "\"[a-c]+\"},"
+         " \"unused\": 7}",                                                           {"f({\"a\": 12})abc"},
+         {"f({})a", "f({\"a\": 12})", "f({\"a\": 12})d"}                                          },
+        {"root ::= call+\ncall ::= open [a-z]+ close",
+         "{\"open\": {\"control\": \"<|x|>\"}, \"close\": {\"control\": \"<|y|>\"}}", {TOKEN("<|x|>") "ab" TOKEN("<|y|>"),
+          TOKEN("<|x|>") "a" TOKEN("<|y|>") TOKEN("<|x|>") "b" TOKEN("<|y|>")},
+         {"<|x|>ab<|y|>", TOKEN("<|x|>") "ab<|y|>", "<|x|>", TOKEN("<|y|>")}                      },
+        {"root ::= free (\"<call>\" [0-9]+)?",
+         "{\"free\": {\"without\": [\"<call>\", {\"control\": \"<|x|>\"}]}}",         {"", "\xea\xb0\x80 <cal <call <<ca<", "text<call>12", TOKEN("<|z|>") "a" TOKEN("<|xx|>"),
+          "<|x|>"},
+         {"<call>", "a<call>b", "a<<call>", "a" TOKEN("<|x|>"), "\xea\xb0", TOKEN("<|z|>") "\xff"}},
+        {"root ::= a | b",
+         "{\"a\": {\"schema\": {\"$ref\": \"#/$defs/x\", \"$defs\": {\"x\": {\"const\": 1}}}},"
+         " \"b\": {\"schema\": {\"const\": 2}}}",                                     {"1", "2"},
+         {"3", "12"}                                                                              },
+    };
+    for (size_t i = 0; i < N_ELEMS(rows); i++) {
+        struct gram *g;
+        struct errinfo e = {0};
+        if (from_parts(&g, rows[i].grammar, rows[i].parts, &e) != ERR_OK)
+            fail_msg("%s: %s", rows[i].grammar, e.text);
+        for (int k = 0; k < 5 && rows[i].good[k]; k++)
+            if (!accepts(g, rows[i].good[k]))
+                fail_msg("%s: '%s' is refused", rows[i].grammar, rows[i].good[k]);
+        for (int k = 0; k < 6 && rows[i].bad[k]; k++)
+            if (accepts(g, rows[i].bad[k]))
+                fail_msg("%s: '%s' is accepted", rows[i].grammar, rows[i].bad[k]);
+        gram_free(g);
+    }
+}
+
+static void test_errors_of_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *grammar, *parts, *text;
+        enum err code;
+    } rows[] = {
+        {"root ::= \"x\" y", "{\"z\": {\"regex\": \"a\"}}",                                     "column 14: a name without a rule",
+         ERR_CORRUPT                                                                                                                           },
+        {"root ::= y",       "{\"y\": 1}",                                                      "part 'y': none of",                ERR_CORRUPT},
+        {"root ::= y",       "{\"y\": {\"schema\": {\"odd\": 1}}}",                             "part 'y': schema, keyword 'odd'",
+         ERR_UNSUPPORTED                                                                                                                       },
+        {"root ::= y",       "{\"y\": {\"schema\": {\"type\": \"object\"}, \"strict\": true}}",
+         "part 'y': ",                                                                                                              ERR_USAGE  },
+        {"root ::= y",       "{\"y\": {\"regex\": \"(\"}}",                                     "part 'y': ",                       ERR_CORRUPT},
+        {"root ::= y",       "{\"y\": {\"regex\": 1}}",                                         "part 'y': ",                       ERR_CORRUPT},
+        {"root ::= y",       "{\"y\": {\"without\": []}}",                                      "part 'y': ",                       ERR_CORRUPT},
+        {"root ::= y",       "{\"y\": {\"without\": [\"\"]}}",                                  "part 'y': ",                       ERR_CORRUPT},
+        {"root ::= y",       "{\"y\": {\"control\": \"\"}}",                                    "part 'y': ",                       ERR_CORRUPT},
+    };
+    for (size_t i = 0; i < N_ELEMS(rows); i++) {
+        struct gram *g;
+        struct errinfo e = {0};
+        enum err rc = from_parts(&g, rows[i].grammar, rows[i].parts, &e);
+        assert_null(g);
+        if (rc != rows[i].code || !strstr(e.text, rows[i].text))
+            fail_msg("%s: %s '%s', not '%s'", rows[i].parts, err_name(rc), e.text, rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_texts),     cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_hostile),   cmocka_unit_test(test_deep_text),
-        cmocka_unit_test(test_ambiguity),
+        cmocka_unit_test(test_texts),           cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_hostile),         cmocka_unit_test(test_deep_text),
+        cmocka_unit_test(test_ambiguity),       cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_errors_of_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
