@@ -5,26 +5,39 @@
 #include <string.h>
 
 /* Appends text with a mark in each control token's text, and at the end where a control token's
- * text begins (templates may join two texts of a user's).  Marks that were there are left out. */
+ * text begins (templates may join two texts of a user's).  text has no marks. */
+static void put_marked(const struct chat *c, struct span text, struct str *out)
+{
+    for (size_t i = 0; i < text.n;) {
+        size_t len, n = 1;
+        struct span rest = {text.p + i, text.n - i};
+        bool control = tok_control_at(c->tok, rest, &len) >= 0;
+        if (control)
+            utf8_get(rest.p, rest.n, &n);
+        str_add(out, rest.p, n);
+        if (control)
+            str_add_cstr(out, TOK_MARK);
+        i += n; /* not over the token: what begins inside it is looked at as well */
+    }
+    if (text.n && tok_control_begun(c->tok, text))
+        str_add_cstr(out, TOK_MARK);
+}
+
+/* The same of any text: marks that were there are left out before. */
 static void put_guarded(const struct chat *c, struct span text, struct str *out)
 {
-    size_t from = out->n;
-    for (size_t i = 0; i < text.n;) {
-        size_t len = 0, first;
-        struct span rest = {text.p + i, text.n - i};
-        if (span_starts(rest, SPAN(TOK_MARK))) {
-            i += strlen(TOK_MARK);
-        } else if (tok_control_at(c->tok, rest, &len) >= 0) {
-            utf8_get(rest.p, rest.n, &first);
-            str_add(out, rest.p, first);
-            str_add_cstr(out, TOK_MARK);
-            i += first; /* what follows is looked at as well: tokens may overlap */
-        } else {
-            str_add_char(out, text.p[i++]);
-        }
+    struct str plain;
+    size_t at = 0, mark;
+    if (span_find(text, SPAN(TOK_MARK), 0) == SIZE_MAX) {
+        put_marked(c, text, out);
+        return;
     }
-    if (out->n > from && tok_control_begun(c->tok, (struct span){out->p + from, out->n - from}))
-        str_add_cstr(out, TOK_MARK);
+    str_init(&plain, JINJA_OUTPUT_BYTES_MAX);
+    for (; (mark = span_find(text, SPAN(TOK_MARK), at)) != SIZE_MAX; at = mark + strlen(TOK_MARK))
+        str_add(&plain, text.p + at, mark - at);
+    str_add(&plain, text.p + at, text.n - at);
+    put_marked(c, str_span(&plain), out);
+    str_done(&plain);
 }
 
 static json_t *guarded_string(const struct chat *c, const json_t *j)

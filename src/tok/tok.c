@@ -101,6 +101,12 @@ static enum err read_ids(struct tok *t, struct errinfo *e)
         if (id >= 0 && TOK_TYPE(t, id) == TOK_CONTROL)
             t->attr[id] |= TOK_END;
     }
+    /* In harmony (openai/harmony, docs/format.md) <|end|> ends one message of an answer, and only
+     * these end the answer. */
+    int32_t message = tok_find(t, SPAN("<|end|>")), call = tok_find(t, SPAN("<|call|>"));
+    if (message >= 0 && call >= 0 && tok_find(t, SPAN("<|return|>")) >= 0 && message != t->eos &&
+        message != eot)
+        t->attr[message] &= (uint8_t)~TOK_END;
     return ERR_OK;
 }
 

@@ -188,6 +188,49 @@ static void test_bpe(void **state)
     end(&v);
 }
 
+static void test_marks(void **state)
+{
+    (void)state;
+    struct vocab v;
+    begin_bpe(&v, "gpt-2");
+    int32_t im = add(&v, SPAN("<|im_end|>"), TOK_CONTROL, 0);
+    int32_t tool = add(&v, SPAN("<t>"), TOK_USER, 0), ab = add(&v, SPAN("ab"), TOK_NORMAL, 0);
+    const struct span merges[] = {SPAN("a b")};
+    size_t len = 0;
+    open_bpe(&v, merges, 1);
+    unsigned both = TOK_SPECIAL | TOK_MARKED;
+    EXPECT(&v, "ab<|im_end|><t>", both, ab, im, tool);
+    EXPECT(&v, "<" TOK_MARK "|im_end|>", both, '<', '|', 'i', 'm', '_', 'e', 'n', 'd', '|', '>');
+    EXPECT(&v, "a" TOK_MARK "b<" TOK_MARK "t><|im_end|>" TOK_MARK, both, ab, tool, im);
+    EXPECT(&v, "a" TOK_MARK "b", TOK_SPECIAL, 'a', 0xef, 0xb7, 0x90, 'b');
+    expect(&v, SPAN(TOK_MARK), both, NULL, 0);
+    assert_int_equal(tok_control_at(v.tok, SPAN("<|im_end|>x"), &len), im);
+    assert_int_equal(len, 10);
+    assert_int_equal(tok_control_at(v.tok, SPAN("<t>"), &len), -1);
+    assert_int_equal(tok_control_at(v.tok, SPAN(""), &len), -1);
+    assert_true(tok_control_begun(v.tok, SPAN("x<|im_")) && tok_control_begun(v.tok, SPAN("<")));
+    assert_false(tok_control_begun(v.tok, SPAN("<|im_end|>")));
+    assert_false(tok_control_begun(v.tok, SPAN("x<t")) || tok_control_begun(v.tok, SPAN("")));
+    end(&v);
+}
+
+static void test_ends_of_harmony(void **state)
+{
+    (void)state;
+    for (int all = 0; all < 2; all++) {
+        struct vocab v;
+        begin_bpe(&v, "gpt-4o");
+        int32_t message = add(&v, SPAN("<|end|>"), TOK_CONTROL, 0);
+        int32_t call = add(&v, SPAN("<|call|>"), TOK_CONTROL, 0);
+        if (all)
+            add(&v, SPAN("<|return|>"), TOK_CONTROL, 0);
+        open_bpe(&v, NULL, 0);
+        assert_int_equal(tok_is_end(v.tok, message), !all);
+        assert_true(tok_is_end(v.tok, call));
+        end(&v);
+    }
+}
+
 static void test_bos(void **state)
 {
     (void)state;
@@ -434,10 +477,16 @@ static void test_long_marks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe),        cmocka_unit_test(test_bos),
-        cmocka_unit_test(test_spm),        cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_limits),     cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_odd),        cmocka_unit_test(test_long),
+        cmocka_unit_test(test_bpe),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_ends_of_harmony),
+        cmocka_unit_test(test_bos),
+        cmocka_unit_test(test_spm),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_odd),
+        cmocka_unit_test(test_long),
         cmocka_unit_test(test_long_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
