@@ -54,26 +54,34 @@ static enum err literal(struct gram_nfa *m, const char *name, const json_t *j,
     return ERR_OK;
 }
 
-/* (any byte)* (one of the list) (any byte)* */
+/* (any byte)*, unless x is a literal of the beginning, then x, then (any byte)*. */
+static enum err found_text(struct gram_nfa *m, const char *name, const json_t *j,
+                           struct gram_frag *out, struct errinfo *e)
+{
+    struct gram_frag before, x;
+    const json_t *first = json_object_get(j, "first");
+    before = first ? gram_frag_empty(m) : gram_frag_repeat(m, byte_range(m, 0, 255), 0, GRAM_NONE);
+    TRY(literal(m, name, first ? first : j, &x, e));
+    x = gram_frag_cat(m, before, x);
+    *out = gram_frag_cat(m, x, gram_frag_repeat(m, byte_range(m, 0, 255), 0, GRAM_NONE));
+    return ERR_OK;
+}
+
+/* The texts in which one of the list is found. */
 static enum err containing(struct gram_nfa *m, const char *name, const json_t *list,
                            struct gram_frag *out, struct errinfo *e)
 {
     const json_t *j;
-    struct gram_frag all, x;
+    struct gram_frag x;
     size_t i;
-    struct gram_frag before = gram_frag_repeat(m, byte_range(m, 0, 255), 0, GRAM_NONE);
     if (!json_is_array(list) || !json_array_size(list) || json_array_size(list) > LITERALS_MAX)
         return bad(name, "\"without\" is a list of 1 to 64 literals", e);
-    TRY(literal(m, name, json_array_get(list, 0), &all, e));
     json_array_foreach(list, i, j)
     {
-        if (i == 0)
-            continue;
-        TRY(literal(m, name, j, &x, e));
-        all = gram_frag_alt(m, all, x);
+        TRY(found_text(m, name, j, i ? &x : out, e));
+        if (i)
+            *out = gram_frag_alt(m, *out, x);
     }
-    x = gram_frag_cat(m, before, all);
-    *out = gram_frag_cat(m, x, gram_frag_repeat(m, byte_range(m, 0, 255), 0, GRAM_NONE));
     return ERR_OK;
 }
 

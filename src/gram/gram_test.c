@@ -277,19 +277,22 @@ static void test_parts(void **state)
          "\"integer\"}},"
          " \"required\": [\"a\"], \"additionalProperties\": false}}, \"name\": {\"regex\": "
          "\"[a-c]+\"},"
-         " \"unused\": 7}",                                                           {"f({\"a\": 12})abc"},
+         " \"unused\": 7}",                                                                 {"f({\"a\": 12})abc"},
          {"f({})a", "f({\"a\": 12})", "f({\"a\": 12})d"}                                          },
         {"root ::= call+\ncall ::= open [a-z]+ close",
-         "{\"open\": {\"control\": \"<|x|>\"}, \"close\": {\"control\": \"<|y|>\"}}", {TOKEN("<|x|>") "ab" TOKEN("<|y|>"),
+         "{\"open\": {\"control\": \"<|x|>\"}, \"close\": {\"control\": \"<|y|>\"}}",       {TOKEN("<|x|>") "ab" TOKEN("<|y|>"),
           TOKEN("<|x|>") "a" TOKEN("<|y|>") TOKEN("<|x|>") "b" TOKEN("<|y|>")},
          {"<|x|>ab<|y|>", TOKEN("<|x|>") "ab<|y|>", "<|x|>", TOKEN("<|y|>")}                      },
         {"root ::= free (\"<call>\" [0-9]+)?",
-         "{\"free\": {\"without\": [\"<call>\", {\"control\": \"<|x|>\"}]}}",         {"", "\xea\xb0\x80 <cal <call <<ca<", "text<call>12", TOKEN("<|z|>") "a" TOKEN("<|xx|>"),
+         "{\"free\": {\"without\": [\"<call>\", {\"control\": \"<|x|>\"}]}}",               {"", "\xea\xb0\x80 <cal <call <<ca<", "text<call>12", TOKEN("<|z|>") "a" TOKEN("<|xx|>"),
           "<|x|>"},
          {"<call>", "a<call>b", "a<<call>", "a" TOKEN("<|x|>"), "\xea\xb0", TOKEN("<|z|>") "\xff"}},
+        {"root ::= free",
+         "{\"free\": {\"without\": [{\"first\": \"{a\"}, \"<x>\", {\"first\": \"{ a\"}]}}", {"{", "{b{a", " {a", "{ b"},
+         {"{a", "{ab", "b<x>", "{ a"}                                                             },
         {"root ::= a | b",
          "{\"a\": {\"schema\": {\"$ref\": \"#/$defs/x\", \"$defs\": {\"x\": {\"const\": 1}}}},"
-         " \"b\": {\"schema\": {\"const\": 2}}}",                                     {"1", "2"},
+         " \"b\": {\"schema\": {\"const\": 2}}}",                                           {"1", "2"},
          {"3", "12"}                                                                              },
     };
     for (size_t i = 0; i < N_ELEMS(rows); i++) {
