@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * gram_fuzz.c - any grammar and any text: one byte of kind (s, g, r), the grammar, a NUL, the text.
+ * gram_fuzz.c - any grammar and any text: one byte of kind (s, g, r, p), the grammar, a NUL, the
+ * text; kind p: GBNF, a NUL, the parts, a NUL, the text.
  *
  * Holds: refused bytes leave the state as it was; a copy and a compacted state go on as the
  * original does. */
@@ -33,7 +34,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     const uint8_t *end = memchr(data + 1, 0, n - 1);
     struct span grammar = {(const char *)data + 1, end ? (size_t)(end - data) - 1 : n - 1};
-    if (data[0] == 'g') {
+    if (data[0] == 'p' && end) {
+        const uint8_t *from = end + 1;
+        end = memchr(from, 0, n - (size_t)(from - data));
+        size_t len = end ? (size_t)(end - from) : n - (size_t)(from - data);
+        json_t *parts = json_loadb((const char *)from, len, 0, NULL);
+        rc = gram_from_parts(&g, grammar, parts, &e);
+        json_decref(parts);
+    } else if (data[0] == 'g' || data[0] == 'p') {
         rc = gram_from_gbnf(&g, grammar, &e);
     } else if (data[0] == 'r') {
         rc = gram_from_regex(&g, grammar, &e);
