@@ -56,9 +56,12 @@ struct dev {
     void (*step)(struct dev *d, const struct dev_row *rows, size_t n);
     /* What page `from` holds, over all layers, into page `to`. */
     void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
+    /* The page_bytes of a page, over all layers, to be kept and brought back by the caller. */
+    void *(*page)(struct dev *d, uint32_t page);
     void (*close)(struct dev *d);
     const float *logits; /* [out_max][logits_stride], the first n_vocab count */
     size_t logits_stride;
+    size_t page_bytes;
     const float *hidden; /* moves from step to step */
     size_t hidden_stride;
 };

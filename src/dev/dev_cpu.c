@@ -246,12 +246,16 @@ static void dev_cpu_close(struct dev *dev)
     mem_free(d);
 }
 
+static void *dev_cpu_page(struct dev *dev, uint32_t page)
+{
+    return (char *)dev_cpu_of(dev)->pages + page * dev->page_bytes;
+}
+
 static void dev_cpu_copy_page(struct dev *dev, uint32_t to, uint32_t from)
 {
     struct dev_cpu *d = dev_cpu_of(dev);
-    size_t bytes = d->pages_bytes / d->opts.n_pages;
     CHECK(to < d->opts.n_pages && from < d->opts.n_pages && to != from);
-    memcpy((char *)d->pages + to * bytes, (char *)d->pages + from * bytes, bytes);
+    memcpy(dev_cpu_page(dev, to), dev_cpu_page(dev, from), dev->page_bytes);
 }
 
 static enum err take_memory(struct dev_cpu *d, struct errinfo *e)
@@ -295,6 +299,8 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     pack_all(d);
     d->dev.step = dev_cpu_step;
     d->dev.copy_page = dev_cpu_copy_page;
+    d->dev.page = dev_cpu_page;
+    d->dev.page_bytes = d->pages_bytes / d->opts.n_pages;
     d->dev.close = dev_cpu_close;
     d->dev.logits = d->logits;
     d->dev.logits_stride = p->width[PLAN_LOGITS];

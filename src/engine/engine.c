@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/num.h"
+#include "engine/engine_cache.h"
 #include "os/os_sys.h"
 
 #include <string.h>
@@ -113,6 +114,7 @@ void engine_close(struct engine *en)
 {
     if (!en)
         return;
+    engine_cache_close(en);
     if (en->dev)
         en->dev->close(en->dev);
     plan_free(en->plan);

@@ -17,6 +17,7 @@ struct prefix_node {
     uint32_t parent, child, sibling; /* PREFIX_NONE: none; free nodes are linked by sibling */
     uint32_t n;                      /* tokens, 1 to ENGINE_PAGE */
     uint64_t used;                   /* the clock when it last served */
+    uint32_t slot;                   /* of the cache's file; PREFIX_NONE */
     int32_t token[ENGINE_PAGE];
 };
 
@@ -24,6 +25,7 @@ struct prefix {
     struct prefix_node *node; /* [n_pages + 1]: no more nodes than pages, and the root */
     uint32_t free;            /* first free node */
     uint64_t clock;
+    uint64_t n_learnt; /* nodes ever made from what was run */
 };
 
 struct engine {
@@ -39,6 +41,7 @@ struct engine {
     size_t n_cached;      /* pages that only the tree holds: free when they are needed */
     struct dev_row *rows; /* [batch] */
     struct prefix prefix;
+    struct cache *cache; /* engine_cache.c; NULL: none */
 };
 
 struct engine_seq {
@@ -70,6 +73,13 @@ void prefix_learn(struct engine_seq *s);
 void prefix_learn_rest(struct engine_seq *s);
 /* The sequence is cut to fewer full pages than were learnt. */
 void prefix_cut(struct engine_seq *s, size_t n_full);
+/* The child of node `at` that shares most of tokens[n], and how many; PREFIX_NONE. */
+uint32_t prefix_child(const struct engine *en, uint32_t at, const int32_t *tokens, size_t n,
+                      size_t *shared);
+/* A page that the caller holds becomes known as what follows node `at`. */
+uint32_t prefix_add(struct engine *en, uint32_t at, uint32_t page, const int32_t *tokens, size_t n);
+/* How many of the first n tokens are the same. */
+size_t prefix_common(const int32_t *a, const int32_t *b, size_t n);
 /* Forgets the page that served longest ago and that only the tree holds; there is one. */
 void prefix_forget_one(struct engine *en);
 

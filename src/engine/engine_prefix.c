@@ -29,7 +29,7 @@ void prefix_done(struct engine *en)
     mem_free(en->prefix.node);
 }
 
-static size_t common(const int32_t *a, const int32_t *b, size_t n)
+size_t prefix_common(const int32_t *a, const int32_t *b, size_t n)
 {
     size_t i = 0;
     while (i < n && a[i] == b[i])
@@ -44,7 +44,7 @@ static uint32_t best_child(const struct prefix *p, uint32_t at, const int32_t *t
     uint32_t best = PREFIX_NONE;
     *shared = 0;
     for (uint32_t c = p->node[at].child; c != PREFIX_NONE; c = p->node[c].sibling) {
-        size_t k = common(p->node[c].token, tokens, MIN(n, (size_t)p->node[c].n));
+        size_t k = prefix_common(p->node[c].token, tokens, MIN(n, (size_t)p->node[c].n));
         if (k > *shared) {
             *shared = k;
             best = c;
@@ -73,6 +73,7 @@ static uint32_t add_child(struct engine *en, uint32_t parent, uint32_t page, con
                                        .parent = parent,
                                        .child = PREFIX_NONE,
                                        .sibling = p->node[parent].child,
+                                       .slot = PREFIX_NONE,
                                        .n = (uint32_t)n};
     memcpy(p->node[at].token, tokens, n * sizeof *tokens);
     p->node[parent].child = at;
@@ -98,6 +99,24 @@ static void remove_node(struct engine *en, uint32_t at)
     p->free = at;
 }
 
+uint32_t prefix_child(const struct engine *en, uint32_t at, const int32_t *tokens, size_t n,
+                      size_t *shared)
+{
+    return best_child(&en->prefix, at, tokens, n, shared);
+}
+
+uint32_t prefix_add(struct engine *en, uint32_t at, uint32_t page, const int32_t *tokens, size_t n)
+{
+    size_t shared;
+    uint32_t c = best_child(&en->prefix, at, tokens, n, &shared);
+    /* An unfilled page of the same beginning has nothing that this one has not. */
+    if (c != PREFIX_NONE && shared == en->prefix.node[c].n)
+        remove_node(en, c);
+    c = add_child(en, at, page, tokens, n);
+    touch(&en->prefix, c);
+    return c;
+}
+
 static void learn_page(struct engine_seq *s, size_t i)
 {
     struct engine *en = s->en;
@@ -114,10 +133,8 @@ static void learn_page(struct engine_seq *s, size_t i)
         s->node = c;
         return;
     }
-    /* An unfilled page of the same beginning has nothing that this one has not. */
-    if (c != PREFIX_NONE && shared == p->node[c].n)
-        remove_node(en, c);
-    s->node = add_child(en, s->node, s->pages[i], tokens, ENGINE_PAGE);
+    s->node = prefix_add(en, s->node, s->pages[i], tokens, ENGINE_PAGE);
+    p->n_learnt++;
 }
 
 void prefix_learn(struct engine_seq *s)
@@ -142,12 +159,11 @@ void prefix_learn_rest(struct engine_seq *s)
     size_t n = s->n % ENGINE_PAGE, shared;
     if (n == 0 || s->n_learnt != s->n / ENGINE_PAGE)
         return;
-    uint32_t c = best_child(p, s->node, tokens, n, &shared);
+    best_child(p, s->node, tokens, n, &shared);
     if (shared == n)
         return;
-    if (c != PREFIX_NONE && shared == p->node[c].n)
-        remove_node(s->en, c);
-    touch(p, add_child(s->en, s->node, s->pages[s->n_pages - 1], tokens, n));
+    prefix_add(s->en, s->node, s->pages[s->n_pages - 1], tokens, n);
+    p->n_learnt++;
 }
 
 void prefix_forget_one(struct engine *en)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * sched.c - the queue and the engine thread. */
+#include "base/log.h"
 #include "engine/sched_int.h"
 
 /* ---- jobs ---- */
@@ -63,20 +64,57 @@ size_t job_n_out(const struct job *j)
 
 /* ---- the thread ---- */
 
+static bool has_work(void *arg)
+{
+    struct sched *s = arg;
+    pthread_mutex_lock(&s->lock);
+    bool work = s->stop || s->queue;
+    pthread_mutex_unlock(&s->lock);
+    return work;
+}
+
+/* What the file does not have yet, until there is something better to do. */
+static void save_cache(struct sched *s, bool (*stop)(void *arg))
+{
+    struct errinfo e;
+    enum err r = engine_cache_save(s->en, stop, s, &e);
+    if (r != ERR_OK && r != ERR_CANCELLED)
+        log_at(LOG_WARN, "cache", "error=\"%s\"", e.text);
+    pthread_mutex_lock(&s->lock);
+    s->load.cache = engine_cache_stat(s->en);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Waits for work, with the lock held; true when the time has come to save. */
+static bool wait_for_work(struct sched *s)
+{
+    uint64_t until = os_now_ns() + s->opts.cache_idle_ns;
+    struct timespec t = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    bool saves = engine_cache_is_behind(s->en);
+    int r = 0;
+    while (!s->stop && !s->queue && r == 0)
+        r = saves ? pthread_cond_timedwait(&s->more, &s->lock, &t)
+                  : pthread_cond_wait(&s->more, &s->lock);
+    return !s->stop && !s->queue;
+}
+
 static void *sched_main(void *arg)
 {
     struct sched *s = arg;
     for (;;) {
+        bool saves = false;
         pthread_mutex_lock(&s->lock);
         s->load.running = s->n_running;
         if (s->n_running == 0 && !s->queue)
             pthread_cond_broadcast(&s->less);
-        while (!s->stop && s->n_running == 0 && !s->queue)
-            pthread_cond_wait(&s->more, &s->lock);
+        if (s->n_running == 0)
+            saves = wait_for_work(s);
         bool stop = s->stop;
         pthread_mutex_unlock(&s->lock);
         if (stop)
             return NULL;
+        if (saves)
+            save_cache(s, has_work);
         sched_drop(s);
         sched_admit(s);
         if (s->n_running)
@@ -86,6 +124,17 @@ static void *sched_main(void *arg)
 
 /* ---- from outside ---- */
 
+static void open_cache(struct sched *s)
+{
+    struct errinfo e;
+    if (!s->opts.cache_path)
+        return;
+    if (engine_cache_open(s->en, s->opts.cache_path, s->opts.cache_bytes_max, &e) != ERR_OK)
+        log_at(LOG_WARN, "cache", "error=\"%s\"", e.text);
+    s->load.cache = engine_cache_stat(s->en);
+    s->opts.cache_path = NULL; /* the caller's */
+}
+
 struct sched *sched_new(struct engine *en, const struct sched_opts *o)
 {
     struct sched *s = mem_alloc(sizeof *s);
@@ -94,6 +143,8 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->opts = *o;
     s->opts.running_max = MIN(MAX(o->running_max, (size_t)1), MIN(batch, engine_out_max(en)));
     s->opts.step_ns = o->step_ns ? o->step_ns : SCHED_STEP_NS;
+    s->opts.cache_idle_ns = o->cache_idle_ns ? o->cache_idle_ns : SCHED_CACHE_IDLE_NS;
+    open_cache(s);
     s->queue_end = &s->queue;
     s->running = mem_alloc(s->opts.running_max * sizeof *s->running);
     s->rows = mem_alloc(batch * sizeof *s->rows);
@@ -103,10 +154,10 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->mask = mem_alloc(s->n_mask * sizeof *s->mask);
     s->load.pages = s->load.pages_free = engine_pages_free(en);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->more, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->more, &monotonic);
     pthread_cond_init(&s->less, &monotonic);
     pthread_condattr_destroy(&monotonic);
     CHECK(pthread_create(&s->thread, NULL, sched_main, s) == 0);
@@ -133,6 +184,8 @@ void sched_free(struct sched *s)
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->thread, NULL);
     cancel_all(s);
+    save_cache(s, NULL);
+    engine_cache_close(s->en);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->more);
     pthread_cond_destroy(&s->less);

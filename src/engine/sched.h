@@ -13,6 +13,7 @@
 #define ENGINE_SCHED_H
 
 #include "engine/engine.h"
+#include "engine/engine_cache.h"
 #include "engine/sampler.h"
 #include "gram/gram.h"
 
@@ -123,6 +124,12 @@ struct sched_opts {
     size_t queue_max;   /* jobs that wait */
     size_t running_max; /* answers at once; no more than the engine's batch and out_max */
     uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
+    /* A file where known beginnings outlive the process (engine_cache.h), NULL: none.  What is new
+     * is written when nothing was to do for cache_idle_ns (0: 3 s), and by sched_free.  A file that
+     * cannot be used is a warning in the log. */
+    const char *cache_path;
+    uint64_t cache_bytes_max;
+    uint64_t cache_idle_ns;
 };
 
 struct sched_load {
@@ -133,6 +140,7 @@ struct sched_load {
     uint64_t n_prompt, n_cached; /* tokens of prompts that were started; that were known */
     uint64_t busy_ns;            /* in steps */
     uint64_t step_ns, step_rows; /* of the last step */
+    struct engine_cache_stat cache;
 };
 
 /* The engine is the scheduler's until sched_free, which cancels what runs. */

@@ -249,6 +249,14 @@ static size_t pages_promised(const struct sched *s)
     return n;
 }
 
+/* Brings what it begins with from the cache's file; true when there is more of it, which waits for
+ * the next step of the others. */
+static bool fetch_more(struct sched *s, const struct job *j)
+{
+    size_t n = MIN(may_reuse(j) + 1, j->n_prompt);
+    return engine_cache_fetch(s->en, j->prompt, n, os_now_ns() + SCHED_FETCH_NS);
+}
+
 void sched_admit(struct sched *s)
 {
     while (s->n_running < s->opts.running_max) {
@@ -263,6 +271,10 @@ void sched_admit(struct sched *s)
             continue;
         }
         if (s->n_running && pages_wanted(s, j) + pages_promised(s) > engine_pages_free(s->en)) {
+            put_back(s, j);
+            return;
+        }
+        if (fetch_more(s, j)) {
             put_back(s, j);
             return;
         }

@@ -88,6 +88,7 @@ static void note_load(struct sched *s, uint64_t ns)
     s->load.busy_ns += ns;
     s->load.step_ns = ns;
     s->load.step_rows = s->n_rows;
+    s->load.cache = engine_cache_stat(s->en);
     pthread_mutex_unlock(&s->lock);
 }
 
