@@ -29,7 +29,7 @@ static void open_sampler(struct talk *t, const struct conf *c)
     p.dry_breakers = breakers;
     p.n_dry_breakers = api_dry_breakers(t->tok, breakers);
     t->sampler = sampler_new(&p, engine_model(t->model.engine)->n_vocab,
-                             engine_ctx(t->model.engine));
+                             engine_ctx(t->model.engine), NULL);
 }
 
 static enum err open_all(struct talk *t, struct errinfo *e)

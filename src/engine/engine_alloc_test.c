@@ -74,7 +74,7 @@ static void steps_allocate_nothing(void **state)
     assert_int_equal(gguf_open(&g, "tests/data/arch/gemma3.gguf", &e), ERR_OK);
     if (engine_open(&en, g, &opts, &e) != ERR_OK)
         fail_msg("%s", e.text);
-    struct sampler *sampler = sampler_new(&p, engine_model(en)->n_vocab, 256);
+    struct sampler *sampler = sampler_new(&p, engine_model(en)->n_vocab, 256, NULL);
     struct engine_seq *a = engine_seq_new(en), *b = engine_seq_new(en);
     struct engine_row rows[40];
     long before = atomic_load(&n_calls);

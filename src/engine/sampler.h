@@ -50,8 +50,14 @@ struct sampler_params sampler_neutral(void);
 
 struct sampler;
 
-/* history_max: the most tokens that will be accepted. */
-struct sampler *sampler_new(const struct sampler_params *p, size_t n_vocab, size_t history_max);
+/* Room for a vocabulary; samplers that one thread uses can share it. */
+struct sampler_work;
+struct sampler_work *sampler_work_new(size_t n_vocab);
+void sampler_work_free(struct sampler_work *w);
+
+/* history_max: the most tokens that will be accepted.  work outlives the sampler; NULL: its own. */
+struct sampler *sampler_new(const struct sampler_params *p, size_t n_vocab, size_t history_max,
+                            struct sampler_work *work);
 void sampler_free(struct sampler *s);
 
 /* A token of the prompt or of the answer.  Tokens over history_max push out the oldest. */

@@ -97,7 +97,7 @@ static void steps_follow_their_definitions(void **state)
         q.typical_p = num_rand(&rng) % 3 ? 1 : (float)num_rand_unit(&rng);
         q.min_p = num_rand(&rng) % 2 ? (float)(num_rand_unit(&rng) * 0.3) : 0;
         random_logits(logits, 8);
-        struct sampler *s = sampler_new(&q, N, 16);
+        struct sampler *s = sampler_new(&q, N, 16, NULL);
         size_t n = sampler_weigh(s, logits, NULL, &c);
         plain(&q, logits, want);
         for (size_t i = 0; i < n; i++) {
@@ -129,7 +129,7 @@ static void penalties_follow_their_definitions(void **state)
     q.bias = bias, q.n_bias = N_ELEMS(bias);
     q.repeat_penalty = 1.5f, q.presence_penalty = 0.25f, q.frequency_penalty = 0.5f;
     q.repeat_last_n = 3;
-    struct sampler *s = sampler_new(&q, N, 5);
+    struct sampler *s = sampler_new(&q, N, 5, NULL);
     const int32_t history[] = {1, 2, 2, 3, 3, 4, 3}; /* the last three: 3 4 3 */
     for (size_t i = 0; i < N_ELEMS(history); i++)
         sampler_accept(s, history[i]);
@@ -177,7 +177,7 @@ static void dry_follows_its_definition(void **state)
         int n = 2 + (int)(num_rand(&rng) % 60);
         q.dry_multiplier = 0.8f, q.dry_base = 1.5f, q.dry_allowed_length = 2;
         q.dry_breakers = &breaker, q.n_dry_breakers = 1;
-        struct sampler *s = sampler_new(&q, N, 64);
+        struct sampler *s = sampler_new(&q, N, 64, NULL);
         for (int i = 0; i < n; i++)
             sampler_accept(s, h[i] = (int32_t)(num_rand(&rng) % (round % 2 ? 3 : 7)));
         assert_int_equal(sampler_weigh(s, logits, NULL, &c), N);
@@ -204,7 +204,7 @@ static void draws_follow_probabilities(void **state)
     int seen[10] = {0}, first[20], n_draws = 20000;
     random_logits(logits, 3);
     q.top_k = 10, q.seed = 42;
-    struct sampler *s = sampler_new(&q, N, 4);
+    struct sampler *s = sampler_new(&q, N, 4, NULL);
     int32_t token[10];
     assert_int_equal(sampler_weigh(s, logits, NULL, &c), 10);
     for (int i = 0; i < 10; i++)
@@ -236,7 +236,7 @@ static void odd_logits_give_a_token(void **state)
         if (kind == 0)
             logits[17] = 1;
         q.temp = (float)(kind % 2), q.top_k = 40, q.top_p = 0.9f, q.typical_p = 0.9f;
-        struct sampler *s = sampler_new(&q, N, 4);
+        struct sampler *s = sampler_new(&q, N, 4, NULL);
         int32_t t = sampler_pick(s, logits, NULL);
         assert_true(t >= 0 && t < N && (kind != 0 || t == 17));
         sampler_free(s);
@@ -268,7 +268,7 @@ static void masks_leave_no_chance(void **state)
             banned[i] = in ? logits[i] : -INFINITY;
             n_in += in;
         }
-        struct sampler *a = sampler_new(&q, N, 4), *b = sampler_new(&q, N, 4);
+        struct sampler *a = sampler_new(&q, N, 4, NULL), *b = sampler_new(&q, N, 4, NULL);
         float p[N] = {0};
         const struct sampler_choice *c;
         size_t n = sampler_weigh(b, banned, NULL, &c);

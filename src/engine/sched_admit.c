@@ -134,7 +134,8 @@ static void start_first(struct sched *s, struct job *j)
     if (j->gram)
         sched_pick_fit(s, j);
     if (j->n_max > 0) {
-        j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en));
+        j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en),
+                                 s->work);
         for (size_t i = 0; i < j->n_prompt; i++)
             sampler_accept(j->sampler, j->prompt[i]);
     }

@@ -38,6 +38,7 @@ struct sched {
     } * wants;         /* [batch]: whose each row of `got` is */
     const float **got; /* [batch]: logits or hidden states */
     size_t n_wants, n_logits;
+    struct sampler_work *work;
     uint32_t *mask; /* [n_mask] words: tokens that may come */
     size_t n_mask;
     double ns_a_row; /* of a step, smoothed */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * sched_pick.c - tokens from logits: grammars, end tokens, logprobs. */
+#include "engine/logits.h"
 #include "engine/sched_int.h"
 
 #include <math.h>
@@ -25,22 +26,11 @@ static void note_top(struct job_top *top, int n_top, const float *logits, size_t
         top[k].logprob -= log_sum;
 }
 
-static float log_sum_exp(const float *x, size_t n)
-{
-    float most = -INFINITY;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        most = MAX(most, x[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += (double)expf(x[i] - most);
-    return most + (float)log(sum);
-}
-
 static void note(const struct sched *s, const struct job *j, struct job_out *out,
                  struct job_top *top, int32_t token, const float *logits)
 {
     size_t n_vocab = engine_model(s->en)->n_vocab;
-    float log_sum = log_sum_exp(logits, n_vocab);
+    float log_sum = logits_log_sum(logits, n_vocab);
     out->token = token;
     out->logprob = logits[token] - log_sum;
     if (j->n_top)

@@ -13,7 +13,7 @@ static void answer_alone(struct engine *en, struct ask *a)
     const float *logits;
     struct errinfo e;
     struct engine_seq *s = engine_seq_new(en);
-    struct sampler *sampler = sampler_new(&a->job.sampling, engine_model(en)->n_vocab, CTX);
+    struct sampler *sampler = sampler_new(&a->job.sampling, engine_model(en)->n_vocab, CTX, NULL);
     for (size_t i = 0; i < a->job.n_prompt; i++)
         sampler_accept(sampler, a->prompt[i]);
     assert_int_equal(engine_prefill(en, s, a->prompt, a->job.n_prompt, NULL, NULL, &logits, &e),
