@@ -503,7 +503,7 @@ static void *open_alone(void *arg)
     struct errinfo why = {0};
     char id[32];
     if (store_open(&s, file, &why) != ERR_OK)
-        printf("%s\n", why.text);
+        fprintf(stderr, "%s\n", why.text);
     CHECK(s);
     atomic_fetch_sub(w->left, 1); /* all have it open before any goes on */
     while (atomic_load(w->left) > 0)

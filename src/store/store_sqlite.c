@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STORE_APPLICATION                                                                          \
@@ -185,7 +186,7 @@ static enum err store_back_up(struct store_sqlite *s, int version, struct errinf
 
 /* ---- bringing it up to date ---- */
 
-static enum err store_version(struct store_sqlite *s, int64_t *version, struct errinfo *e)
+static enum err store_read_version(struct store_sqlite *s, int64_t *version, struct errinfo *e)
 {
     int64_t application, n_tables;
     TRY(store_ask(s, "PRAGMA user_version", version, NULL, e));
@@ -196,13 +197,22 @@ static enum err store_version(struct store_sqlite *s, int64_t *version, struct e
     return ERR_OK;
 }
 
+/* The same outside of a transaction: another program may be making the database. */
+static enum err store_version(struct store_sqlite *s, int64_t *version, struct errinfo *e)
+{
+    TRY(store_exec(s, "BEGIN", e));
+    enum err err = store_read_version(s, version, e);
+    sqlite3_exec(s->lite, "ROLLBACK", NULL, NULL, NULL);
+    return err;
+}
+
 /* In a transaction that only one process can hold. */
 static enum err store_climb(struct store_sqlite *s, struct store_schema schema, bool *old,
                             struct errinfo *e)
 {
     int64_t version;
     char text[96];
-    TRY(store_version(s, &version, e));
+    TRY(store_read_version(s, &version, e));
     *old = version > 0 && version < schema.n_steps;
     if (version >= schema.n_steps || (*old && !s->backed_up))
         return ERR_OK;
@@ -291,21 +301,33 @@ static bool store_sqlite_changed(struct store_db *db)
     return other;
 }
 
+/* Two programs that make the same database at once get BUSY here without SQLite's own waiting. */
+static enum err store_set_wal(struct store_sqlite *s, struct errinfo *e)
+{
+    char mode[16] = "";
+    enum err err = ERR_BUSY;
+    for (int waited_ms = 0; err == ERR_BUSY && waited_ms < STORE_BUSY_MS; waited_ms += 10) {
+        if (waited_ms)
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        err = store_ask(s, "PRAGMA journal_mode = WAL", NULL, mode, e);
+    }
+    TRY(err);
+    if (strcmp(mode, "wal") != 0)
+        return err_set(e, ERR_IO, "%s: the file system keeps no write-ahead log", s->path);
+    return ERR_OK;
+}
+
 static enum err store_open_all(struct store_sqlite *s, struct store_schema schema,
                                struct errinfo *e)
 {
     bool memory = strcmp(s->path, ":memory:") == 0;
-    char mode[16] = "";
     if (!memory)
         TRY(store_make_file(s->path, e));
     TRY(store_connect(s, e));
     int64_t version;
     TRY(store_version(s, &version, e)); /* before anything is written */
-    if (version <= schema.n_steps && !memory) {
-        TRY(store_ask(s, "PRAGMA journal_mode = WAL", NULL, mode, e));
-        if (strcmp(mode, "wal") != 0)
-            return err_set(e, ERR_IO, "%s: the file system keeps no write-ahead log", s->path);
-    }
+    if (version <= schema.n_steps && !memory)
+        TRY(store_set_wal(s, e));
     TRY(store_migrate(s, schema, e));
     TRY(store_prepare(s, e));
     store_sqlite_changed(&s->db);
