@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * os_sandbox.h - a server gives up what it does not need: files by Landlock, system calls by
+ * seccomp.
+ *
+ * Does: two steps.  os_sandbox_files first, before there are threads (Landlock binds the caller and
+ *       the threads it starts): from then on only the named folders can be opened, and what the C
+ *       library itself reads.  os_sandbox_calls when the server has started and listens: from then
+ * on no program is started, no process looked into, no socket made to listen, on any thread. Does
+ * not: end the process for a call that is refused (it fails with EPERM or ENOSYS, and goes to the
+ * kernel's log), take back what is open, forbid executable memory (PCRE2 compiles), or work
+ * elsewhere than on Linux; there, and on kernels without, it says so and goes on. Both steps last
+ * to the end of the process.  struct os_sandbox is the caller's; it holds texts only. */
+#ifndef OS_OS_SANDBOX_H
+#define OS_OS_SANDBOX_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+struct os_sandbox_opts {
+    const char *const *read;  /* files and folders to read, NULL-terminated; NULL: none */
+    const char *const *write; /* folders to read and write below; they exist */
+    bool connect;             /* may open connections (downloads) */
+};
+
+/* What is in force. */
+struct os_sandbox {
+    int landlock; /* the version of the kernel's interface; 0: files are not restricted */
+    bool seccomp;
+    bool connect; /* connections can be opened */
+};
+
+/* Errors: NOTFOUND (a named path is not there), USAGE (other threads run), FAILED.  A kernel
+ * without Landlock is none: s->landlock stays 0. */
+enum err os_sandbox_files(struct os_sandbox *s, const struct os_sandbox_opts *o, struct errinfo *e);
+/* Errors: FAILED.  A kernel without seccomp is none. */
+enum err os_sandbox_calls(struct os_sandbox *s, const struct os_sandbox_opts *o, struct errinfo *e);
+
+/* "files=landlock-6 calls=seccomp connect=no", for a line of the log. */
+void os_sandbox_text(const struct os_sandbox *s, char out[64]);
+
+#endif
