@@ -38,6 +38,8 @@ struct api_opts {
     size_t queue_max;         /* requests that wait, of a model */
     unsigned timeout_s;       /* of a request; 0: none */
     size_t n_max;             /* tokens of an answer that names no limit; 0: the context's rest */
+    const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
+    uint64_t cache_bytes_max; /* of each model */
     bool keys_needed;         /* no request without an API key */
     struct store *store;      /* keeps stored answers and keys; NULL: none are kept */
     struct sampler_params sampling; /* where a request says nothing */

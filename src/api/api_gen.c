@@ -64,7 +64,8 @@ static void unref(struct api_gen *g)
         choice_done(&g->choices[i]);
     for (size_t i = 0; i < g->n_prompts; i++)
         tok_ids_done(&g->prompts[i]);
-    gram_free(g->gram);
+    api_gram_drop(g->model, g->gram);
+    json_decref(g->callable);
     str_done(&g->rendered);
     api_ask_done(&g->ask);
     json_decref(g->body);
@@ -347,7 +348,7 @@ static void set_job(struct api_choice *c)
     c->job.wake = choice_wake;
     c->job.wake_arg = c;
     if (g->gram) {
-        c->job.gram = gram_start(g->gram);
+        c->job.gram = gram_start(g->gram->gram);
         c->job.vocab = api_model_vocab(g->model);
     }
 }
@@ -365,7 +366,7 @@ static void set_choice(struct api_gen *g, size_t i)
     api_stop_init(&c->stop, g->ask.stop, g->ask.n_stop);
     tok_stream_init(&c->plain, g->model->tok, 0);
     if (g->chat)
-        c->parse = chat_parse_new(g->model->chat, g->ask.tools, str_span(&g->rendered), &sink);
+        c->parse = chat_parse_new(g->model->chat, g->callable, str_span(&g->rendered), &sink);
     set_job(c);
 }
 

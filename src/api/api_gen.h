@@ -13,6 +13,7 @@
 
 #include "api/api_ask.h"
 #include "api/api_call.h"
+#include "api/api_gram.h"
 #include "api/api_stop.h"
 #include "chat/chat_parse.h"
 
@@ -80,8 +81,9 @@ struct api_gen {
     struct tok_ids *prompts; /* [n_prompts] */
     size_t n_prompts;
     bool chat;                  /* parse answers */
+    json_t *callable;           /* chat: the tools that may be called; owned */
     struct str rendered;        /* chat: the prompt as text */
-    struct gram *gram;          /* what answers must be; NULL: anything */
+    struct api_gram *gram;      /* what answers must be; NULL: anything */
     struct api_choice *choices; /* [n_choices]: ask.n for each prompt in turn */
     size_t n_choices, n_finished;
     const char *id;

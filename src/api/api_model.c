@@ -2,6 +2,7 @@
 #include "api/api_model.h"
 
 #include "api/api_call.h"
+#include "api/api_gram.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -26,7 +27,6 @@ struct api_models {
     pthread_mutex_t lock;
     pthread_cond_t change;    /* something is wanted, or a use ended */
     struct api_call *waiting; /* requests whose model is being opened */
-    pthread_mutex_t vocab_lock;
 };
 
 size_t api_dry_breakers(const struct tok *tok, int32_t out[4])
@@ -47,12 +47,14 @@ size_t api_dry_breakers(const struct tok *tok, int32_t out[4])
 static void close_parts(struct api_model *m)
 {
     sched_free(m->sched);
+    api_gram_clear(m);
     gram_vocab_free(m->vocab);
     chat_close(m->chat);
     tok_close(m->tok);
     engine_close(m->engine);
     gguf_close(m->gguf);
     mem_free(m->ends);
+    mem_free(m->cache_path);
     m->sched = NULL;
     m->vocab = NULL;
     m->chat = NULL;
@@ -60,6 +62,7 @@ static void close_parts(struct api_model *m)
     m->engine = NULL;
     m->gguf = NULL;
     m->ends = NULL;
+    m->cache_path = NULL;
 }
 
 /* What the open ones take. */
@@ -121,6 +124,16 @@ static enum err open_engine(struct api_model *m, const struct engine_opts *given
     return engine_open(&m->engine, m->gguf, &o, e);
 }
 
+static void set_cache_path(struct api_model *m)
+{
+    char key[ENGINE_CACHE_KEY];
+    const char *dir = m->set->o->cache_dir;
+    size_t n = strlen(dir) + sizeof key + 8;
+    engine_cache_key(m->engine, key);
+    m->cache_path = mem_alloc(n);
+    snprintf(m->cache_path, n, "%s/%s.kv", dir, key);
+}
+
 static enum err open_parts(struct api_model *m, struct errinfo *e)
 {
     struct api_models *set = m->set;
@@ -133,7 +146,12 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     TRY(gguf_open(&m->gguf, m->path, e));
     TRY(open_engine(m, &o, e));
     TRY(open_text(m, e));
-    const struct sched_opts so = {.queue_max = set->o->queue_max, .running_max = set->o->parallel};
+    if (set->o->cache_dir)
+        set_cache_path(m);
+    const struct sched_opts so = {.queue_max = set->o->queue_max,
+                                  .running_max = set->o->parallel,
+                                  .cache_path = m->cache_path,
+                                  .cache_bytes_max = set->o->cache_bytes_max};
     m->sched = sched_new(m->engine, &so);
     return ERR_OK;
 }
@@ -240,6 +258,7 @@ static void init_row(struct api_models *set, size_t i)
     struct api_model *m = &set->model[i];
     *m = (struct api_model){
         .set = set, .name = set->o->models[i].name, .path = set->o->models[i].path};
+    pthread_mutex_init(&m->gram_lock, NULL);
     if (stat(m->path, &st) == 0) {
         m->file_unix = (int64_t)st.st_mtime;
         m->file_bytes = (uint64_t)st.st_size;
@@ -256,7 +275,6 @@ enum err api_models_open(struct api_models **out, const struct api_opts *o, stru
     for (size_t i = 0; i < set->n; i++)
         init_row(set, i);
     pthread_mutex_init(&set->lock, NULL);
-    pthread_mutex_init(&set->vocab_lock, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -285,11 +303,12 @@ void api_models_close(struct api_models *set)
     pthread_mutex_unlock(&set->lock);
     if (set->loading)
         pthread_join(set->loader, NULL);
-    for (size_t i = 0; i < set->n; i++)
+    for (size_t i = 0; i < set->n; i++) {
         close_parts(&set->model[i]);
+        pthread_mutex_destroy(&set->model[i].gram_lock);
+    }
     pthread_cond_destroy(&set->change);
     pthread_mutex_destroy(&set->lock);
-    pthread_mutex_destroy(&set->vocab_lock);
     mem_free(set->model);
     mem_free(set);
 }
@@ -441,9 +460,9 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 
 const struct gram_vocab *api_model_vocab(struct api_model *m)
 {
-    pthread_mutex_lock(&m->set->vocab_lock);
+    pthread_mutex_lock(&m->gram_lock);
     if (!m->vocab)
         m->vocab = gram_vocab_new(m->tok);
-    pthread_mutex_unlock(&m->set->vocab_lock);
+    pthread_mutex_unlock(&m->gram_lock);
     return m->vocab;
 }

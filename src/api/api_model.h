@@ -12,13 +12,17 @@
 #include "engine/sched.h"
 #include "gram/gram.h"
 
+#include <pthread.h>
+
 struct api_call;
+struct api_gram;
 struct api_models;
 
 enum api_model_state { API_COLD, API_WANTED, API_READY, API_BROKEN };
 
 struct api_model {
     struct api_models *set;
+    pthread_mutex_t gram_lock; /* of vocab and grams */
     const char *name, *path;
     int64_t file_unix; /* when the file was written: what `created` says */
     uint64_t file_bytes;
@@ -35,10 +39,12 @@ struct api_model {
     struct tok *tok;
     struct chat *chat;
     struct sched *sched;
+    struct api_gram *grams;   /* api_gram.h */
     struct gram_vocab *vocab; /* api_model_vocab */
     bool *ends;               /* [n_vocab] */
     int32_t breakers[4];
     size_t n_breakers;
+    char *cache_path; /* of known beginnings; NULL: none */
     uint32_t pooling; /* GGUF's pooling_type; 0: none */
 };
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * api_prompt.c - from a conversation to the tokens that an answer continues, and to the grammar
- * that it must obey. */
+ * api_prompt.c - from a conversation, or texts, to the tokens that an answer continues. */
 #include "api/api_prompt.h"
 
 #include "api/api_gen.h"
@@ -38,10 +37,8 @@ bool api_gen_chat(struct api_gen *g)
     struct api_ask *ask = &g->ask;
     struct api_fault *f = &g->call->fault;
     struct errinfo e;
-    json_t *allowed = tools_allowed(ask);
-    json_decref(ask->tools);
-    ask->tools = allowed;
     g->chat = true;
+    g->callable = tools_allowed(ask);
     /* A model without a template reads a transcript (chat.h); its next line would be the user's. */
     if (!chat_has_template(g->model->chat) && ask->n_stop < API_STOP_MAX)
         ask->stop[ask->n_stop++] = SPAN("\nUser:");
@@ -126,61 +123,4 @@ bool api_gen_prompts(struct api_gen *g, const struct api_in *in, const char *nam
     g->prompts = p.ids;
     g->n_prompts = p.n;
     return ok;
-}
-
-/* ---- what answers must be ---- */
-
-/* One of some texts: a schema that allows just those would quote them, so a pattern. */
-static enum err gram_of_choice(struct gram **out, const json_t *choice, struct errinfo *e)
-{
-    struct str re;
-    size_t i;
-    json_t *v;
-    str_init(&re, GRAM_TEXT_BYTES_MAX);
-    json_array_foreach(choice, i, v)
-    {
-        const char *s = json_string_value(v);
-        if (i)
-            str_add_char(&re, '|');
-        for (; *s; s++) {
-            if (strchr("\\^$.|?*+()[]{}/-", *s))
-                str_add_char(&re, '\\');
-            str_add_char(&re, *s);
-        }
-    }
-    enum err r = re.full ? err_set(e, ERR_TOOBIG, "the choices have more than %zu bytes",
-                                   GRAM_TEXT_BYTES_MAX)
-                         : gram_from_regex(out, str_span(&re), e);
-    str_done(&re);
-    return r;
-}
-
-static enum err gram_of_guide(struct gram **out, const struct api_ask *ask, struct errinfo *e)
-{
-    const struct gram_opts opts = {.strict = ask->strict};
-    json_t *any = NULL;
-    enum err r;
-    switch (ask->guide) {
-    case API_JSON:
-        any = api_pack("{ss}", "type", "object");
-        r = gram_from_schema(out, any, NULL, e);
-        json_decref(any);
-        return r;
-    case API_SCHEMA: return gram_from_schema(out, ask->schema, &opts, e);
-    case API_REGEX: return gram_from_regex(out, span_of(ask->guide_text), e);
-    case API_GBNF: return gram_from_gbnf(out, span_of(ask->guide_text), e);
-    case API_CHOICE: return gram_of_choice(out, ask->schema, e);
-    case API_FREE: break;
-    }
-    return ERR_OK;
-}
-
-bool api_gen_guide(struct api_gen *g)
-{
-    struct errinfo e;
-    static const char *const params[] = {
-        "", "response_format", "response_format", "guided_regex", "grammar", "guided_choice"};
-    if (gram_of_guide(&g->gram, &g->ask, &e) == ERR_OK)
-        return true;
-    return api_refuse(&g->call->fault, 400, "invalid_schema", params[g->ask.guide], "%s", e.text);
 }

@@ -10,7 +10,11 @@
 #include "app/cmd.h"
 #include "app/models.h"
 
+#include "base/log.h"
 #include "base/num.h"
+#include "os/os_crash.h"
+#include "os/os_sandbox.h"
+#include "os/os_sys.h"
 
 #include <dirent.h>
 #include <signal.h>
@@ -28,6 +32,7 @@ struct serve {
     struct arena arena; /* as long as the server runs */
     struct api_model_row models[MODELS_MAX];
     struct api_opts opts;
+    struct os_sandbox sandbox;
 };
 
 /* ---- models ---- */
@@ -133,11 +138,73 @@ static void set_rest(struct serve *s)
                                     .n_threads = (int)c->threads,
                                     .level = app_level(c)};
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
+    o->cache_dir = c->cache ? c->cache_dir : NULL;
+    o->cache_bytes_max = (uint64_t)c->cache << 20;
     o->parallel = (size_t)c->parallel;
     o->queue_max = (size_t)c->queue;
     o->timeout_s = (unsigned)c->timeout;
     o->n_max = (size_t)c->n;
     o->sampling = app_sampling(c);
+}
+
+/* ---- giving up what is not needed ---- */
+
+/* The folder of a file store; NULL for one in memory or on a server. */
+static const char *store_folder(struct serve *s)
+{
+    const char *path = s->conf->store;
+    if (strncmp(path, "sqlite:", 7) == 0)
+        path += 7;
+    if (*path == ':' || strstr(path, "://"))
+        return NULL;
+    const char *slash = strrchr(path, '/');
+    size_t n = slash && slash > path ? (size_t)(slash - path) : 1;
+    return slash ? arena_dup(&s->arena, path, n) : ".";
+}
+
+static enum err make_folder(struct serve *s, const char *folder, struct errinfo *e)
+{
+    return os_make_folders(arena_printf(&s->arena, "%s/", folder), 0700, e);
+}
+
+/* Before there are threads: which files the server may open from here on. */
+static enum err keep_files(struct serve *s, struct errinfo *e)
+{
+    const struct conf *c = s->conf;
+    const char *folder = store_folder(s);
+    const char *read[MODELS_MAX + 4] = {0}, *write[4] = {0};
+    size_t n_read = 0, n_write = 0;
+    for (size_t i = 0; i < s->opts.n_models; i++)
+        read[n_read++] = s->models[i].path;
+    if (c->tls_cert[0])
+        read[n_read++] = c->tls_cert;
+    if (c->tls_key[0])
+        read[n_read++] = c->tls_key;
+    if (folder) {
+        TRY(make_folder(s, folder, e));
+        TRY(os_crash_open(DAMSO_VERSION, arena_printf(&s->arena, "%s/crash.log", folder), e));
+        write[n_write++] = folder;
+    }
+    if (s->opts.cache_dir) {
+        TRY(make_folder(s, s->opts.cache_dir, e));
+        write[n_write++] = s->opts.cache_dir;
+    }
+    if (strcmp(c->sandbox, "off") == 0)
+        return ERR_OK;
+    return os_sandbox_files(&s->sandbox, &(struct os_sandbox_opts){.read = read, .write = write},
+                            e);
+}
+
+/* Once the server listens: which system calls it may make. */
+static enum err keep_calls(struct serve *s, struct errinfo *e)
+{
+    char text[64];
+    if (strcmp(s->conf->sandbox, "off") == 0)
+        return ERR_OK;
+    TRY(os_sandbox_calls(&s->sandbox, &(struct os_sandbox_opts){0}, e));
+    os_sandbox_text(&s->sandbox, text);
+    log_at(LOG_INFO, "serve", "sandbox %s", text);
+    return ERR_OK;
 }
 
 /* ---- running ---- */
@@ -182,11 +249,15 @@ static enum err serve(struct serve *s, struct errinfo *e)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    TRY(keep_files(s, e));
     TRY(store_open(&s->opts.store, s->conf->store, e));
     enum err r = api_open(&api, &s->opts, e);
     if (r == ERR_OK) {
-        print_ready(s, api);
-        wait_for_end(s, api, &signals);
+        r = keep_calls(s, e);
+        if (r == ERR_OK) {
+            print_ready(s, api);
+            wait_for_end(s, api, &signals);
+        }
         api_close(api);
     }
     store_close(s->opts.store);

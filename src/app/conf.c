@@ -481,22 +481,32 @@ static enum err take_arguments(struct args *s, struct conf *c, struct arena *a, 
 
 /* ---- all four ---- */
 
-/* A path in the user's data folder; without one, in the current folder. */
+/* A path in a folder of the user's: $variable/damso, or ~/otherwise/damso; without a home, in the
+ * current folder. */
+static const char *user_path(struct arena *a, const char *variable, const char *otherwise,
+                             const char *name)
+{
+    const char *base = getenv(variable), *home = getenv("HOME");
+    if (base && *base)
+        return arena_printf(a, "%s/damso%s", base, name);
+    if (home && *home)
+        return arena_printf(a, "%s/%s/damso%s", home, otherwise, name);
+    return arena_printf(a, "damso%s", name);
+}
+
 static const char *data_path(struct arena *a, const char *name)
 {
-    const char *base = getenv("XDG_DATA_HOME");
-    if (base && *base)
-        return arena_printf(a, "%s/damso/%s", base, name);
-    base = getenv("HOME");
-    return base && *base ? arena_printf(a, "%s/.local/share/damso/%s", base, name) : name;
+    return user_path(a, "XDG_DATA_HOME", ".local/share", name);
 }
 
 static void fill_paths(struct conf *c)
 {
     if (!c->models_dir[0])
-        c->models_dir = data_path(&c->arena, "models");
+        c->models_dir = data_path(&c->arena, "/models");
     if (!c->store[0])
-        c->store = arena_printf(&c->arena, "sqlite:%s", data_path(&c->arena, "damso.db"));
+        c->store = arena_printf(&c->arena, "sqlite:%s", data_path(&c->arena, "/damso.db"));
+    if (!c->cache_dir[0])
+        c->cache_dir = user_path(&c->arena, "XDG_CACHE_HOME", ".cache", "");
 }
 
 enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt *opts,

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/num.h"
+#include "os/os_sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,21 +29,6 @@ static char *join(const char *path, const char *tail)
     char *out = mem_alloc(n);
     snprintf(out, n, "%s%s", path, tail);
     return out;
-}
-
-/* Makes every folder above the file. */
-static enum err make_folders(const char *path, struct errinfo *e)
-{
-    char *copy = join(path, "");
-    enum err code = ERR_OK;
-    for (char *p = strchr(copy + 1, '/'); p && code == ERR_OK; p = strchr(p + 1, '/')) {
-        *p = '\0';
-        if (mkdir(copy, 0777) != 0 && errno != EEXIST)
-            code = io_error(copy, e);
-        *p = '/';
-    }
-    mem_free(copy);
-    return code;
 }
 
 /* The lock is on the part itself: when another process finished and renamed it between our open
@@ -77,7 +63,7 @@ enum err landing_open(struct landing *l, const char *path, uint64_t bytes, const
     l->part = join(path, ".part");
     l->mark = join(path, ".part.from");
     crypto_hash_sha256_init(&l->hash);
-    enum err code = make_folders(path, e);
+    enum err code = os_make_folders(path, 0777, e);
     if (code == ERR_OK)
         code = open_locked(l, e);
     if (code == ERR_OK && bytes) {

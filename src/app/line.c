@@ -2,6 +2,7 @@
 #include "app/line.h"
 
 #include "base/arena.h"
+#include "os/os_sys.h"
 
 #include <errno.h>
 #include <histedit.h>
@@ -80,13 +81,7 @@ static char *find_history(struct arena *a)
         path = arena_printf(a, "%s/.local/state/damso/history", home);
     else
         return NULL;
-    for (char *p = path + 1; *p; p++)
-        if (*p == '/') {
-            *p = 0;
-            mkdir(path, 0700);
-            *p = '/';
-        }
-    return path;
+    return os_make_folders(path, 0700, NULL) == ERR_OK ? path : NULL;
 }
 
 static void open_terminal(struct line *l)

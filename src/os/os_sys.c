@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/os_sys.h"
 
+#include "base/arena.h"
+
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,4 +102,22 @@ const char *os_cpu_name(void)
     if (!name[0])
         snprintf(name, sizeof name, "unknown processor");
     return name;
+}
+
+enum err os_make_folders(const char *file, unsigned mode, struct errinfo *e)
+{
+    size_t n = strlen(file) + 1;
+    char *path = mem_alloc(n);
+    enum err r = ERR_OK;
+    memcpy(path, file, n);
+    for (char *p = path; *p && r == ERR_OK; p++) {
+        if (*p != '/' || p == path)
+            continue;
+        *p = '\0';
+        if (mkdir(path, mode) != 0 && errno != EEXIST)
+            r = err_set(e, ERR_IO, "%s: cannot make this folder: %s", path, strerror(errno));
+        *p = '/';
+    }
+    mem_free(path);
+    return r;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * os_sys.h - what the system has and what time it is. */
+ * os_sys.h - what the system has, what time it is, and folders. */
 #ifndef OS_SYS_H
 #define OS_SYS_H
+
+#include "base/err.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +20,10 @@ int os_n_cpus(void);
 
 uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds since 1970 */
+
+/* Makes the folders above a file that are not there yet, with this mode.  Error: IO, naming the
+ * folder. */
+enum err os_make_folders(const char *file, unsigned mode, struct errinfo *e);
 
 /* The processor's name as the system gives it; never NULL. */
 const char *os_cpu_name(void);

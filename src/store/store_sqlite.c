@@ -104,32 +104,13 @@ static enum err store_ask(struct store_sqlite *s, const char *text, int64_t *num
 
 /* ---- the file ---- */
 
-/* The folders above the file, for their owner alone where they are new. */
-static enum err store_make_folders(const char *path, struct errinfo *e)
-{
-    char *copy = mem_alloc(strlen(path) + 1);
-    enum err err = ERR_OK;
-    strcpy(copy, path);
-    for (char *p = copy + 1; *p && err == ERR_OK; p++) {
-        if (*p != '/')
-            continue;
-        *p = 0;
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            err = err_set(e, ERR_IO, "cannot make the folder %s for the store %s: %s", copy, path,
-                          strerror(errno));
-        *p = '/';
-    }
-    mem_free(copy);
-    return err;
-}
-
 /* The file with the mode that the log beside it takes over.  A file that is there is not opened
  * here: closing it would drop the locks that this process may hold on it. */
 static enum err store_make_file(const char *path, struct errinfo *e)
 {
     struct stat st;
     if (stat(path, &st) != 0) {
-        TRY(store_make_folders(path, e));
+        TRY(os_make_folders(path, 0700, e));
         int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
         if (fd < 0 && errno != EEXIST)
             return err_set(e, ERR_IO, "cannot make the store's file %s: %s", path, strerror(errno));
