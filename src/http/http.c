@@ -109,7 +109,10 @@ static enum err http_start(struct http_server *s, struct errinfo *e)
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem more[4];
     size_t n = 0;
-    if (s->tls_cert) {
+    if (!s->tls_cert) {
+        flags |=
+            MHD_USE_TURBO; /* the socket still speaks when we hear of its end: http_last_word */
+    } else {
         flags |= MHD_USE_TLS;
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, s->tls_cert};
         more[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, s->tls_key};

@@ -10,10 +10,11 @@
  *       memory belongs to the handler's thread, after http_later to the one that answers.
  *       http_wake, http_hold and http_release may be called from any thread.
  * Owner: a request lives until its answer is sent or its client is gone, and while it is held.
- * Limits: what libmicrohttpd cannot parse (a broken header line, a length that is no number,
- *       headers over twice the limit) it answers with 4xx in its own words, and a first line
- *       without method and URI by closing; both never reach this layer.  A client that shuts its
- *       sending side down while it waits counts as gone. */
+ * Limits: what libmicrohttpd cannot parse never reaches a handler, but is answered with 4xx and
+ *       error_body as well, and the connection ends (http_theirs.c).  Two holes: over TLS a first
+ *       line without a space is closed without a word, and so is one that came in the same breath
+ *       as the request before it.  A client that shuts its sending side down while it waits counts
+ *       as gone. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 

@@ -37,6 +37,8 @@ static void http_call_over(struct http_call *c, bool complete)
     c->suspended = false;
     struct MHD_Response *answer = c->answer;
     c->answer = NULL;
+    if (!complete || c->close || c->version_1_0)
+        atomic_store(&c->conn->told, true);
     if (c->watched)
         http_watch_del(c->conn);
     const struct http_ops *ops = c->ops;
@@ -113,6 +115,7 @@ static void http_conn_end(struct http_server *s, struct http_conn *k)
 {
     if (k->call)
         http_call_over(k->call, false);
+    http_last_word(k);
     pthread_mutex_lock(&s->mu);
     if (k->next)
         k->next->prev = k->prev;
@@ -298,6 +301,7 @@ static void http_run(struct http_call *c)
     bool closing = s->closing;
     pthread_mutex_unlock(&s->mu);
     c->received = c->running = true;
+    c->conn->bytes_heard = http_bytes_come(c->conn);
     atomic_fetch_add(&s->n_running, 1);
     c->req.body = str_span(&c->body);
     if (closing && !c->refusal.status)

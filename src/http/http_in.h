@@ -62,7 +62,9 @@ struct http_conn {
     uint64_t id;
     uint64_t deadline_ns; /* the next request must be there; 0: it is */
     int fd;
-    bool extra; /* above connections_max: gets 503 */
+    bool extra;           /* above connections_max: gets 503 */
+    uint64_t bytes_heard; /* that had come when the last request was whole */
+    atomic_bool told;     /* its end needs no word of ours */
     char client[64];
 };
 
@@ -134,6 +136,17 @@ void http_raw_error(struct http_conn *k, int status, const char *text);
 /* With mu held. */
 void http_gone_locked(struct http_call *c);
 void http_wake_locked(struct http_call *c);
+
+/* c may be NULL: where no request was made of what came. */
+void http_add_headers(const struct http_call *c, struct MHD_Response *m, const char *content_type);
+
+/* http_theirs.c */
+/* Hands an answer of ours to libmicrohttpd. */
+enum MHD_Result http_queue(struct http_conn *k, unsigned status, struct MHD_Response *m);
+/* Bytes of the other side, since the connection began. */
+uint64_t http_bytes_come(const struct http_conn *k);
+/* The socket is about to be closed. */
+void http_last_word(struct http_conn *k);
 
 /* http_watch.c */
 enum err http_watch_open(struct http_server *s, struct errinfo *e);

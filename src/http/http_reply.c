@@ -51,7 +51,7 @@ void http_error_body(struct http_server *s, int status, const char *text, struct
 }
 
 /* Headers of every answer; what the handler gave goes before our defaults. */
-static void http_add_headers(struct http_call *c, struct MHD_Response *m, const char *content_type)
+void http_add_headers(const struct http_call *c, struct MHD_Response *m, const char *content_type)
 {
     static const char *const defaults[][2] = {
         {"X-Content-Type-Options", "nosniff"    },
@@ -60,11 +60,13 @@ static void http_add_headers(struct http_call *c, struct MHD_Response *m, const 
     };
     if (content_type && http_is_value(content_type) && *content_type)
         MHD_add_response_header(m, "Content-Type", content_type);
-    MHD_add_response_header(m, "x-request-id", c->req.id);
-    for (const struct http_pair *p = c->extra; p; p = p->next)
+    const struct http_pair *extra = c ? c->extra : NULL;
+    if (c)
+        MHD_add_response_header(m, "x-request-id", c->req.id);
+    for (const struct http_pair *p = extra; p; p = p->next)
         MHD_add_response_header(m, p->name, p->value);
     for (size_t i = 0; i < N_ELEMS(defaults); i++) {
-        if (!http_pair_get(c->extra, defaults[i][0], true))
+        if (!http_pair_get(extra, defaults[i][0], true))
             MHD_add_response_header(m, defaults[i][0], defaults[i][1]);
     }
 }
@@ -298,7 +300,7 @@ enum MHD_Result http_settle(struct http_call *c)
     c->queued = true;
     if (c->close)
         MHD_add_response_header(m, "Connection", "close");
-    enum MHD_Result ok = MHD_queue_response(c->conn->mhd, c->status, m);
+    enum MHD_Result ok = http_queue(c->conn, c->status, m);
     MHD_destroy_response(m);
     atomic_fetch_add(&s->n_requests[c->status / 100], 1);
     return ok;
@@ -307,6 +309,7 @@ enum MHD_Result http_settle(struct http_call *c)
 void http_raw_error(struct http_conn *k, int status, const char *text)
 {
     struct http_server *s = k->s;
+    atomic_store(&k->told, true);
     if (s->tls_cert)
         return;
     struct str body, all;
