@@ -274,8 +274,8 @@ static inline void feed_done(void *state)
     atomic_fetch_add(&f->n_done, 1);
 }
 
-static const struct http_ops feed_ops = {feed_fill, feed_gone, feed_done};
-static const struct http_ops later_ops = {NULL, feed_gone, feed_done};
+static const struct http_ops feed_ops = {.fill = feed_fill, .gone = feed_gone, .done = feed_done};
+static const struct http_ops later_ops = {.gone = feed_gone, .done = feed_done};
 
 static inline struct feed *feed_new(struct http_req *r)
 {
@@ -313,7 +313,8 @@ static inline enum http_fill endless_fill(void *state, struct str *out)
     return HTTP_MORE;
 }
 
-static const struct http_ops endless_ops = {endless_fill, feed_gone, feed_done};
+static const struct http_ops endless_ops = {
+    .fill = endless_fill, .gone = feed_gone, .done = feed_done};
 
 static inline void on_endless(struct http_req *r, void *arg)
 {
