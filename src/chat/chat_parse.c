@@ -90,6 +90,8 @@ void parse_give_reasoning(struct chat_parse *p, size_t n)
 
 void parse_give_back(struct chat_parse *p)
 {
+    while (p->at < p->buf.n && ((unsigned char)p->buf.p[p->at] & 0xc0) == 0x80)
+        p->at++; /* whole characters */
     parse_give_content(p, p->at, true);
     p->fresh = p->drop_space = false;
     p->mode = PARSE_TEXT;

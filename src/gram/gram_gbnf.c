@@ -321,6 +321,39 @@ static enum err parse_rule(struct gbnf *g)
     return ERR_OK;
 }
 
+#define INLINE_MAX 32
+
+/* Free text may end anywhere: as a rule of its own, every place in a token would be one where its
+ * caller goes on.  So it is put in the place of the calls. */
+static enum err inline_part(struct gbnf *g, uint32_t r, const char *name, const json_t *part)
+{
+    uint32_t n = g->b.n_e, start;
+    for (uint32_t k = 0; k < n; k++) {
+        if (g->b.e[k].kind != GRAM_EDGE_CALL || g->b.e[k].rule != r)
+            continue;
+        uint32_t first = g->b.n, to = g->b.e[k].to;
+        TRY(gram_part_into(&g->b, name, part, &start, g->e));
+        if (g->b.full)
+            return ERR_OK; /* refused when it is finished */
+        for (uint32_t i = first; i < g->b.n; i++)
+            if (g->b.s[i].accept) {
+                g->b.s[i].accept = false;
+                gram_build_eps(&g->b, i, to);
+            }
+        g->b.e[k].kind = GRAM_EDGE_EPS;
+        g->b.e[k].to = start;
+    }
+    return ERR_OK;
+}
+
+static size_t count_calls(const struct gram_build *b, uint32_t r)
+{
+    size_t n = 0;
+    for (uint32_t k = 0; k < b->n_e; k++)
+        n += b->e[k].kind == GRAM_EDGE_CALL && b->e[k].rule == r;
+    return n;
+}
+
 /* Names without a rule: parts. */
 static enum err add_parts(struct gbnf *g)
 {
@@ -334,6 +367,10 @@ static enum err add_parts(struct gbnf *g)
         const json_t *part = json_object_get(g->parts, name);
         if (!part)
             return fail(g, g->used_at[r], ERR_CORRUPT, "a name without a rule");
+        if (json_object_get(part, "without") && count_calls(&g->b, r) <= INLINE_MAX) {
+            TRY(inline_part(g, r, name, part));
+            continue;
+        }
         TRY(gram_part_into(&g->b, name, part, &start, g->e));
         g->b.rule[r] = start;
     }

@@ -88,18 +88,53 @@ static int by_bytes(const void *x, const void *y)
 
 /* Bytes that grammars tend to treat alike: a subtree of kinds that all lead a configuration back to
  * itself is allowed as a whole. */
+#define KIND_HIGH 8u  /* 0x80 and above: whole characters are meant */
+#define KIND_ILL  16u /* what is below is no UTF-8: nothing is said about it */
 static unsigned byte_kind(uint8_t c)
 {
     uint8_t low = c | 0x20;
     if (low >= 'a' && low <= 'z')
         return 1;
-    if (c == '"' || c == '\\')
+    if (c == '"' || c == '\\' || c == '<' || c == '[')
         return 2;
     if (c < 0x20)
         return 4;
     if (c >= 0x80)
-        return 8;
-    return c == ' ' ? 16 : c >= '0' && c <= '9' ? 32 : 64;
+        return KIND_HIGH;
+    return c >= '0' && c <= '9' ? 32 : 64;
+}
+
+/* Well-formed characters of more than one byte (Unicode 15, table 3-7). */
+static const struct {
+    uint8_t n, lo[4], hi[4];
+} chars[] = {
+    {2, {0xc2, 0x80},             {0xdf, 0xbf}            },
+    {3, {0xe0, 0xa0, 0x80},       {0xe0, 0xbf, 0xbf}      },
+    {3, {0xe1, 0x80, 0x80},       {0xec, 0xbf, 0xbf}      },
+    {3, {0xed, 0x80, 0x80},       {0xed, 0x9f, 0xbf}      },
+    {3, {0xee, 0x80, 0x80},       {0xef, 0xbf, 0xbf}      },
+    {4, {0xf0, 0x90, 0x80, 0x80}, {0xf0, 0xbf, 0xbf, 0xbf}},
+    {4, {0xf1, 0x80, 0x80, 0x80}, {0xf3, 0xbf, 0xbf, 0xbf}},
+    {4, {0xf4, 0x80, 0x80, 0x80}, {0xf4, 0x8f, 0xbf, 0xbf}},
+};
+
+/* Places inside a character: 0: between two; else 1 + the row of chars * 3 + the byte that comes
+ * next, less one.  -1: ill-formed. */
+#define PLACES (1 + 3 * (int)N_ELEMS(chars))
+static int place_after(int place, uint8_t byte)
+{
+    if (place) {
+        int row = (place - 1) / 3, at = (place - 1) % 3 + 1;
+        if (byte < chars[row].lo[at] || byte > chars[row].hi[at])
+            return -1;
+        return at + 1 == chars[row].n ? 0 : place + 1;
+    }
+    if (byte < 0x80)
+        return 0;
+    for (int row = 0; row < (int)N_ELEMS(chars); row++)
+        if (chars[row].lo[0] <= byte && byte <= chars[row].hi[0])
+            return 1 + row * 3;
+    return -1;
 }
 
 static void trie_add(struct trie *t, uint32_t *path, const struct piece *before,
@@ -120,6 +155,30 @@ static void trie_add(struct trie *t, uint32_t *path, const struct piece *before,
     }
     GRAM_GROW(t->ids, t->n_ids, t->cap_ids);
     t->ids[t->n_ids++] = x->id | LAST_ID;
+}
+
+/* What is below each node.  well: a bit for each place, where the node ends there and no byte below
+ * is ill-formed. */
+static void trie_kinds(struct trie *t)
+{
+    uint32_t *well = mem_alloc((size_t)t->n * sizeof *well + 1);
+    int8_t after[PLACES][256];
+    for (int place = 0; place < PLACES; place++)
+        for (int c = 0; c < 256; c++)
+            after[place][c] = (int8_t)place_after(place, (uint8_t)c);
+    for (uint32_t i = t->n; i-- > 0;) { /* from the last: what is below is known */
+        unsigned kinds = t->node[i].kinds & HAS_TOKEN;
+        well[i] = (1u << PLACES) - 1;
+        for (uint32_t k = i + 1; k < t->node[i].skip; k = t->node[k].skip) {
+            uint8_t byte = t->node[k].byte;
+            kinds |= (t->node[k].kinds & ~(HAS_TOKEN | KIND_ILL)) | byte_kind(byte);
+            for (int place = 0; place < PLACES; place++)
+                if (after[place][byte] < 0 || !(well[k] >> after[place][byte] & 1))
+                    well[i] &= ~(1u << place);
+        }
+        t->node[i].kinds = (uint8_t)(kinds | (well[i] & 1 ? 0 : KIND_ILL));
+    }
+    mem_free(well);
 }
 
 static void trie_make(struct trie *t, const struct piece *piece, size_t n, bool longer)
@@ -146,11 +205,8 @@ static void trie_make(struct trie *t, const struct piece *piece, size_t n, bool 
         depth = d;
         path[d] = i;
     }
-    for (uint32_t i = t->n; i-- > 1;) /* from the last: what is below is known */
-        for (uint32_t k = i + 1; k < t->node[i].skip; k = t->node[k].skip)
-            t->node[i].kinds |= (uint8_t)((t->node[k].kinds & ~HAS_TOKEN) |
-                                          byte_kind(t->node[k].byte));
     mem_free(path);
+    trie_kinds(t);
 }
 
 /* What a token adds; nothing for one that no text has. */
@@ -262,14 +318,41 @@ static void add_leaves(struct lesson *l, const struct trie *t, int which, uint32
     }
 }
 
+#define WAYS_MAX 8
+
+/* Every character of more than one byte leads a configuration to itself. */
+static bool chars_return(struct gram_state *s, uint32_t config)
+{
+    for (size_t row = 0; row < N_ELEMS(chars); row++) {
+        uint32_t from[WAYS_MAX] = {config}, n_from = 1, to[WAYS_MAX], n_to = 0;
+        for (int at = 0; at < chars[row].n; at++, n_to = 0) {
+            for (uint32_t i = 0; i < n_from; i++)
+                for (int c = chars[row].lo[at]; c <= chars[row].hi[at]; c++) {
+                    uint32_t k = 0, next = gram_step(s, from[i], s->g->class_of[c]);
+                    while (k < n_to && to[k] != next)
+                        k++;
+                    if (next == GRAM_DEAD || k == WAYS_MAX)
+                        return false;
+                    to[k] = next;
+                    n_to = MAX(n_to, k + 1);
+                }
+            memcpy(from, to, sizeof from);
+            n_from = n_to;
+        }
+        if (n_from != 1 || from[0] != config)
+            return false;
+    }
+    return true;
+}
+
 /* The kinds of bytes that lead a configuration to itself. */
 static unsigned own_kinds(struct gram_state *s, uint32_t config)
 {
-    unsigned kinds = 0x7f;
-    for (int c = 0; c < 256; c++)
+    unsigned kinds = 0x7fu & ~(KIND_HIGH | KIND_ILL);
+    for (int c = 0; c < 0x80; c++)
         if ((kinds & byte_kind((uint8_t)c)) && gram_step(s, config, s->g->class_of[c]) != config)
             kinds &= ~byte_kind((uint8_t)c);
-    return kinds;
+    return kinds | (chars_return(s, config) ? KIND_HIGH : 0);
 }
 
 /* Sets the tokens below `root` that `config`, reached at it, can read.  With a lesson, notes where
