@@ -59,20 +59,32 @@ static void end_pair(struct chat_parse *p)
     p->high = 0;
 }
 
+/* The value of a hexadecimal digit, or -1. */
+static int hex_value(char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    const char *d = c ? strchr(hex, c >= 'A' && c <= 'F' ? c | 0x20 : c) : NULL;
+    return d ? (int)(d - hex) : -1;
+}
+
 /* One byte of a string of JSON: what it stands for is appended to out. */
 static void unescape(struct chat_parse *p, char c)
 {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    if (p->escape > 1) {
-        static const char hex[] = "0123456789abcdef";
-        char low = c >= 'A' && c <= 'F' ? (char)(c | 0x20) : c;
-        const char *d = c ? strchr(hex, low) : NULL;
-        p->unit = p->unit * 16 + (d ? (uint32_t)(d - hex) : 0);
+    if (p->escape > 1 && hex_value(c) >= 0) {
+        p->unit = p->unit * 16 + (uint32_t)hex_value(c);
         if (--p->escape == 1) {
             p->escape = 0;
             put_unit(p);
         }
-    } else if (p->escape == 1 && c == 'u') {
+        return;
+    }
+    if (p->escape > 1) { /* its digits do not come */
+        end_pair(p);
+        str_add_cstr(&p->out, "\xef\xbf\xbd");
+        p->escape = 0;
+    }
+    if (p->escape == 1 && c == 'u') {
         p->escape = 5;
         p->unit = 0;
     } else if (p->escape == 1) {
