@@ -16,6 +16,10 @@ set_tests_properties(app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOUR
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
 
+# The server from outside.
+add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
+
 # The AVX-512 kernels on machines without AVX-512: their files once more without its flags, with
 # SIMDe's functions for its instructions.  They take the place of the library's in this program.
 find_path(SIMDE_INCLUDE simde/x86/avx512.h)
