@@ -27,6 +27,12 @@ static const struct http_route http_routes[] = {
 #undef ROUTE
 };
 
+const struct api_route *api_routes(size_t *n)
+{
+    *n = N_ELEMS(routes);
+    return routes;
+}
+
 static void dispatch(struct http_req *r, void *arg)
 {
     struct api_call *c = arena_alloc(r->arena, sizeof *c);

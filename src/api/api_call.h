@@ -62,6 +62,9 @@ struct api_call {
     bool waits;
 };
 
+/* The rows of api_route.def. */
+const struct api_route *api_routes(size_t *n);
+
 /* The request's JSON object; NULL: it was answered with the fault.  The call's, as its ask, until
  * it is answered by one of these or a generation takes them over. */
 json_t *api_call_body(struct api_call *c);
