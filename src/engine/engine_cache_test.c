@@ -19,7 +19,7 @@ static char path[256];
 static struct engine *open_model(struct gguf **g, const char *file, size_t ctx_total,
                                  enum cpu_level level)
 {
-    struct engine *en;
+    struct engine *en = NULL;
     struct errinfo e;
     struct engine_opts opts = {
         .ctx = CTX, .ctx_total = ctx_total, .batch = 64, .n_threads = 1, .level = level};

@@ -207,7 +207,7 @@ static void masks_are_exact(void **state)
     const char *folder = getenv("DAMSO_TEST_MODELS");
     char path[512];
     struct gguf *file;
-    struct tok *t;
+    struct tok *t = NULL;
     struct errinfo e = {0};
     if (!folder) {
         print_message("skipped: DAMSO_TEST_MODELS is not set\n");
