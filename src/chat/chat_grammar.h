@@ -2,11 +2,11 @@
  * chat_grammar.h - the grammar of a whole answer: reasoning, content, calls, in the model's syntax.
  *
  * Does: write GBNF and parts for gram_from_parts, so that calls have known names and arguments that
- *       the tool's schema allows, and so that what is asked for comes (a call, a value of a
- * schema). Does not: compile them, or check that gram takes the schemas of tools.  The caller does:
- * the part of tool number I is named "tool-I" (of XML syntaxes: "tool-I-K" for its property number
- * K), gram_from_schema says whether it will be taken; where it is UNSUPPORTED and the tool is not
- *       `strict`, the caller puts {"type": "object"} in the place of `parameters`.
+ *       the tool's schema allows, and so that what is asked for comes (a call, a schema's value).
+ * Does not: compile them, or check that gram takes the schemas of tools.  The caller does: the part
+ *       of tool number I is named "tool-I" (of XML syntaxes: "tool-I-K" for its property number
+ *       K), gram_from_schema says whether it will be taken; where it is UNSUPPORTED and the tool
+ *       is not `strict`, the caller puts {"type": "object"} in the place of `parameters`.
  *
  * The answer is: reasoning, where the model has any and the prompt has not closed it; then
  *   AUTO      any text, and calls at its end; once a call's mark is there, it is a call

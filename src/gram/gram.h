@@ -61,8 +61,10 @@ enum err gram_from_gbnf(struct gram **out, struct span text, struct errinfo *e);
  *   name: {"regex": "..."}                     a whole match
  *   name: {"control": "<|x|>"}                 the control token written so
  *   name: {"without": [...]}                   any text of UTF-8 and control tokens in which none
- * of the list occurs: texts, or {"control": "<|x|>"} Errors in a part begin with its name; CORRUPT:
- * a part of another form.  Parts that the grammar does not use are not looked at. */
+ *                                              of the list occurs: texts, or {"control": "<|x|>"}
+ *
+ * Errors in a part begin with its name; CORRUPT: a part of another form.  Parts that the grammar
+ * does not use are not looked at. */
 enum err gram_from_parts(struct gram **out, struct span gbnf, const json_t *parts,
                          struct errinfo *e);
 /* The whole text must match. */

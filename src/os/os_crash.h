@@ -3,11 +3,12 @@
  *
  * Does: on SIGSEGV, SIGBUS, SIGILL, SIGFPE and SIGABRT (a CHECK) write the signal, the address, the
  *       version and where each caller stands (module + offset, for addr2line) to stderr and to a
- * file that was opened beforehand; then let the signal do what it does. Does not: write a word of
- * any user's text, memory or path; allocate, lock or open anything when it happens; survive.
+ *       file that was opened beforehand; then let the signal do what it does.
+ * Does not: write a word of any user's text, memory or path; allocate, lock or open anything when
+ *       it happens; survive.
  * Threads: any may fault; the first one speaks.  A stack that overflowed is told of on the thread
- * that called os_crash_open only: it alone has a second stack. Owner: one for the process, to its
- * end. */
+ *       that called os_crash_open only: it alone has a second stack.
+ * Owner: one for the process, to its end. */
 #ifndef OS_OS_CRASH_H
 #define OS_OS_CRASH_H
 
