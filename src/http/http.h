@@ -95,6 +95,9 @@ struct http_stats http_stats(struct http_server *s);
 const char *http_param(const struct http_req *r, const char *name);
 const char *http_query(const struct http_req *r, const char *name);      /* decoded */
 const char *http_req_header(const struct http_req *r, const char *name); /* any case */
+/* All pairs of the query, decoded, in their order. */
+void http_queries(const struct http_req *r,
+                  void (*each)(void *arg, const char *name, const char *value), void *arg);
 
 /* A header of the answer to come.  Errors: USAGE for a name or value that is not one (CR, LF). */
 enum err http_header(struct http_req *r, const char *name, const char *value);

@@ -24,6 +24,13 @@ const char *http_query(const struct http_req *r, const char *name)
     return http_pair_get(http_call_of(r)->query, name, false);
 }
 
+void http_queries(const struct http_req *r,
+                  void (*each)(void *arg, const char *name, const char *value), void *arg)
+{
+    for (const struct http_pair *p = http_call_of(r)->query; p; p = p->next)
+        each(arg, p->name, p->value);
+}
+
 const char *http_req_header(const struct http_req *r, const char *name)
 {
     return http_pair_get(http_call_of(r)->headers, name, true);
