@@ -220,7 +220,7 @@ static bool pump(struct api_choice *c, struct str *out, struct api_fault *f)
     size_t n = job_n_out(&c->job);
     if (c->finish)
         return true;
-    c->out = out;
+    c->out = out ? out : c->gen->sink;
     while (c->n_read < n && !c->finish)
         take_token(c, c->job.out[c->n_read].token);
     if (!c->finish && state == JOB_DONE) {
@@ -256,6 +256,16 @@ static void cancel_all(struct api_gen *g)
 
 /* ---- the request's side ---- */
 
+/* Whether the end may be told; false also with a fault. */
+static bool over(struct api_gen *g, struct str *out, struct api_fault *f)
+{
+    if (!pump_all(g, out, f)) {
+        cancel_all(g);
+        return false;
+    }
+    return g->n_finished == g->n_choices && (!g->ops->settle || g->ops->settle(g, f));
+}
+
 static enum http_fill fill(void *state, struct str *out)
 {
     struct api_gen *g = state;
@@ -264,14 +274,13 @@ static enum http_fill fill(void *state, struct str *out)
     if (!g->begun && g->ops->begin)
         g->ops->begin(g, out);
     g->begun = true;
-    if (!pump_all(g, out, &f)) {
-        cancel_all(g);
-        api_metrics_fault(g->call->api->metrics, f.status);
-        g->ops->fail(g, &f, out);
+    if (over(g, out, &f)) {
+        g->ops->end(g, out);
         return HTTP_END;
     }
-    if (g->n_finished == g->n_choices) {
-        g->ops->end(g, out);
+    if (f.status) {
+        api_metrics_fault(g->call->api->metrics, f.status);
+        g->ops->fail(g, &f, out);
         return HTTP_END;
     }
     return out->n > before ? HTTP_MORE : HTTP_WAIT;
@@ -281,12 +290,11 @@ static void woken(void *state)
 {
     struct api_gen *g = state;
     struct api_fault f = {0};
-    if (!pump_all(g, NULL, &f)) {
-        cancel_all(g);
+    if (over(g, NULL, &f)) {
+        api_call_json(g->call, 200, g->ops->whole(g));
+    } else if (f.status) {
         g->call->fault = f;
         api_call_fail(g->call);
-    } else if (g->n_finished == g->n_choices) {
-        api_call_json(g->call, 200, g->ops->whole(g));
     }
 }
 
@@ -407,11 +415,19 @@ void api_gen_start(struct api_gen *g)
         api_call_fail(g->call);
         unref(g);
     } else if (g->ask.stream) {
-        http_stream_begin(g->call->req, 200, type, &stream, g);
+        if (!http_stream_begin(g->call->req, 200, type, &stream, g)) { /* gone while it waited */
+            cancel_all(g);
+            unref(g);
+        }
     } else {
         http_later(g->call->req, &whole, g);
         http_wake(g->call->req); /* jobs may have ended before */
     }
+}
+
+void api_gen_drop(struct api_gen *g)
+{
+    unref(g);
 }
 
 /* ---- what endpoints ask ---- */

@@ -67,6 +67,10 @@ struct api_gen_ops {
     void (*fail)(struct api_gen *g, const struct api_fault *f, struct str *out);
     /* The whole answer, where it is not a stream. */
     json_t *(*whole)(struct api_gen *g);
+    /* Called when all answers have ended, before `end` or `whole` and again after each wake of the
+     * request until it gives true: what must have happened before the client hears of the end.  A
+     * fault that it sets takes the answer's place.  NULL: nothing must. */
+    bool (*settle)(struct api_gen *g, struct api_fault *f);
     const char *stream_type;         /* NULL: text/event-stream */
     void (*drop)(struct api_gen *g); /* frees `own`; may be NULL */
 };
@@ -88,9 +92,10 @@ struct api_gen {
     size_t n_choices, n_finished;
     const char *id;
     int64_t created;
-    bool begun;   /* the stream */
-    bool counted; /* among its key's answers under way */
-    void *own;    /* the endpoint's */
+    bool begun;       /* the stream */
+    bool counted;     /* among its key's answers under way */
+    struct str *sink; /* where a whole answer writes as if it were a stream; NULL: nowhere */
+    void *own;        /* the endpoint's */
     atomic_int refs;
 };
 
@@ -107,6 +112,8 @@ bool api_gen_guide(struct api_gen *g);
 /* Begins, and answers the request in its time; with the fault where there is one already or where
  * jobs are refused. */
 void api_gen_start(struct api_gen *g);
+/* Ends one that was not started; its request was answered. */
+void api_gen_drop(struct api_gen *g);
 
 struct api_usage {
     size_t n_prompt, n_cached, n_answer, n_reasoning; /* tokens */
