@@ -27,6 +27,7 @@ void api_ask_done(struct api_ask *ask)
     json_decref(ask->tools);
     json_decref(ask->kwargs);
     json_decref(ask->tool_names);
+    json_decref(ask->call_names);
 }
 
 static bool get_sampling(struct api_ask *ask, const struct api_in *in)

@@ -18,10 +18,12 @@ enum api_guide { API_FREE, API_JSON, API_SCHEMA, API_REGEX, API_GBNF, API_CHOICE
 enum api_tool_choice { API_TOOL_AUTO, API_TOOL_NONE, API_TOOL_REQUIRED, API_TOOL_NAMED };
 
 struct api_ask {
-    const char *model; /* as asked; NULL: the default */
-    json_t *messages;  /* chat: [{role, content, ...}], normalised; owned */
-    json_t *tools;     /* chat: [{type:"function", function}], or NULL; owned */
-    json_t *kwargs;    /* for the template; an object, or NULL; owned */
+    const char *model;  /* as asked; NULL: the default */
+    json_t *messages;   /* chat: [{role, content, ...}], normalised; owned */
+    json_t *tools;      /* chat: [{type:"function", function}], or NULL; owned */
+    json_t *kwargs;     /* for the template; an object, or NULL; owned */
+    json_t *call_names; /* {id: name} of calls in messages, for APIs whose results have ids only;
+                         * or NULL; owned */
     const char *reasoning_effort;
 
     struct sampler_params sampling;
@@ -59,6 +61,8 @@ bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a)
 bool api_ask_messages(struct api_ask *ask, const json_t *messages, struct api_fault *f);
 /* tools, tool_choice, parallel_tool_calls and the older functions, function_call. */
 bool api_ask_tools(struct api_ask *ask, const struct api_in *in);
+/* How hard to think, for templates that know of it: Qwen3's enable_thinking and others' effort. */
+bool api_ask_effort(struct api_ask *ask, const struct api_in *in, const char *name);
 /* The text of a content: a string, null, or an array of text parts; at: "messages[2].content". */
 bool api_ask_content(const json_t *content, const char *at, struct str *out, struct api_fault *f);
 

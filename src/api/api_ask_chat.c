@@ -217,7 +217,7 @@ static bool get_tools(struct api_ask *ask, const struct api_in *in, const char *
     json_t *tools = NULL, *t;
     size_t i;
     char at[64];
-    bool wrapped = strcmp(list, "tools") == 0;
+    bool typed = strcmp(list, "tools") == 0;
     if (!api_get_array(in, list, &tools))
         return false;
     if (json_array_size(tools) > TOOLS_MAX)
@@ -227,10 +227,14 @@ static bool get_tools(struct api_ask *ask, const struct api_in *in, const char *
     json_array_foreach(tools, i, t)
     {
         const char *type = json_string_value(json_object_get(t, "type"));
-        snprintf(at, sizeof at, wrapped ? "%s[%zu].function." : "%s[%zu].", list, i);
-        if (wrapped && (!type || strcmp(type, "function") != 0))
-            return api_get_refuse(in, list, "[%zu]: only tools of type \"function\" run here", i);
-        if (!add_tool(ask, wrapped ? json_object_get(t, "function") : t, at, in->fault))
+        const json_t *fn = json_object_get(t, "function"); /* the Responses API has no such layer */
+        snprintf(at, sizeof at, fn ? "%s[%zu].function." : "%s[%zu].", list, i);
+        if (typed && (!type || strcmp(type, "function") != 0))
+            return api_get_refuse(in, list,
+                                  "[%zu]: only tools of type \"function\" are called here, none of "
+                                  "type \"%.32s\"",
+                                  i, type ? type : "");
+        if (!add_tool(ask, fn ? fn : t, at, in->fault))
             return false;
     }
     return true;
@@ -332,12 +336,13 @@ bool api_ask_tools(struct api_ask *ask, const struct api_in *in)
 
 /* ---- the template's variables ---- */
 
-/* What the field says to templates that know it: Qwen3's enable_thinking and others' effort. */
-static bool get_effort(struct api_ask *ask, const struct api_in *in)
+bool api_ask_effort(struct api_ask *ask, const struct api_in *in, const char *name)
 {
     static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
     const char *effort = NULL;
-    if (!api_get_text(in, "reasoning_effort", &effort))
+    if (!ask->kwargs)
+        ask->kwargs = json_object();
+    if (!api_get_text(in, name, &effort))
         return false;
     if (!effort)
         return true;
@@ -345,9 +350,8 @@ static bool get_effort(struct api_ask *ask, const struct api_in *in)
     while (i < N_ELEMS(words) && strcmp(effort, words[i]) != 0)
         i++;
     if (i == N_ELEMS(words))
-        return api_get_refuse(in, "reasoning_effort",
-                              "\"%.32s\" is none of none, minimal, low, medium, high, xhigh, max",
-                              effort);
+        return api_get_refuse(
+            in, name, "\"%.32s\" is none of none, minimal, low, medium, high, xhigh, max", effort);
     ask->reasoning_effort = effort;
     json_object_set_new(ask->kwargs, "enable_thinking", json_boolean(i > 0));
     if (i > 0)
@@ -358,8 +362,8 @@ static bool get_effort(struct api_ask *ask, const struct api_in *in)
 static bool get_kwargs(struct api_ask *ask, const struct api_in *in)
 {
     json_t *kwargs = NULL;
-    ask->kwargs = json_object();
-    if (!get_effort(ask, in) || !api_get_object(in, "chat_template_kwargs", &kwargs))
+    if (!api_ask_effort(ask, in, "reasoning_effort") ||
+        !api_get_object(in, "chat_template_kwargs", &kwargs))
         return false;
     if (kwargs)
         json_object_update(ask->kwargs, kwargs);
