@@ -3,8 +3,15 @@
 #include "api/api_gen.h"
 
 #include "api/api_openai.h"
+#include "api/api_stored.h"
 
 #include <string.h>
+
+/* A chat that asks to be stored. */
+struct chat_store {
+    const char *metadata; /* of the request's arena */
+    struct api_stored *put;
+};
 
 static json_t *head(const struct api_gen *g, const char *object)
 {
@@ -133,6 +140,67 @@ static json_t *whole(struct api_gen *g)
     return o;
 }
 
+/* ---- stored ---- */
+
+/* A message as it came, with an id; parts of a content are a member of their own. */
+static void set_messages(struct api_gen *g, struct api_stored *s)
+{
+    const json_t *messages = json_object_get(g->body, "messages");
+    size_t n = json_array_size(messages);
+    struct store_item *items = arena_array(&s->arena, n, sizeof *items);
+    for (size_t i = 0; i < n; i++) {
+        json_t *m = json_copy(json_array_get(messages, i));
+        const json_t *content = json_object_get(m, "content");
+        bool parts = json_is_array(content);
+        items[i].id = arena_printf(&s->arena, "%s-%zu", g->id, i);
+        json_object_set_new(m, "id", json_string(items[i].id));
+        json_object_set_new(m, "content_parts", parts ? json_deep_copy(content) : json_null());
+        if (parts)
+            json_object_set(m, "content",
+                            json_object_get(json_array_get(g->ask.messages, i), "content"));
+        items[i].body = span_of(api_stored_text(&s->arena, m));
+        json_decref(m);
+    }
+    s->op.object.items = items;
+    s->op.object.n_items = n;
+}
+
+static bool store_it(struct api_gen *g, struct api_fault *f)
+{
+    struct chat_store *st = g->own;
+    struct api_stored *s = api_stored_new(g->call, STORE_PUT, STORE_CHAT_COMPLETION, g->id);
+    CHECK(s); /* there is a chat_store with a store only */
+    st->put = s;
+    s->op.object.model = api_stored_keep(s, api_openai_model(g));
+    s->op.object.metadata = st->metadata;
+    s->op.object.created = g->created;
+    for (size_t i = 0; i < g->n_choices; i++)
+        g->choices[i].n_told = 0; /* logprobs that a stream has sent belong to the whole, too */
+    api_json_add(&s->body, whole(g));
+    for (size_t i = 0; i < g->n_choices; i++)
+        g->choices[i].n_told = 0;
+    s->op.object.body = str_span(&s->body);
+    set_messages(g, s);
+    return api_stored_send(s, f);
+}
+
+static bool settle(struct api_gen *g, struct api_fault *f)
+{
+    struct chat_store *st = g->own;
+    if (!st)
+        return true;
+    if (!st->put && !store_it(g, f))
+        return false;
+    return atomic_load(&st->put->over) && api_stored_ok(st->put, f);
+}
+
+static void drop(struct api_gen *g)
+{
+    struct chat_store *st = g->own;
+    if (st)
+        api_stored_free(st->put);
+}
+
 static const struct api_gen_ops chat_ops = {
     .begin = begin,
     .content = content,
@@ -143,6 +211,8 @@ static const struct api_gen_ops chat_ops = {
     .end = end,
     .fail = api_openai_stream_fail,
     .whole = whole,
+    .settle = settle,
+    .drop = drop,
 };
 
 /* ---- the request ---- */
@@ -150,9 +220,25 @@ static const struct api_gen_ops chat_ops = {
 static void answer(struct api_call *c, struct api_model *m)
 {
     struct api_gen *g = api_gen_new(c, m, "chatcmpl-", &chat_ops);
+    g->own = c->own;
     if (api_gen_chat(g))
         api_gen_guide(g);
     api_gen_start(g);
+}
+
+/* Without a store nothing is kept, whatever was asked. */
+static bool get_store(struct api_call *c, const struct api_in *in)
+{
+    bool store = false;
+    json_t *metadata = NULL;
+    if (!api_get_bool(in, "store", &store) || !api_stored_metadata(in, "metadata", &metadata))
+        return false;
+    if (store && c->api->o.store) {
+        struct chat_store *st = arena_alloc(c->req->arena, sizeof *st);
+        st->metadata = api_stored_text(c->req->arena, metadata);
+        c->own = st;
+    }
+    return true;
 }
 
 void api_do_chat(struct api_call *c)
@@ -161,7 +247,7 @@ void api_do_chat(struct api_call *c)
     if (!ask)
         return;
     const struct api_in in = {c->body, "", &c->fault};
-    if (api_ask_chat(ask, &in, c->req->arena))
+    if (api_ask_chat(ask, &in, c->req->arena) && get_store(c, &in))
         api_model_want(c, ask->model, answer);
     else
         api_call_fail(c);
