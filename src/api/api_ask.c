@@ -14,6 +14,8 @@
 void api_ask_init(struct api_ask *ask, const struct sampler_params *defaults)
 {
     *ask = (struct api_ask){
+        .messages_name = "messages",
+        .format_name = "response_format",
         .sampling = *defaults,
         .n = 1,
         .n_max = -1,

@@ -18,8 +18,9 @@ enum api_guide { API_FREE, API_JSON, API_SCHEMA, API_REGEX, API_GBNF, API_CHOICE
 enum api_tool_choice { API_TOOL_AUTO, API_TOOL_NONE, API_TOOL_REQUIRED, API_TOOL_NAMED };
 
 struct api_ask {
-    const char *model;  /* as asked; NULL: the default */
-    json_t *messages;   /* chat: [{role, content, ...}], normalised; owned */
+    const char *model;                       /* as asked; NULL: the default */
+    const char *messages_name, *format_name; /* how the request calls messages and its format */
+    json_t *messages;                        /* chat: [{role, content, ...}], normalised; owned */
     json_t *tools;      /* chat: [{type:"function", function}], or NULL; owned */
     json_t *kwargs;     /* for the template; an object, or NULL; owned */
     json_t *call_names; /* {id: name} of calls in messages, for APIs whose results have ids only;

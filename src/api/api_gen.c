@@ -388,7 +388,8 @@ static bool push_all(struct api_gen *g)
             continue;
         atomic_fetch_sub(&g->refs, 1);
         cancel_all(g);
-        return api_refuse_err(&g->call->fault, e.code == ERR_CONTEXT ? "messages" : "", &e);
+        return api_refuse_err(&g->call->fault, e.code == ERR_CONTEXT ? g->ask.messages_name : "",
+                              &e);
     }
     return true;
 }

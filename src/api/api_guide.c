@@ -154,8 +154,8 @@ static void add_key(const struct recipe *r, struct str *key)
 
 static bool find_or_make(struct api_gen *g, const struct recipe *r)
 {
-    static const char *const params[] = {"tools",        "response_format", "response_format",
-                                         "guided_regex", "grammar",         "guided_choice"};
+    const char *format = g->ask.format_name;
+    const char *params[] = {"tools", format, format, "guided_regex", "grammar", "guided_choice"};
     struct errinfo e;
     struct str key;
     struct gram *gram;

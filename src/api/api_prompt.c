@@ -45,17 +45,17 @@ bool api_gen_chat(struct api_gen *g)
     g->prompts = arena_array(g->arena, 1, sizeof *g->prompts);
     if (chat_render(g->model->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(),
                     &g->rendered, &e) != ERR_OK)
-        return api_refuse_err(f, "messages", &e);
+        return api_refuse_err(f, ask->messages_name, &e);
     /* A template that writes the BOS token itself must not get a second one. */
     int32_t bos = tok_bos(g->model->tok);
     struct span text = str_span(&g->rendered);
     bool has_bos = bos >= 0 && span_starts(text, tok_piece(g->model->tok, bos));
     unsigned flags = TOK_SPECIAL | TOK_MARKED | (has_bos ? 0 : TOK_BOS);
     if (tok_encode(g->model->tok, text, flags, &g->prompts[0], &e) != ERR_OK)
-        return api_refuse_err(f, "messages", &e);
+        return api_refuse_err(f, ask->messages_name, &e);
     g->n_prompts = 1;
     if (g->prompts[0].n == 0)
-        return api_refuse(f, 400, "invalid_value", "messages", "the prompt is empty");
+        return api_refuse(f, 400, "invalid_value", ask->messages_name, "the prompt is empty");
     return true;
 }
 
