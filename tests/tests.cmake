@@ -15,6 +15,8 @@ add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>
 set_tests_properties(app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
+add_test(NAME app.responses COMMAND python3 tests/responses_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.responses PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
 
 # The server from outside.
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
