@@ -408,7 +408,7 @@ enum err gram_from_gbnf(struct gram **out, struct span text, struct errinfo *e)
 enum err gram_from_parts(struct gram **out, struct span text, const json_t *parts,
                          struct errinfo *e)
 {
-    uint32_t root;
+    uint32_t root = 0;
     struct gbnf g = {
         .p = text.p, .n = text.n, .n_slots = 4 * GRAM_RULES_MAX, .parts = parts, .e = e};
     *out = NULL;
