@@ -66,6 +66,7 @@ enum MHD_Result MHD_queue_response(struct MHD_Connection *mhd, unsigned status,
         return http_real_queue()(mhd, status, theirs);
     if (!k->s->tls_cert) {
         http_raw_error(k, (int)status, http_their_text(status));
+        shutdown(k->fd, SHUT_RDWR); /* an event, so that it closes now and not with the next one */
         return MHD_NO;
     }
     struct str body;
