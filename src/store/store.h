@@ -82,26 +82,7 @@ enum store_what {
     STORE_N_OPS
 };
 
-/* What each takes and gives (`objects`, `items`, ... lie in `arena`):
- *
- * PUT     object, all of it: kept, or takes the place of its own id's.  keep_items: those there
- *         stay and object.items is not looked at.  USAGE when the id is another owner's.
- * GET     object.kind, id, owner: objects[0], without items.  NOTFOUND.
- * UPDATE  the same and object.metadata, which is replaced: objects[0] as it is now.  NOTFOUND.
- * DELETE  object.kind, id, owner: gone with its items.  NOTFOUND.
- * LIST    object.kind, owner, query: objects in order of (created, id), without items, and more.
- *         NOTFOUND when query.after is not there.
- * ITEMS   object.kind, id, owner, query: items in their order, and more.  NOTFOUND for either id.
- * CHAIN   object.kind, id, owner: the object and those it goes on from, oldest first, with items.
- *         NOTFOUND names the one that is gone; TOOBIG above query.limit (0: STORE_LIST_MAX).
- * SECRET  secret, 32 random bytes to keep when there is none yet: the one that is kept, in secret.
- * KEY_ADD     key.  USAGE when the id is taken.
- * KEY_LIST    keys in order of creation, revoked ones too.
- * KEY_REVOKE  key.id: key.revoked is now, or stays what it was.  NOTFOUND.
- * KEY_USED    key.id, key.used.  No error for an unknown id.
- *
- * LIST and ITEMS give less than the limit when bodies pass STORE_ANSWER_BYTES_MAX: then more is
- * set. */
+/* What each takes and gives stands in store_op.def; `objects`, `items`, `keys` lie in `arena`. */
 struct store_op {
     enum store_what what;
     struct store_object object;
