@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * os_sandbox.h - a server gives up what it does not need: files by Landlock, system calls by
- * seccomp.
+ * os_sandbox.h - a server gives up files (Landlock) and system calls (seccomp).
  *
- * Does: two steps.  os_sandbox_files first, before there are threads (Landlock binds the caller and
- *       the threads it starts): from then on only the named folders can be opened, and what the C
- *       library itself reads.  os_sandbox_calls when the server has started and listens: from then
- *       on no program is started, no process looked into, no socket made to listen, on any thread.
- * Does not: end the process for a call that is refused (it fails with EPERM or ENOSYS, and goes to
- *       the kernel's log), take back what is open, forbid executable memory (PCRE2 compiles), or
- *       work elsewhere than on Linux; there, and on kernels without, it says so and goes on.
- * Both steps last to the end of the process.  struct os_sandbox is the caller's. */
+ * Does: two steps.  os_sandbox_files first, before there are threads (Landlock binds the caller
+ *       and the threads it starts): only the named folders can be opened from then on, and what
+ *       the C library itself reads.  os_sandbox_calls when the server listens, for all threads:
+ *       no program is started, no process looked into, no further socket made to listen.
+ * Does not: end the process for a call that is refused (it fails with EPERM or ENOSYS, and goes
+ *       to the kernel's log), take back what is open, forbid executable memory (PCRE2 compiles),
+ *       or work where the kernel cannot: then it says so and goes on.
+ * Owner: struct os_sandbox is the caller's; both steps last to the end of the process. */
 #ifndef OS_OS_SANDBOX_H
 #define OS_OS_SANDBOX_H
 
