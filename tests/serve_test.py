@@ -487,6 +487,23 @@ class Ends(unittest.TestCase):
             self.assertEqual(loaded(), {name})
         self.assertEqual(server.post(CHAT, ask(model='gpt-4o'))[0], 404)
 
+    def test_a_model_has_settings_of_its_own(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        os.symlink(os.path.realpath(f'{MODELS}/{SMALL}.gguf'), f'{folder}/{SMALL}.gguf')
+        with open(f'{folder}/{SMALL}.conf', 'w') as f:
+            f.write('aliases = gpt-4o, small\nctx = 1024\nn = 3\ntemp = 0\n')
+        server = self.serve('--strict-model', models=folder, DAMSO_CTX='')
+        self.assertEqual(server.get('/v1/models/small')[1]['max_model_len'], 1024)
+        got = [server.post(CHAT, {'model': name, 'messages': USER})[1] for name in ('gpt-4o', SMALL, 'gpt-4o')]
+        self.assertEqual({o['usage']['completion_tokens'] for o in got}, {3})
+        self.assertEqual(len({o['choices'][0]['message']['content'] for o in got}), 1)
+        self.assertEqual(server.post(CHAT, ask(model='gpt-5'))[0], 404)
+        with open(f'{folder}/{SMALL}.conf', 'w') as f:
+            f.write('port = 80\n')
+        with self.assertRaisesRegex(RuntimeError, 'port is no setting of one model'):
+            self.serve(models=folder)
+
     def test_keys(self):
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)

@@ -62,7 +62,11 @@ struct api_ask *api_call_ask(struct api_call *c)
     if (!api_call_body(c))
         return NULL;
     c->ask = arena_alloc(c->req->arena, sizeof *c->ask);
-    api_ask_init(c->ask, &c->api->o.sampling);
+    /* A name that no model has is refused later, as the endpoint does. */
+    struct api_model *m = api_models_find(c->api->models,
+                                          json_string_value(json_object_get(c->body, "model")));
+    m = m ? m : api_models_at(c->api->models, 0);
+    api_ask_init(c->ask, &m->row->sampling);
     return c->ask;
 }
 

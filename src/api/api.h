@@ -24,8 +24,12 @@
 struct api;
 
 struct api_model_row {
-    const char *name; /* as clients name it */
-    const char *path; /* of its GGUF file */
+    const char *name;           /* as clients name it */
+    const char *path;           /* of its GGUF file */
+    const char *const *aliases; /* more names, NULL-terminated; NULL: none */
+    size_t ctx;                 /* tokens of context; 0: its own */
+    size_t n_max;               /* tokens of an answer that names no limit; 0: the context's rest */
+    struct sampler_params sampling; /* where a request says nothing */
 };
 
 struct api_opts {
@@ -37,12 +41,10 @@ struct api_opts {
     size_t parallel;          /* answers at once, of a model */
     size_t queue_max;         /* requests that wait, of a model */
     unsigned timeout_s;       /* of a request; 0: none */
-    size_t n_max;             /* tokens of an answer that names no limit; 0: the context's rest */
     const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
     uint64_t cache_bytes_max; /* of each model */
     bool keys_needed;         /* no request without an API key */
     struct store *store;      /* keeps stored answers and keys; NULL: none are kept */
-    struct sampler_params sampling; /* where a request says nothing */
 };
 
 /* Opens the first model and listens.  Errors: those of engine_open, tok_open, chat_open (the first

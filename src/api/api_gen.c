@@ -312,7 +312,7 @@ static void request_done(void *state)
 
 static size_t answer_max(const struct api_gen *g, const struct tok_ids *prompt)
 {
-    size_t ctx = engine_ctx(g->model->engine), set = g->call->api->o.n_max;
+    size_t ctx = engine_ctx(g->model->engine), set = g->model->row->n_max;
     size_t most = prompt->n < ctx ? ctx - prompt->n : 1; /* sched_push says what is too long */
     if (g->ask.n_max >= 0)
         return MIN((size_t)g->ask.n_max, most);

@@ -141,6 +141,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     size_t taken = memory_taken(set);
     if (o.memory)
         o.memory = o.memory > taken ? o.memory - taken : 1;
+    o.ctx = m->row->ctx;
     o.out_max = MAX(o.out_max, set->o->parallel);
     o.batch = MAX(o.batch, set->o->parallel);
     TRY(gguf_open(&m->gguf, m->path, e));
@@ -255,9 +256,9 @@ static void *loader_main(void *arg)
 static void init_row(struct api_models *set, size_t i)
 {
     struct stat st = {0};
+    const struct api_model_row *row = &set->o->models[i];
     struct api_model *m = &set->model[i];
-    *m = (struct api_model){
-        .set = set, .name = set->o->models[i].name, .path = set->o->models[i].path};
+    *m = (struct api_model){.set = set, .row = row, .name = row->name, .path = row->path};
     pthread_mutex_init(&m->gram_lock, NULL);
     if (stat(m->path, &st) == 0) {
         m->file_unix = (int64_t)st.st_mtime;
@@ -337,10 +338,18 @@ struct api_model *api_models_at(struct api_models *set, size_t i)
     return &set->model[i];
 }
 
+static bool is_called(const struct api_model_row *row, const char *name)
+{
+    bool yes = strcmp(row->name, name) == 0;
+    for (size_t i = 0; row->aliases && row->aliases[i]; i++)
+        yes |= strcmp(row->aliases[i], name) == 0;
+    return yes;
+}
+
 struct api_model *api_models_find(struct api_models *set, const char *name)
 {
     for (size_t i = 0; name && i < set->n; i++)
-        if (strcmp(set->model[i].name, name) == 0)
+        if (is_called(set->model[i].row, name))
             return &set->model[i];
     bool any_name = set->n == 1 && !set->o->strict_model;
     return !name || any_name ? &set->model[0] : NULL;

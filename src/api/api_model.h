@@ -23,8 +23,9 @@ enum api_model_state { API_COLD, API_WANTED, API_READY, API_BROKEN };
 struct api_model {
     struct api_models *set;
     pthread_mutex_t gram_lock; /* of vocab and grams */
-    const char *name, *path;
-    int64_t file_unix; /* when the file was written: what `created` says */
+    const struct api_model_row *row;
+    const char *name, *path; /* the row's */
+    int64_t file_unix;       /* when the file was written: what `created` says */
     uint64_t file_bytes;
 
     /* under the set's lock */

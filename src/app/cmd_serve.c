@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * cmd_serve.c - damso serve: models for programs, over HTTP.
  *
- * With a model named: that one.  Else the setting's default and every other GGUF file in the
- * folder of the models, opened when first asked for.  Prints one line with the URL on stdout when
- * requests are taken.  SIGTERM and SIGINT end it once the requests under way are answered; a
- * second one at once. */
+ * Which models: serve_models.h.  Prints one line with the URL on stdout when requests are taken.
+ * SIGTERM and SIGINT end it once the requests under way are answered; a second one at once. */
 #include "api/api.h"
 #include "app/app_model.h"
 #include "app/cmd.h"
-#include "app/models.h"
+#include "app/serve_models.h"
 
 #include "base/log.h"
 #include "base/num.h"
@@ -16,7 +14,6 @@
 #include "os/os_sandbox.h"
 #include "os/os_sys.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,87 +21,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODELS_MAX 1024
-#define NAMES_MAX  64
-
 struct serve {
     const struct conf *conf;
     struct arena arena; /* as long as the server runs */
-    struct api_model_row models[MODELS_MAX];
+    struct serve_models models;
     struct api_opts opts;
     struct os_sandbox sandbox;
 };
 
-/* ---- models ---- */
-
-static const char *name_of(struct arena *a, const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    size_t n = strlen(base);
-    return arena_dup(a, base, span_ends(span_of(base), SPAN(".gguf")) ? n - 5 : n);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct api_model_row *x = a, *y = b;
-    return strcmp(x->name, y->name);
-}
-
-/* Parts of split files after the first are opened with it. */
-static bool is_model(const char *file)
-{
-    const char *of = strstr(file, "-of-");
-    bool later_part = of && of - file >= 5 && strncmp(of - 5, "00001", 5) != 0;
-    return file[0] != '.' && span_ends(span_of(file), SPAN(".gguf")) && !later_part;
-}
-
-static void add_folder(struct serve *s)
-{
-    struct api_opts *o = &s->opts;
-    DIR *d = opendir(s->conf->models_dir);
-    size_t first = o->n_models;
-    for (struct dirent *f; d && (f = readdir(d)) && o->n_models < MODELS_MAX;) {
-        const char *path = arena_printf(&s->arena, "%s/%s", s->conf->models_dir, f->d_name);
-        if (!is_model(f->d_name) || strcmp(path, s->models[0].path) == 0)
-            continue;
-        s->models[o->n_models++] = (struct api_model_row){name_of(&s->arena, path), path};
-    }
-    if (d)
-        closedir(d);
-    qsort(s->models + first, o->n_models - first, sizeof *s->models, by_name);
-}
-
-static enum err find_models(struct serve *s, struct errinfo *e)
-{
-    const struct conf *c = s->conf;
-    struct api_model_row *m = &s->models[0];
-    TRY(models_resolve(c, &s->arena, &m->path, e));
-    m->name = strcmp(m->path, c->model) == 0 ? name_of(&s->arena, m->path) : c->model;
-    s->opts.models = s->models;
-    s->opts.n_models = 1;
-    if (c->origin[CONF_ID_model] != CONF_OPTION)
-        add_folder(s);
-    return ERR_OK;
-}
-
 /* ---- options ---- */
-
-/* "a, b" -> {"a", "b", NULL}; NULL for nothing. */
-static enum err split_names(struct arena *a, const char *setting, const char *text,
-                            const char *const **out, struct errinfo *e)
-{
-    const char **list = arena_array(a, NAMES_MAX + 1, sizeof *list);
-    char *copy = arena_dup(a, text, strlen(text)), *at = NULL;
-    size_t n = 0;
-    for (char *w = strtok_r(copy, ", ", &at); w; w = strtok_r(NULL, ", ", &at)) {
-        if (n == NAMES_MAX)
-            return err_set(e, ERR_USAGE, "%s: more than %d names", setting, NAMES_MAX);
-        list[n++] = w;
-    }
-    *out = n ? list : NULL;
-    return ERR_OK;
-}
 
 static enum err set_http(struct serve *s, struct errinfo *e)
 {
@@ -118,8 +43,8 @@ static enum err set_http(struct serve *s, struct errinfo *e)
         .tls_cert_file = c->tls_cert[0] ? c->tls_cert : NULL,
         .tls_key_file = c->tls_key[0] ? c->tls_key : NULL,
     };
-    TRY(split_names(&s->arena, "allow_hosts", c->allow_hosts, &h->allowed_hosts, e));
-    return split_names(&s->arena, "allow_origins", c->allow_origins, &h->allowed_origins, e);
+    TRY(serve_names(&s->arena, "allow_hosts", c->allow_hosts, &h->allowed_hosts, e));
+    return serve_names(&s->arena, "allow_origins", c->allow_origins, &h->allowed_origins, e);
 }
 
 static bool for_this_machine(const char *host)
@@ -132,8 +57,7 @@ static void set_rest(struct serve *s)
 {
     const struct conf *c = s->conf;
     struct api_opts *o = &s->opts;
-    o->model = (struct engine_opts){.ctx = (size_t)c->ctx,
-                                    .batch = (size_t)c->batch,
+    o->model = (struct engine_opts){.batch = (size_t)c->batch,
                                     .memory = (size_t)c->memory << 20,
                                     .n_threads = (int)c->threads,
                                     .level = app_level(c)};
@@ -143,8 +67,8 @@ static void set_rest(struct serve *s)
     o->parallel = (size_t)c->parallel;
     o->queue_max = (size_t)c->queue;
     o->timeout_s = (unsigned)c->timeout;
-    o->n_max = (size_t)c->n;
-    o->sampling = app_sampling(c);
+    o->models = s->models.rows;
+    o->n_models = s->models.n;
 }
 
 /* ---- giving up what is not needed ---- */
@@ -172,10 +96,10 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[MODELS_MAX + 4] = {0}, *write[4] = {0};
+    const char *read[SERVE_MODELS_MAX + 4] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
-        read[n_read++] = s->models[i].path;
+        read[n_read++] = s->models.rows[i].path;
     if (c->tls_cert[0])
         read[n_read++] = c->tls_cert;
     if (c->tls_key[0])
@@ -213,8 +137,8 @@ static void print_ready(const struct serve *s, const struct api *api)
 {
     const char *host = strchr(s->conf->host, ':') ? "[" : "", *end = *host ? "]" : "";
     const char *scheme = s->opts.http.tls_cert_file ? "https" : "http";
-    printf("damso serves %s at %s://%s%s%s:%u\n", s->models[0].name, scheme, host, s->conf->host,
-           end, api_port(api));
+    printf("damso serves %s at %s://%s%s%s:%u\n", s->models.rows[0].name, scheme, host,
+           s->conf->host, end, api_port(api));
     fflush(stdout);
     if (!isatty(STDERR_FILENO))
         return;
@@ -241,7 +165,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
 {
     struct api *api;
     sigset_t signals;
-    TRY(find_models(s, e));
+    TRY(serve_models_find(&s->models, s->conf, e));
     TRY(set_http(s, e));
     set_rest(s);
     /* Threads inherit this: only the wait below takes the signals. */
@@ -280,6 +204,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     s->opts.strict_model = strict_model;
     arena_init(&s->arena);
     enum err r = serve(s, e);
+    serve_models_done(&s->models);
     arena_done(&s->arena);
     mem_free(s);
     return r;

@@ -539,6 +539,37 @@ enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt 
     return ERR_OK;
 }
 
+static size_t field_bytes(const struct row *r)
+{
+    return r->kind == KIND_INT    ? sizeof(int64_t)
+           : r->kind == KIND_REAL ? sizeof(double)
+                                  : sizeof(const char *);
+}
+
+enum err conf_overlay(struct conf *out, const struct conf *base, const char *path,
+                      const enum conf_id *ids, size_t n, struct errinfo *e)
+{
+    *out = *base;
+    arena_init(&out->arena);
+    memset(out->origin, 0, sizeof out->origin); /* so that what the file says stands out */
+    TRY(load_file(out, path, false, e));
+    for (int i = 0; i < CONF_N; i++) {
+        size_t k = 0;
+        while (k < n && (int)ids[k] != i)
+            k++;
+        bool said = out->origin[i] == CONF_FILE;
+        if (said && k == n)
+            return err_set(e, ERR_USAGE, "%s: %s is no setting of one model", path, rows[i].name);
+        if (said && base->origin[i] > CONF_FILE)
+            memcpy((char *)out + rows[i].offset, (const char *)base + rows[i].offset,
+                   field_bytes(&rows[i]));
+        if (!said || base->origin[i] > CONF_FILE)
+            out->origin[i] = base->origin[i];
+    }
+    out->file = base->file;
+    return ERR_OK;
+}
+
 void conf_done(struct conf *c)
 {
     arena_done(&c->arena);

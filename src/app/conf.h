@@ -71,6 +71,12 @@ enum err conf_load(struct conf *c, int argc, char **argv, const struct conf_opt 
                    size_t n_opts, char **left, int *n_left, bool *help, struct errinfo *e);
 void conf_done(struct conf *c);
 
+/* Base, and over it what a file of the same form says, where neither the environment nor the
+ * command line has said it already; no file is fine.  Only the n settings of `ids` may stand in it.
+ * base must outlive out, which conf_done ends.  Errors: as for conf_load's file. */
+enum err conf_overlay(struct conf *out, const struct conf *base, const char *path,
+                      const enum conf_id *ids, size_t n, struct errinfo *e);
+
 /* What a row is, for lists and help. */
 struct conf_info {
     const char *name;

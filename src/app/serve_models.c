@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/serve_models.h"
+
+#include "app/app_model.h"
+#include "app/models.h"
+#include "base/num.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAMES_MAX 64
+
+/* The settings that one model may have of its own. */
+static const enum conf_id of_a_model[] = {
+    CONF_ID_aliases,
+    CONF_ID_ctx,
+    CONF_ID_n,
+    CONF_ID_temp,
+    CONF_ID_top_k,
+    CONF_ID_top_p,
+    CONF_ID_min_p,
+    CONF_ID_typical_p,
+    CONF_ID_repeat_penalty,
+    CONF_ID_repeat_last_n,
+    CONF_ID_presence_penalty,
+    CONF_ID_frequency_penalty,
+    CONF_ID_dry_multiplier,
+    CONF_ID_dry_base,
+    CONF_ID_dry_allowed_length,
+    CONF_ID_dry_penalty_last_n,
+};
+
+enum err serve_names(struct arena *a, const char *setting, const char *text,
+                     const char *const **out, struct errinfo *e)
+{
+    const char **list = arena_array(a, NAMES_MAX + 1, sizeof *list);
+    char *copy = arena_dup(a, text, strlen(text)), *at = NULL;
+    size_t n = 0;
+    for (char *w = strtok_r(copy, ", ", &at); w; w = strtok_r(NULL, ", ", &at)) {
+        if (n == NAMES_MAX)
+            return err_set(e, ERR_USAGE, "%s: more than %d names", setting, NAMES_MAX);
+        list[n++] = w;
+    }
+    *out = n ? list : NULL;
+    return ERR_OK;
+}
+
+static const char *without_gguf(struct arena *a, const char *path)
+{
+    size_t n = strlen(path);
+    return arena_dup(a, path, span_ends(span_of(path), SPAN(".gguf")) ? n - 5 : n);
+}
+
+static const char *name_of(struct arena *a, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return without_gguf(a, slash ? slash + 1 : path);
+}
+
+static enum err add_row(struct serve_models *s, const struct conf *base, const char *name,
+                        const char *path, struct errinfo *e)
+{
+    struct conf c;
+    struct api_model_row *row = &s->rows[s->n];
+    const char *file = arena_printf(&s->arena, "%s.conf", without_gguf(&s->arena, path));
+    enum err r = conf_overlay(&c, base, file, of_a_model, N_ELEMS(of_a_model), e);
+    if (r == ERR_OK) {
+        *row = (struct api_model_row){.name = name,
+                                      .path = path,
+                                      .ctx = (size_t)c.ctx,
+                                      .n_max = (size_t)c.n,
+                                      .sampling = app_sampling(&c)};
+        r = serve_names(&s->arena, "aliases", c.aliases, &row->aliases, e);
+    }
+    conf_done(&c);
+    s->n += r == ERR_OK;
+    return r;
+}
+
+/* Parts of split files after the first are opened with it. */
+static bool is_model(const char *file)
+{
+    const char *of = strstr(file, "-of-");
+    bool later_part = of && of - file >= 5 && strncmp(of - 5, "00001", 5) != 0;
+    return file[0] != '.' && span_ends(span_of(file), SPAN(".gguf")) && !later_part;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct api_model_row *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static enum err add_folder(struct serve_models *s, const struct conf *c, struct errinfo *e)
+{
+    enum err r = ERR_OK;
+    DIR *d = opendir(c->models_dir);
+    for (struct dirent *f; d && r == ERR_OK && (f = readdir(d)) && s->n < SERVE_MODELS_MAX;) {
+        const char *path = arena_printf(&s->arena, "%s/%s", c->models_dir, f->d_name);
+        if (is_model(f->d_name) && strcmp(path, s->rows[0].path) != 0)
+            r = add_row(s, c, name_of(&s->arena, path), path, e);
+    }
+    if (d)
+        closedir(d);
+    qsort(s->rows + 1, s->n - 1, sizeof *s->rows, by_name);
+    return r;
+}
+
+enum err serve_models_find(struct serve_models *s, const struct conf *c, struct errinfo *e)
+{
+    const char *path;
+    arena_init(&s->arena);
+    s->n = 0;
+    TRY(models_resolve(c, &s->arena, &path, e));
+    bool by_path = strcmp(path, c->model) == 0;
+    TRY(add_row(s, c, by_path ? name_of(&s->arena, path) : c->model, path, e));
+    return c->origin[CONF_ID_model] == CONF_OPTION ? ERR_OK : add_folder(s, c, e);
+}
+
+void serve_models_done(struct serve_models *s)
+{
+    arena_done(&s->arena);
+}
