@@ -40,6 +40,9 @@ static void dispatch(struct http_req *r, void *arg)
     c->req = r;
     c->owner = "";
     c->route = &routes[r->route - http_routes];
+    c->dialect = http_req_header(r, "anthropic-version") ? API_ANTHROPIC : c->route->dialect;
+    if (c->dialect == API_ANTHROPIC)
+        http_header(r, "request-id", r->id);
     c->client = num_hash(r->client, strlen(r->client), 0);
     if (api_auth_check(c->api->auth, c))
         c->route->run(c);
@@ -83,7 +86,10 @@ void api_call_json(struct api_call *c, int status, json_t *o)
 {
     struct str body;
     str_init(&body, (size_t)512 << 20);
-    api_json_add(&body, o);
+    if (c->exact)
+        api_json_add_exact(&body, o);
+    else
+        api_json_add(&body, o);
     http_reply(c->req, status, "application/json", str_span(&body));
     str_done(&body);
     api_call_drop(c);
@@ -95,7 +101,8 @@ void api_call_fail(struct api_call *c)
     struct str body;
     CHECK(c->fault.status);
     str_init(&body, 65536);
-    api_fault_body(&c->fault, c->route->dialect, &body);
+    c->fault.request_id = c->req->id;
+    api_fault_body(&c->fault, c->dialect, &body);
     if (c->fault.retry_s) {
         snprintf(seconds, sizeof seconds, "%u", c->fault.retry_s);
         http_header(c->req, "Retry-After", seconds);

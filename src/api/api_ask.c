@@ -118,7 +118,7 @@ static bool add_stop(struct api_ask *ask, const struct api_in *in, const char *n
     return true;
 }
 
-static bool get_stop(struct api_ask *ask, const struct api_in *in, const char *name)
+bool api_ask_stop(struct api_ask *ask, const struct api_in *in, const char *name)
 {
     const json_t *v = api_get_any(in, name), *one;
     size_t i;
@@ -263,7 +263,7 @@ bool api_ask_common(struct api_ask *ask, const struct api_in *in, struct arena *
 {
     const char *model = NULL;
     if (!api_get_text(in, "model", &model) || !get_sampling(ask, in) || !get_seed(ask, in) ||
-        !get_bias(ask, in, a) || !get_stop(ask, in, "stop") || !get_limits(ask, in) ||
+        !get_bias(ask, in, a) || !api_ask_stop(ask, in, "stop") || !get_limits(ask, in) ||
         !get_stream_options(ask, in) || !get_response_format(ask, in) || !get_guides(ask, in))
         return false;
     ask->model = model;

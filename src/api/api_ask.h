@@ -26,6 +26,7 @@ struct api_ask {
     json_t *call_names; /* {id: name} of calls in messages, for APIs whose results have ids only;
                          * or NULL; owned */
     const char *reasoning_effort;
+    struct span prefill; /* chat: how the answer begins; not part of what is answered; borrowed */
 
     struct sampler_params sampling;
     bool seeded;
@@ -56,6 +57,8 @@ void api_ask_done(struct api_ask *ask);
 /* Sampling, limits, stop texts, structured output: the fields that all of the OpenAI endpoints
  * share.  Borrows from in->o; `a` keeps what must be made. */
 bool api_ask_common(struct api_ask *ask, const struct api_in *in, struct arena *a);
+/* Texts that end an answer: a string or an array of strings. */
+bool api_ask_stop(struct api_ask *ask, const struct api_in *in, const char *name);
 /* messages, tools and what belongs to them, of /v1/chat/completions and kin. */
 bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a);
 /* Messages as templates expect them, appended to ask->messages. */

@@ -47,7 +47,9 @@ struct api_call {
     struct api *api;
     struct http_req *req;
     const struct api_route *route;
+    enum api_dialect dialect; /* the route's, or Anthropic's for its clients at shared paths */
     struct api_fault fault;
+    bool exact;              /* the answer has numbers that a model wrote: every digit counts */
     const char *owner;       /* the id of its key, "" without: whose stored answers it sees */
     uint64_t client;         /* whose turn it is in queues: the key, or the address */
     struct api_limit *limit; /* of its key; NULL: none */

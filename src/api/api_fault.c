@@ -81,8 +81,8 @@ void api_fault_body(const struct api_fault *f, enum api_dialect dialect, struct 
     if (dialect == API_OLLAMA)
         o = api_pack("{ss}", "error", f->text);
     else if (dialect == API_ANTHROPIC)
-        o = api_pack("{sss{ssss}}", "type", "error", "error", "type", anthropic_type(f->status),
-                     "message", f->text);
+        o = api_pack("{sss{ssss}ss*}", "type", "error", "error", "type", anthropic_type(f->status),
+                     "message", f->text, "request_id", f->request_id);
     else
         o = api_pack("{s{sssssoso}}", "error", "message", f->text, "type",
                      api_fault_type(f->status), "param", text_or_null(f->param), "code",

@@ -11,11 +11,12 @@
 enum api_dialect { API_OPENAI, API_ANTHROPIC, API_OLLAMA };
 
 struct api_fault {
-    int status;       /* of HTTP; 0: all is well */
-    char code[48];    /* "context_length_exceeded"; empty: null */
-    char param[96];   /* "messages[3].content"; empty: null */
-    char text[512];   /* one line, names the thing and the limit */
-    unsigned retry_s; /* Retry-After; 0: none */
+    int status;             /* of HTTP; 0: all is well */
+    char code[48];          /* "context_length_exceeded"; empty: null */
+    char param[96];         /* "messages[3].content"; empty: null */
+    char text[512];         /* one line, names the thing and the limit */
+    unsigned retry_s;       /* Retry-After; 0: none */
+    const char *request_id; /* for Anthropic's form; NULL: none */
 };
 
 /* Stores the fault and gives false: `return api_refuse(f, 400, "", "n", "n is at most %d", 8);`
@@ -26,7 +27,7 @@ bool api_refuse(struct api_fault *f, int status, const char *code, const char *p
 bool api_refuse_err(struct api_fault *f, const char *param, const struct errinfo *e);
 
 /* Appends the error object: {"error":{message,type,param,code}} for OpenAI,
- * {"type":"error","error":{type,message}} for Anthropic, {"error":"..."} for Ollama. */
+ * {"type":"error","error":{type,message},request_id} for Anthropic, {"error":"..."} for Ollama. */
 void api_fault_body(const struct api_fault *f, enum api_dialect dialect, struct str *out);
 /* OpenAI's `type` of a status. */
 const char *api_fault_type(int status);

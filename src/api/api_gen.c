@@ -136,7 +136,8 @@ static void on_call_begin(void *arg, size_t index, struct span name)
     CHECK(index == c->n_calls);
     c->calls = mem_grow(c->calls, (c->n_calls + 1) * sizeof *c->calls);
     struct api_tool_call *t = &c->calls[c->n_calls++];
-    *t = (struct api_tool_call){.id = api_new_id(c->gen->arena, "call_")};
+    *t = (struct api_tool_call){
+        .id = api_new_id(c->gen->arena, ops->call_kind ? ops->call_kind : "call_")};
     str_init(&t->name, TEXT_BYTES_MAX);
     str_init(&t->arguments, TEXT_BYTES_MAX);
     str_add_span(&t->name, name);

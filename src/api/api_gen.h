@@ -72,6 +72,7 @@ struct api_gen_ops {
      * fault that it sets takes the answer's place.  NULL: nothing must. */
     bool (*settle)(struct api_gen *g, struct api_fault *f);
     const char *stream_type;         /* NULL: text/event-stream */
+    const char *call_kind;           /* begins the ids of calls; NULL: "call_" */
     void (*drop)(struct api_gen *g); /* frees `own`; may be NULL */
 };
 

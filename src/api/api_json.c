@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 json_t *api_json_parse(struct span body, struct api_fault *f)
 {
@@ -148,11 +149,21 @@ static int add_part(const char *p, size_t n, void *arg)
     return 0;
 }
 
+static void add_json(struct str *out, json_t *o, size_t digits)
+{
+    size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
+    CHECK(o && json_dump_callback(o, add_part, out, flags) == 0);
+    json_decref(o);
+}
+
 void api_json_add(struct str *out, json_t *o)
 {
-    CHECK(o && json_dump_callback(o, add_part, out,
-                                  JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) == 0);
-    json_decref(o);
+    add_json(out, o, 9);
+}
+
+void api_json_add_exact(struct str *out, json_t *o)
+{
+    add_json(out, o, 17);
 }
 
 void api_json_event(struct str *out, const char *name, json_t *o)
@@ -169,4 +180,26 @@ json_t *api_json_text(struct span s)
     json_t *t = json_stringn(s.p ? s.p : "", s.n);
     CHECK(t); /* refused only when it is not UTF-8 */
     return t;
+}
+
+json_t *api_json_arguments(struct span s)
+{
+    json_t *o = json_loadb(s.p ? s.p : "", s.n, JSON_ALLOW_NUL, NULL);
+    if (json_is_object(o))
+        return o;
+    json_decref(o);
+    return json_object();
+}
+
+json_t *api_json_time(int64_t unix_s, long ns)
+{
+    char day[40], all[64];
+    struct tm tm;
+    time_t t = (time_t)unix_s;
+    CHECK(gmtime_r(&t, &tm) && strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm));
+    if (ns < 0)
+        snprintf(all, sizeof all, "%sZ", day);
+    else
+        snprintf(all, sizeof all, "%s.%09ldZ", day, ns);
+    return json_string(all);
 }

@@ -42,8 +42,16 @@ bool api_get_refuse(const struct api_in *in, const char *name, const char *fmt, 
 json_t *api_pack(const char *format, ...);
 /* Appends o as compact JSON and lets go of it. */
 void api_json_add(struct str *out, json_t *o);
+/* The same with every digit of reals that a model or a client wrote; the former keeps those of a
+ * float. */
+void api_json_add_exact(struct str *out, json_t *o);
 /* The event of a stream: "data: {...}\n\n", with "event: NAME\n" before unless name is NULL. */
 void api_json_event(struct str *out, const char *name, json_t *o);
 json_t *api_json_text(struct span s); /* s is UTF-8 */
+/* RFC 3339 in UTC, with nanoseconds unless they are negative. */
+json_t *api_json_time(int64_t unix_s, long ns);
+/* The arguments that a model wrote for a call as an object, for APIs that have no text of them: {}
+ * where they are none, which happens when its answer was cut off. */
+json_t *api_json_arguments(struct span s);
 
 #endif

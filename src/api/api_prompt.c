@@ -32,31 +32,43 @@ static json_t *tools_allowed(const struct api_ask *ask)
     return out;
 }
 
+bool api_prompt_chat(const struct api_model *m, const struct api_ask *ask, struct str *rendered,
+                     struct tok_ids *out, struct api_fault *f)
+{
+    struct errinfo e;
+    if (chat_render(m->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(), rendered,
+                    &e) != ERR_OK)
+        return api_refuse_err(f, ask->messages_name, &e);
+    /* A template that writes the BOS token itself must not get a second one. */
+    int32_t bos = tok_bos(m->tok);
+    struct span text = str_span(rendered);
+    bool has_bos = bos >= 0 && span_starts(text, tok_piece(m->tok, bos));
+    unsigned flags = TOK_SPECIAL | TOK_MARKED | (has_bos ? 0 : TOK_BOS);
+    if (tok_encode(m->tok, text, flags, out, &e) != ERR_OK)
+        return api_refuse_err(f, ask->messages_name, &e);
+    /* As the model would have written it: from a token's beginning, and without control tokens. */
+    if (ask->prefill.n && chat_prompt_reasoning(m->chat, text) == CHAT_REASONING_OPEN)
+        return api_refuse(f, 400, "unsupported_value", "messages",
+                          "messages: this model begins its answers with reasoning, so none can be "
+                          "begun for it");
+    if (tok_encode(m->tok, ask->prefill, 0, out, &e) != ERR_OK)
+        return api_refuse_err(f, ask->messages_name, &e);
+    if (out->n == 0)
+        return api_refuse(f, 400, "invalid_value", ask->messages_name, "the prompt is empty");
+    return true;
+}
+
 bool api_gen_chat(struct api_gen *g)
 {
     struct api_ask *ask = &g->ask;
-    struct api_fault *f = &g->call->fault;
-    struct errinfo e;
     g->chat = true;
     g->callable = tools_allowed(ask);
     /* A model without a template reads a transcript (chat.h); its next line would be the user's. */
     if (!chat_has_template(g->model->chat) && ask->n_stop < API_STOP_MAX)
         ask->stop[ask->n_stop++] = SPAN("\nUser:");
     g->prompts = arena_array(g->arena, 1, sizeof *g->prompts);
-    if (chat_render(g->model->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(),
-                    &g->rendered, &e) != ERR_OK)
-        return api_refuse_err(f, ask->messages_name, &e);
-    /* A template that writes the BOS token itself must not get a second one. */
-    int32_t bos = tok_bos(g->model->tok);
-    struct span text = str_span(&g->rendered);
-    bool has_bos = bos >= 0 && span_starts(text, tok_piece(g->model->tok, bos));
-    unsigned flags = TOK_SPECIAL | TOK_MARKED | (has_bos ? 0 : TOK_BOS);
-    if (tok_encode(g->model->tok, text, flags, &g->prompts[0], &e) != ERR_OK)
-        return api_refuse_err(f, ask->messages_name, &e);
     g->n_prompts = 1;
-    if (g->prompts[0].n == 0)
-        return api_refuse(f, 400, "invalid_value", ask->messages_name, "the prompt is empty");
-    return true;
+    return api_prompt_chat(g->model, ask, &g->rendered, &g->prompts[0], &g->call->fault);
 }
 
 bool api_ids_from(const json_t *list, const struct api_model *m, const struct api_in *in,

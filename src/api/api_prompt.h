@@ -3,6 +3,7 @@
 #ifndef API_API_PROMPT_H
 #define API_API_PROMPT_H
 
+#include "api/api_ask.h"
 #include "api/api_json.h"
 #include "api/api_model.h"
 #include "base/arena.h"
@@ -16,6 +17,10 @@ struct api_prompts {
     size_t n;
 };
 
+/* Renders ask->messages and appends their tokens and those of ask->prefill to out; false with the
+ * fault. */
+bool api_prompt_chat(const struct api_model *m, const struct api_ask *ask, struct str *rendered,
+                     struct tok_ids *out, struct api_fault *f);
 /* A string, token ids, or an array of those; control tokens may be written in texts. */
 bool api_prompts_read(struct api_prompts *p, const struct api_in *in, const char *name);
 /* Appends the ids of a JSON array, each checked. */
