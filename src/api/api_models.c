@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * api_models.c - GET /v1/models and /v1/models/{model}. */
+ * api_models.c - GET /v1/models and /v1/models/{model}, in Anthropic's form for its clients, whose
+ * lists are one page here. */
 #include "api/api_call.h"
 
 static json_t *describe(struct api_model *m, const char *name)
@@ -15,9 +16,31 @@ static json_t *describe(struct api_model *m, const char *name)
     return o;
 }
 
+/* Anthropic's. */
+static json_t *describe_short(const struct api_model *m, const char *name)
+{
+    return api_pack("{ssssssso}", "type", "model", "id", name, "display_name", m->name,
+                    "created_at", api_json_time(m->file_unix, -1));
+}
+
+static json_t *list_short(struct api_models *set)
+{
+    json_t *data = json_array();
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(data,
+                              describe_short(api_models_at(set, i), api_models_at(set, i)->name));
+    return api_pack("{sosbssss}", "data", data, "has_more", 0, "first_id",
+                    api_models_at(set, 0)->name, "last_id", api_models_at(set, n - 1)->name);
+}
+
 void api_do_models(struct api_call *c)
 {
     struct api_models *set = c->api->models;
+    if (c->dialect == API_ANTHROPIC) {
+        api_call_json(c, 200, list_short(set));
+        return;
+    }
     json_t *data = json_array();
     for (size_t i = 0; i < api_models_n(set); i++) {
         struct api_model *m = api_models_at(set, i);
@@ -31,7 +54,8 @@ void api_do_model(struct api_call *c)
     const char *name = http_param(c->req, "model");
     struct api_model *m = api_models_find(c->api->models, name);
     if (m) {
-        api_call_json(c, 200, describe(m, name));
+        bool brief = c->dialect == API_ANTHROPIC;
+        api_call_json(c, 200, brief ? describe_short(m, name) : describe(m, name));
         return;
     }
     api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
