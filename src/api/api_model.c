@@ -25,8 +25,9 @@ struct api_models {
     pthread_t loader;
     bool loading, stop;
     pthread_mutex_t lock;
-    pthread_cond_t change;    /* something is wanted, or a use ended */
-    struct api_call *waiting; /* requests whose model is being opened */
+    pthread_cond_t change;      /* something is wanted, or a use ended */
+    struct api_call *waiting;   /* requests whose model is being opened */
+    pthread_mutex_t facts_lock; /* of what is read from a model's file once */
 };
 
 size_t api_dry_breakers(const struct tok *tok, int32_t out[4])
@@ -276,6 +277,7 @@ enum err api_models_open(struct api_models **out, const struct api_opts *o, stru
     for (size_t i = 0; i < set->n; i++)
         init_row(set, i);
     pthread_mutex_init(&set->lock, NULL);
+    pthread_mutex_init(&set->facts_lock, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -310,8 +312,25 @@ void api_models_close(struct api_models *set)
     }
     pthread_cond_destroy(&set->change);
     pthread_mutex_destroy(&set->lock);
+    pthread_mutex_destroy(&set->facts_lock);
     mem_free(set->model);
     mem_free(set);
+}
+
+static bool is_called(const struct api_model_row *row, struct span name)
+{
+    bool yes = span_eq_cstr(name, row->name);
+    for (size_t i = 0; row->aliases && row->aliases[i]; i++)
+        yes |= span_eq_cstr(name, row->aliases[i]);
+    return yes;
+}
+
+static struct api_model *find_exact(struct api_models *set, struct span name)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (is_called(set->model[i].row, name))
+            return &set->model[i];
+    return NULL;
 }
 
 bool api_models_drain(struct api_models *set, uint64_t wait_ns)
@@ -338,19 +357,14 @@ struct api_model *api_models_at(struct api_models *set, size_t i)
     return &set->model[i];
 }
 
-static bool is_called(const struct api_model_row *row, const char *name)
-{
-    bool yes = strcmp(row->name, name) == 0;
-    for (size_t i = 0; row->aliases && row->aliases[i]; i++)
-        yes |= strcmp(row->aliases[i], name) == 0;
-    return yes;
-}
-
 struct api_model *api_models_find(struct api_models *set, const char *name)
 {
-    for (size_t i = 0; name && i < set->n; i++)
-        if (is_called(set->model[i].row, name))
-            return &set->model[i];
+    struct span s = span_of(name ? name : "");
+    struct api_model *m = find_exact(set, s);
+    if (!m && span_ends(s, SPAN(":latest"))) /* Ollama's clients add it */
+        m = find_exact(set, (struct span){s.p, s.n - strlen(":latest")});
+    if (m)
+        return m;
     bool any_name = set->n == 1 && !set->o->strict_model;
     return !name || any_name ? &set->model[0] : NULL;
 }
@@ -474,4 +488,17 @@ const struct gram_vocab *api_model_vocab(struct api_model *m)
         m->vocab = gram_vocab_new(m->tok);
     pthread_mutex_unlock(&m->gram_lock);
     return m->vocab;
+}
+
+const struct api_about *api_model_about(struct api_model *m)
+{
+    struct gguf *g;
+    pthread_mutex_lock(&m->set->facts_lock);
+    if (!m->about_known && gguf_open(&g, m->path, NULL) == ERR_OK) {
+        api_about_read(&m->about, g);
+        gguf_close(g);
+    }
+    m->about_known = true;
+    pthread_mutex_unlock(&m->set->facts_lock);
+    return &m->about;
 }

@@ -8,6 +8,7 @@
 #define API_API_MODEL_H
 
 #include "api/api.h"
+#include "api/api_about.h"
 #include "chat/chat.h"
 #include "engine/sched.h"
 #include "gram/gram.h"
@@ -27,6 +28,8 @@ struct api_model {
     const char *name, *path; /* the row's */
     int64_t file_unix;       /* when the file was written: what `created` says */
     uint64_t file_bytes;
+    struct api_about about; /* api_model_about */
+    bool about_known;
 
     /* under the set's lock */
     enum api_model_state state;
@@ -57,8 +60,8 @@ bool api_models_drain(struct api_models *set, uint64_t wait_ns);
 size_t api_models_n(const struct api_models *set);
 /* i < n; its name, path and file may be read without a use. */
 struct api_model *api_models_at(struct api_models *set, size_t i);
-/* The model that a request's name means: exact, or the default where there is but one and other
- * names are fine, or none was said.  NULL: there is none. */
+/* The model that a request's name means: exact, without Ollama's ":latest", or the default where
+ * there is but one and other names are fine, or none was said.  NULL: there is none. */
 struct api_model *api_models_find(struct api_models *set, const char *name);
 enum api_model_state api_model_state(struct api_model *m);
 
@@ -70,6 +73,8 @@ void api_model_release(struct api_model *m);
 /* A use without a wait; false where it is not open. */
 bool api_model_hold(struct api_model *m);
 
+/* What its file says; read when first asked for, without a use. */
+const struct api_about *api_model_about(struct api_model *m);
 /* Its tokens' bytes for grammars; made when first asked for. */
 const struct gram_vocab *api_model_vocab(struct api_model *m);
 
