@@ -15,9 +15,10 @@ THINKS = b"""{% for m in messages %}<|im_start|>{{ m.role }}
 {% endif %}{% endif %}"""
 
 
-def call_text(name, arguments):
-    """A call as the small model is asked to write it."""
-    return '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call>' % (name, arguments)
+# A value that only fits when no digit and no character is lost, and the schema that leaves no other.
+EXACT = {'x': 1732470000.125, 'who': '민아'}
+ONLY = {'type': 'object', 'properties': {'x': {'enum': [EXACT['x']]}, 'who': {'enum': [EXACT['who']]}},
+        'required': ['x', 'who'], 'additionalProperties': False}
 
 
 def thinking_model(path):

@@ -22,6 +22,12 @@ set_tests_properties(app.responses PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_D
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 
+# The server's APIs, each with its own client where that is installed.
+foreach(api anthropic ollama)
+    add_test(NAME api.${api} COMMAND python3 tests/${api}_test.py $<TARGET_FILE:damso>)
+    set_tests_properties(api.${api} PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
+endforeach()
+
 # The AVX-512 kernels on machines without AVX-512: their files once more without its flags, with
 # SIMDe's functions for its instructions.  They take the place of the library's in this program.
 find_path(SIMDE_INCLUDE simde/x86/avx512.h)
