@@ -22,10 +22,10 @@ build: setup ## build build/damso
 	@[ -f build/build.ninja ] || cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
 	@cmake --build --preset release -t damso
 
-run: build ## load the default model once, then chat (or answer PROMPT='...' and end)
+run: build ## load the default model once, then serve it (or answer PROMPT='...' and end)
 	@echo "== the model"
 	@build/damso pull
-	@if [ -n "$$PROMPT" ]; then exec build/damso run -- "$$PROMPT"; else exec build/damso chat; fi
+	@if [ -n "$$PROMPT" ]; then exec build/damso run -- "$$PROMPT"; else exec build/damso serve; fi
 
 test: build ## load the two test models once, then run every test
 	@echo "== building the tests"

@@ -20,8 +20,8 @@ struct api_metrics;
 /* What a key must have for an endpoint; OPEN asks for none. */
 enum api_scope {
     API_OPEN = 0,
-    API_USE = STORE_SCOPE_CHAT,
-    API_READ = STORE_SCOPE_MODELS,
+    API_CHAT = STORE_SCOPE_CHAT,
+    API_MODELS = STORE_SCOPE_MODELS,
     API_METRICS = STORE_SCOPE_METRICS,
     API_ADMIN = STORE_SCOPE_ADMIN
 };

@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct serve {
     const struct conf *conf;
@@ -140,8 +139,6 @@ static void print_ready(const struct serve *s, const struct api *api)
     printf("damso serves %s at %s://%s%s%s:%u\n", s->models.rows[0].name, scheme, host,
            s->conf->host, end, api_port(api));
     fflush(stdout);
-    if (!isatty(STDERR_FILENO))
-        return;
     fprintf(stderr,
             "try: curl %s://%s%s%s:%u/v1/chat/completions -H 'Content-Type: application/json' "
             "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"Say hello.\"}]}'\n",
