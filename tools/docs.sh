@@ -9,7 +9,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 env -i PATH="$PATH" "$damso" conf --markdown >"$tmp/CONF.md"
 env -i PATH="$PATH" "$damso" help exit >"$tmp/EXIT.md"
-for page in CONF EXIT; do
+env -i PATH="$PATH" "$damso" help api >"$tmp/ENDPOINTS.md"
+for page in CONF EXIT ENDPOINTS; do
     if [ "${2:-}" = --write ]; then
         cp "$tmp/$page.md" "docs/$page.md"
     elif ! diff -u "docs/$page.md" "$tmp/$page.md"; then

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * main.c - finds the command, runs it, and turns its error into a message and an exit status. */
+#include "api/api_call.h"
 #include "app/cmd.h"
 #include "base/arena.h"
 #include "base/num.h"
@@ -23,11 +24,34 @@ static void print_exit_table(void)
         printf("| %d | %s | %s |\n", err_exit(i), err_name(i), err_text(i));
 }
 
-/* damso help [COMMAND ...], damso help exit */
+static void print_api_table(void)
+{
+    static const char *const makers[] = {
+        [API_OPENAI] = "OpenAI", [API_ANTHROPIC] = "Anthropic", [API_OLLAMA] = "Ollama"};
+    size_t n;
+    const struct api_route *r = api_routes(&n);
+    struct str scope;
+    printf("| method | path | errors as | scope of the key | what it does |\n"
+           "| --- | --- | --- | --- | --- |\n");
+    str_init(&scope, 256);
+    for (size_t i = 0; i < n; i++, r++) {
+        str_clear(&scope);
+        store_scopes_text((unsigned)r->scope, &scope);
+        printf("| %s | `%s` | %s | %s | %s |\n", r->method, r->path, makers[r->dialect],
+               scope.n ? scope.p : "none needed", r->summary);
+    }
+    str_done(&scope);
+}
+
+/* damso help [COMMAND ...], damso help exit, damso help api */
 static enum err help(struct cmd_args *a, struct errinfo *e)
 {
     if (a->argc == 1 && strcmp(a->argv[0], "exit") == 0) {
         print_exit_table();
+        return ERR_OK;
+    }
+    if (a->argc == 1 && strcmp(a->argv[0], "api") == 0) {
+        print_api_table();
         return ERR_OK;
     }
     a->want_help = true;
