@@ -7,6 +7,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What a request said is cut to a length in messages, maybe inside a character. */
+static void make_utf8(char *text, size_t room)
+{
+    struct str fixed;
+    if (utf8_valid(span_of(text)))
+        return;
+    str_init(&fixed, 3 * room);
+    utf8_repair(&fixed, span_of(text));
+    snprintf(text, room, "%s", fixed.p);
+    text[utf8_complete(span_of(text))] = '\0';
+    str_done(&fixed);
+}
+
 bool api_refuse(struct api_fault *f, int status, const char *code, const char *param,
                 const char *fmt, ...)
 {
@@ -19,7 +32,8 @@ bool api_refuse(struct api_fault *f, int status, const char *code, const char *p
     va_start(ap, fmt);
     vsnprintf(f->text, sizeof f->text, fmt, ap);
     va_end(ap);
-    f->text[utf8_complete((struct span){f->text, strlen(f->text)})] = '\0';
+    make_utf8(f->param, sizeof f->param);
+    make_utf8(f->text, sizeof f->text);
     if (status == 429 || status == 503)
         f->retry_s = 1;
     return false;
