@@ -3,7 +3,7 @@
 """OpenAI's Responses API and stored chats from outside: tests/responses_test.py DAMSO.  Needs
 DAMSO_TEST_MODELS; with the package openai its client is tried, too.  What the model says does not
 matter: temperature 0, and shapes by schemas."""
-import json, os, re, shutil, subprocess, sys, tempfile, time, unittest
+import json, os, re, shutil, sqlite3, subprocess, sys, tempfile, time, unittest
 from concurrent.futures import ThreadPoolExecutor
 from serving import Server
 
@@ -504,6 +504,28 @@ class Crash(unittest.TestCase):
         self.assertEqual(server.call('GET', f'/v1/chat/completions/{chat["id"]}'), (200, {**chat, 'metadata': {}}))
         self.assertEqual(server.call('POST', '/v1/responses', {
             'input': 'on', 'previous_response_id': o['id'], 'max_output_tokens': 2})[0], 200)
+        self.assertEqual(server.stop(), 0)
+
+    def test_what_cannot_be_stored_is_not_acknowledged(self):
+        server = Server(DAMSO, self.dir)
+        body = {'input': 'x', 'temperature': 0, 'max_output_tokens': 2}
+        other = sqlite3.connect(f'{self.dir}/damso.db', isolation_level=None)
+        other.execute('BEGIN IMMEDIATE')  # another program writes and does not end
+        events = server.raw_events('/v1/responses', {**body, 'stream': True})
+        self.assertEqual([name for name, _ in events[-3:]], ['response.output_item.done', 'error', 'response.failed'])
+        error, failed = (json.loads(text) for _, text in events[-2:])
+        self.assertEqual(set(error), EVENT['error'] | {'type', 'sequence_number'})
+        self.assertEqual((error['sequence_number'], failed['sequence_number']), (len(events) - 2, len(events) - 1))
+        o = failed['response']
+        self.assertLessEqual(RESPONSE, set(o))
+        self.assertEqual((o['status'], o['store'], o['error']),
+                         ('failed', False, {'code': 'server_error', 'message': error['message']}))
+        self.assertGreaterEqual(server.call('POST', '/v1/responses', body)[0], 500)
+        self.assertEqual(server.call('POST', '/v1/responses', {**body, 'store': False})[0], 200)
+        other.execute('ROLLBACK')
+        other.close()
+        self.assertEqual(server.call('GET', f'/v1/responses/{o["id"]}')[0], 404)
+        self.assertEqual(server.call('POST', '/v1/responses', body)[0], 200)
         self.assertEqual(server.stop(), 0)
 
     def test_owners_do_not_see_each_other(self):
