@@ -14,6 +14,8 @@ REGISTRY = re.compile(r'py' r'pi\.org|python' r'hosted\.org|registry\.np' r'mjs\
 MUST_SPDX = re.compile(r'^(src|tools|tests|web/src)/.*\.(c|h|inc|py|sh|cmake|ts|css)$')
 NO_TEXT = re.compile(r'^tests/(corpus|data|golden)/|\.(png|webp|ico|woff2?|gguf|npy|bin)$|'
                      r'(^|/)package-lock\.json$')
+# These macros evaluate what they are given twice.
+TWICE = re.compile(r'\b(MIN|MAX)\([^;]*?(\+\+|--)')
 faults = []
 
 
@@ -60,6 +62,8 @@ def check_text(path):
             faults.append(f'{path}:{i}: left over: {line.strip()[:60]}')
         if REGISTRY.search(line):
             faults.append(f'{path}:{i}: the address of a package registry')
+        if c_file and TWICE.search(line):
+            faults.append(f'{path}:{i}: MIN and MAX evaluate their arguments twice')
         if '\t' in line and path != 'Makefile':
             faults.append(f'{path}:{i}: a tab')
         if line.endswith((' ', '\r')) and not path.endswith('.md'):

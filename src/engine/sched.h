@@ -98,6 +98,7 @@ struct job {
     struct job *next;
     struct engine_seq *seq;
     struct sampler *sampler;
+    size_t share;  /* rows of the step that is being made */
     size_t n_read; /* tokens of prompt and answer that the sequence holds */
     size_t n_used; /* tokens of the prompt whose logits or hidden states were taken */
     enum job_pool pool;

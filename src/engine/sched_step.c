@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * sched_step.c - what a step reads: every answer's next token, and prompts in shares. */
+ * sched_step.c - what a step reads: every answer's next token, and some of the prompts. */
 #include "engine/sched_int.h"
 
 #define SCHED_CHUNK 16 /* rows of a prompt in a step, at least */
@@ -50,7 +50,38 @@ static size_t logits_rows(const struct sched *s, const struct job *j, size_t n_o
     return left + (j->n_used > j->n_read ? j->n_used - j->n_read : 0);
 }
 
-/* Every answer's next token, then prompts in equal shares, the oldest first. */
+/* The prompt with least left that could have more of the step's rows; NULL: none. */
+static struct job *shortest(const struct sched *s)
+{
+    struct job *best = NULL;
+    for (size_t i = 0; i < s->n_running; i++) {
+        struct job *j = s->running[i];
+        size_t n = sched_left_to_read(j);
+        if (n > 1 && j->share < n && (!best || n < sched_left_to_read(best)))
+            best = j;
+    }
+    return best;
+}
+
+/* Prompts are read one after the other, the one with least left first, so that most answers begin
+ * soon; in equal shares all of them would begin late.  A quarter of the rows is for the oldest,
+ * which the short ones must not pass by for ever. */
+static void share_rows(struct sched *s, size_t left)
+{
+    struct job *j = NULL;
+    for (size_t i = s->n_running; i-- > 0;) {
+        s->running[i]->share = 0;
+        if (sched_left_to_read(s->running[i]) > 1)
+            j = s->running[i];
+    }
+    for (size_t n = left / 4; j && left > 0; j = shortest(s), n = left) {
+        n = MIN(MAX(n, (size_t)1), sched_left_to_read(j) - j->share);
+        j->share += n;
+        left -= n;
+    }
+}
+
+/* Every answer's next token, then rows of prompts. */
 static void fill_step(struct sched *s)
 {
     size_t n_reading = 0;
@@ -60,17 +91,15 @@ static void fill_step(struct sched *s)
             add_rows(s, s->running[i], 1);
         else
             n_reading++;
-    size_t left = n_reading ? prompt_rows(s, s->n_rows) : 0;
-    for (size_t i = 0; i < s->n_running && left > 0; i++) {
+    if (!n_reading)
+        return;
+    share_rows(s, prompt_rows(s, s->n_rows));
+    for (size_t i = 0; i < s->n_running && n_reading > 0; i++) {
         struct job *j = s->running[i];
-        if (sched_left_to_read(j) <= 1)
+        if (sched_left_to_read(j) <= 1) /* added above */
             continue;
-        size_t share = MAX(left / n_reading, (size_t)SCHED_CHUNK);
-        share = MIN(MIN(share, left), sched_left_to_read(j));
-        n_reading--;
-        share = MIN(share, logits_rows(s, j, n_reading));
-        add_rows(s, j, share);
-        left -= share;
+        size_t most = logits_rows(s, j, --n_reading);
+        add_rows(s, j, MIN(j->share, most));
     }
 }
 
