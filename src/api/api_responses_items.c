@@ -60,12 +60,14 @@ static bool complete_item(json_t *item, json_t *ids, const char *at, struct api_
     if (!json_is_object(item))
         return api_refuse(f, 400, "invalid_value", "input", "%s is not an object", at);
     const struct kind *k = kind_of(item);
-    if (!k->type)
+    if (!k->type) {
+        const char *type = json_string_value(json_object_get(item, "type"));
         return api_get_refuse(&in, "type", "items of type \"%.48s\" are not supported here",
-                              json_string_value(json_object_get(item, "type")));
+                              type ? type : "");
+    }
     if (!api_get_text(&in, "id", &id))
         return false;
-    if (!k->id && !id)
+    if (!k->id && (!id || !*id))
         return api_get_refuse(&in, "id", "is missing");
     if (strcmp(k->type, "message") == 0)
         complete_message(item);
@@ -75,6 +77,8 @@ static bool complete_item(json_t *item, json_t *ids, const char *at, struct api_
         json_object_set_new(item, "id", json_string(api_new_id(a, k->id)));
     else if (strlen(id) > STORE_TEXT_BYTES_MAX)
         return api_get_refuse(&in, "id", "is longer than %zu bytes", STORE_TEXT_BYTES_MAX);
+    else if (!utf8_printable(span_of(id))) /* the store would refuse it, after the answer */
+        return api_get_refuse(&in, "id", "has a control character");
     else if (json_object_get(ids, id))
         return api_get_refuse(&in, "id", "there is another item \"%.64s\"", id);
     else
