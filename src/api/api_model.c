@@ -475,10 +475,12 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
         pthread_cond_broadcast(&set->change);
     }
     pthread_mutex_unlock(&set->lock);
-    if (ready)
+    if (ready) {
         then(c, m);
-    else
-        http_later(c->req, &ops, c);
+        return;
+    }
+    http_later(c->req, &ops, c);
+    http_wake(c->req); /* the loader may have been done before there was someone to wake */
 }
 
 const struct gram_vocab *api_model_vocab(struct api_model *m)
