@@ -4,6 +4,7 @@
 
 #include "chat/chat_grammar.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define KEY_BYTES_MAX ((size_t)64 << 20)
@@ -143,13 +144,18 @@ static enum err make(struct gram **out, const struct recipe *r, struct errinfo *
     return gram_from_parts(out, str_span(&r->text), r->json, e);
 }
 
+/* All digits of a number: schemas that differ in the last one are two. */
 static void add_key(const struct recipe *r, struct str *key)
 {
     str_addf(key, "%d%d", (int)r->by, (int)r->strict);
     str_add_span(key, str_span(&r->text));
     str_add_char(key, '\0');
-    if (r->json)
-        api_json_add(key, json_incref(r->json));
+    if (!r->json)
+        return;
+    char *text = json_dumps(r->json, JSON_COMPACT | JSON_ENCODE_ANY);
+    CHECK(text);
+    str_add_cstr(key, text);
+    free(text);
 }
 
 static bool find_or_make(struct api_gen *g, const struct recipe *r)
