@@ -54,7 +54,11 @@ static void dispatch(struct http_req *r, void *arg)
 
 json_t *api_call_body(struct api_call *c)
 {
-    c->body = api_json_parse(c->req->body, &c->fault);
+    struct span body = c->req->body;
+    if (http_charge(c->req, body.n + api_json_bytes(body)))
+        c->body = api_json_parse(body, &c->fault);
+    else
+        api_refuse(&c->fault, 503, "", "", "too many large requests at once");
     if (!c->body)
         api_call_fail(c);
     return c->body;

@@ -7,11 +7,47 @@
 #include <string.h>
 #include <time.h>
 
+/* As measured with jansson 2.14: what a value takes with its place in an array or a table, counted
+ * where its first byte is, or the comma or colon before it. */
+static size_t bytes_of(char ch)
+{
+    switch (ch) {
+    case '{': return 240;
+    case '[': return 144;
+    case '"': return 96;
+    case ',':
+    case ':': return 48;
+    default: return 0;
+    }
+}
+
+size_t api_json_bytes(struct span text)
+{
+    size_t bytes = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char ch = text.p[i];
+        if (!quoted)
+            bytes += bytes_of(ch);
+        if (ch == '"')
+            quoted = !quoted;
+        else if (quoted && ch == '\\')
+            i++;
+    }
+    return bytes;
+}
+
 json_t *api_json_parse(struct span body, struct api_fault *f)
 {
     json_error_t why;
+    size_t bytes = api_json_bytes(body);
     if (body.n == 0) {
         api_refuse(f, 400, "", "", "the request has no body; a JSON object is expected");
+        return NULL;
+    }
+    if (bytes > API_JSON_BYTES_MAX) {
+        api_refuse(f, 413, "", "", "the body's values would take about %zu MiB, %zu are allowed",
+                   bytes >> 20, API_JSON_BYTES_MAX >> 20);
         return NULL;
     }
     /* jansson limits the depth to 2,048 and numbers to what a double or 63 bits hold. */

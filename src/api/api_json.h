@@ -21,8 +21,13 @@ struct api_in {
     struct api_fault *fault;
 };
 
+#define API_JSON_BYTES_MAX ((size_t)128 << 20) /* api_json_bytes of a body */
+
+/* About the memory that a JSON text takes as values, without that of its strings: a value of two
+ * bytes may take a hundred times as much.  Never much less. */
+size_t api_json_bytes(struct span text);
 /* Parses a request's body, an object.  NULL and the fault: not JSON (with line and column), nested
- * too deep, a member twice, not an object. */
+ * too deep, a member twice, too many values, not an object. */
 json_t *api_json_parse(struct span body, struct api_fault *f);
 
 bool api_get_int(const struct api_in *in, const char *name, int64_t min, int64_t max, int64_t *out);

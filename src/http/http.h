@@ -54,7 +54,7 @@ struct http_opts {
     uint16_t port;           /* 0: any */
     int n_threads;           /* io threads; 0: 1 */
     size_t body_bytes_max;   /* of one request; 0: 32 MiB */
-    size_t bodies_bytes_max; /* of all requests at once; 0: 256 MiB */
+    size_t bodies_bytes_max; /* of all requests at once, with http_charge; 0: 256 MiB */
     size_t
         header_bytes_max; /* request line and headers; 0: 16 KiB; an idle connection keeps twice */
     size_t connections_max;             /* 0: 1024; more get 503 */
@@ -80,6 +80,11 @@ bool http_drain(struct http_server *s, uint64_t wait_ns);
  * from an io thread.  Held requests may be woken and
  * released later. */
 void http_close(struct http_server *s);
+
+/* Counts memory that a handler makes of the body among bodies_bytes_max, until the request ends;
+ * false, and nothing is counted, where that is too much for now.  By whom the request's memory is.
+ */
+bool http_charge(struct http_req *r, size_t bytes);
 
 struct http_stats {
     uint64_t n_connections, n_open; /* since the start; now */

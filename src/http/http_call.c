@@ -58,7 +58,7 @@ static void http_call_over(struct http_call *c, bool complete)
         atomic_fetch_sub(&s->n_running, 1);
     if (streaming)
         atomic_fetch_sub(&s->n_streams, 1);
-    atomic_fetch_sub(&s->bodies_bytes, c->body.n);
+    atomic_fetch_sub(&s->bodies_bytes, c->body.n + c->n_charged);
     http_release(&c->req);
     pthread_mutex_lock(&s->mu);
     if (--s->n_calls == 0)

@@ -33,6 +33,7 @@ struct http_call {
     struct http_pair *headers, *query, *params, *extra;
     struct str body;
     struct http_refusal refusal; /* answered once the body is read */
+    size_t n_charged;            /* http_charge */
     size_t n_drained;            /* bytes of the body that were not kept */
     bool seen, received, running, version_1_0;
     bool close; /* the connection ends with this answer */

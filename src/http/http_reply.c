@@ -49,6 +49,18 @@ enum err http_header(struct http_req *r, const char *name, const char *value)
     return ERR_OK;
 }
 
+bool http_charge(struct http_req *r, size_t bytes)
+{
+    struct http_call *c = http_call_of(r);
+    size_t most = c->s->o.bodies_bytes_max, before = atomic_load(&c->s->bodies_bytes);
+    do
+        if (before > most || bytes > most - before)
+            return false;
+    while (!atomic_compare_exchange_weak(&c->s->bodies_bytes, &before, before + bytes));
+    c->n_charged += bytes;
+    return true;
+}
+
 void http_error_body(struct http_server *s, int status, const char *text, struct str *out)
 {
     if (s->o.error_body)

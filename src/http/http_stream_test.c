@@ -171,6 +171,34 @@ static void test_later(void **state)
     close(fd);
 }
 
+/* What requests make of their bodies counts together until they end; 256 MiB are allowed. */
+static void test_charge(void **state)
+{
+    (void)state;
+    const size_t mib = (size_t)1 << 20;
+    int fds[2];
+    for (size_t i = 0; i < N_ELEMS(fds); i++) {
+        fds[i] = dial();
+        put(fds[i], "POST /later HTTP/1.1\r\n" HOST "Content-Length: 1\r\n\r\nx");
+        wait_feeds(i + 1);
+    }
+    assert_false(http_charge(feeds[0].r, SIZE_MAX));
+    assert_false(http_charge(feeds[0].r, 256 * mib)); /* with the bodies themselves */
+    assert_true(http_charge(feeds[0].r, 100 * mib));
+    assert_true(http_charge(feeds[0].r, 100 * mib));
+    assert_false(http_charge(feeds[1].r, 100 * mib));
+    assert_true(http_charge(feeds[1].r, 50 * mib));
+    close(fds[0]);
+    wait_count(&feeds[0].n_done, 1);
+    bool freed = false;
+    for (int i = 0; i < 1000 && !freed; i++) {
+        freed = http_charge(feeds[1].r, 200 * mib);
+        pause_ms(1);
+    }
+    assert_true(freed);
+    close(fds[1]);
+}
+
 static double cpu_seconds(void)
 {
     struct rusage u;
@@ -373,17 +401,10 @@ static void test_close_with_open_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_stream),
-        TEST(test_streams_at_once),
-        TEST(test_gone),
-        TEST(test_later),
-        TEST(test_idle),
-        TEST_SLOW(test_slow),
-        TEST_SLOW(test_kept_ends),
-        TEST_SLOW(test_no_reader),
-        TEST_SLOW(test_too_many),
-        TEST_SLOW(test_drain),
-        TEST(test_close_with_open_requests),
+        TEST(test_stream),        TEST(test_streams_at_once), TEST(test_gone),
+        TEST(test_later),         TEST(test_charge),          TEST(test_idle),
+        TEST_SLOW(test_slow),     TEST_SLOW(test_kept_ends),  TEST_SLOW(test_no_reader),
+        TEST_SLOW(test_too_many), TEST_SLOW(test_drain),      TEST(test_close_with_open_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
