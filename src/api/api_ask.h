@@ -25,6 +25,7 @@ struct api_ask {
     json_t *kwargs;     /* for the template; an object, or NULL; owned */
     json_t *call_names; /* {id: name} of calls in messages, for APIs whose results have ids only;
                          * or NULL; owned */
+    size_t arguments_bytes; /* of calls in messages, as values */
     const char *reasoning_effort;
     struct span prefill; /* chat: how the answer begins; not part of what is answered; borrowed */
 
@@ -63,6 +64,10 @@ bool api_ask_stop(struct api_ask *ask, const struct api_in *in, const char *name
 bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a);
 /* Messages as templates expect them, appended to ask->messages. */
 bool api_ask_messages(struct api_ask *ask, const json_t *messages, struct api_fault *f);
+/* The arguments of a call in messages: a value where v is the JSON text of an object, else v.  NULL
+ * with the fault when those of all calls are too many values. */
+json_t *api_ask_arguments(struct api_ask *ask, const json_t *v, const char *param,
+                          struct api_fault *f);
 /* tools, tool_choice, parallel_tool_calls and the older functions, function_call. */
 bool api_ask_tools(struct api_ask *ask, const struct api_in *in);
 /* How hard to think, for templates that know of it: Qwen3's enable_thinking and others' effort. */

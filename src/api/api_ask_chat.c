@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MESSAGES_MAX   16384
-#define TOOLS_MAX      256
-#define NAME_BYTES_MAX 64 /* of a function, as OpenAI has it */
-#define TEXT_BYTES_MAX ((size_t)32 << 20)
+#define MESSAGES_MAX        16384
+#define TOOLS_MAX           256
+#define NAME_BYTES_MAX      64 /* of a function, as OpenAI has it */
+#define TEXT_BYTES_MAX      ((size_t)32 << 20)
+#define ARGUMENTS_BYTES_MAX ((size_t)8 << 20) /* api_json_bytes of all calls of a request */
 
 /* ---- contents ---- */
 
@@ -79,18 +80,30 @@ static const char *role_of(const char *role)
 
 /* Templates print arguments with `tojson`, so the JSON text that the API has becomes a value where
  * it is an object; anything else stays the text it is. */
-static json_t *arguments_of(const json_t *v)
+json_t *api_ask_arguments(struct api_ask *ask, const json_t *v, const char *param,
+                          struct api_fault *f)
 {
-    if (json_is_string(v)) {
-        json_t *o = json_loadb(json_string_value(v), json_string_length(v), 0, NULL);
-        if (json_is_object(o))
-            return o;
-        json_decref(o);
+    if (!v)
+        return json_object();
+    if (!json_is_string(v))
+        return json_deep_copy(v);
+    struct span text = {json_string_value(v), json_string_length(v)};
+    ask->arguments_bytes += api_json_bytes(text);
+    if (ask->arguments_bytes > ARGUMENTS_BYTES_MAX) {
+        api_refuse(f, 413, "", param,
+                   "%s: the arguments of all calls would take more than %zu MiB as values", param,
+                   ARGUMENTS_BYTES_MAX >> 20);
+        return NULL;
     }
-    return v ? json_deep_copy(v) : json_object();
+    json_t *o = json_loadb(text.p, text.n, JSON_ALLOW_NUL, NULL);
+    if (json_is_object(o))
+        return o;
+    json_decref(o);
+    return json_deep_copy(v);
 }
 
-static bool add_calls(const json_t *calls, const char *at, json_t *m, struct api_fault *f)
+static bool add_calls(struct api_ask *ask, const json_t *calls, const char *at, json_t *m,
+                      struct api_fault *f)
 {
     json_t *out = json_array(), *call;
     size_t i;
@@ -103,14 +116,16 @@ static bool add_calls(const json_t *calls, const char *at, json_t *m, struct api
         if (!name)
             return api_refuse(f, 400, "invalid_value", at,
                               "%stool_calls[%zu].function.name is missing", at, i);
+        json_t *arguments = api_ask_arguments(ask, json_object_get(fn, "arguments"), at, f);
+        if (!arguments)
+            return false;
         json_array_append_new(out, api_pack("{sssss{ssso}}", "id", id ? id : "", "type", "function",
-                                            "function", "name", name, "arguments",
-                                            arguments_of(json_object_get(fn, "arguments"))));
+                                            "function", "name", name, "arguments", arguments));
     }
     return true;
 }
 
-static bool add_rest(const struct api_in *in, json_t *m)
+static bool add_rest(struct api_ask *ask, const struct api_in *in, json_t *m)
 {
     static const char *const texts[] = {"name", "tool_call_id", "reasoning_content"};
     json_t *calls = NULL;
@@ -123,7 +138,7 @@ static bool add_rest(const struct api_in *in, json_t *m)
     }
     if (!api_get_array(in, "tool_calls", &calls))
         return false;
-    return !calls || json_array_size(calls) == 0 || add_calls(calls, in->at, m, in->fault);
+    return !calls || json_array_size(calls) == 0 || add_calls(ask, calls, in->at, m, in->fault);
 }
 
 static bool add_message(struct api_ask *ask, const json_t *message, size_t i, struct api_fault *f)
@@ -153,7 +168,7 @@ static bool add_message(struct api_ask *ask, const json_t *message, size_t i, st
     if (ok)
         json_object_set_new(m, "content", api_json_text(str_span(&text)));
     str_done(&text);
-    return ok && add_rest(&in, m);
+    return ok && add_rest(ask, &in, m);
 }
 
 bool api_ask_messages(struct api_ask *ask, const json_t *messages, struct api_fault *f)

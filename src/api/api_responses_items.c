@@ -212,17 +212,14 @@ static bool add_call(struct api_ask *ask, const struct api_in *in)
         return api_get_refuse(in, "name", "is missing");
     if (!arguments)
         return api_get_refuse(in, "arguments", "is missing");
+    json_t *o = api_ask_arguments(ask, api_get_any(in, "arguments"), in->at, in->fault);
+    if (!o)
+        return false;
     json_t *m = last_message(ask, "assistant");
     if (!m)
         m = new_message(ask, "assistant", json_string(""));
     if (!json_object_get(m, "tool_calls"))
         json_object_set_new(m, "tool_calls", json_array());
-    json_t *o = json_loads(arguments, JSON_ALLOW_NUL,
-                           NULL); /* as in chats: an object where it is */
-    if (!json_is_object(o)) {
-        json_decref(o);
-        o = json_string(arguments);
-    }
     json_array_append_new(json_object_get(m, "tool_calls"),
                           api_pack("{sssss{ssso}}", "id", id, "type", "function", "function",
                                    "name", name, "arguments", o));
