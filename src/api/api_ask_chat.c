@@ -309,6 +309,8 @@ static bool choose_allowed(struct api_ask *ask, const struct api_in *in, const c
         return false;
     if (json_array_size(tools) == 0)
         return api_get_refuse(in, param, "allowed_tools names no tools");
+    if (json_array_size(tools) > TOOLS_MAX) /* each is looked for among all */
+        return api_get_refuse(in, param, "allowed_tools names more than %d tools", TOOLS_MAX);
     json_array_foreach(tools, i, t)
     {
         if (!allow_tool(ask, in, param, t))
