@@ -117,6 +117,7 @@ static bool add_input(struct api_call *c)
         if (!api_responses_add(c->ask, item, at, &c->fault))
             return false;
     }
+    api_responses_join(c->ask);
     if (json_array_size(c->ask->messages) == 0)
         return api_refuse(&c->fault, 400, "missing_required_parameter", "input",
                           "input: a string or an array of items is expected");

@@ -56,6 +56,8 @@ bool api_responses_add(struct api_ask *ask, const json_t *item, const char *at,
 bool api_responses_add_stored(struct api_ask *ask, const struct store_object *o,
                               struct api_fault *f);
 void api_responses_add_system(struct api_ask *ask, struct span text);
+/* When all are added: makes the contents of system messages texts. */
+void api_responses_join(struct api_ask *ask);
 /* The id of the response that made an output item, of the arena; NULL when it is no such item's. */
 const char *api_responses_maker(struct arena *a, const char *item_id);
 

@@ -141,22 +141,36 @@ static json_t *new_message(struct api_ask *ask, const char *role, json_t *conten
     return m;
 }
 
-/* Templates look for one system message, in front. */
+/* Templates look for one system message, in front: texts that follow each other are one.  Until
+ * api_responses_join its content is an array of them, so that each is copied once. */
 void api_responses_add_system(struct api_ask *ask, struct span text)
 {
     json_t *m = last_message(ask, "system");
-    if (!m) {
-        new_message(ask, "system", api_json_text(text));
-        return;
+    if (!m)
+        m = new_message(ask, "system", json_array());
+    json_array_append_new(json_object_get(m, "content"), api_json_text(text));
+}
+
+void api_responses_join(struct api_ask *ask)
+{
+    size_t i, k;
+    json_t *m, *part;
+    json_array_foreach(ask->messages, i, m)
+    {
+        struct str all;
+        const json_t *parts = json_object_get(m, "content");
+        if (!json_is_array(parts))
+            continue;
+        str_init(&all, 4 * TEXT_BYTES_MAX);
+        json_array_foreach(parts, k, part)
+        {
+            if (k)
+                str_add_cstr(&all, "\n\n");
+            str_add(&all, json_string_value(part), json_string_length(part));
+        }
+        json_object_set_new(m, "content", api_json_text(str_span(&all)));
+        str_done(&all);
     }
-    struct str both;
-    const json_t *old = json_object_get(m, "content");
-    str_init(&both, 2 * TEXT_BYTES_MAX);
-    str_add(&both, json_string_value(old), json_string_length(old));
-    str_add_cstr(&both, "\n\n");
-    str_add_span(&both, text);
-    json_object_set_new(m, "content", api_json_text(str_span(&both)));
-    str_done(&both);
 }
 
 /* Text of the assistant belongs to its message while that has but reasoning. */
