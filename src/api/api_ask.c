@@ -8,8 +8,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define BIAS_MAX     1024
-#define SEED_BITS_53 (((uint64_t)1 << 53) - 1)
+#define BIAS_MAX        1024
+#define MODEL_BYTES_MAX 512 /* less than the store keeps */
+#define SEED_BITS_53    (((uint64_t)1 << 53) - 1)
 
 void api_ask_init(struct api_ask *ask, const struct sampler_params *defaults)
 {
@@ -266,6 +267,9 @@ bool api_ask_common(struct api_ask *ask, const struct api_in *in, struct arena *
         !get_bias(ask, in, a) || !api_ask_stop(ask, in, "stop") || !get_limits(ask, in) ||
         !get_stream_options(ask, in) || !get_response_format(ask, in) || !get_guides(ask, in))
         return false;
+    if (model && (strlen(model) > MODEL_BYTES_MAX || !utf8_printable(span_of(model))))
+        return api_get_refuse(in, "model", "at most %d bytes without control characters are a name",
+                              MODEL_BYTES_MAX);
     ask->model = model;
     return true;
 }

@@ -99,7 +99,8 @@ bool api_get_int(const struct api_in *in, const char *name, int64_t min, int64_t
     if (!json_is_number(v) || json_number_value(v) != floor(json_number_value(v)))
         return wrong_type(in, name, "an integer");
     double d = json_number_value(v);
-    if (d < (double)min || d > (double)max)
+    bool fits = json_is_integer(v) || (d >= -0x1p63 && d < 0x1p63); /* (double)INT64_MAX is 2^63 */
+    if (!fits || d < (double)min || d > (double)max)
         return api_get_refuse(in, name, "%.17g is outside %lld to %lld", d, (long long)min,
                               (long long)max);
     *out = json_is_integer(v) ? json_integer_value(v) : (int64_t)d;
