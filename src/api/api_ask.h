@@ -37,7 +37,7 @@ struct api_ask {
     bool ignore_end;
     bool logprobs;
     int64_t n_top;
-    struct span stop[API_STOP_MAX];
+    struct span stop[API_STOP_MAX + 1]; /* and what a transcript ends with (api_gen_chat) */
     size_t n_stop;
     bool stream, include_usage;
     bool echo; /* completions: the prompt, with its logprobs, comes before the answer */

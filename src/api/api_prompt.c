@@ -64,8 +64,10 @@ bool api_gen_chat(struct api_gen *g)
     g->chat = true;
     g->callable = tools_allowed(ask);
     /* A model without a template reads a transcript (chat.h); its next line would be the user's. */
-    if (!chat_has_template(g->model->chat) && ask->n_stop < API_STOP_MAX)
-        ask->stop[ask->n_stop++] = SPAN("\nUser:");
+    const struct span user = SPAN("\nUser:");
+    if (!chat_has_template(g->model->chat) &&
+        (ask->n_stop == 0 || !span_eq(ask->stop[ask->n_stop - 1], user)))
+        ask->stop[ask->n_stop++] = user;
     g->prompts = arena_array(g->arena, 1, sizeof *g->prompts);
     g->n_prompts = 1;
     return api_prompt_chat(g->model, ask, &g->rendered, &g->prompts[0], &g->call->fault);
