@@ -36,20 +36,24 @@ static size_t held_back(const struct api_stop *s)
 
 size_t api_stop_add(struct api_stop *s, struct span piece, struct str *out)
 {
-    size_t first = SIZE_MAX, which = SIZE_MAX;
+    size_t first = 0, end = SIZE_MAX, which = SIZE_MAX;
+    if (piece.n == 0)
+        return SIZE_MAX;
     str_add_span(&s->held, piece);
     struct span text = str_span(&s->held);
     for (size_t i = 0; i < s->n; i++) {
-        size_t at = span_find(text, s->texts[i], 0);
-        if (at < first) {
-            first = at;
-            which = i;
-        }
+        size_t at = span_find(text, s->texts[i], 0), n = s->texts[i].n;
+        if (at == SIZE_MAX || at + n > end || (at + n == end && at >= first))
+            continue;
+        first = at;
+        end = at + n;
+        which = i;
     }
     size_t n = which != SIZE_MAX ? first : text.n - held_back(s);
     str_add(out, text.p, n);
     memmove(s->held.p, s->held.p + n, text.n - n);
     s->held.n -= n;
+    s->held.p[s->held.n] = '\0';
     return which;
 }
 

@@ -16,8 +16,9 @@ struct api_stop {
 void api_stop_init(struct api_stop *s, const struct span *texts, size_t n);
 void api_stop_done(struct api_stop *s);
 /* Appends to out what of the held text and piece no stop text can begin with.  The index of the
- * stop text that was found (the leftmost; the first in the list where several begin there), after
- * which nothing may be added; SIZE_MAX for none. */
+ * stop text that was found, after which nothing may be added; SIZE_MAX for none.  It is the one
+ * whose last byte comes first, of several that end there the longest: so the pieces do not
+ * matter. */
 size_t api_stop_add(struct api_stop *s, struct span piece, struct str *out);
 /* What is held: the end came, so it is no stop text. */
 void api_stop_end(struct api_stop *s, struct str *out);
