@@ -119,10 +119,23 @@ static void on_content(void *arg, struct span piece)
         stop_here(c, arena_dup(c->gen->arena, c->stop.texts[hit].p, c->stop.texts[hit].n));
 }
 
+/* What was held back comes before what is no content: no stop text goes over that. */
+static void say_held(struct api_choice *c)
+{
+    struct str rest;
+    str_init(&rest, TEXT_BYTES_MAX);
+    api_stop_end(&c->stop, &rest);
+    say_content(c, str_span(&rest));
+    str_done(&rest);
+}
+
 static void on_reasoning(void *arg, struct span piece)
 {
     struct api_choice *c = arg;
     const struct api_gen_ops *ops = c->gen->ops;
+    if (c->finish)
+        return;
+    say_held(c);
     c->in_reasoning = true;
     str_add_span(&c->reasoning, piece);
     if (c->out && ops->reasoning)
@@ -133,7 +146,10 @@ static void on_call_begin(void *arg, size_t index, struct span name)
 {
     struct api_choice *c = arg;
     const struct api_gen_ops *ops = c->gen->ops;
+    if (c->finish)
+        return;
     CHECK(index == c->n_calls);
+    say_held(c);
     c->calls = mem_grow(c->calls, (c->n_calls + 1) * sizeof *c->calls);
     struct api_tool_call *t = &c->calls[c->n_calls++];
     *t = (struct api_tool_call){
@@ -150,6 +166,8 @@ static void on_call_arguments(void *arg, size_t index, struct span piece)
 {
     struct api_choice *c = arg;
     const struct api_gen_ops *ops = c->gen->ops;
+    if (c->finish)
+        return;
     struct api_tool_call *t = &c->calls[index];
     str_add_span(&t->arguments, piece);
     if (c->out && ops->call_arguments)
@@ -160,7 +178,7 @@ static void on_call_end(void *arg, size_t index)
 {
     struct api_choice *c = arg;
     const struct api_gen_ops *ops = c->gen->ops;
-    if (c->out && ops->call_end)
+    if (!c->finish && c->out && ops->call_end)
         ops->call_end(c, &c->calls[index], c->out);
 }
 
@@ -196,8 +214,7 @@ static void end_text(struct api_choice *c)
         str_clear(&rest);
     }
     if (!c->finish) { /* the very end was no stop text */
-        api_stop_end(&c->stop, &rest);
-        say_content(c, str_span(&rest));
+        say_held(c);
         c->finish = c->job.end == JOB_END_STOP ? API_STOPPED : API_LENGTH;
     }
     str_done(&rest);
