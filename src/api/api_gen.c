@@ -11,6 +11,7 @@
 
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
 #define JOBS_BYTES_MAX ((size_t)256 << 20) /* of all answers of a request, in tokens and tops */
+#define FILL_BYTES     ((size_t)1 << 20)   /* after which a stream is sent before more is made */
 
 /* ---- beginning ---- */
 
@@ -231,6 +232,12 @@ static void finish(struct api_choice *c)
         g->ops->choice_end(c, c->out);
 }
 
+/* A client that reads slowly may have many tokens to come, each with the logprobs of others. */
+static bool is_much(const struct str *out)
+{
+    return out && out->n >= FILL_BYTES;
+}
+
 /* Takes what there is of a choice; false and the fault when its job failed. */
 static bool pump(struct api_choice *c, struct str *out, struct api_fault *f)
 {
@@ -239,9 +246,9 @@ static bool pump(struct api_choice *c, struct str *out, struct api_fault *f)
     if (c->finish)
         return true;
     c->out = out ? out : c->gen->sink;
-    while (c->n_read < n && !c->finish)
+    while (c->n_read < n && !c->finish && !is_much(out))
         take_token(c, c->job.out[c->n_read].token);
-    if (!c->finish && state == JOB_DONE) {
+    if (!c->finish && state == JOB_DONE && c->n_read == n) {
         if (c->job.end == JOB_END_FAILED)
             return api_refuse_err(f, "", &c->job.error);
         if (c->job.end == JOB_END_CANCELLED)
@@ -341,8 +348,11 @@ static bool check_size(struct api_gen *g)
 {
     size_t bytes = 0;
     size_t each = sizeof(struct job_out) + (size_t)g->ask.n_top * sizeof(struct job_top);
-    for (size_t i = 0; i < g->n_prompts; i++)
-        bytes += answer_max(g, &g->prompts[i]) * each * g->ask.n;
+    bool of_prompt = g->ask.echo && g->ask.logprobs;
+    for (size_t i = 0; i < g->n_prompts; i++) {
+        size_t n = answer_max(g, &g->prompts[i]) + (of_prompt ? g->prompts[i].n : 0);
+        bytes += n * each * g->ask.n;
+    }
     if (bytes <= JOBS_BYTES_MAX)
         return true;
     return api_refuse(&g->call->fault, 400, "invalid_value", "n",
