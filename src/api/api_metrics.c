@@ -100,14 +100,16 @@ void api_metrics_answer(struct api_metrics *m, const struct job *j, uint64_t arr
 {
     uint64_t now = os_now_ns();
     size_t n = job_n_out(j);
-    bool cut = j->end == JOB_END_CANCELLED || j->end == JOB_END_DEADLINE;
+    /* One that a stop text ended still runs: what the engine writes at its end is not read. */
+    bool done = job_state(j) == JOB_DONE;
+    bool cut = done && (j->end == JOB_END_CANCELLED || j->end == JOB_END_DEADLINE);
+    if (n > 0 || done)
+        observe(m, H_request_queue_seconds, seconds(j->pushed_ns, j->started_ns), 1);
     if (n > 0)
         observe(m, H_time_to_first_token_seconds, seconds(arrived_ns, j->first_ns), 1);
     if (n > 1)
         observe(m, H_time_per_output_token_seconds, seconds(j->first_ns, now) / (double)(n - 1),
                 n - 1);
-    if (j->started_ns)
-        observe(m, H_request_queue_seconds, seconds(j->pushed_ns, j->started_ns), 1);
     observe(m, H_request_seconds, seconds(arrived_ns, now), 1);
     observe(m, H_request_prompt_tokens, (double)j->n_prompt, 1);
     observe(m, H_request_answer_tokens, (double)n, 1);

@@ -17,8 +17,10 @@ void sched_finish(struct sched *s, struct job *j, enum job_end end)
     j->sampler = NULL;
     j->end = end;
     j->done_ns = os_now_ns();
-    j->started_ns = j->started_ns ? j->started_ns : j->done_ns;
-    j->first_ns = j->first_ns ? j->first_ns : j->done_ns;
+    if (!j->started_ns) /* else they are read meanwhile, and not written again */
+        j->started_ns = j->done_ns;
+    if (!j->first_ns)
+        j->first_ns = j->done_ns;
     pthread_mutex_lock(&s->lock);
     s->load.n_done++;
     pthread_mutex_unlock(&s->lock);
