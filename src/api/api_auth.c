@@ -88,11 +88,14 @@ static struct api_limit *limit_of(struct api_auth *a, const struct store_grant *
         l->auth = a;
         l->next = a->limits;
         l->filled_ns = os_now_ns();
-        l->requests = (double)g->requests_minute;
-        l->tokens = (double)g->tokens_minute;
         a->limits = l;
     }
-    l->grant = *g; /* limits may have been changed meanwhile */
+    /* A limit that is new, or was changed meanwhile, begins with a full bucket. */
+    if (l->grant.requests_minute != g->requests_minute)
+        l->requests = (double)g->requests_minute;
+    if (l->grant.tokens_minute != g->tokens_minute)
+        l->tokens = (double)g->tokens_minute;
+    l->grant = *g;
     return l;
 }
 

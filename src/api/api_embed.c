@@ -150,19 +150,12 @@ static void set_job(struct api_embed *b, size_t i)
     job_want_embedding(j, b->pool, engine_model(b->model->engine)->dim);
 }
 
-static bool start(struct api_embed *b)
+/* All jobs or none. */
+static bool push_all(struct api_embed *b)
 {
     struct errinfo e;
-    if (b->call->fault.status)
-        return false;
-    b->jobs = arena_array(b->call->req->arena, b->n, sizeof *b->jobs);
-    for (size_t i = 0; i < b->n; i++)
-        set_job(b, i);
-    b->counted = api_limit_begin(b->call->limit, &b->call->fault);
-    if (!b->counted)
-        return false;
     for (size_t i = 0; i < b->n; i++) {
-        atomic_fetch_add(&b->refs, 1);
+        atomic_fetch_add(&b->refs, 1); /* the job's, until its wake */
         if (sched_push(b->model->sched, &b->jobs[i], &e) == ERR_OK)
             continue;
         atomic_fetch_sub(&b->refs, 1);
@@ -170,6 +163,21 @@ static bool start(struct api_embed *b)
         return api_refuse_err(&b->call->fault, e.code == ERR_CONTEXT ? "input" : "", &e);
     }
     return true;
+}
+
+static bool start(struct api_embed *b)
+{
+    if (b->call->fault.status)
+        return false;
+    b->jobs = arena_array(b->call->req->arena, b->n, sizeof *b->jobs);
+    for (size_t i = 0; i < b->n; i++)
+        set_job(b, i);
+    b->counted = api_limit_begin(b->call->limit, &b->call->fault);
+    if (!b->counted || push_all(b))
+        return b->counted;
+    b->counted = false; /* a refused request costs its key no tokens */
+    api_limit_end(b->call->limit, 0);
+    return false;
 }
 
 void api_embed_start(struct api_embed *b)

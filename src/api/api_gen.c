@@ -431,7 +431,11 @@ static bool start(struct api_gen *g)
     for (; g->n_choices < n; g->n_choices++)
         set_choice(g, g->n_choices);
     g->counted = api_limit_begin(g->call->limit, &g->call->fault);
-    return g->counted && push_all(g);
+    if (!g->counted || push_all(g))
+        return g->counted;
+    g->counted = false; /* a refused request costs its key no tokens */
+    api_limit_end(g->call->limit, 0);
+    return false;
 }
 
 void api_gen_start(struct api_gen *g)
