@@ -31,6 +31,7 @@ void api_ask_done(struct api_ask *ask)
     json_decref(ask->kwargs);
     json_decref(ask->tool_names);
     json_decref(ask->call_names);
+    ask->messages = ask->tools = ask->kwargs = ask->tool_names = ask->call_names = NULL;
 }
 
 static bool get_sampling(struct api_ask *ask, const struct api_in *in)

@@ -131,9 +131,13 @@ static void cancel_all(void *state)
         job_cancel(&b->jobs[i]);
 }
 
+/* What may be many values is freed here: the last to let go may be the engine thread. */
 static void request_done(void *state)
 {
-    unref(state);
+    struct api_embed *b = state;
+    json_decref(b->body);
+    b->body = NULL;
+    unref(b);
 }
 
 static void set_job(struct api_embed *b, size_t i)

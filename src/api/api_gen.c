@@ -328,9 +328,14 @@ static void gone(void *state)
     cancel_all(state);
 }
 
+/* What may be many values is freed here: the last to let go may be the engine thread. */
 static void request_done(void *state)
 {
-    unref(state);
+    struct api_gen *g = state;
+    json_decref(g->body);
+    g->body = NULL;
+    api_ask_done(&g->ask);
+    unref(g);
 }
 
 /* ---- starting ---- */
