@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define ANSWER_BYTES_MAX ((size_t)512 << 20)
+
 static const struct api_route routes[] = {
 #define ROUTE(method, path, name, dialect, scope, summary)                                         \
     {method, path, api_do_##name, API_##dialect, API_##scope, summary},
@@ -89,14 +91,20 @@ void api_call_drop(struct api_call *c)
 void api_call_json(struct api_call *c, int status, json_t *o)
 {
     struct str body;
-    str_init(&body, (size_t)512 << 20);
+    str_init(&body, ANSWER_BYTES_MAX);
     if (c->exact)
         api_json_add_exact(&body, o);
     else
         api_json_add(&body, o);
-    http_reply(c->req, status, "application/json", str_span(&body));
+    if (body.full) {
+        api_refuse(&c->fault, 500, "", "", "the answer has more than %zu MiB",
+                   ANSWER_BYTES_MAX >> 20);
+        api_call_fail(c);
+    } else {
+        http_reply(c->req, status, "application/json", str_span(&body));
+        api_call_drop(c);
+    }
     str_done(&body);
-    api_call_drop(c);
 }
 
 void api_call_fail(struct api_call *c)

@@ -9,6 +9,9 @@
 #include "os/os_sys.h"
 
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
+/* About what a token of the answer takes as JSON values. */
+#define PIECE_BYTES ((size_t)560)
+#define ID_BYTES    ((size_t)48)
 
 static json_t *ids_of(const struct api_model *m, const struct tok_ids *ids, bool with_pieces)
 {
@@ -52,6 +55,11 @@ static void tokenize(struct api_call *c, struct api_model *m)
         ok = tok_encode(m->tok, s, flags, &ids, &e) == ERR_OK ||
              api_refuse_err(&c->fault, "content", &e);
     }
+    if (ok && (pieces ? PIECE_BYTES : ID_BYTES) * ids.n > API_JSON_BYTES_MAX)
+        ok = api_refuse(&c->fault, 413, "", "content", "content: %zu tokens are too many to list",
+                        ids.n);
+    if (ok && !http_charge(c->req, (pieces ? PIECE_BYTES : ID_BYTES) * ids.n))
+        ok = api_refuse(&c->fault, 503, "", "", "too many large requests at once");
     if (ok)
         api_call_json(c, 200,
                       api_pack("{sosIsI}", "tokens", ids_of(m, &ids, pieces), "count",
