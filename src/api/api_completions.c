@@ -51,10 +51,12 @@ static void add_token(struct lists *l, const struct api_choice *c, int32_t id, c
     json_array_append_new(l->tokens, token_text(c->gen, id, &chars));
     json_array_append_new(l->offsets, json_integer((json_int_t)l->offset));
     l->offset += chars;
-    json_array_append_new(l->logprobs, logprob ? json_real((double)*logprob) : json_null());
+    json_array_append_new(l->logprobs,
+                          logprob ? json_real(api_openai_real(*logprob)) : json_null());
     for (int k = 0; top && k < c->job.n_top; k++) {
         json_t *name = token_text(c->gen, top[k].token, NULL);
-        json_object_set_new(tops, json_string_value(name), json_real((double)top[k].logprob));
+        json_object_set_new(tops, json_string_value(name),
+                            json_real(api_openai_real(top[k].logprob)));
         json_decref(name);
     }
     if (!logprob) {

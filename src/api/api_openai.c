@@ -30,6 +30,11 @@ void api_openai_token(const struct api_gen *g, int32_t id, struct str *out)
     tok_decode(g->model->tok, &id, 1, TOK_SPECIAL, out, NULL);
 }
 
+double api_openai_real(float logprob)
+{
+    return logprob >= -9999 ? (double)logprob : -9999;
+}
+
 /* "token" may be part of a character: `bytes` tells it exactly. */
 static json_t *token_object(const struct api_gen *g, int32_t id, float logprob)
 {
@@ -42,7 +47,7 @@ static json_t *token_object(const struct api_gen *g, int32_t id, float logprob)
     for (size_t i = 0; i < text.n; i++)
         json_array_append_new(bytes, json_integer((unsigned char)text.p[i]));
     json_t *o = api_pack("{sosfso}", "token", api_json_text(str_span(&repaired)), "logprob",
-                         (double)(logprob < -9999 ? -9999 : logprob), "bytes", bytes);
+                         api_openai_real(logprob), "bytes", bytes);
     str_done(&text);
     str_done(&repaired);
     return o;

@@ -10,6 +10,8 @@ const char *api_openai_model(const struct api_gen *g);
 const char *api_openai_fingerprint(void);
 json_t *api_openai_usage(const struct api_gen *g);
 
+/* A logprob that JSON can say: none below -9999, also where it is no number. */
+double api_openai_real(float logprob);
 /* {token, logprob, bytes, top_logprobs} of token i of the answer. */
 json_t *api_openai_logprob(const struct api_choice *c, size_t i);
 /* {"content":[...], "refusal":null} of the tokens read since the last call; NULL where none were
