@@ -395,16 +395,239 @@ static void test_close_with_open_requests(void **state)
     server = NULL;
 }
 
-#define TEST(name)      cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_SLOW(name) cmocka_unit_test_setup_teardown(name, setup_slow, teardown)
+/* ---- woken ---- */
+
+static atomic_int n_woken[N_STREAMS];
+
+static void answer_woken(struct feed *f)
+{
+    char text[32];
+    snprintf(text, sizeof text, "ready %zu", atomic_load(&f->ready));
+    http_reply(f->r, 200, "text/plain", span_of(text));
+}
+
+static void woken_last(void *state)
+{
+    struct feed *f = state;
+    atomic_fetch_add(&n_woken[f - feeds], 1);
+    answer_woken(f);
+}
+
+static const struct http_ops last_ops = {.woken = woken_last, .gone = feed_gone, .done = feed_done};
+
+/* Answers as the request's `how` says once n are ready. */
+static void woken_feed(void *state)
+{
+    struct feed *f = state;
+    const char *how = http_query(f->r, "how");
+    assert_int_equal(atomic_load(&f->n_done), 0);
+    atomic_fetch_add(&n_woken[f - feeds], 1);
+    if (atomic_load(&f->ready) < f->n_total)
+        return;
+    if (strcmp(how, "stream") == 0) {
+        http_stream_begin(f->r, 200, "text/event-stream", &feed_ops, f);
+    } else if (strcmp(how, "again") == 0) {
+        http_later(f->r, &last_ops, f);
+        http_wake(f->r);
+    } else {
+        answer_woken(f);
+    }
+}
+
+static const struct http_ops woken_ops = {
+    .woken = woken_feed, .gone = feed_gone, .done = feed_done};
+
+static void on_woken(struct http_req *r, void *arg)
+{
+    (void)arg;
+    struct feed *f = feed_new(r);
+    const char *how = http_query(r, "how");
+    atomic_store(&n_woken[f - feeds], 0);
+    http_wake(r); /* no one is there to be woken yet */
+    http_later(r, &woken_ops, f);
+    if (strcmp(how, "early") == 0)
+        http_wake(r);
+    atomic_fetch_add(&n_feeds, 1);
+}
+
+static int setup_woken(void **state)
+{
+    static const struct http_route of_woken[] = {
+        {"GET", "/woken", on_woken}
+    };
+    struct http_opts o = {.n_threads = 2};
+    struct errinfo e = {0};
+    (void)state;
+    memset(feeds, 0, sizeof feeds);
+    atomic_store(&n_feeds, 0);
+    if (http_open(&server, &o, of_woken, N_ELEMS(of_woken), NULL, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    port = http_port(server);
+    return 0;
+}
+
+static void expect_answer(int fd, const char *want)
+{
+    struct answer a;
+    assert_true(get_answer(fd, &a, false));
+    assert_int_equal(a.status, 200);
+    assert_string_equal(a.body.p, want);
+    answer_done(&a);
+}
+
+static void test_woken_before_the_handler_returns(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "GET /woken?how=early&n=0 HTTP/1.1\r\n" HOST "\r\n");
+    expect_answer(fd, "ready 0");
+    wait_count(&feeds[0].n_done, 1);
+    assert_int_equal(atomic_load(&n_woken[0]), 1);
+    assert_int_equal(atomic_load(&feeds[0].n_gone), 0);
+    http_wake(feeds[0].r);                                        /* answered: harmless */
+    put(fd, "GET /woken?how=reply&n=0 HTTP/1.1\r\n" HOST "\r\n"); /* the connection is kept */
+    wait_feeds(2);
+    pause_ms(50);
+    assert_int_equal(atomic_load(&n_woken[1]), 0); /* the wake before http_later met no one */
+    http_wake(feeds[1].r);
+    expect_answer(fd, "ready 0");
+    assert_int_equal(atomic_load(&n_woken[1]), 1);
+    close(fd);
+}
+
+static void *waker(void *arg)
+{
+    struct feed *f = arg;
+    for (int i = 0; i < 500; i++)
+        feed_push(f, 1);
+    return NULL;
+}
+
+/* None of many wakes at once is lost: the last one is seen, and answers. */
+static void test_woken_many_times(void **state)
+{
+    (void)state;
+    int fd = dial();
+    for (size_t i = 0; i < 20; i++) {
+        pthread_t two[2];
+        put(fd, "GET /woken?how=reply&n=1000 HTTP/1.1\r\n" HOST "\r\n");
+        wait_feeds(i + 1);
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(pthread_create(&two[k], NULL, waker, &feeds[i]), 0);
+        expect_answer(fd, "ready 1000");
+        for (int k = 0; k < 2; k++)
+            pthread_join(two[k], NULL);
+        wait_count(&feeds[i].n_done, 1);
+        assert_in_range(atomic_load(&n_woken[i]), 1, 1000);
+        assert_int_equal(atomic_load(&feeds[i].n_gone), 0);
+    }
+    close(fd);
+}
+
+static void test_stream_begun_in_woken(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "GET /woken?how=stream&n=3 HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(1);
+    feed_push(&feeds[0], 2);
+    pause_ms(20);
+    assert_int_equal(http_stats(server).n_streams, 0);
+    feed_push(&feeds[0], 1);
+    expect_answer(fd, "data: 0\n\ndata: 1\n\ndata: 2\n\n");
+    wait_count(&feeds[0].n_done, 1);
+    assert_int_equal(http_stats(server).n_streams, 0);
+    close(fd);
+}
+
+/* http_later in woken: the new ops are woken, and only theirs end. */
+static void test_later_again_in_woken(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "GET /woken?how=again&n=1 HTTP/1.1\r\n" HOST "\r\n");
+    wait_feeds(1);
+    feed_push(&feeds[0], 1);
+    expect_answer(fd, "ready 1");
+    wait_count(&feeds[0].n_done, 1);
+    assert_int_equal(atomic_load(&n_woken[0]), 2);
+    close(fd);
+}
+
+/* Clients that leave while they wait, some as they are woken: each ends once, none is woken after
+ * that. */
+static void test_gone_while_waiting_to_be_woken(void **state)
+{
+    (void)state;
+    static const char *const hows[] = {"reply", "stream", "again"};
+    for (size_t i = 0; i < 60; i++) {
+        char text[128];
+        int fd = dial();
+        snprintf(text, sizeof text, "GET /woken?how=%s&n=%d HTTP/1.1\r\n" HOST "\r\n", hows[i % 3],
+                 i % 2 ? 1 : 1000);
+        put(fd, text);
+        wait_feeds(i + 1);
+        if (i % 4 == 1)
+            feed_push(&feeds[i], 1); /* answered or gone, whichever is first */
+        close(fd);
+        if (i % 4 == 3)
+            feed_push(&feeds[i], 1);
+        wait_count(&feeds[i].n_done, 1);
+        int before = atomic_load(&n_woken[i]);
+        for (int k = 0; k < 10; k++)
+            http_wake(feeds[i].r);
+        if (i % 10 == 0)
+            pause_ms(5);
+        assert_int_equal(atomic_load(&n_woken[i]), before);
+        if (i % 2 == 0) {
+            assert_int_equal(before, 0);
+            assert_int_equal(atomic_load(&feeds[i].n_gone), 1);
+        }
+    }
+}
+
+/* http_close ends who waits to be woken; teardown counts their ends. */
+static void test_close_while_waiting_to_be_woken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 10; i++) {
+        put(dial(), "GET /woken?how=reply&n=1000 HTTP/1.1\r\n" HOST "\r\n");
+        wait_feeds(i + 1);
+        feed_push(&feeds[i], 1);
+    }
+    http_close(server);
+    server = NULL;
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(atomic_load(&feeds[i].n_gone), 1);
+        http_wake(feeds[i].r);
+    }
+}
+
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_SLOW(name)  cmocka_unit_test_setup_teardown(name, setup_slow, teardown)
+#define TEST_WOKEN(name) cmocka_unit_test_setup_teardown(name, setup_woken, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_stream),        TEST(test_streams_at_once), TEST(test_gone),
-        TEST(test_later),         TEST(test_charge),          TEST(test_idle),
-        TEST_SLOW(test_slow),     TEST_SLOW(test_kept_ends),  TEST_SLOW(test_no_reader),
-        TEST_SLOW(test_too_many), TEST_SLOW(test_drain),      TEST(test_close_with_open_requests),
+        TEST(test_stream),
+        TEST(test_streams_at_once),
+        TEST(test_gone),
+        TEST(test_later),
+        TEST(test_charge),
+        TEST(test_idle),
+        TEST_SLOW(test_slow),
+        TEST_SLOW(test_kept_ends),
+        TEST_SLOW(test_no_reader),
+        TEST_SLOW(test_too_many),
+        TEST_SLOW(test_drain),
+        TEST(test_close_with_open_requests),
+        TEST_WOKEN(test_woken_before_the_handler_returns),
+        TEST_WOKEN(test_woken_many_times),
+        TEST_WOKEN(test_stream_begun_in_woken),
+        TEST_WOKEN(test_later_again_in_woken),
+        TEST_WOKEN(test_gone_while_waiting_to_be_woken),
+        TEST_WOKEN(test_close_while_waiting_to_be_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
