@@ -57,7 +57,8 @@ static void dispatch(struct http_req *r, void *arg)
 json_t *api_call_body(struct api_call *c)
 {
     struct span body = c->req->body;
-    if (http_charge(c->req, body.n + api_json_bytes(body)))
+    size_t bytes = api_json_bytes(body);
+    if (bytes > API_JSON_BYTES_MAX || http_charge(c->req, body.n + bytes))
         c->body = api_json_parse(body, &c->fault);
     else
         api_refuse(&c->fault, 503, "", "", "too many large requests at once");
