@@ -333,19 +333,6 @@ static struct api_model *find_exact(struct api_models *set, struct span name)
     return NULL;
 }
 
-bool api_models_drain(struct api_models *set, uint64_t wait_ns)
-{
-    bool idle = true;
-    for (size_t i = 0; i < set->n; i++) {
-        struct api_model *m = &set->model[i];
-        if (!api_model_hold(m))
-            continue;
-        idle &= sched_drain(m->sched, wait_ns);
-        api_model_release(m);
-    }
-    return idle;
-}
-
 size_t api_models_n(const struct api_models *set)
 {
     return set->n;

@@ -55,7 +55,6 @@ struct api_model {
 /* Opens the first model before it returns. */
 enum err api_models_open(struct api_models **out, const struct api_opts *o, struct errinfo *e);
 void api_models_close(struct api_models *set); /* nothing may use a model any more */
-bool api_models_drain(struct api_models *set, uint64_t wait_ns);
 
 size_t api_models_n(const struct api_models *set);
 /* i < n; its name, path and file may be read without a use. */
