@@ -27,13 +27,15 @@ run: build ## load the default model once, then serve it (or answer PROMPT='...'
 	@build/damso pull
 	@if [ -n "$$PROMPT" ]; then exec build/damso run -- "$$PROMPT"; else exec build/damso serve; fi
 
-test: build ## load the two test models once, then run every test
+test: build ## load two models and the API clients once, then run every test
 	@echo "== building the tests"
 	@cmake --build --preset release
 	@echo "== the test models"
 	@build/damso pull all-tests
+	@echo "== the clients for the tests"
+	@tools/clients.sh
 	@echo "== the tests"
-	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" ctest --test-dir build --output-on-failure
+	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" DAMSO_TEST_CLIENTS=1 ctest --test-dir build --output-on-failure
 
 check: build ## run the house checks only (layers, format, sizes, headers, docs)
 	@cmake --build --preset release

@@ -1,13 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Installs the Debian packages of tools/packages.txt that are missing; says nothing when none is.
+# Installs the Debian packages of tools/packages.txt, or those named, that are missing; says nothing
+# when none is.
 set -eu
 cd "$(dirname "$0")/.."
 missing=
-while read -r package; do
+# shellcheck disable=SC2046 # a list of words
+[ $# != 0 ] || set -- $(cat tools/packages.txt)
+for package; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
-done <tools/packages.txt
+done
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null; then
     echo "Please install what these Debian packages hold:$missing" >&2
