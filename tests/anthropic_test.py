@@ -5,13 +5,9 @@ client package is installed, it is used, too.  What a small model says proves no
 are forced into shapes (guided_choice, an extension; schemas of tools that leave one value)."""
 import asyncio, json, os, sys, unittest
 
-from served import EXACT, MODELS, ONLY, SMALL, Server, thinking_model
+from served import EXACT, MODELS, ONLY, SMALL, Server, client, thinking_model
 
-try:
-    import anthropic
-except ImportError:
-    anthropic = None
-
+anthropic = client('anthropic')
 DAMSO = os.path.abspath(sys.argv.pop(1))
 LOOK = {'name': 'look', 'description': 'Looks at a place', 'input_schema': ONLY}
 CALL = {'tools': [LOOK], 'tool_choice': {'type': 'any', 'disable_parallel_tool_use': True}}

@@ -5,13 +5,9 @@ package is installed, it is used, too.  Answers are forced into shapes by format
 guided_choice among the options, an extension."""
 import asyncio, math, os, sys, unittest
 
-from served import EXACT, MODELS, ONLY, SMALL, Server, thinking_model
+from served import EXACT, MODELS, ONLY, SMALL, Server, client, thinking_model
 
-try:
-    import ollama
-except ImportError:
-    ollama = None
-
+ollama = client('ollama')
 DAMSO = os.path.abspath(sys.argv.pop(1))
 OTHER = 'gemma3-270m'
 LOOK = {'type': 'function', 'function': {

@@ -3,17 +3,13 @@
 """OpenAI's Responses API and stored chats from outside: tests/responses_test.py DAMSO.  Needs
 DAMSO_TEST_MODELS; with the package openai its client is tried, too.  What the model says does not
 matter: temperature 0, and shapes by schemas."""
-import json, os, re, shutil, sqlite3, subprocess, sys, tempfile, time, unittest
+import json, os, shutil, sqlite3, sys, tempfile, time, unittest
 from concurrent.futures import ThreadPoolExecutor
-from serving import Server
 
-try:
-    import openai
-except ImportError:
-    openai = None
+from served import MODELS, SMALL, Server, client, new_key
 
+openai = client('openai')
 DAMSO = os.path.abspath(sys.argv.pop(1))
-MODELS = os.environ.get('DAMSO_TEST_MODELS')
 KOREAN = '안녕하세요! 👩‍👩‍👧'
 SCHEMA = {'type': 'object', 'properties': {'word': {'type': 'string', 'maxLength': 8}, 'n': {'enum': [1, 2]}},
           'required': ['word', 'n'], 'additionalProperties': False}
@@ -48,19 +44,20 @@ ITEM = {'message': {'id', 'type', 'role', 'status', 'content'},
 PART = {'output_text': {'type', 'text', 'annotations', 'logprobs'}, 'reasoning_text': {'type', 'text'}}
 
 
+def serve(*args, **more):
+    return Server(DAMSO, '-m', SMALL, *args, DAMSO_CTX='1024', **more)
+
+
 class Base(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         if not MODELS:
             raise unittest.SkipTest('DAMSO_TEST_MODELS is not set')
-        cls.dir = tempfile.mkdtemp()
-        cls.server = Server(DAMSO, cls.dir)
+        cls.server = serve()
 
     @classmethod
     def tearDownClass(cls):
-        status = cls.server.stop()
-        shutil.rmtree(cls.dir)
-        assert status == 0, (status, cls.server.log)
+        assert cls.server.close() == 0
 
     def get(self, path, want=200):
         status, o = self.server.call('GET', path)
@@ -115,7 +112,6 @@ class Base(unittest.TestCase):
     def check_stream(self, events):
         """Every event is whole and in its place; gives the last one's response."""
         output, open_item, open_part, last = [], None, None, None
-        events = [(name, json.loads(text)) for name, text in events]
         self.assertEqual([e['sequence_number'] for _, e in events], list(range(len(events))))
         self.assertEqual([n for n, _ in events[:2]], ['response.created', 'response.in_progress'])
         for name, e in events:
@@ -160,7 +156,7 @@ class Base(unittest.TestCase):
 
     def stream(self, input='Say hello.', **body):
         body = {'input': input, 'temperature': 0, 'max_output_tokens': 8, 'stream': True, **body}
-        return self.check_stream(self.server.raw_events('/v1/responses', body))
+        return self.check_stream(self.server.events('/v1/responses', body))
 
 
 def text_of(response):
@@ -451,12 +447,6 @@ class State(Base):
         for o in got:
             self.assertEqual(self.get(f'/v1/responses/{o["id"]}'), o)
 
-    def running(self):
-        c, r = self.server.open('GET', '/metrics')
-        text = r.read().decode()
-        c.close()
-        return int(re.search(r'(?m)^damso_running\S* (\d+)', text).group(1))
-
     def test_a_client_that_leaves_ends_its_answer(self):
         c, r = self.server.open('POST', '/v1/responses', {
             'input': 'x', 'stream': True, 'ignore_eos': True, 'max_output_tokens': 900})
@@ -464,13 +454,10 @@ class State(Base):
         id = json.loads(r.readline().split(b'data: ')[1])['response']['id']
         while b'output_text.delta' not in r.readline():
             pass
-        self.assertEqual(self.running(), 1)
+        self.assertEqual(self.server.gauge('damso_running'), 1)
         r.close()
         c.close()
-        end = time.time() + 5  # all of it takes far longer
-        while self.running() and time.time() < end:
-            time.sleep(0.05)
-        self.assertEqual(self.running(), 0)
+        self.assertTrue(self.server.idle(5))  # all of it takes far longer
         self.get(f'/v1/responses/{id}', 404)
 
 
@@ -484,36 +471,36 @@ class Crash(unittest.TestCase):
         shutil.rmtree(self.dir)
 
     def test_what_was_acknowledged_survives_kill_9(self):
-        server, kept = Server(DAMSO, self.dir), {}
+        server, kept = serve(folder=self.dir), {}
         for round in range(3):
             body = {'input': f'Round {round}', 'temperature': 0, 'max_output_tokens': 4}
             if round == 1:  # killed on the very heels of the last event
-                events = server.raw_events('/v1/responses', {**body, 'stream': True})
-                o = json.loads(events[-1][1])['response']
+                events = server.events('/v1/responses', {**body, 'stream': True})
+                o = events[-1][1]['response']
             else:
                 o = server.call('POST', '/v1/responses', body)[1]
             server.kill()
             kept[o['id']] = o
-            server = Server(DAMSO, self.dir)
+            server = serve(folder=self.dir)
             for id, want in kept.items():
                 self.assertEqual(server.call('GET', f'/v1/responses/{id}'), (200, want))
         chat = server.call('POST', '/v1/chat/completions', {
             'messages': [{'role': 'user', 'content': 'hi'}], 'max_tokens': 4, 'store': True})[1]
         server.kill()
-        server = Server(DAMSO, self.dir)
+        server = serve(folder=self.dir)
         self.assertEqual(server.call('GET', f'/v1/chat/completions/{chat["id"]}'), (200, {**chat, 'metadata': {}}))
         self.assertEqual(server.call('POST', '/v1/responses', {
             'input': 'on', 'previous_response_id': o['id'], 'max_output_tokens': 2})[0], 200)
-        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.close(), 0)
 
     def test_what_cannot_be_stored_is_not_acknowledged(self):
-        server = Server(DAMSO, self.dir)
+        server = serve(folder=self.dir)
         body = {'input': 'x', 'temperature': 0, 'max_output_tokens': 2}
-        other = sqlite3.connect(f'{self.dir}/damso.db', isolation_level=None)
+        other = sqlite3.connect(f'{self.dir}/store.db', isolation_level=None)
         other.execute('BEGIN IMMEDIATE')  # another program writes and does not end
-        events = server.raw_events('/v1/responses', {**body, 'stream': True})
+        events = server.events('/v1/responses', {**body, 'stream': True})
         self.assertEqual([name for name, _ in events[-3:]], ['response.output_item.done', 'error', 'response.failed'])
-        error, failed = (json.loads(text) for _, text in events[-2:])
+        error, failed = (o for _, o in events[-2:])
         self.assertEqual(set(error), EVENT['error'] | {'type', 'sequence_number'})
         self.assertEqual((error['sequence_number'], failed['sequence_number']), (len(events) - 2, len(events) - 1))
         o = failed['response']
@@ -526,24 +513,19 @@ class Crash(unittest.TestCase):
         other.close()
         self.assertEqual(server.call('GET', f'/v1/responses/{o["id"]}')[0], 404)
         self.assertEqual(server.call('POST', '/v1/responses', body)[0], 200)
-        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.close(), 0)
 
     def test_owners_do_not_see_each_other(self):
-        env = {**os.environ, 'HOME': self.dir}
-        keys = []
-        for name in ('a', 'b'):
-            out = subprocess.run([DAMSO, 'key', 'add', name, '--store', f'sqlite:{self.dir}/damso.db'],
-                                 env=env, capture_output=True, text=True, check=True).stdout
-            keys.append({'Authorization': 'Bearer ' + out.split()[-1]})
-        server = Server(DAMSO, self.dir, '--keys', 'always')
-        o = server.call('POST', '/v1/responses', {'input': 'x', 'max_output_tokens': 2}, keys[0])[1]
+        keys = [{'Authorization': 'Bearer ' + new_key(DAMSO, self.dir, name)} for name in ('a', 'b')]
+        server = serve('--keys', 'always', folder=self.dir)
+        o = server.call('POST', '/v1/responses', {'input': 'x', 'max_output_tokens': 2}, **keys[0])[1]
         path = f'/v1/responses/{o["id"]}'
-        self.assertEqual([server.call('GET', path, None, k)[0] for k in keys], [200, 404])
-        self.assertEqual(server.call('DELETE', path, None, keys[1])[0], 404)
+        self.assertEqual([server.call('GET', path, **k)[0] for k in keys], [200, 404])
+        self.assertEqual(server.call('DELETE', path, **keys[1])[0], 404)
         self.assertEqual(server.call('POST', '/v1/responses', {
-            'input': 'x', 'previous_response_id': o['id']}, keys[1])[0], 400)
+            'input': 'x', 'previous_response_id': o['id']}, **keys[1])[0], 400)
         self.assertEqual(server.call('GET', path)[0], 401)
-        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.close(), 0)
 
 
 class Chats(Base):
@@ -560,9 +542,9 @@ class Chats(Base):
     def test_streams_are_kept_whole(self):
         body = {'messages': [{'role': 'user', 'content': KOREAN}], 'temperature': 0, 'max_tokens': 6, 'store': True,
                 'stream': True, 'logprobs': True}
-        events = self.server.raw_events('/v1/chat/completions', body)
+        events = self.server.events('/v1/chat/completions', body)
         self.assertEqual(events[-1], (None, '[DONE]'))
-        chunks = [json.loads(text) for _, text in events[:-1]]
+        chunks = [o for _, o in events[:-1]]
         o = self.get(f'/v1/chat/completions/{chunks[0]["id"]}')
         said = ''.join(c['choices'][0]['delta'].get('content', '') for c in chunks)
         self.assertEqual((o['object'], o['choices'][0]['message']['content']), ('chat.completion', said))
@@ -618,7 +600,7 @@ class Client(Base):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.client = openai.OpenAI(base_url=f'http://127.0.0.1:{cls.server.port}/v1', api_key='none', max_retries=0)
+        cls.client = openai.OpenAI(base_url=f'{cls.server.url}/v1', api_key='none', max_retries=0)
 
     def test_create_retrieve_delete(self):
         r = self.client.responses

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """`damso serve` from outside with nothing but the standard library: OpenAI's chat and completions,
 limits, loads, ends: tests/serve_test.py DAMSO.  Needs DAMSO_TEST_MODELS."""
-import concurrent.futures, http.client, json, os, re, resource, shutil, signal, socket, subprocess, sys, tempfile
+import concurrent.futures, http.client, json, os, re, resource, shutil, signal, socket, sys, tempfile
 import threading, time
 import unittest
 
-from served import MODELS, SMALL, Server
+from served import MODELS, SMALL, Server, new_key, sse
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 KOREAN = '안녕하세요? 대한민국의 수도는 어디인가요?'
@@ -26,13 +26,10 @@ def ask(**fields):
     return {'messages': USER, 'temperature': 0, 'max_tokens': 24, **fields}
 
 
-def events(data):
-    """The objects of an event stream; checks its frame."""
-    text = data.decode()  # no character may be cut
-    assert '\r' not in text and text.endswith('data: [DONE]\n\n'), text[-80:]
-    blocks = [b for b in text.split('\n\n')[:-2] if b != ': keep-alive']
-    assert all(b.startswith('data: {') and '\n' not in b for b in blocks), blocks[:3]
-    return [json.loads(b[6:]) for b in blocks]
+def chunks_of(events):
+    """The objects of a whole stream of chunks; checks its frame."""
+    assert events[-1] == (None, '[DONE]') and all(name is None for name, _ in events), events[-3:]
+    return [o for _, o in events[:-1]]
 
 
 def joined(chunks, index=0, name='content'):
@@ -66,14 +63,10 @@ class Served(unittest.TestCase):
         return self.chat(**fields)['choices'][0]['message']['content']
 
     def stream(self, path=CHAT, **fields):
-        status, headers, data = self.server.raw('POST', path, ask(stream=True, **fields))
-        self.assertEqual(status, 200, data)
-        self.assertTrue(headers['Content-Type'].startswith('text/event-stream'))
-        return events(data)
+        return chunks_of(self.server.events(path, ask(stream=True, **fields)))
 
     def gauge(self, name):
-        text = self.server.raw('GET', '/metrics')[2].decode()
-        return sum(float(v) for v in re.findall(rf'^{name}(?:{{.*}})? (\S+)$', text, re.M))
+        return self.server.gauge(name)
 
     def assert_error(self, o, code=None, param=None):
         self.assertEqual(set(o), {'error'})
@@ -262,8 +255,8 @@ class Texts(Served):
         for prompt in (ids, [body['prompt'], ids]):
             o = self.server.post('/v1/completions', {**body, 'prompt': prompt})[1]
             self.assertEqual({c['text'] for c in o['choices']}, {text})
-        status, _, data = self.server.raw('POST', '/v1/completions', {**body, 'stream': True})
-        self.assertEqual(''.join(c['text'] for e in events(data) for c in e['choices']), text)
+        chunks = chunks_of(self.server.events('/v1/completions', {**body, 'stream': True}))
+        self.assertEqual(''.join(c['text'] for e in chunks for c in e['choices']), text)
 
     def test_echo_with_logprobs_of_the_prompt(self):
         body = {'prompt': 'One two three four', 'temperature': 0, 'max_tokens': 0, 'echo': True, 'logprobs': 1}
@@ -366,7 +359,7 @@ class Malformed(Served):
         c = http.client.HTTPConnection('127.0.0.1', self.server.port, timeout=60)
         for i in range(12):
             c.request('POST', CHAT, json.dumps(ask(stream=True, max_tokens=4)))
-            self.assertEqual(len(events(c.getresponse().read())), 6)
+            self.assertEqual(len(chunks_of(sse(c.getresponse().read()))), 6)
         c.close()
 
     def test_other_origins_may_not(self):
@@ -435,7 +428,7 @@ class Many(Served):
 class Ends(unittest.TestCase):
     def serve(self, *args, **env):
         server = Server(DAMSO, *args, **env)
-        self.addCleanup(lambda: os.path.exists(server.dir) and server.close())
+        self.addCleanup(server.close)
         return server
 
     def test_full_queue_is_told(self):
@@ -454,12 +447,12 @@ class Ends(unittest.TestCase):
         server = self.serve('-m', SMALL)
         got = {}
         body = ask(stream=True, max_tokens=150, ignore_eos=True)
-        t = threading.Thread(target=lambda: got.update(data=server.raw('POST', CHAT, body)[2]))
+        t = threading.Thread(target=lambda: got.update(chunks=chunks_of(server.events(CHAT, body))))
         t.start()
         time.sleep(0.7)
         server.process.send_signal(signal.SIGTERM)
         t.join()
-        self.assertEqual(len([1 for e in events(got['data']) for c in e['choices'] if c['delta'].get('content')]) > 100, True)
+        self.assertEqual(len([1 for e in got['chunks'] for c in e['choices'] if c['delta'].get('content')]) > 100, True)
         self.assertEqual(server.process.wait(30), 0)
 
     def test_known_prompts_outlive_the_process(self):
@@ -507,13 +500,11 @@ class Ends(unittest.TestCase):
     def test_keys(self):
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)
-        store = f'sqlite:{home}/keys.db'
         with self.assertRaisesRegex(RuntimeError, 'damso key add'):
-            self.serve('-m', SMALL, '--host', '0.0.0.0', DAMSO_STORE=store)
-        key = lambda *a: subprocess.run([DAMSO, 'key', 'add', *a, '--store', store], capture_output=True, text=True,
-                                        check=True, env={'PATH': os.environ['PATH'], 'HOME': home}).stdout.strip()
+            self.serve('-m', SMALL, '--host', '0.0.0.0', folder=home)
+        key = lambda *a: new_key(DAMSO, home, *a)
         good, reader, slow = key('good'), key('reader', '--scopes', 'models'), key('slow', '--rpm', '2')
-        server = self.serve('-m', SMALL, '--keys', 'always', DAMSO_STORE=store)
+        server = self.serve('-m', SMALL, '--keys', 'always', folder=home)
         get = lambda k, path='/v1/models': server.raw('GET', path, Authorization=f'Bearer {k}')
         self.assertEqual([get(k)[0] for k in ('', 'damso-wrong', good + 'x', good, reader)], [401, 401, 401, 200, 200])
         self.assertEqual(json.loads(get('')[2])['error']['code'], 'invalid_api_key')
