@@ -15,17 +15,18 @@ add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>
 set_tests_properties(app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
-add_test(NAME app.responses COMMAND python3 tests/responses_test.py $<TARGET_FILE:damso>)
-set_tests_properties(app.responses PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
 
 # The server from outside.
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 
-# The server's APIs, each with its own client where that is installed.
-foreach(api anthropic ollama)
-    add_test(NAME api.${api} COMMAND python3 tests/${api}_test.py $<TARGET_FILE:damso>)
-    set_tests_properties(api.${api} PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
+# The server's APIs with the real clients of tools/clients.sh.
+foreach(file responses_test.py anthropic_test.py ollama_test.py openai_test.py openai_test.mjs)
+    string(REGEX REPLACE "_test[.]py$" "" name ${file})
+    string(REPLACE "_test.mjs" "_node" name ${name})
+    add_test(NAME api.${name} COMMAND tests/clients/run.sh tests/${file} $<TARGET_FILE:damso>)
+    set_tests_properties(api.${name} PROPERTIES
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800 SKIP_RETURN_CODE 77)
 endforeach()
 
 # The AVX-512 kernels on machines without AVX-512: their files once more without its flags, with

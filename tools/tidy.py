@@ -11,7 +11,7 @@ EXEMPT = re.compile(r'^src/kern/.*_(avx2|avx512|avx512vnni|neon)\.c$|\.def$|_tab
 LEFTOVER = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X)\b')
 REGISTRY = re.compile(r'py' r'pi\.org|python' r'hosted\.org|registry\.np' r'mjs\.org|'
                       r'(deb|security|ftp)\.deb' r'ian\.org|proxy\.gol' r'ang\.org|crat' r'es\.io')
-MUST_SPDX = re.compile(r'^(src|tools|tests|web/src)/.*\.(c|h|inc|py|sh|cmake|ts|css)$')
+MUST_SPDX = re.compile(r'^(src|tools|tests|web/src)/.*\.(c|h|inc|py|sh|cmake|mjs|ts|css)$')
 NO_TEXT = re.compile(r'^tests/(corpus|data|golden)/|\.(png|webp|ico|woff2?|gguf|npy|bin)$|'
                      r'(^|/)package-lock\.json$')
 # These macros evaluate what they are given twice.
