@@ -8,6 +8,8 @@
 
 #include "os/os_sys.h"
 
+#include <string.h>
+
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
 /* About what a token of the answer takes as JSON values. */
 #define PIECE_BYTES ((size_t)560)
@@ -123,6 +125,23 @@ void api_do_detokenize(struct api_call *c)
         api_call_fail(c);
 }
 
+/* Without the marks that keep written control tokens from being any (tok.h): they are for the
+ * tokenizer alone. */
+static json_t *unmarked(struct span text)
+{
+    struct str out;
+    size_t at = 0, mark;
+    str_init(&out, TEXT_BYTES_MAX);
+    while ((mark = span_find(text, SPAN(TOK_MARK), at)) != SIZE_MAX) {
+        str_add(&out, text.p + at, mark - at);
+        at = mark + strlen(TOK_MARK);
+    }
+    str_add(&out, text.p + at, text.n - at);
+    json_t *s = api_json_text(str_span(&out));
+    str_done(&out);
+    return s;
+}
+
 static void render(struct api_call *c, struct api_model *m)
 {
     struct str text;
@@ -130,7 +149,7 @@ static void render(struct api_call *c, struct api_model *m)
     str_init(&text, TEXT_BYTES_MAX);
     if (chat_render(m->chat, c->ask->messages, c->ask->tools, c->ask->kwargs, true, os_unix_time(),
                     &text, &e) == ERR_OK) {
-        api_call_json(c, 200, api_pack("{so}", "prompt", api_json_text(str_span(&text))));
+        api_call_json(c, 200, api_pack("{so}", "prompt", unmarked(str_span(&text))));
     } else {
         api_refuse_err(&c->fault, "messages", &e);
         api_call_fail(c);
