@@ -172,12 +172,12 @@ enum err http_open(struct http_server **out, const struct http_opts *o,
     pthread_cond_init(&s->idle, &clock);
     pthread_condattr_destroy(&clock);
     http_defaults(&s->o);
+    *out = s; /* before a handler can run that looks for it there */
     enum err err = http_open_parts(s, e);
     if (err != ERR_OK) {
+        *out = NULL;
         http_close(s);
-        s = NULL;
     }
-    *out = s;
     return err;
 }
 
