@@ -81,9 +81,8 @@ bool http_drain(struct http_server *s, uint64_t wait_ns);
  * released later. */
 void http_close(struct http_server *s);
 
-/* Counts memory that a handler makes of the body among bodies_bytes_max, until the request ends;
- * false, and nothing is counted, where that is too much for now.  By whom the request's memory is.
- */
+/* Counts memory that is made of the body among bodies_bytes_max, until the request ends; false, and
+ * nothing is counted, where that is too much for now.  Any thread. */
 bool http_charge(struct http_req *r, size_t bytes);
 
 struct http_stats {

@@ -43,6 +43,7 @@ static void http_call_over(struct http_call *c, bool complete)
         http_watch_del(c->conn);
     const struct http_ops *ops = c->ops;
     bool streaming = ops && ops->fill;
+    size_t bytes = c->body.n + c->n_charged;
     c->conn->call = NULL;
     c->conn->deadline_ns = os_now_ns() + http_ms(s->o.slow_ms) + http_ms(1000ull * s->o.idle_s);
     pthread_mutex_unlock(&s->mu);
@@ -58,7 +59,7 @@ static void http_call_over(struct http_call *c, bool complete)
         atomic_fetch_sub(&s->n_running, 1);
     if (streaming)
         atomic_fetch_sub(&s->n_streams, 1);
-    atomic_fetch_sub(&s->bodies_bytes, c->body.n + c->n_charged);
+    atomic_fetch_sub(&s->bodies_bytes, bytes);
     http_release(&c->req);
     pthread_mutex_lock(&s->mu);
     if (--s->n_calls == 0)

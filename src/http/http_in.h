@@ -33,7 +33,6 @@ struct http_call {
     struct http_pair *headers, *query, *params, *extra;
     struct str body;
     struct http_refusal refusal; /* answered once the body is read */
-    size_t n_charged;            /* http_charge */
     size_t n_drained;            /* bytes of the body that were not kept */
     bool seen, received, running, version_1_0;
     bool close; /* the connection ends with this answer */
@@ -51,6 +50,7 @@ struct http_call {
     const struct http_ops *ops;
     void *state;
     uint64_t sent_ns; /* of the stream's last bytes */
+    size_t n_charged; /* http_charge */
 
     atomic_int refs;
 };

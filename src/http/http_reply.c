@@ -52,13 +52,17 @@ enum err http_header(struct http_req *r, const char *name, const char *value)
 bool http_charge(struct http_req *r, size_t bytes)
 {
     struct http_call *c = http_call_of(r);
-    size_t most = c->s->o.bodies_bytes_max, before = atomic_load(&c->s->bodies_bytes);
-    do
-        if (before > most || bytes > most - before)
-            return false;
-    while (!atomic_compare_exchange_weak(&c->s->bodies_bytes, &before, before + bytes));
-    c->n_charged += bytes;
-    return true;
+    struct http_server *s = c->s;
+    size_t most = s->o.bodies_bytes_max;
+    pthread_mutex_lock(&s->mu);
+    size_t before = atomic_load(&s->bodies_bytes); /* bodies that are read may add to it */
+    bool fits = before <= most && bytes <= most - before;
+    if (fits && !c->over) {
+        atomic_fetch_add(&s->bodies_bytes, bytes);
+        c->n_charged += bytes;
+    }
+    pthread_mutex_unlock(&s->mu);
+    return fits;
 }
 
 void http_error_body(struct http_server *s, int status, const char *text, struct str *out)
