@@ -199,7 +199,7 @@ static void test_requests_a_minute(void **state)
     char v[256];
     expect_ok(api_auth_open(&auth, store, true, &why));
     for (int i = 2; i >= 0; i--) {
-        char want[8];
+        char want[16];
         snprintf(want, sizeof want, "%d", i);
         assert_int_equal(get("/use", "x-api-key: ", three, &a), 200);
         assert_string_equal(head_value(&a, "x-ratelimit-limit-requests", v), "3");
