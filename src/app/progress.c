@@ -4,6 +4,8 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -12,18 +14,31 @@
 #define BAR_CELLS      24
 #define REDRAW_NS      100000000u
 #define PLAIN_EVERY_NS 10000000000u
+#define JSON_EVERY_NS  250000000u
 
-void progress_begin(struct progress *p, const char *what, uint64_t total, uint64_t start)
+void progress_say(const char *status, uint64_t done, uint64_t total)
+{
+    printf("{\"status\": \"%s\", \"completed\": %llu, \"total\": %llu}\n", status,
+           (unsigned long long)done, (unsigned long long)total);
+    if (fflush(stdout) != 0 && errno == EPIPE)
+        raise(SIGTERM);
+}
+
+void progress_begin(struct progress *p, enum progress_form form, const char *what, uint64_t total,
+                    uint64_t start)
 {
     *p = (struct progress){
+        .form = form,
         .what = what,
         .total = total,
         .start = start,
         .t_start_ns = os_now_ns(),
         .tenth = total ? start * 10 / total : 0,
-        .tty = isatty(STDERR_FILENO) != 0,
+        .tty = form == PROGRESS_TEXT && isatty(STDERR_FILENO),
     };
     p->t_drawn_ns = p->t_start_ns;
+    if (form == PROGRESS_JSON)
+        progress_say("loading", start, total);
 }
 
 static void draw_time(char *out, size_t n, double seconds)
@@ -44,7 +59,7 @@ static size_t bar_cells(size_t others)
     return columns > others + 2 ? MIN(columns - others - 2, (size_t)BAR_CELLS) : 0;
 }
 
-static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
+static void draw_text(const struct progress *p, uint64_t done, uint64_t now_ns)
 {
     char bar[BAR_CELLS * 3 + 2] = "", left[48] = "", text[160];
     double seconds = (double)(now_ns - p->t_start_ns) * 1e-9;
@@ -70,6 +85,14 @@ static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
     fprintf(stderr, "%s%s %s%s%s", p->tty ? "\r" : "", p->what, bar, text,
             p->tty ? "\033[K" : "\n");
     fflush(stderr);
+}
+
+static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
+{
+    if (p->form == PROGRESS_JSON)
+        progress_say("loading", done, p->total);
+    else
+        draw_text(p, done, now_ns);
     p->drawn = true;
     p->t_drawn_ns = now_ns;
 }
@@ -77,8 +100,8 @@ static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
 void progress_update(struct progress *p, uint64_t done)
 {
     uint64_t now_ns = os_now_ns();
-    if (p->tty) {
-        if (now_ns - p->t_drawn_ns >= REDRAW_NS)
+    if (p->tty || p->form == PROGRESS_JSON) {
+        if (now_ns - p->t_drawn_ns >= (p->tty ? REDRAW_NS : JSON_EVERY_NS))
             draw(p, done, now_ns);
         return;
     }

