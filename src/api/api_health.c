@@ -11,7 +11,8 @@ void api_do_ready(struct api_call *c)
 {
     struct api_models *set = c->api->models;
     json_t *open = json_array();
-    for (size_t i = 0; i < api_models_n(set); i++)
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++)
         if (api_model_state(api_models_at(set, i)) == API_READY)
             json_array_append_new(open, json_string(api_models_at(set, i)->name));
     if (json_array_size(open)) {

@@ -20,8 +20,8 @@
 
 struct api_models {
     const struct api_opts *o;
-    struct api_model *model; /* [n] */
-    size_t n;
+    struct api_model *model; /* [n_max]; those below n stay where they are */
+    size_t n, n_max;         /* n grows under the lock */
     pthread_t loader;
     bool loading, stop;
     pthread_mutex_t lock;
@@ -69,8 +69,8 @@ static void close_parts(struct api_model *m)
 /* What the open ones take. */
 static size_t memory_taken(struct api_models *set)
 {
-    size_t sum = 0;
-    for (size_t i = 0; i < set->n; i++) {
+    size_t sum = 0, n = api_models_n(set);
+    for (size_t i = 0; i < n; i++) {
         if (!set->model[i].engine)
             continue;
         struct engine_memory mem = engine_memory(set->model[i].engine);
@@ -204,9 +204,10 @@ static bool make_room(struct api_models *set)
     return m != NULL;
 }
 
-static bool any_open(const struct api_models *set)
+static bool any_open(struct api_models *set)
 {
-    for (size_t i = 0; i < set->n; i++)
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++)
         if (set->model[i].engine)
             return true;
     return false;
@@ -228,6 +229,7 @@ static void load(struct api_models *set, struct api_model *m)
     pthread_mutex_unlock(&set->lock);
 }
 
+/* With the lock held. */
 static struct api_model *wanted(struct api_models *set)
 {
     for (size_t i = 0; i < set->n; i++)
@@ -254,11 +256,9 @@ static void *loader_main(void *arg)
 
 /* ---- the set ---- */
 
-static void init_row(struct api_models *set, size_t i)
+static void init_row(struct api_models *set, struct api_model *m, const struct api_model_row *row)
 {
     struct stat st = {0};
-    const struct api_model_row *row = &set->o->models[i];
-    struct api_model *m = &set->model[i];
     *m = (struct api_model){.set = set, .row = row, .name = row->name, .path = row->path};
     pthread_mutex_init(&m->gram_lock, NULL);
     if (stat(m->path, &st) == 0) {
@@ -273,9 +273,10 @@ enum err api_models_open(struct api_models **out, const struct api_opts *o, stru
     struct api_models *set = mem_alloc(sizeof *set);
     set->o = o;
     set->n = o->n_models;
-    set->model = mem_alloc(set->n * sizeof *set->model);
+    set->n_max = MAX(o->models_max, o->n_models);
+    set->model = mem_alloc(set->n_max * sizeof *set->model);
     for (size_t i = 0; i < set->n; i++)
-        init_row(set, i);
+        init_row(set, &set->model[i], &o->models[i]);
     pthread_mutex_init(&set->lock, NULL);
     pthread_mutex_init(&set->facts_lock, NULL);
     pthread_condattr_t clock;
@@ -325,34 +326,47 @@ static bool is_called(const struct api_model_row *row, struct span name)
     return yes;
 }
 
-static struct api_model *find_exact(struct api_models *set, struct span name)
+static struct api_model *find_exact(struct api_models *set, size_t n, struct span name)
 {
-    for (size_t i = 0; i < set->n; i++)
+    for (size_t i = 0; i < n; i++)
         if (is_called(set->model[i].row, name))
             return &set->model[i];
     return NULL;
 }
 
-size_t api_models_n(const struct api_models *set)
+size_t api_models_n(struct api_models *set)
 {
-    return set->n;
+    pthread_mutex_lock(&set->lock);
+    size_t n = set->n;
+    pthread_mutex_unlock(&set->lock);
+    return n;
+}
+
+void api_models_add(struct api_models *set, const struct api_model_row *row)
+{
+    pthread_mutex_lock(&set->lock);
+    CHECK(set->n < set->n_max);
+    init_row(set, &set->model[set->n], row);
+    set->n++;
+    pthread_mutex_unlock(&set->lock);
 }
 
 struct api_model *api_models_at(struct api_models *set, size_t i)
 {
-    CHECK(i < set->n);
+    CHECK(i < api_models_n(set));
     return &set->model[i];
 }
 
 struct api_model *api_models_find(struct api_models *set, const char *name)
 {
     struct span s = span_of(name ? name : "");
-    struct api_model *m = find_exact(set, s);
+    size_t n = api_models_n(set);
+    struct api_model *m = find_exact(set, n, s);
     if (!m && span_ends(s, SPAN(":latest"))) /* Ollama's clients add it */
-        m = find_exact(set, (struct span){s.p, s.n - strlen(":latest")});
+        m = find_exact(set, n, (struct span){s.p, s.n - strlen(":latest")});
     if (m)
         return m;
-    bool any_name = set->n == 1 && !set->o->strict_model;
+    bool any_name = n == 1 && !set->o->strict_model;
     return !name || any_name ? &set->model[0] : NULL;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * api_model.h - the models of a server: opened when asked for, closed when their memory is needed.
  *
- * Does: keep one memory budget over all that are open; open on a thread of its own while requests
- *       wait; close the one that was not used for longest, never one in use.
+ * Does: list what there was at the start and what was added since; keep one memory budget over
+ *       all that are open; open on a thread of its own while requests wait; close the one that was
+ *       not used for longest, never one in use.
  * Threads: api_models_want and what follows it on io threads; any for the rest. */
 #ifndef API_API_MODEL_H
 #define API_API_MODEL_H
@@ -56,7 +57,9 @@ struct api_model {
 enum err api_models_open(struct api_models **out, const struct api_opts *o, struct errinfo *e);
 void api_models_close(struct api_models *set); /* nothing may use a model any more */
 
-size_t api_models_n(const struct api_models *set);
+size_t api_models_n(struct api_models *set); /* may grow, so ask once */
+/* One more model, at the end; at most as many as api_opts.models_max.  row lives as long as set. */
+void api_models_add(struct api_models *set, const struct api_model_row *row);
 /* i < n; its name, path and file may be read without a use. */
 struct api_model *api_models_at(struct api_models *set, size_t i);
 /* The model that a request's name means: exact, without Ollama's ":latest", or the default where

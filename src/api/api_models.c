@@ -42,7 +42,8 @@ void api_do_models(struct api_call *c)
         return;
     }
     json_t *data = json_array();
-    for (size_t i = 0; i < api_models_n(set); i++) {
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++) {
         struct api_model *m = api_models_at(set, i);
         json_array_append_new(data, describe(m, m->name));
     }

@@ -82,7 +82,8 @@ void api_do_ollama_tags(struct api_call *c)
 {
     struct api_models *set = c->api->models;
     json_t *list = json_array();
-    for (size_t i = 0; i < api_models_n(set); i++) {
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++) {
         struct api_model *m = api_models_at(set, i);
         json_t *o = describe(m, m->file_bytes);
         json_object_set_new(o, "modified_at", api_json_time(m->file_unix, 0));
@@ -95,7 +96,8 @@ void api_do_ollama_ps(struct api_call *c)
 {
     struct api_models *set = c->api->models;
     json_t *list = json_array();
-    for (size_t i = 0; i < api_models_n(set); i++) {
+    size_t n = api_models_n(set);
+    for (size_t i = 0; i < n; i++) {
         struct api_model *m = api_models_at(set, i);
         if (!api_model_hold(m))
             continue;
