@@ -202,7 +202,6 @@ class Raw(unittest.TestCase):
             ('/api/show', {'model': 'nix'}, 404, 'nix'),
             ('/api/create', {'model': 'x'}, 501, '/api/create'),
             ('/api/copy', {'source': 'x'}, 501, '/api/copy'),
-            ('/api/pull', {'model': 'x'}, 501, 'damso pull'),
             ('/api/push', {'model': 'x'}, 501, '/api/push'),
             ('/api/blobs/sha256:0', {}, 501, '/api/blobs'),
         ]:

@@ -21,7 +21,8 @@ add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 
 # The server's APIs with the real clients of tools/clients.sh.
-foreach(file responses_test.py anthropic_test.py ollama_test.py openai_test.py openai_test.mjs)
+foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py openai_test.py
+             openai_test.mjs)
     string(REGEX REPLACE "_test[.]py$" "" name ${file})
     string(REPLACE "_test.mjs" "_node" name ${name})
     add_test(NAME api.${name} COMMAND tests/clients/run.sh tests/${file} $<TARGET_FILE:damso>)

@@ -5,6 +5,7 @@
 #include "api/api_ask.h"
 #include "api/api_auth.h"
 #include "api/api_metrics.h"
+#include "api/api_ollama.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 
@@ -156,6 +157,7 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     a->o = *o;
     a->o.http.error_body = http_error_body;
     a->metrics = api_metrics_new();
+    a->pulls = api_pulls_new(a);
     a->started_unix = os_unix_time();
     enum err r = api_auth_open(&a->auth, o->store, o->keys_needed, e);
     if (r == ERR_OK)
@@ -185,6 +187,7 @@ void api_close(struct api *a)
     if (!a)
         return;
     http_close(a->http);
+    api_pulls_free(a->pulls);
     api_models_close(a->models);
     api_auth_close(a->auth);
     api_metrics_free(a->metrics);

@@ -3,7 +3,8 @@
  *
  * Does: read requests into typed fields, have the scheduler of the named model answer them, write
  *       the answers as each API's clients expect them, whole or as a stream.
- * Does not: read the command line, or find models: the caller names them.
+ * Does not: read the command line, or find or load models: the caller names them, and may give
+ *       a loader.
  * Threads: api_open to api_close by one; everything within on io threads, which never block, and
  *       one loader thread that opens and closes models.
  * Owner: the caller; what the options point to must live until api_close. */
@@ -32,10 +33,37 @@ struct api_model_row {
     struct sampler_params sampling; /* where a request says nothing */
 };
 
+/* How a load goes.  One that is over is the last. */
+struct api_load_news {
+    uint64_t bytes, bytes_total; /* that are here; 0: not known */
+    bool over;
+    enum err code; /* over: how it went; the text says why */
+    const char *text;
+    const struct api_model_row *row; /* over and well: to be listed; NULL: it is already */
+};
+
+typedef void api_load_told(void *sink, const struct api_load_news *news);
+
+/* Loads models that a server then has: the caller's, for POST /api/pull.  Its news come one after
+ * the other on a thread of its own, none of them from within start or cancel, all before the caller
+ * closes the server. */
+struct api_loader {
+    void *arg;
+    const char *refusal; /* why there is no start */
+    /* sha256: of the file, 64 digits, lives as long as the server; NULL: not known.  Errors:
+     * NOTFOUND, BUSY, CANCELLED; then there are no news. */
+    enum err (*start)(void *arg, const char *name, api_load_told *told, void *sink,
+                      const char **sha256, struct errinfo *e);
+    /* News that it is over follow all the same. */
+    void (*cancel)(void *arg, void *sink);
+};
+
 struct api_opts {
     struct http_opts http; /* without error_body */
     const struct api_model_row *models;
-    size_t n_models;          /* at least 1; the first is the default */
+    size_t n_models;   /* at least 1; the first is the default */
+    size_t models_max; /* that a loader may bring it to; 0: n_models */
+    struct api_loader loader;
     bool strict_model;        /* with one model: refuse other names, too */
     struct engine_opts model; /* for each; `memory` is for all together, 0: what is free */
     size_t parallel;          /* answers at once, of a model */

@@ -16,6 +16,7 @@ struct api_ask;
 struct api_auth;
 struct api_limit;
 struct api_metrics;
+struct api_pulls;
 
 /* What a key must have for an endpoint; OPEN asks for none. */
 enum api_scope {
@@ -40,6 +41,7 @@ struct api {
     struct api_models *models;
     struct api_auth *auth;
     struct api_metrics *metrics;
+    struct api_pulls *pulls;
     int64_t started_unix;
 };
 

@@ -302,8 +302,6 @@ void api_do_ollama_alive(struct api_call *c)
 void api_do_ollama_refused(struct api_call *c)
 {
     api_refuse(&c->fault, 501, "unsupported", "",
-               "%s is not offered: this server gives up writing models and opening connections "
-               "when it starts; `damso pull NAME` on its machine loads one",
-               c->route->path);
+               "%s is not offered: models are files of who runs this server", c->route->path);
     api_call_fail(c);
 }

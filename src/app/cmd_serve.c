@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * cmd_serve.c - damso serve: models for programs, over HTTP.
  *
- * Which models: serve_models.h.  Prints one line with the URL on stdout when requests are taken.
- * SIGTERM and SIGINT end it once the requests under way are answered; a second one at once. */
+ * Which models: serve_models.h; how more come: serve_pull.h.  Prints one line with the URL on
+ * stdout when requests are taken.  SIGTERM and SIGINT end it once the requests under way are
+ * answered, which does not wait for loads of models; a second one at once. */
 #include "api/api.h"
 #include "app/app_model.h"
 #include "app/cmd.h"
 #include "app/serve_models.h"
+#include "app/serve_pull.h"
 
 #include "base/log.h"
 #include "base/num.h"
@@ -24,6 +26,7 @@ struct serve {
     const struct conf *conf;
     struct arena arena; /* as long as the server runs */
     struct serve_models models;
+    struct serve_pull *pull; /* NULL: models are not loaded */
     struct api_opts opts;
     struct os_sandbox sandbox;
 };
@@ -68,6 +71,7 @@ static void set_rest(struct serve *s)
     o->timeout_s = (unsigned)c->timeout;
     o->models = s->models.rows;
     o->n_models = s->models.n;
+    o->models_max = s->pull ? SERVE_MODELS_MAX : 0;
 }
 
 /* ---- giving up what is not needed ---- */
@@ -95,10 +99,12 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[SERVE_MODELS_MAX + 4] = {0}, *write[4] = {0};
+    const char *read[SERVE_MODELS_MAX + 5] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
+    if (s->pull && make_folder(s, c->models_dir, NULL) == ERR_OK) /* else a load says why not */
+        read[n_read++] = c->models_dir;
     if (c->tls_cert[0])
         read[n_read++] = c->tls_cert;
     if (c->tls_key[0])
@@ -153,17 +159,34 @@ static void wait_for_end(const struct serve *s, struct api *api, const sigset_t 
     sigwait(signals, &number);
     until = time(NULL) + s->conf->drain;
     fprintf(stderr, "damso: ending once the requests under way are answered\n");
+    serve_pull_end(s->pull); /* what was loaded of a model stays for the next time */
     while (!api_drain(api, 100000000) && time(NULL) < until)
         if (sigtimedwait(signals, NULL, &(struct timespec){0}) > 0)
             break;
 }
 
-static enum err serve(struct serve *s, struct errinfo *e)
+static enum err serve_api(struct serve *s, const sigset_t *signals, struct errinfo *e)
 {
     struct api *api;
+    enum err r = api_open(&api, &s->opts, e);
+    if (r != ERR_OK)
+        return r;
+    r = keep_calls(s, e);
+    if (r == ERR_OK) {
+        print_ready(s, api);
+        wait_for_end(s, api, signals);
+    }
+    serve_pull_end(s->pull);
+    api_close(api);
+    return r;
+}
+
+static enum err serve(struct serve *s, struct errinfo *e)
+{
     sigset_t signals;
     TRY(serve_models_find(&s->models, s->conf, e));
     TRY(set_http(s, e));
+    TRY(serve_pull_open(&s->pull, &s->models, &s->opts.loader, e));
     set_rest(s);
     /* Threads inherit this: only the wait below takes the signals. */
     sigemptyset(&signals);
@@ -172,15 +195,8 @@ static enum err serve(struct serve *s, struct errinfo *e)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     TRY(keep_files(s, e));
     TRY(store_open(&s->opts.store, s->conf->store, e));
-    enum err r = api_open(&api, &s->opts, e);
-    if (r == ERR_OK) {
-        r = keep_calls(s, e);
-        if (r == ERR_OK) {
-            print_ready(s, api);
-            wait_for_end(s, api, &signals);
-        }
-        api_close(api);
-    }
+    serve_pull_run(s->pull);
+    enum err r = serve_api(s, &signals, e);
     store_close(s->opts.store);
     return r;
 }
@@ -201,6 +217,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     s->opts.strict_model = strict_model;
     arena_init(&s->arena);
     enum err r = serve(s, e);
+    serve_pull_close(s->pull);
     serve_models_done(&s->models);
     arena_done(&s->arena);
     mem_free(s);

@@ -58,13 +58,27 @@ static const char *name_of(struct arena *a, const char *path)
     return without_gguf(a, slash ? slash + 1 : path);
 }
 
-static enum err add_row(struct serve_models *s, const struct conf *base, const char *name,
+/* The names, and one more. */
+static const char *const *with_name(struct arena *a, const char *const *names, const char *more)
+{
+    size_t n = 0;
+    while (names && names[n])
+        n++;
+    const char **out = arena_array(a, n + 2, sizeof *out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = names[i];
+    out[n] = more;
+    return out;
+}
+
+/* more: another name; NULL: none. */
+static enum err add_row(struct serve_models *s, const char *name, const char *more,
                         const char *path, struct errinfo *e)
 {
     struct conf c;
     struct api_model_row *row = &s->rows[s->n];
     const char *file = arena_printf(&s->arena, "%s.conf", without_gguf(&s->arena, path));
-    enum err r = conf_overlay(&c, base, file, of_a_model, N_ELEMS(of_a_model), e);
+    enum err r = conf_overlay(&c, s->conf, file, of_a_model, N_ELEMS(of_a_model), e);
     if (r == ERR_OK) {
         *row = (struct api_model_row){.name = name,
                                       .path = path,
@@ -73,9 +87,23 @@ static enum err add_row(struct serve_models *s, const struct conf *base, const c
                                       .sampling = app_sampling(&c)};
         r = serve_names(&s->arena, "aliases", c.aliases, &row->aliases, e);
     }
+    if (r == ERR_OK && more)
+        row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);
     s->n += r == ERR_OK;
     return r;
+}
+
+/* A file of the models' folder. */
+static enum err add_file(struct serve_models *s, const char *path, struct errinfo *e)
+{
+    const char *file = strrchr(path, '/') + 1, *name = name_of(&s->arena, path);
+    for (unsigned i = 0; i < s->catalogue->n_models; i++) {
+        const struct catalogue_model *m = &s->catalogue->models[i];
+        if (strcmp(m->file, file) == 0)
+            return add_row(s, m->name, strcmp(m->name, name) == 0 ? NULL : name, path, e);
+    }
+    return add_row(s, name, NULL, path, e);
 }
 
 /* Parts of split files after the first are opened with it. */
@@ -92,14 +120,15 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static enum err add_folder(struct serve_models *s, const struct conf *c, struct errinfo *e)
+static enum err add_folder(struct serve_models *s, struct errinfo *e)
 {
+    const struct conf *c = s->conf;
     enum err r = ERR_OK;
     DIR *d = opendir(c->models_dir);
     for (struct dirent *f; d && r == ERR_OK && (f = readdir(d)) && s->n < SERVE_MODELS_MAX;) {
         const char *path = arena_printf(&s->arena, "%s/%s", c->models_dir, f->d_name);
         if (is_model(f->d_name) && strcmp(path, s->rows[0].path) != 0)
-            r = add_row(s, c, name_of(&s->arena, path), path, e);
+            r = add_file(s, path, e);
     }
     if (d)
         closedir(d);
@@ -111,14 +140,35 @@ enum err serve_models_find(struct serve_models *s, const struct conf *c, struct 
 {
     const char *path;
     arena_init(&s->arena);
+    s->conf = c;
     s->n = 0;
     TRY(models_resolve(c, &s->arena, &path, e));
     bool by_path = strcmp(path, c->model) == 0;
-    TRY(add_row(s, c, by_path ? name_of(&s->arena, path) : c->model, path, e));
-    return c->origin[CONF_ID_model] == CONF_OPTION ? ERR_OK : add_folder(s, c, e);
+    TRY(add_row(s, by_path ? name_of(&s->arena, path) : c->model, NULL, path, e));
+    if (c->origin[CONF_ID_model] == CONF_OPTION)
+        return ERR_OK;
+    TRY(catalogue_load(&s->catalogue, c->catalogue, e));
+    return add_folder(s, e);
+}
+
+enum err serve_models_add(struct serve_models *s, const struct catalogue_model *m,
+                          const struct api_model_row **out, struct errinfo *e)
+{
+    const char *path = models_file(s->conf, &s->arena, m);
+    *out = NULL;
+    for (size_t i = 0; i < s->n; i++)
+        if (strcmp(s->rows[i].path, path) == 0)
+            return ERR_OK;
+    if (s->n == SERVE_MODELS_MAX)
+        return err_set(e, ERR_TOOBIG, "%s is here, but %d models are all that a server lists",
+                       m->name, SERVE_MODELS_MAX);
+    TRY(add_file(s, path, e));
+    *out = &s->rows[s->n - 1];
+    return ERR_OK;
 }
 
 void serve_models_done(struct serve_models *s)
 {
+    catalogue_free(s->catalogue);
     arena_done(&s->arena);
 }
