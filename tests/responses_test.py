@@ -190,7 +190,7 @@ class Create(Base):
         self.assertEqual(json.loads(text_of(o)), KOREAN)
         for n in range(1, 12):  # ends anywhere, also within a character
             part = text_of(self.stream(max_output_tokens=n, text={'format': fmt}))
-            self.assertNotIn('\ufffd', part.rstrip('\ufffd'))
+            self.assertNotIn('\ufffd', part)
 
     def test_all_fields_come_back(self):
         said = {'instructions': 'Be brief.', 'metadata': {'키': '값', 'k' * 64: '글' * 512}, 'temperature': 0.25,

@@ -206,17 +206,17 @@ static void take_token(struct api_choice *c, int32_t id)
 static void end_text(struct api_choice *c)
 {
     struct str rest;
+    bool cut = c->job.end != JOB_END_STOP; /* perhaps within a character */
     str_init(&rest, TEXT_BYTES_MAX);
     if (c->parse) {
-        chat_parse_end(c->parse);
-    } else {
+        chat_parse_end(c->parse, cut);
+    } else if (!cut) {
         tok_stream_end(&c->plain, &rest);
         on_content(c, str_span(&rest));
-        str_clear(&rest);
     }
     if (!c->finish) { /* the very end was no stop text */
         say_held(c);
-        c->finish = c->job.end == JOB_END_STOP ? API_STOPPED : API_LENGTH;
+        c->finish = cut ? API_LENGTH : API_STOPPED;
     }
     str_done(&rest);
 }

@@ -238,7 +238,7 @@ static void read_answer(const struct chat *c, const struct chat_answer *a, const
         n = end ? (size_t)(end - text->p) - i + control : text->n - i;
         chat_parse_add(p, (struct span){text->p + i + control, n - 2 * (size_t)control}, control);
     }
-    chat_parse_end(p);
+    chat_parse_end(p, false);
     chat_parse_free(p);
     for (size_t i = 0; i < seen->n; i++)
         check_call(a->tools, &seen->name[i], &seen->args[i]);

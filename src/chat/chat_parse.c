@@ -323,9 +323,9 @@ void chat_parse_add(struct chat_parse *p, struct span piece, bool is_control)
         ;
 }
 
-void chat_parse_end(struct chat_parse *p)
+void chat_parse_end(struct chat_parse *p, bool cut)
 {
-    utf8_repair(&p->buf, (struct span){p->tail, p->n_tail});
+    utf8_repair(&p->buf, (struct span){p->tail, cut ? 0 : p->n_tail});
     p->n_tail = 0;
     p->ending = true;
     while (step(p))

@@ -57,8 +57,9 @@ struct chat_parse;
 struct chat_parse *chat_parse_new(const struct chat *c, const json_t *tools, struct span prompt,
                                   const struct chat_parse_sink *sink);
 void chat_parse_add(struct chat_parse *p, struct span piece, bool is_control);
-/* Hands out what was held back and ends a call that is open.  Nothing may be added afterwards. */
-void chat_parse_end(struct chat_parse *p);
+/* Hands out what was held back and ends a call that is open.  Nothing may be added afterwards.
+ * cut: a limit ended the answer, so that bytes of a character that is not whole are left out. */
+void chat_parse_end(struct chat_parse *p, bool cut);
 void chat_parse_free(struct chat_parse *p);
 size_t chat_parse_n_calls(const struct chat_parse *p); /* begun so far */
 

@@ -131,7 +131,7 @@ static void parse(const struct chat *c, unsigned ways, const uint8_t *data, size
         if (!bytes || head & 0x80)
             chat_parse_add(p, piece, head & 0x80);
     }
-    chat_parse_end(p);
+    chat_parse_end(p, false);
     CHECK(s->in != '(' && chat_parse_n_calls(p) == s->n_calls);
     chat_parse_free(p);
 }

@@ -204,7 +204,7 @@ static void parse(const struct chat *c, const json_t *tools, const struct answer
         text.p += n;
         text.n -= n;
     }
-    chat_parse_end(p);
+    chat_parse_end(p, false);
     close_part(s);
     assert_int_equal(chat_parse_n_calls(p), s->n_calls);
     chat_parse_free(p);

@@ -164,7 +164,7 @@ static bool finds_call(const struct chat *c, const json_t *tools, struct span te
     str_init(&seen.arguments, 1 << 16);
     struct chat_parse *p = chat_parse_new(c, tools, SPAN(""), &sink);
     chat_parse_add(p, text, false);
-    chat_parse_end(p);
+    chat_parse_end(p, false);
     chat_parse_free(p);
     struct span s = str_span(&seen.arguments);
     json_t *got = s.n ? json_loadb(s.p, s.n, 0, NULL) : NULL;

@@ -177,7 +177,7 @@ static void expect(const struct chat *c, const char *const *pieces, const char *
         bool control = pieces[i][0] == '!';
         chat_parse_add(p, span_of(pieces[i] + control), control);
     }
-    chat_parse_end(p);
+    chat_parse_end(p, false);
     chat_parse_free(p);
     assert_string_equal(seen.p ? seen.p : "", want);
     str_done(&seen);
