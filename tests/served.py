@@ -75,7 +75,7 @@ class Server:
         self.dir, self.own = folder or tempfile.mkdtemp(), not folder
         env = {'PATH': os.environ['PATH'], 'HOME': self.dir, 'DAMSO_MODELS_DIR': models or MODELS,
                'DAMSO_CTX': '2048', 'DAMSO_STORE': store_of(self.dir), **env}
-        for name in ('DAMSO_CPU', 'ASAN_OPTIONS', 'TSAN_OPTIONS'):
+        for name in ('DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'):
             if name in os.environ:
                 env[name] = os.environ[name]
         self.log = open(f'{self.dir}/log', 'w+')
