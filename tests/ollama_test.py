@@ -162,6 +162,7 @@ class Raw(unittest.TestCase):
         self.assertEqual((running[0]['size_vram'], running[0]['context_length']), (0, 2048))
         self.assertRegex(server.get('/api/version')[1]['version'], r'^\d+\.\d+\.\d+$')
         self.assertEqual(server.raw('HEAD', '/')[0], 200)
+        self.assertIn('담소', server.raw('GET', '/')[2].decode())
 
     def test_show(self):
         o = self.good('/api/show', {'model': f'{SMALL}:latest'})

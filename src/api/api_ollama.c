@@ -294,11 +294,6 @@ void api_do_ollama_version(struct api_call *c)
     api_call_json(c, 200, api_pack("{ssss}", "version", OLLAMA_VERSION, "damso", DAMSO_VERSION));
 }
 
-void api_do_ollama_alive(struct api_call *c)
-{
-    http_reply(c->req, 200, "text/plain; charset=utf-8", SPAN("Ollama is running"));
-}
-
 void api_do_ollama_refused(struct api_call *c)
 {
     api_refuse(&c->fault, 501, "unsupported", "",
