@@ -79,13 +79,14 @@ static size_t memory_taken(struct api_models *set)
     return sum;
 }
 
-static enum err read_pooling(struct api_model *m, struct errinfo *e)
+/* A number of the model's architecture; 0: the file does not say. */
+static enum err read_arch(struct api_model *m, const char *name, uint32_t *out, struct errinfo *e)
 {
     struct span arch;
     char key[96];
     TRY(gguf_get_str(m->gguf, "general.architecture", SPAN(""), &arch, e));
-    snprintf(key, sizeof key, "%.*s.pooling_type", (int)MIN(arch.n, (size_t)64), arch.p);
-    return gguf_get_u32(m->gguf, key, 0, &m->pooling, e);
+    snprintf(key, sizeof key, "%.*s.%s", (int)MIN(arch.n, (size_t)64), arch.p, name);
+    return gguf_get_u32(m->gguf, key, 0, out, e);
 }
 
 static enum err open_text(struct api_model *m, struct errinfo *e)
@@ -106,20 +107,21 @@ static enum err open_text(struct api_model *m, struct errinfo *e)
     for (size_t i = 0; i < n_vocab; i++)
         m->ends[i] = tok_is_end(m->tok, (int32_t)i);
     m->n_breakers = api_dry_breakers(m->tok, m->breakers);
-    return read_pooling(m, e);
+    return read_arch(m, "pooling_type", &m->pooling, e);
 }
 
-/* The model's own context is what one answer may have; together they should have more. */
+/* The model's own context is what one answer may have; together they should have more.  Whether
+ * that fits is found out before any weight is packed. */
 static enum err open_engine(struct api_model *m, const struct engine_opts *given, struct errinfo *e)
 {
     struct engine_opts o = *given;
-    if (!o.ctx_total && o.ctx < CTX_TOTAL_WISH) {
+    uint32_t trained;
+    TRY(read_arch(m, "context_length", &trained, e));
+    if (!o.ctx_total && (o.ctx ? o.ctx : trained) <= CTX_TOTAL_WISH) {
         o.ctx_total = CTX_TOTAL_WISH;
         enum err r = engine_open(&m->engine, m->gguf, &o, e);
-        if (r != ERR_MEMORY && (r != ERR_OK || engine_ctx(m->engine) <= CTX_TOTAL_WISH))
+        if (r != ERR_MEMORY)
             return r;
-        engine_close(m->engine); /* too little memory, or a longer context than the wish */
-        m->engine = NULL;
         o.ctx_total = 0;
     }
     return engine_open(&m->engine, m->gguf, &o, e);
