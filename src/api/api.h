@@ -12,6 +12,7 @@
 #define API_API_H
 
 #include "base/err.h"
+#include "chat/chat.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "http/http.h"
@@ -83,6 +84,12 @@ uint16_t api_port(const struct api *a);
 bool api_drain(struct api *a, uint64_t wait_ns);
 /* Ends what still runs. */
 void api_close(struct api *a);
+
+/* A model's vocabulary and chat template; the gguf outlives both, the vocabulary the chat.  After
+ * an error either may be there, for the caller to close. Errors: CORRUPT (also where the vocabulary
+ * has not n_vocab tokens), those of tok_open, chat_open. */
+enum err api_open_text(const struct gguf *g, size_t n_vocab, struct tok **tok, struct chat **chat,
+                       struct errinfo *e);
 
 /* Tokens of line breaks and quotes, which end what DRY calls a repetition: at most 4, one a text,
  * as its author proposes (p-e-w, text-generation-webui 5677). */

@@ -89,20 +89,26 @@ static enum err read_arch(struct api_model *m, const char *name, uint32_t *out, 
     return gguf_get_u32(m->gguf, key, 0, out, e);
 }
 
-static enum err open_text(struct api_model *m, struct errinfo *e)
+enum err api_open_text(const struct gguf *g, size_t n_vocab, struct tok **tok, struct chat **chat,
+                       struct errinfo *e)
 {
     struct span source, bos = {"", 0}, eos = {"", 0};
+    TRY(tok_open(tok, g, e));
+    if ((size_t)tok_n_vocab(*tok) != n_vocab)
+        return err_set(e, ERR_CORRUPT, "%s: %d tokens, but the model's table has %zu rows",
+                       gguf_path(g), tok_n_vocab(*tok), n_vocab);
+    TRY(gguf_get_str(g, "tokenizer.chat_template", SPAN(""), &source, e));
+    if (tok_bos(*tok) >= 0)
+        bos = tok_piece(*tok, tok_bos(*tok));
+    if (tok_eos(*tok) >= 0)
+        eos = tok_piece(*tok, tok_eos(*tok));
+    return chat_open(chat, source, bos, eos, *tok, e);
+}
+
+static enum err open_text(struct api_model *m, struct errinfo *e)
+{
     size_t n_vocab = engine_model(m->engine)->n_vocab;
-    TRY(tok_open(&m->tok, m->gguf, e));
-    if ((size_t)tok_n_vocab(m->tok) != n_vocab)
-        return err_set(e, ERR_CORRUPT, "%s: %d tokens, but the model's table has %zu rows", m->path,
-                       tok_n_vocab(m->tok), n_vocab);
-    TRY(gguf_get_str(m->gguf, "tokenizer.chat_template", SPAN(""), &source, e));
-    if (tok_bos(m->tok) >= 0)
-        bos = tok_piece(m->tok, tok_bos(m->tok));
-    if (tok_eos(m->tok) >= 0)
-        eos = tok_piece(m->tok, tok_eos(m->tok));
-    TRY(chat_open(&m->chat, source, bos, eos, m->tok, e));
+    TRY(api_open_text(m->gguf, n_vocab, &m->tok, &m->chat, e));
     m->ends = mem_alloc(n_vocab * sizeof *m->ends);
     for (size_t i = 0; i < n_vocab; i++)
         m->ends[i] = tok_is_end(m->tok, (int32_t)i);

@@ -32,28 +32,12 @@ static void open_sampler(struct talk *t, const struct conf *c)
                              engine_ctx(t->model.engine), NULL);
 }
 
-static enum err open_all(struct talk *t, struct errinfo *e)
-{
-    struct span template, bos = {"", 0}, eos = {"", 0};
-    const struct gguf *g = t->model.gguf;
-    size_t n_vocab = engine_model(t->model.engine)->n_vocab;
-    TRY(tok_open(&t->tok, g, e));
-    if ((size_t)tok_n_vocab(t->tok) != n_vocab)
-        return err_set(e, ERR_CORRUPT, "%s: %d tokens, but the model's table has %zu rows",
-                       gguf_path(g), tok_n_vocab(t->tok), n_vocab);
-    TRY(gguf_get_str(g, "tokenizer.chat_template", SPAN(""), &template, e));
-    if (tok_bos(t->tok) >= 0)
-        bos = tok_piece(t->tok, tok_bos(t->tok));
-    if (tok_eos(t->tok) >= 0)
-        eos = tok_piece(t->tok, tok_eos(t->tok));
-    return chat_open(&t->chat, template, bos, eos, t->tok, e);
-}
-
 enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e)
 {
     *t = (struct talk){.n_max = c->n};
     TRY(app_model_open(&t->model, c, 1, e));
-    enum err r = open_all(t, e);
+    enum err r = api_open_text(t->model.gguf, engine_model(t->model.engine)->n_vocab, &t->tok,
+                               &t->chat, e);
     if (r != ERR_OK) {
         talk_close(t);
         return r;
