@@ -88,12 +88,7 @@ static void check_messages(const struct api_ask *ask)
 
 static void fuzz_ask(json_t *body, struct arena *a, bool chat)
 {
-    static const struct sampler_params defaults = {.temp = 1,
-                                                   .top_p = 1,
-                                                   .typical_p = 1,
-                                                   .repeat_penalty = 1,
-                                                   .dry_base = 1.75f,
-                                                   .dry_allowed_length = 2};
+    const struct sampler_params defaults = sampler_neutral();
     struct api_fault f = {0};
     struct api_ask ask;
     const struct api_in in = {body, "", &f};
@@ -112,12 +107,7 @@ static void fuzz_ask(json_t *body, struct arena *a, bool chat)
 /* The request reader of the Responses API, and its items as messages. */
 static void fuzz_responses(json_t *body, struct arena *a)
 {
-    static const struct sampler_params defaults = {.temp = 1,
-                                                   .top_p = 1,
-                                                   .typical_p = 1,
-                                                   .repeat_penalty = 1,
-                                                   .dry_base = 1.75f,
-                                                   .dry_allowed_length = 2};
+    const struct sampler_params defaults = sampler_neutral();
     struct api api = {.started_unix = 0};
     struct http_req req = {.arena = a};
     struct api_ask ask;
