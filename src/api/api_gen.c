@@ -205,20 +205,20 @@ static void take_token(struct api_choice *c, int32_t id)
 /* The job is done and all of it was read. */
 static void end_text(struct api_choice *c)
 {
-    struct str rest;
     bool cut = c->job.end != JOB_END_STOP; /* perhaps within a character */
-    str_init(&rest, TEXT_BYTES_MAX);
     if (c->parse) {
         chat_parse_end(c->parse, cut);
     } else if (!cut) {
+        struct str rest;
+        str_init(&rest, TEXT_BYTES_MAX);
         tok_stream_end(&c->plain, &rest);
         on_content(c, str_span(&rest));
+        str_done(&rest);
     }
     if (!c->finish) { /* the very end was no stop text */
         say_held(c);
         c->finish = cut ? API_LENGTH : API_STOPPED;
     }
-    str_done(&rest);
 }
 
 static void finish(struct api_choice *c)
