@@ -75,8 +75,7 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
     d->act.q = carve(c, acts, k);
     d->act.d = carve(c, acts, k / 32 * sizeof(float));
-    d->act.s32 = carve(c, acts, k / 32 * sizeof(float));
-    d->act.s16 = carve(c, acts, k / 16 * sizeof(float));
+    d->act.sum = carve(c, acts, k / 16 * sizeof(int16_t));
     d->tiles = carve(c, n, sizeof *d->tiles);
     for (int t = 0; t < d->opts.n_threads; t++) {
         struct cpu_scratch s;

@@ -41,8 +41,7 @@ static void quantize(const struct dev_cpu *d, const float *x, size_t row, size_t
                      size_t n)
 {
     size_t i = row * k + at;
-    d->kern.quantize(d->act.q + i, d->act.d + i / 32, d->act.s32 + i / 32, d->act.s16 + i / 16, x,
-                     n);
+    d->kern.quantize(d->act.q + i, d->act.d + i / 32, d->act.sum + i / 16, x, n);
 }
 
 /* A whole row of k in its terms: each after the first is what the one before left. */

@@ -147,14 +147,15 @@ static void check_quantize(struct pair p, size_t n)
 {
     struct {
         int8_t q[4096 + PAD];
-        float d[128 + PAD], s32[128 + PAD], s16[256 + PAD];
+        float d[128 + PAD];
+        int16_t sum[256 + PAD];
     } *out = arena_array(p.a, 2, sizeof *out);
     float *x = floats(p.a, n, 5);
     for (size_t i = 0; i < 32; i++) /* a block of zeros, one with a single value */
         x[i] = 0;
     CHECK(n <= 4096 && n % 32 == 0);
     for (int i = 0; i < 2; i++)
-        (i ? p.k : p.ref)->quantize(out[i].q, out[i].d, out[i].s32, out[i].s16, x, n);
+        (i ? p.k : p.ref)->quantize(out[i].q, out[i].d, out[i].sum, x, n);
     expect(memcmp(&out[0], &out[1], sizeof out[0]) == 0, p.k->level, "quantize", n, "other bits");
 }
 
@@ -294,14 +295,13 @@ static void random_acts(struct arena *a, struct product *p, const struct kern *k
     j->n_terms = p->n_terms;
     j->act.q = arena_alloc(a, all);
     j->act.d = arena_array(a, all / 32 + 1, sizeof(float));
-    j->act.s32 = arena_array(a, all / 32 + 1, sizeof(float));
-    j->act.s16 = arena_array(a, all / 16 + 1, sizeof(float));
+    j->act.sum = arena_array(a, all / 16 + 1, sizeof(int16_t));
     for (size_t t = 0; p->k % 32 == 0 && t < p->n_tokens; t++) {
         memcpy(left, x + t * p->k, p->k * sizeof *left);
         for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++) {
             int8_t *q = j->act.q + i * p->k;
             float *d = j->act.d + i * p->k / 32;
-            k->quantize(q, d, j->act.s32 + i * p->k / 32, j->act.s16 + i * p->k / 16, left, p->k);
+            k->quantize(q, d, j->act.sum + i * p->k / 16, left, p->k);
             for (size_t c = 0; c < p->k; c++)
                 left[c] -= d[c / 32] * (float)q[c];
         }
@@ -438,7 +438,7 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
         one.n_tokens = 1, one.add = true;
         size_t at = t * p.n_terms * k;
         one.x += t * k, one.act.q += at, one.act.d += at / 32;
-        one.act.s32 += at / 32, one.act.s16 += at / 16, one.dst += t * n_rows;
+        one.act.sum += at / 16, one.dst += t * n_rows;
         kn->run(&one, 0, n_rows, scratch);
     }
     bool same = true;
@@ -458,9 +458,9 @@ static void check_products(enum cpu_level level)
         if (!wanted(info->name) && !wanted("mm"))
             continue;
         if (bench) {
-            for (size_t t = 1; t <= 256; t *= 16)
-                check_product(kn, (enum format)f, 1024, 2048, t);
-            check_product(kn, (enum format)f, 1024, 32768, 1); /* more than caches hold */
+            for (size_t t = 1; t <= 512; t += t < 8 ? 1 : t)
+                check_product(kn, (enum format)f, 2048, 1024, t);
+            check_product(kn, (enum format)f, 2048, 32768, 1); /* more than caches hold */
             continue;
         }
         for (int i = 0; i < 24; i++) {

@@ -21,10 +21,9 @@
 /* Activations as 8-bit integers: x[k] = d[k / 32] * q[k], |q| <= 127, and their sums, which meet
  * the formats' minima and zero points. */
 struct mm_act {
-    int8_t *q;  /* [tokens][k] */
-    float *d;   /* [tokens][k / 32] */
-    float *s32; /* [tokens][k / 32]  d * sum of q over 32 */
-    float *s16; /* [tokens][k / 16]  d * sum of q over 16 */
+    int8_t *q;    /* [tokens][k] */
+    float *d;     /* [tokens][k / 32] */
+    int16_t *sum; /* [tokens][k / 16]  of q */
 };
 
 struct mm_job {
@@ -68,12 +67,6 @@ void mm_pack(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
              void *dst, size_t from, size_t to);
 /* Scratch of one thread for jobs of up to n_tokens (times terms) and k columns. */
 size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens);
-
-/* Bytes of one activation row's parts, so that the caller can place them: q, d, s32, s16. */
-static inline size_t mm_act_bytes(size_t k)
-{
-    return k + k / 32 * sizeof(float) * 2 + k / 16 * sizeof(float);
-}
 
 extern const struct mm_kernel mm_kernel_c, mm_kernel_avx2, mm_kernel_avx512vnni, mm_kernel_neon;
 

@@ -9,16 +9,19 @@
 
 #include <stdbool.h>
 
-#define MM_LEVEL      avx2
-#define MM_P          2
-#define MM_T          2
-#define MM_BIASED8    false
-#define DOT_RUN(bits) ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+#define MM_LEVEL       avx2
+#define MM_P           2
+#define MM_T           2
+#define MM_FEW         3
+#define MM_EXPAND_FROM 4
+#define MM_BIASED8     false
+#define DOT_RUN(bits)  ((bits) <= 4 ? 8 : (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
 
 typedef vi vn;
 
-ALWAYS vn vn_zero(void)
+ALWAYS vn dot_start(vi wide)
 {
+    (void)wide;
     return vi_zero();
 }
 
@@ -37,7 +40,7 @@ ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
     return in_order(_mm256_add_epi16(narrow, _mm256_maddubs_epi16(w, a)));
 }
 
-ALWAYS vi dot_widen(vi wide, vn narrow)
+ALWAYS vi dot_end(vi wide, vn narrow)
 {
     return in_order(_mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1))));
 }

@@ -6,17 +6,19 @@
 
 #include <stdbool.h>
 
-#define MM_LEVEL      avx512vnni
-#define MM_P          2
-#define MM_T          4
-#define MM_BIASED8    true
-#define DOT_RUN(bits) 8
+#define MM_LEVEL       avx512vnni
+#define MM_P           2
+#define MM_T           5
+#define MM_FEW         8
+#define MM_EXPAND_FROM 17
+#define MM_BIASED8     true
+#define DOT_RUN(bits)  8
 
 typedef vi vn;
 
-ALWAYS vn vn_zero(void)
+ALWAYS vn dot_start(vi wide)
 {
-    return vi_zero();
+    return wide;
 }
 
 ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
@@ -25,9 +27,10 @@ ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
     return _mm512_dpbusd_epi32(narrow, w, a);
 }
 
-ALWAYS vi dot_widen(vi wide, vn narrow)
+ALWAYS vi dot_end(vi wide, vn narrow)
 {
-    return _mm512_add_epi32(wide, narrow);
+    (void)wide;
+    return narrow;
 }
 
 #include "kern/mm.inc"

@@ -8,19 +8,22 @@
 
 #include <stdbool.h>
 
-#define MM_LEVEL      neon
-#define MM_P          2
-#define MM_T          4
-#define MM_BIASED8    false
-#define DOT_RUN(bits) ((bits) <= 5 ? 8 : (bits) == 6 ? 4 : 2)
+#define MM_LEVEL       neon
+#define MM_P           2
+#define MM_T           4
+#define MM_FEW         3
+#define MM_EXPAND_FROM 4
+#define MM_BIASED8     false
+#define DOT_RUN(bits)  ((bits) <= 5 ? 8 : (bits) == 6 ? 4 : 2)
 
 /* Products of the bytes of lanes 0 and 1, and of 2 and 3. */
 typedef struct {
     int16x8_t lo, hi;
 } vn;
 
-ALWAYS vn vn_zero(void)
+ALWAYS vn dot_start(vi wide)
 {
+    (void)wide;
     return (vn){vdupq_n_s16(0), vdupq_n_s16(0)};
 }
 
@@ -33,7 +36,7 @@ ALWAYS vn dot_add(vn narrow, vi w, vi a, int bits)
     return narrow;
 }
 
-ALWAYS vi dot_widen(vi wide, vn narrow)
+ALWAYS vi dot_end(vi wide, vn narrow)
 {
     return vaddq_s32(wide, vpaddq_s32(vpaddlq_s16(narrow.lo), vpaddlq_s16(narrow.hi)));
 }
