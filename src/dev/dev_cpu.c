@@ -69,7 +69,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
 static void carve_work(struct carver *c, struct dev_cpu *d)
 {
     const struct plan *p = d->plan;
-    size_t n = d->opts.rows_max, k = act_width(p), acts = act_rows(d);
+    size_t n = d->opts.rows_max, k = mm_act_width(act_width(p)), acts = act_rows(d);
     d->rows = carve(c, n, p->row_floats * sizeof(float));
     d->logits = carve(c, d->opts.out_max, p->width[PLAN_LOGITS] * sizeof(float));
     d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));

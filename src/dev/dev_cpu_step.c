@@ -36,12 +36,13 @@ static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
     return cpu_buf(d, b) + row * d->plan->width[b];
 }
 
-/* Makes n values of a row 8-bit; they begin at column `at` of the row's k. */
-static void quantize(const struct dev_cpu *d, const float *x, size_t row, size_t k, size_t at,
-                     size_t n)
+/* The 8-bit activations that an operation reads or writes, `rows` rows of n_terms each. */
+static struct mm_act acts_of(const struct dev_cpu *d, const struct cpu_op *co)
 {
-    size_t i = row * k + at;
-    d->kern.quantize(d->act.q + i, d->act.d + i / 32, d->act.sum + i / 16, x, n);
+    struct mm_act a = d->act;
+    size_t rows = co->op->rows == PLAN_ROWS_ALL ? d->n_rows : d->n_out;
+    a.rows = rows * co->n_terms;
+    return a;
 }
 
 /* A whole row of k in its terms: each after the first is what the one before left. */
@@ -49,11 +50,14 @@ static void quantize_row(const struct walker *w, const struct cpu_op *co, const 
                          size_t row, size_t k)
 {
     const struct dev_cpu *d = w->d;
+    const struct mm_act a = acts_of(d, co);
     float *left = d->scratch[w->thread].left;
     for (size_t i = row * co->n_terms; i < (row + 1) * co->n_terms; i++) {
-        quantize(d, x, i, k, 0, k);
-        for (size_t c = 0; i + 1 < (row + 1) * co->n_terms && c < k; c++)
-            left[c] = x[c] - d->act.d[(i * k + c) / 32] * (float)d->act.q[i * k + c];
+        mm_quantize(&d->kern, &a, i, 0, x, k);
+        for (size_t c = 0; i + 1 < (row + 1) * co->n_terms && c < k; c++) {
+            size_t at = mm_act_at(&a, i, c);
+            left[c] = x[c] - a.d[at / 32] * (float)a.q[at];
+        }
         x = left;
     }
 }
@@ -130,7 +134,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
                                      .n_tokens = n,
                                      .x = cpu_buf(d, op->src),
                                      .x_stride = d->plan->width[op->src],
-                                     .act = d->act,
+                                     .act = acts_of(d, co),
                                      .n_terms = co->n_terms,
                                      .dst = cpu_buf(d, op->part[i].dst),
                                      .dst_stride = d->plan->width[op->part[i].dst],
@@ -226,9 +230,10 @@ static void attend_tile(const struct walker *w, const struct cpu_op *co,
                             .softcap = op->cap,
                             .scratch = s->attend};
     d->kern.attend(&a);
+    const struct mm_act acts = acts_of(d, co);
     for (size_t r = tile->row; co->quantizes_dst && r < tile->row + tile->n_rows; r++)
-        quantize(d, buf_row(d, op->dst, r) + head * group * m->v_dim, r, m->n_head * m->v_dim,
-                 head * group * m->v_dim, group * m->v_dim);
+        mm_quantize(&d->kern, &acts, r, head * group * m->v_dim,
+                    buf_row(d, op->dst, r) + head * group * m->v_dim, group * m->v_dim);
 }
 
 static void run_attend(const struct walker *w, const struct cpu_op *co)
@@ -248,6 +253,7 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
     size_t pieces = num_div_up(op->n, CPU_PIECE), n = d->n_rows * pieces;
+    const struct mm_act acts = acts_of(d, co);
     bool silu = d->plan->model->arch->act == MODEL_ACT_SILU;
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
         size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
@@ -255,7 +261,7 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
         const float *gate = buf_row(d, op->src, r) + at, *up = buf_row(d, op->src2, r) + at;
         (silu ? d->kern.silu_mul : d->kern.gelu_mul)(dst, gate, up, len);
         if (co->quantizes_dst)
-            quantize(d, dst, r, op->n, at, len);
+            mm_quantize(&d->kern, &acts, r, at, dst, len);
     }
 }
 

@@ -283,29 +283,42 @@ static const uint8_t *random_weights(struct arena *a, enum format f, size_t n)
     return w;
 }
 
-/* Token t's terms are rows t * n_terms and after of act, each with what is left before it. */
+static struct mm_act act_alloc(struct arena *a, size_t rows, size_t k)
+{
+    size_t n = rows * mm_act_width(k);
+    return (struct mm_act){arena_alloc(a, n), arena_array(a, n / 32, sizeof(float)),
+                           arena_array(a, n / 16, sizeof(int16_t)), rows};
+}
+
+/* Tokens [from, from + act.rows / n_terms): token t's terms are rows t * n_terms and after, each
+ * with what is left before it. */
+static void quantize_acts(struct arena *a, const struct product *p, const struct kern *k,
+                          const struct mm_act *act, size_t from)
+{
+    float *left = arena_array(a, p->k, sizeof *left);
+    for (size_t i = 0; i < act->rows; i++) {
+        if (i % p->n_terms == 0)
+            memcpy(left, p->job.x + (from + i / p->n_terms) * p->k, p->k * sizeof *left);
+        mm_quantize(k, act, i, 0, left, p->k);
+        for (size_t c = 0; c < p->k; c++) {
+            size_t at = mm_act_at(act, i, c);
+            left[c] -= act->d[at / 32] * (float)act->q[at];
+        }
+    }
+}
+
 static void random_acts(struct arena *a, struct product *p, const struct kern *k)
 {
     struct mm_job *j = &p->job;
-    size_t n = p->n_tokens * p->k, all = n * p->n_terms;
-    float *x = floats(a, n, 2), *left = floats(a, p->k, 1);
+    size_t n = p->n_tokens * p->k;
+    float *x = floats(a, n, 2);
     x[rnd_below(n)] = 50; /* an outlier */
     j->x = x;
     j->x_stride = p->k;
     j->n_terms = p->n_terms;
-    j->act.q = arena_alloc(a, all);
-    j->act.d = arena_array(a, all / 32 + 1, sizeof(float));
-    j->act.sum = arena_array(a, all / 16 + 1, sizeof(int16_t));
-    for (size_t t = 0; p->k % 32 == 0 && t < p->n_tokens; t++) {
-        memcpy(left, x + t * p->k, p->k * sizeof *left);
-        for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++) {
-            int8_t *q = j->act.q + i * p->k;
-            float *d = j->act.d + i * p->k / 32;
-            k->quantize(q, d, j->act.sum + i * p->k / 16, left, p->k);
-            for (size_t c = 0; c < p->k; c++)
-                left[c] -= d[c / 32] * (float)q[c];
-        }
-    }
+    j->act = act_alloc(a, p->n_tokens * p->n_terms, p->k);
+    if (p->k % 32 == 0)
+        quantize_acts(a, p, k, &j->act, 0);
 }
 
 /* Activation c of token t as the kernel sees it. */
@@ -314,8 +327,10 @@ static double act_value(const struct product *p, enum mm_act_kind kind, size_t t
     double x = 0;
     if (kind == MM_ACT_F32)
         return (double)p->job.x[t * p->k + c];
-    for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++)
-        x += (double)p->job.act.d[(i * p->k + c) / 32] * p->job.act.q[i * p->k + c];
+    for (size_t i = t * p->n_terms; i < (t + 1) * p->n_terms; i++) {
+        size_t at = mm_act_at(&p->job.act, i, c);
+        x += (double)p->job.act.d[at / 32] * p->job.act.q[at];
+    }
     return x;
 }
 
@@ -436,9 +451,10 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
     for (size_t t = 0; t < n_tokens; t++) { /* added to itself, so twice */
         struct mm_job one = p.job;
         one.n_tokens = 1, one.add = true;
-        size_t at = t * p.n_terms * k;
-        one.x += t * k, one.act.q += at, one.act.d += at / 32;
-        one.act.sum += at / 16, one.dst += t * n_rows;
+        one.x += t * k, one.dst += t * n_rows;
+        one.act = act_alloc(&a, p.n_terms, k);
+        if (k % 32 == 0)
+            quantize_acts(&a, &p, &vec, &one.act, t);
         kn->run(&one, 0, n_rows, scratch);
     }
     bool same = true;

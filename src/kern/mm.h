@@ -13,18 +13,46 @@
 
 #include "cpu/cpu.h"
 #include "kern/format.h"
+#include "kern/kern.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Activations as 8-bit integers: x[k] = d[k / 32] * q[k], |q| <= 127, and their sums, which meet
- * the formats' minima and zero points. */
+#define MM_CHUNK 512 /* columns; a multiple of every format's block */
+
+/* Activations as 8-bit integers: x[k] = d[k / 32] * q[k], |q| <= 127, and the sums of q, which
+ * meet the formats' minima and zero points.  A chunk of the columns of all rows lies together, so
+ * that a pass over it stays in the caches: see mm_act_at. */
 struct mm_act {
-    int8_t *q;    /* [tokens][k] */
-    float *d;     /* [tokens][k / 32] */
-    int16_t *sum; /* [tokens][k / 16]  of q */
+    int8_t *q;
+    float *d;     /* of 32 columns */
+    int16_t *sum; /* of 16 columns */
+    size_t rows;  /* of a chunk */
 };
+
+/* Where a row's column is in q; d and sum are at 1/32 and 1/16 of that. */
+static inline size_t mm_act_at(const struct mm_act *a, size_t row, size_t col)
+{
+    return (col / MM_CHUNK * a->rows + row) * MM_CHUNK + col % MM_CHUNK;
+}
+
+/* Columns of q to allocate for k of them. */
+static inline size_t mm_act_width(size_t k)
+{
+    return (k + MM_CHUNK - 1) / MM_CHUNK * MM_CHUNK;
+}
+
+/* Columns [col, col + n) of a row; both whole blocks of 32. */
+static inline void mm_quantize(const struct kern *kern, const struct mm_act *a, size_t row,
+                               size_t col, const float *x, size_t n)
+{
+    for (size_t len; n > 0; col += len, x += len, n -= len) {
+        size_t at = mm_act_at(a, row, col);
+        len = MM_CHUNK - col % MM_CHUNK < n ? MM_CHUNK - col % MM_CHUNK : n;
+        kern->quantize(a->q + at, a->d + at / 32, a->sum + at / 16, x, len);
+    }
+}
 
 struct mm_job {
     const void *weights; /* packed by mm_pack, or the file's rows where the kernel does not pack */
@@ -34,7 +62,7 @@ struct mm_job {
     size_t n_tokens;
     const float *x; /* [n_tokens][k], stride x_stride: for MM_ACT_F32 */
     size_t x_stride;
-    struct mm_act act; /* for MM_ACT_Q8: [n_tokens * n_terms] */
+    struct mm_act act; /* for MM_ACT_Q8: n_tokens * n_terms rows */
     size_t n_terms;    /* 8-bit terms that make up a token's activations: their products are
                         * added.  A second one holds what the first one's rounding left. */
     float *dst;        /* [n_tokens][n_rows], stride dst_stride */

@@ -12,6 +12,7 @@
 #define MM_LEVEL       avx2
 #define MM_P           2
 #define MM_T           2
+#define MM_FT          6
 #define MM_FEW         3
 #define MM_EXPAND_FROM 4
 #define MM_BIASED8     false

@@ -9,6 +9,7 @@
 #define MM_LEVEL       avx512vnni
 #define MM_P           2
 #define MM_T           5
+#define MM_FT          8
 #define MM_FEW         8
 #define MM_EXPAND_FROM 17
 #define MM_BIASED8     true

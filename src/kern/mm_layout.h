@@ -26,6 +26,12 @@
 
 #include <stddef.h>
 
+/* What the kernels keep in their scratch: two expanded panels of a chunk of k, and the sums of some
+ * rows for all tokens (mm.inc). */
+#define MM_TILE_BYTES  ((size_t)128 * 1024)
+#define MM_RANGE_ROWS  128
+#define MM_FLOAT_BYTES ((size_t)192 * 1024) /* the same for floats: activations and sums */
+
 static inline size_t mm_scales_bytes(enum format_scales scales, size_t subs, size_t rows)
 {
     switch (scales) {
