@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes a GGUF file of a llama model with random weights, so that any size and format can be timed.
+
+    pip install numpy && tools/make_model.py llama-1b Q4_K llama-1b-q4_k.gguf --vocab SMOLLM2.gguf
+
+The shape is a preset, of which single sizes can be given otherwise (--layers and so on).  All
+matrices, the token embeddings and the output matrix among them, are in the one format; the output
+matrix is one of its own unless --tied; norms are F32.  Tokenizer and vocabulary are those of the
+GGUF file --vocab (SmolLM2's).  The bytes depend on the shape, the format and --seed alone.
+
+Blocks are random bytes with scales that put the values' mean at zero and their standard deviation
+at 0.02, as of an untrained model, so that the logits stay finite and differ; K formats have random
+6-bit, 4-bit or 8-bit sub-block scales too.  Floating point is normal.
+"""
+import argparse
+import os
+import statistics
+import struct
+import sys
+
+import numpy as np
+
+ALIGN = 32
+PIECE = 16 << 20
+STD = 0.02
+U32, F32, STRING, ARRAY, U64 = 4, 6, 8, 9, 10
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+# layers, width, feed-forward, heads, KV heads, elements a head
+SHAPES = {
+    "llama-1b": (16, 2048, 8192, 32, 8, 64),
+    "llama-8b": (32, 4096, 14336, 32, 8, 128),
+}
+PARTS = ("layers", "width", "ff", "heads", "kv_heads", "head")
+
+
+def uniform(low, high):
+    """Mean and mean square of a whole number, low to high."""
+    n = np.arange(low, high + 1, dtype=np.float64)
+    return n.mean(), (n * n).mean()
+
+
+class Quant:
+    """A block format: where d is in a block, and the minimum's scale, which is ratio times d."""
+
+    def __init__(self, number, elems, size, at_d, value, scale=None, at_m=None, minimum=None):
+        self.number, self.elems, self.size = number, elems, size
+        self.at_d, self.at_m, self.ratio = at_d, at_m, 0.0
+        self.signed = at_m is None and scale is None and low_heavy(value)
+        mean, square = uniform(*value)
+        if at_m is None:
+            square *= uniform(*scale)[1] if scale else 1
+        elif scale is None:  # d q + m
+            self.ratio = -mean
+            square -= mean * mean
+        else:  # d s q - dmin s'
+            s, s2 = uniform(*scale)
+            m, m2 = uniform(*minimum)
+            self.ratio = mean
+            square = s2 * square - 2 * mean * (s * mean * m) + mean * mean * m2
+        self.unit = STD / np.sqrt(square * (1 + 1 / 12))  # d is 0.5 to 1.5 of its mean
+
+    def piece(self, raw, n):
+        blocks = raw(n * self.size).reshape(n, self.size)
+        if self.number == 8:  # as quantisers write it: no -128
+            blocks[blocks == 0x80] = 0x81
+        chance = raw(n * 2).view("<u2")
+        d = ((0.5 + chance / 65536.0) * self.unit).astype(np.float32)
+        if self.signed:  # the mean of -8..7 is not 0: as many blocks the other way round
+            d[chance & 1 == 1] *= -1
+        self.put(blocks, self.at_d, d)
+        if self.at_m is not None:
+            self.put(blocks, self.at_m, d * np.float32(self.ratio))
+        return blocks
+
+    @staticmethod
+    def put(blocks, at, values):
+        blocks[:, at:at + 2] = values.astype("<f2").view(np.uint8).reshape(-1, 2)
+
+
+def low_heavy(value):
+    return -value[0] == value[1] + 1 and value[1] < 127
+
+
+class Float:
+    """A floating-point format: a table of 65536 quantiles of the normal distribution."""
+
+    def __init__(self, number, size):
+        self.number, self.elems, self.size = number, 1, size
+        self.table = None
+
+    def make_table(self):
+        normal = statistics.NormalDist(0, STD)
+        t = np.array([normal.inv_cdf((i + 0.5) / 65536) for i in range(65536)], np.float32)
+        if self.number == 1:
+            return t.astype("<f2")
+        return (t.view("<u4") >> 16).astype("<u2") if self.number == 30 else t.astype("<f4")
+
+    def piece(self, raw, n):
+        if self.table is None:
+            self.table = self.make_table()
+        return self.table[raw(n * 2).view("<u2")]
+
+
+# As in src/kern/format.def and the reference dequantiser beside it.
+FORMATS = {
+    "F32": Float(0, 4),
+    "F16": Float(1, 2),
+    "BF16": Float(30, 2),
+    "Q4_0": Quant(2, 32, 18, 0, (-8, 7)),
+    "Q4_1": Quant(3, 32, 20, 0, (0, 15), at_m=2),
+    "Q5_0": Quant(6, 32, 22, 0, (-16, 15)),
+    "Q5_1": Quant(7, 32, 24, 0, (0, 31), at_m=2),
+    "Q8_0": Quant(8, 32, 34, 0, (-128, 127)),
+    "Q2_K": Quant(10, 256, 84, 80, (0, 3), (0, 15), at_m=82, minimum=(0, 15)),
+    "Q3_K": Quant(11, 256, 110, 108, (-4, 3), (-32, 31)),
+    "Q4_K": Quant(12, 256, 144, 0, (0, 15), (0, 63), at_m=2, minimum=(0, 63)),
+    "Q5_K": Quant(13, 256, 176, 0, (0, 31), (0, 63), at_m=2, minimum=(0, 63)),
+    "Q6_K": Quant(14, 256, 210, 208, (-32, 31), (-128, 127)),
+}
+# general.file_type of llama.cpp
+FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10,
+              "Q3_K": 12, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32}
+
+
+class Reader:
+    """Goes through the keys of a GGUF file."""
+
+    def __init__(self, path):
+        self.path = path
+        self.f = open(path, "rb")
+        self.end = os.path.getsize(path)
+
+    def take(self, n):
+        b = self.f.read(n) if 0 <= n <= self.end else b""
+        if len(b) != n:
+            sys.exit(f"make_model: {self.path} ends too early or is no GGUF file")
+        return b
+
+    def number(self, code="<Q"):
+        return struct.unpack(code, self.take(struct.calcsize(code)))[0]
+
+    def skip(self, kind):
+        """One value; gives how many elements it has (1 where it is no array)."""
+        if kind == STRING:
+            self.take(self.number())
+        elif kind == ARRAY:
+            elem, n = self.number("<I"), self.number()
+            if elem in SIZES:
+                self.take(n * SIZES[elem])
+            elif elem == STRING:
+                for _ in range(n):
+                    self.take(self.number())
+            else:
+                sys.exit(f"make_model: {self.path} has an array of type {elem}")
+            return n
+        elif kind in SIZES:
+            self.take(SIZES[kind])
+        else:
+            sys.exit(f"make_model: {self.path} has a value of type {kind}")
+        return 1
+
+
+def tokenizer_of(path):
+    """The bytes of the tokenizer's keys, how many keys, and the vocabulary's size."""
+    r = Reader(path)
+    if r.take(4) != b"GGUF" or r.number("<I") not in (2, 3):
+        sys.exit(f"make_model: {path} is no GGUF file of version 2 or 3")
+    r.number()
+    out, n_keys, n_vocab = b"", 0, 0
+    for _ in range(r.number()):
+        began = r.f.tell()
+        key = r.take(r.number())
+        n = r.skip(r.number("<I"))
+        if not key.startswith(b"tokenizer."):
+            continue
+        stop = r.f.tell()
+        r.f.seek(began)
+        out += r.take(stop - began)
+        n_keys += 1
+        if key == b"tokenizer.ggml.tokens":
+            n_vocab = n
+    if n_vocab == 0:
+        sys.exit(f"make_model: {path} has no tokenizer.ggml.tokens")
+    return out, n_keys, n_vocab
+
+
+def text(s):
+    return struct.pack("<Q", len(s)) + s.encode()
+
+
+def keys_of(name, fmt, shape, ctx, n_vocab):
+    layers, width, ff, heads, kv_heads, head = shape
+    values = [("general.architecture", "llama"), ("general.name", f"{name} {fmt} random weights"),
+              ("general.file_type", FILE_TYPES[fmt]), ("general.quantization_version", 2),
+              ("llama.vocab_size", n_vocab), ("llama.context_length", ctx),
+              ("llama.block_count", layers), ("llama.embedding_length", width),
+              ("llama.feed_forward_length", ff), ("llama.attention.head_count", heads),
+              ("llama.attention.head_count_kv", kv_heads), ("llama.attention.key_length", head),
+              ("llama.attention.value_length", head), ("llama.rope.dimension_count", head),
+              ("llama.rope.freq_base", 500000.0),
+              ("llama.attention.layer_norm_rms_epsilon", 1e-5)]
+    out = b""
+    for key, v in values:
+        out += text(key)
+        if isinstance(v, str):
+            out += struct.pack("<I", STRING) + text(v)
+        elif isinstance(v, float):
+            out += struct.pack("<If", F32, v)
+        else:
+            out += struct.pack("<II", U32, v)
+    return out, len(values)
+
+
+def tensors_of(shape, n_vocab, tied):
+    """(name, rows, columns); rows 0: a norm."""
+    layers, width, ff, heads, kv_heads, head = shape
+    yield "token_embd.weight", n_vocab, width
+    for i in range(layers):
+        for name, rows, cols in [
+                ("attn_norm", 0, width), ("attn_q", heads * head, width),
+                ("attn_k", kv_heads * head, width), ("attn_v", kv_heads * head, width),
+                ("attn_output", width, heads * head), ("ffn_norm", 0, width),
+                ("ffn_gate", ff, width), ("ffn_up", ff, width), ("ffn_down", width, ff)]:
+            yield f"blk.{i}.{name}.weight", rows, cols
+    yield "output_norm.weight", 0, width
+    if not tied:
+        yield "output.weight", n_vocab, width
+
+
+def padded(n):
+    return -n % ALIGN
+
+
+def write_matrix(f, fmt, n_elems, seed, index):
+    random = np.random.PCG64(np.random.SeedSequence([seed, index]))
+
+    def raw(n):
+        return random.random_raw((n + 7) // 8).astype("<u8", copy=False).view(np.uint8)[:n]
+
+    blocks = n_elems // fmt.elems
+    step = PIECE // fmt.size
+    for at in range(0, blocks, step):
+        f.write(fmt.piece(raw, min(step, blocks - at)).data)
+
+
+def write(path, a, shape):
+    fmt = FORMATS[a.format]
+    tok, n_tok, n_vocab = tokenizer_of(a.vocab)
+    keys, n_keys = keys_of(a.preset, a.format, shape, a.ctx, n_vocab)
+    tensors = list(tensors_of(shape, n_vocab, a.tied))
+    infos, offset = b"", 0
+    for name, rows, cols in tensors:
+        if rows and cols % fmt.elems:
+            sys.exit(f"make_model: {name} has {cols} columns; {a.format} needs a multiple of "
+                     f"{fmt.elems}")
+        dims = [cols, rows] if rows else [cols]
+        size = rows * cols // fmt.elems * fmt.size if rows else cols * 4
+        infos += text(name) + struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
+        infos += struct.pack("<IQ", fmt.number if rows else 0, offset)
+        offset += size + padded(size)
+    with open(path, "wb") as f:
+        f.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), n_keys + n_tok))
+        f.write(keys + tok + infos)
+        f.write(b"\0" * padded(f.tell()))
+        for i, (_, rows, cols) in enumerate(tensors):
+            if rows:
+                write_matrix(f, fmt, rows * cols, a.seed, i)
+            else:
+                f.write(np.ones(cols, "<f4").data)
+            f.write(b"\0" * padded(f.tell()))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("preset", choices=SHAPES)
+    p.add_argument("format", choices=FORMATS)
+    p.add_argument("out")
+    p.add_argument("--vocab", required=True, help="GGUF file whose tokenizer is taken")
+    p.add_argument("--ctx", type=int, default=131072, help="context length the file says [131072]")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--tied", action="store_true", help="no output matrix: the embeddings serve")
+    for part in PARTS:
+        p.add_argument("--" + part.replace("_", "-"), type=int, help="instead of the preset's")
+    a = p.parse_args()
+    shape = tuple(getattr(a, part) or size for part, size in zip(PARTS, SHAPES[a.preset]))
+    if min(shape) < 1 or a.ctx < 1 or a.seed < 0 or shape[3] % shape[4]:
+        sys.exit("make_model: sizes are 1 or more, and the heads a multiple of the KV heads")
+    unfinished = a.out + ".part"
+    try:
+        write(unfinished, a, shape)
+        os.replace(unfinished, a.out)
+    finally:
+        if os.path.exists(unfinished):
+            os.unlink(unfinished)
+    print(f"{a.out}: {os.path.getsize(a.out) / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
