@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Conversations from outside, with the real models: run, chat (through a pipe and through a pseudo
 terminal, Korean too), bench, inspect: tests/talk_test.py DAMSO.  Needs DAMSO_TEST_MODELS."""
-import json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, unittest
+import json, os, pty, re, select, shutil, signal, struct, subprocess, sys, tempfile, time, unittest, xml.dom.minidom
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 MODELS = os.environ.get('DAMSO_TEST_MODELS')
@@ -190,17 +190,38 @@ class Talk(unittest.TestCase):
     # ---- bench and inspect ----
 
     def test_bench_gives_what_it_promises(self):
+        svg = f'{self.dir}/bench.svg'
         out, _ = self.damso('bench', '--json', '--threads', '1', '--prefill', '32', '--decode', '4',
-                            '--runs', '2', '--batch', '3')
+                            '--runs', '2', '--batch', '1,3', '--at', '100,28', '--svg', svg)
         r = json.loads(out)
-        for name in ('prefill_tps', 'decode_tps', 'batch_tps'):
-            self.assertGreater(r[name], 0)
-        self.assertEqual((r['threads'], r['prefill']['tokens'], r['batch']['tokens']), (1, 32, 12))
-        self.assertRegex(r['logits_hash'], '^[0-9a-f]{16}$')
-        self.assertGreater(r['machine']['read_gbs'], 0)
-        again = json.loads(self.damso('bench', '--json', '--threads', '2', '--prefill', '32', '--decode', '0',
-                                      '--runs', '1')[0])
-        self.assertEqual(again['logits_hash'], r['logits_hash'])  # threads change no bit
+        rows = [(row['work'], row['tokens'], row['sequences'], row['at']) for row in r['rows']]
+        self.assertEqual(rows, [('prefill', 32, 1, 0), ('decode', 4, 1, 0), ('batch', 4, 1, 0), ('batch', 4, 3, 0),
+                                ('prefill', 32, 1, 28), ('decode', 4, 1, 28), ('prefill', 32, 1, 100),
+                                ('decode', 4, 1, 100)])
+        for row in r['rows']:
+            self.assertRegex(row['logits_hash'], '^[0-9a-f]{16}$')
+            for name in ('tps', 'gmacs', 'product_share', 'matrix_share', 'gbs', 'read_share', 'file_share'):
+                self.assertGreater(row[name], 0, name)
+            self.assertLessEqual(row['tps_min'], row['tps'])
+        hashes = [row['logits_hash'] for row in r['rows']]
+        self.assertEqual(hashes[1], hashes[2])  # alone or as a batch of one: the same tokens, the same bits
+        self.assertEqual(hashes[0], hashes[5])  # 32 tokens at once, or 28 and then four one by one
+        self.assertEqual(len(set(hashes)), 6)
+        self.assertEqual((r['threads'], r['prefill_tps'], r['decode_tps'], r['logits_hash']),
+                         (1, r['rows'][0]['tps'], r['rows'][1]['tps'], hashes[0]))
+        for name in ('int8_gmacs', 'f32_gmacs', 'read_gbs'):
+            self.assertGreater(r['machine'][name], 0)
+        self.assertGreater(r['memory']['resident'], r['memory']['weights'])
+        self.assertEqual(xml.dom.minidom.parse(svg).documentElement.tagName, 'svg')
+        again, _ = self.damso('bench', '--threads', '2', '--prefill', '32', '--decode', '0', '--runs', '1')
+        self.assertRegex(again, f'(?m)^prefill 32 .* {hashes[0]}$')  # threads change no bit
+        self.assertRegex(again, r'(?m)^memory .* MiB counted; resident at most')
+
+    def test_bench_refuses(self):
+        for wrong in (['--batch', '0'], ['--batch', '4,'], ['--at', '1,x'], ['machine', '--svg', 'x'], ['nonsense']):
+            self.damso('bench', *wrong, want=2)
+        self.damso('bench', '-c', '64', want=9)
+        self.damso('bench', '--prefill', '8', '--decode', '0', '--runs', '1', '--svg', '/no/such/folder/x', want=7)
 
     def test_inspect_model(self):
         r = json.loads(self.damso('inspect', 'model', '--json', 'gemma3-270m')[0])

@@ -66,11 +66,18 @@ enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_ma
 enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t out_max,
                              size_t n_seqs, struct errinfo *e)
 {
+    size_t total = n_seqs > 1 ? n_seqs * num_align((size_t)c->ctx, ENGINE_PAGE) : 0;
+    return app_model_open_for(m, c, out_max, n_seqs, total, e);
+}
+
+enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
+                            size_t rows_min, size_t ctx_total, struct errinfo *e)
+{
     struct bar bar = {.began_ns = os_now_ns()};
     struct engine_opts o = {
         .ctx = (size_t)c->ctx,
-        .ctx_total = n_seqs > 1 ? n_seqs * num_align((size_t)c->ctx, ENGINE_PAGE) : 0,
-        .batch = MAX((size_t)c->batch, n_seqs),
+        .ctx_total = ctx_total,
+        .batch = MAX((size_t)c->batch, rows_min),
         .out_max = out_max,
         .memory = (size_t)c->memory << 20,
         .n_threads = (int)c->threads,

@@ -23,6 +23,9 @@ enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_ma
 /* The same with room for n_seqs sequences of the whole context. */
 enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t out_max,
                              size_t n_seqs, struct errinfo *e);
+/* The same with room for ctx_total tokens of all sequences, and steps of at least rows_min rows. */
+enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
+                            size_t rows_min, size_t ctx_total, struct errinfo *e);
 void app_model_close(struct app_model *m);
 
 /* The sampler's settings, without a seed and without DRY's breakers. */

@@ -5,17 +5,35 @@
 
 #include "cpu/cpu.h"
 
+#include <stddef.h>
+
+enum machine_limit {
+#define LIMIT(name, key, text, unit) MACHINE_##name,
+#include "app/machine.def"
+#undef LIMIT
+    MACHINE_LIMIT_N
+};
+
+struct machine_rate {
+    double one, all; /* 10^9 multiply-adds or bytes a second; 0: there is none */
+};
+
 struct machine {
     const char *cpu; /* its name */
     enum cpu_level level;
     int threads;
-    double int8_gmacs_1, int8_gmacs; /* one thread, all threads */
-    double f32_gmacs_1, f32_gmacs;
-    double read_gbs_1, read_gbs; /* from memory, 10^9 bytes a second */
+    struct machine_rate rate[MACHINE_LIMIT_N];
+    size_t read_bytes; /* what the reads went over; 0: no memory for it */
 };
 
-/* Takes about two seconds and 256 MiB.  The best of several short runs each: the limit, not the
- * mean. */
+/* Takes about three seconds and 512 MiB, or four times the last cache where that is more, and never
+ * more than half of what is free.  The best of many short runs each: the limit, not the mean.
+ * Reads: the best of several loops over pages of 2 MiB, where the system gives them. */
 struct machine machine_measure(enum cpu_level level, int threads);
+
+struct machine_limit_info {
+    const char *key, *text, *unit;
+};
+const struct machine_limit_info *machine_limit_info(enum machine_limit l);
 
 #endif

@@ -62,6 +62,24 @@ size_t os_mem_resident(void)
     return kib < 0 ? 0 : (size_t)kib << 10;
 }
 
+size_t os_mem_resident_peak(void)
+{
+    int64_t kib = os_file_number("/proc/self/status", "VmHWM:");
+    return kib < 0 ? 0 : (size_t)kib << 10;
+}
+
+size_t os_cache_bytes(void)
+{
+    static const char *const paths[] = {"/sys/devices/system/cpu/cpu0/cache/index3/size",
+                                        "/sys/devices/system/cpu/cpu0/cache/index2/size"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int64_t kib = os_file_number(paths[i], ""); /* "32768K" */
+        if (kib > 0)
+            return (size_t)kib << 10;
+    }
+    return 0;
+}
+
 int os_n_cpus(void)
 {
     cpu_set_t set;

@@ -14,6 +14,11 @@ size_t os_mem_available(void);
 size_t os_mem_total(void);
 /* Bytes of this process now in memory. */
 size_t os_mem_resident(void);
+/* The most of them that there have been. */
+size_t os_mem_resident_peak(void);
+
+/* Bytes of the last cache that a processor reaches; 0: not known. */
+size_t os_cache_bytes(void);
 
 /* Processors that this process may run on. */
 int os_n_cpus(void);
