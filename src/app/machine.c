@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/machine.h"
 
+#include "base/arena.h"
 #include "base/num.h"
 #include "kern/peak.h"
 #include "os/os_map.h"
@@ -9,19 +10,28 @@
 
 #include <string.h>
 
-#define MACHINE_BYTES  ((size_t)512 << 20)
-#define MACHINE_CHUNK  ((size_t)2 << 20) /* what a thread reads at a time: one large page */
-#define MACHINE_LOOPS  ((size_t)400000)  /* less than a millisecond */
-#define MACHINE_ROUNDS 7                 /* at least, and for at least this long: */
-#define MACHINE_NS     ((uint64_t)250000000)
-#define MACHINE_TRIES  3 /* rounds of a way to read, before the best way has its own */
+#define MACHINE_BYTES ((size_t)512 << 20)
+#define MACHINE_CHUNK ((size_t)2 << 20) /* what a thread reads at a time: one large page */
+#define MACHINE_LOOPS ((size_t)20000)   /* some 30 us */
+#define MACHINE_NS    ((uint64_t)1000000)
+/* Slices of a measurement: products' of 1 ms, reads' of 5 ms, of which each way to read has some
+ * before the best has its own. */
+#define MACHINE_SLICES      250
+#define MACHINE_READ_SLICES 50
+#define MACHINE_TRY_SLICES  10
 
+/* Threads work without waiting for one another, so that a machine that others load does not look
+ * slow because of barriers; each notes how much it did in which slice of time.  The limit is the
+ * slice in which all together did most. */
 struct job {
     const struct peak *peak;
     struct os_pool *pool;
-    uint64_t (*loop)(size_t loops);
+    uint64_t (*loop)(size_t loops); /* NULL: reads */
     const float *bytes;
     size_t n_bytes, streams, ahead;
+    uint64_t began, slice_ns;
+    size_t n_slices;
+    double *amount;            /* [threads][n_slices] */
     volatile float sink[1024]; /* a place a thread, so that sums are not left out */
 };
 
@@ -38,64 +48,85 @@ static const struct {
     {4, 4096},
 };
 
-static void run_loop(void *arg, int thread, int n_threads)
+/* Some work: multiply-adds or bytes. */
+static double work(struct job *j, int thread)
 {
-    struct job *j = arg;
-    (void)thread;
-    (void)n_threads;
-    j->loop(MACHINE_LOOPS);
+    if (j->loop)
+        return (double)j->loop(MACHINE_LOOPS);
+    size_t at = os_pool_take(j->pool, 1) % (j->n_bytes / MACHINE_CHUNK) * MACHINE_CHUNK;
+    j->sink[thread % 1024] = j->peak->read(j->bytes + at / sizeof(float), MACHINE_CHUNK, j->streams,
+                                           j->ahead);
+    return (double)MACHINE_CHUNK;
 }
 
-/* Chunks are taken as they come: a thread that was held up takes fewer. */
-static void run_read(void *arg, int thread, int n_threads)
+/* What was done from one moment to another, in the slices that they lie in. */
+static void note(const struct job *j, double *amount, uint64_t from, uint64_t to, double done)
+{
+    double per_ns = done / (double)MAX(to - from, 1);
+    for (uint64_t i = from / j->slice_ns; i <= to / j->slice_ns && i < j->n_slices; i++) {
+        uint64_t a = MAX(from, i * j->slice_ns), b = MIN(to, (i + 1) * j->slice_ns);
+        amount[i] += per_ns * (double)(b - a);
+    }
+}
+
+static void run_slices(void *arg, int thread, int n_threads)
 {
     struct job *j = arg;
-    float sum = 0;
+    double *amount = j->amount + (size_t)thread * j->n_slices;
+    uint64_t from = os_now_ns() - j->began, to;
     (void)n_threads;
-    for (size_t at; (at = os_pool_take(j->pool, 1) * MACHINE_CHUNK) < j->n_bytes;)
-        sum += j->peak->read(j->bytes + at / sizeof(float), MACHINE_CHUNK, j->streams, j->ahead);
-    j->sink[thread % 1024] = sum;
+    os_pin(thread);
+    for (; from < j->n_slices * j->slice_ns; from = to) {
+        double done = work(j, thread);
+        to = os_now_ns() - j->began;
+        note(j, amount, from, to, done);
+    }
+    os_unpin();
 }
 
 /* 10^9 multiply-adds or bytes a second. */
-static double best_rate(struct job *j, os_pool_fn *fn, double amount, int rounds, uint64_t for_ns)
+static double best_rate(struct job *j, uint64_t slice_ns, size_t n_slices)
 {
+    size_t n = (size_t)os_pool_threads(j->pool);
     double best = 0;
-    uint64_t began = os_now_ns(), now = began;
-    for (int i = 0; i < rounds || now - began < for_ns; i++) {
-        uint64_t from = os_now_ns();
-        os_pool_run(j->pool, fn, j);
-        now = os_now_ns();
-        best = MAX(best, amount / (double)(now - from));
+    j->slice_ns = slice_ns;
+    j->n_slices = n_slices;
+    j->amount = mem_alloc(n * n_slices * sizeof *j->amount);
+    j->began = os_now_ns();
+    os_pool_run(j->pool, run_slices, j);
+    for (size_t i = 0; i < n_slices; i++) {
+        double sum = 0;
+        for (size_t t = 0; t < n; t++)
+            sum += j->amount[t * n_slices + i];
+        best = MAX(best, sum / (double)slice_ns);
     }
+    mem_free(j->amount);
     return best;
 }
 
 static double best_loop(struct job *j, uint64_t (*loop)(size_t loops))
 {
-    if (!loop)
-        return 0;
     j->loop = loop;
-    double n = os_pool_threads(j->pool) * (double)loop(MACHINE_LOOPS);
-    return best_rate(j, run_loop, n, MACHINE_ROUNDS, MACHINE_NS);
+    return loop ? best_rate(j, MACHINE_NS, MACHINE_SLICES) : 0;
 }
 
 static double best_read(struct job *j)
 {
     double best = 0;
     size_t best_at = 0;
-    for (size_t i = 0; i < N_ELEMS(reads) && j->bytes; i++) {
+    if (!j->bytes)
+        return 0;
+    j->loop = NULL;
+    for (size_t i = 0; i < N_ELEMS(reads); i++) {
         j->streams = reads[i].streams;
         j->ahead = reads[i].ahead;
-        double rate = best_rate(j, run_read, (double)j->n_bytes, MACHINE_TRIES, 0);
+        double rate = best_rate(j, 5 * MACHINE_NS, MACHINE_TRY_SLICES);
         best_at = rate > best ? i : best_at;
         best = MAX(best, rate);
     }
-    if (!j->bytes)
-        return 0;
     j->streams = reads[best_at].streams;
     j->ahead = reads[best_at].ahead;
-    return MAX(best, best_rate(j, run_read, (double)j->n_bytes, MACHINE_ROUNDS, MACHINE_NS));
+    return MAX(best, best_rate(j, 5 * MACHINE_NS, MACHINE_READ_SLICES));
 }
 
 static void measure(struct machine *m, struct job *j, int threads)

@@ -27,8 +27,9 @@ struct machine {
 };
 
 /* Takes about three seconds and 512 MiB, or four times the last cache where that is more, and never
- * more than half of what is free.  The best of many short runs each: the limit, not the mean.
- * Reads: the best of several loops over pages of 2 MiB, where the system gives them. */
+ * more than half of what is free.  The best of many moments (1 ms of products, 5 ms of reads): the
+ * limit, not the mean.  Reads: the best of several loops over pages of 2 MiB, where the system
+ * gives them. */
 struct machine machine_measure(enum cpu_level level, int threads);
 
 struct machine_limit_info {

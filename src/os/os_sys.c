@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,6 +79,29 @@ size_t os_cache_bytes(void)
             return (size_t)kib << 10;
     }
     return 0;
+}
+
+static _Thread_local cpu_set_t os_before_pin;
+static _Thread_local bool os_pinned;
+
+void os_pin(int n)
+{
+    cpu_set_t one;
+    if (os_pinned || sched_getaffinity(0, sizeof os_before_pin, &os_before_pin) != 0)
+        return;
+    int left = n % CPU_COUNT(&os_before_pin);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &os_before_pin) && left-- == 0)
+            CPU_SET(i, &one);
+    os_pinned = sched_setaffinity(0, sizeof one, &one) == 0;
+}
+
+void os_unpin(void)
+{
+    if (os_pinned)
+        sched_setaffinity(0, sizeof os_before_pin, &os_before_pin);
+    os_pinned = false;
 }
 
 int os_n_cpus(void)

@@ -23,6 +23,13 @@ size_t os_cache_bytes(void);
 /* Processors that this process may run on. */
 int os_n_cpus(void);
 
+/* Keeps the calling thread on one of the processors that it may run on, thread n on another than
+ * thread n + 1 while there are enough; os_unpin lets it run where it could before.  A machine that
+ * others load may otherwise leave all threads on one processor.  Nothing happens where the system
+ * does not want it. */
+void os_pin(int n);
+void os_unpin(void);
+
 uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds since 1970 */
 

@@ -5,6 +5,7 @@
 #include "os/os_pool.h"
 #include "os/os_sys.h"
 
+#include <sched.h>
 #include <string.h>
 
 struct sum_job {
@@ -60,6 +61,29 @@ static void system_answers(void **state)
     assert_true(strlen(os_cpu_name()) > 0);
     uint64_t t = os_now_ns();
     assert_true(os_now_ns() >= t);
+    assert_true(os_cache_bytes() < os_mem_total());
+    size_t n = (size_t)64 << 20, peak = os_mem_resident_peak();
+    char *p = os_pages_alloc(n);
+    assert_non_null(p);
+    memset(p, 1, n);
+    os_pages_free(p, n);
+    assert_true(os_mem_resident_peak() >= MAX(peak, n)); /* also when it is gone again */
+}
+
+static void pins(void **state)
+{
+    (void)state;
+    int n = os_n_cpus(), seen = -1;
+    for (int i = 0; i < MIN(n, 3); i++) {
+        os_pin(i);
+        assert_int_equal(os_n_cpus(), 1);
+        assert_int_not_equal(sched_getcpu(), seen);
+        seen = sched_getcpu();
+        os_unpin();
+        assert_int_equal(os_n_cpus(), n);
+    }
+    os_unpin(); /* once more does nothing */
+    assert_int_equal(os_n_cpus(), n);
 }
 
 static void maps_name_what_is_wrong(void **state)
@@ -89,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_divides_work),
         cmocka_unit_test(system_answers),
+        cmocka_unit_test(pins),
         cmocka_unit_test(maps_name_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
