@@ -65,31 +65,11 @@ struct cache {
     struct engine_cache_stat stat;
 };
 
-/* ---- checksums and keys ---- */
-
-static uint64_t fold(uint64_t a, uint64_t b)
-{
-    __uint128_t m = (__uint128_t)a * b;
-    return (uint64_t)m ^ (uint64_t)(m >> 64);
-}
-
-/* Of damage, not of intent.  Four lanes, so that a page costs less than reading it. */
-static uint64_t sum_of(const void *p, size_t n)
-{
-    uint64_t lane[4] = {n, 0x9e3779b97f4a7c15u, 0x2d358dccaa6c78a5u, 0x8bb84b93962eacc9u};
-    const unsigned char *b = p;
-    for (; n >= 32; n -= 32, b += 32) {
-        uint64_t w[4];
-        memcpy(w, b, sizeof w);
-        for (int i = 0; i < 4; i++)
-            lane[i] = fold(lane[i] ^ w[i], 0xd6e8feb86659fd93u) + w[i];
-    }
-    return num_hash(lane, sizeof lane, num_hash(b, n, 1));
-}
+/* ---- keys ---- */
 
 static void mix(uint64_t key[2], const void *p, size_t n)
 {
-    uint64_t sum = sum_of(p, n);
+    uint64_t sum = num_sum(p, n);
     key[0] = num_hash(&sum, sizeof sum, key[0]);
     key[1] = num_hash(&sum, sizeof sum, key[1] ^ n);
 }
@@ -269,7 +249,7 @@ static uint32_t best_slot(struct cache *c, uint32_t parent, const int32_t *token
 static bool slot_is_sound(const struct engine *en, const struct cache_slot *s)
 {
     bool sound = s->id > s->parent && s->n >= 1 && s->n <= ENGINE_PAGE &&
-                 s->sum == sum_of(s, offsetof(struct cache_slot, sum));
+                 s->sum == num_sum(s, offsetof(struct cache_slot, sum));
     for (size_t i = 0; sound && i < s->n; i++)
         sound = s->token[i] >= 0 && (size_t)s->token[i] < en->model->n_vocab;
     return sound;
@@ -345,7 +325,7 @@ static struct cache_head make_head(const struct engine *en)
                            .slot_bytes = en->cache->slot_bytes};
     memcpy(h.magic, cache_magic, sizeof h.magic);
     find_key(en, h.key);
-    h.sum = sum_of(&h, offsetof(struct cache_head, sum));
+    h.sum = num_sum(&h, offsetof(struct cache_head, sum));
     return h;
 }
 
@@ -355,7 +335,7 @@ static enum err check_head(const struct cache_head *want, const struct cache_hea
     if (memcmp(got->magic, cache_magic, sizeof got->magic) != 0)
         return err_set(e, ERR_CORRUPT, "%s is no cache of known beginnings; it is left as it is",
                        path);
-    if (got->sum != sum_of(got, offsetof(struct cache_head, sum)))
+    if (got->sum != num_sum(got, offsetof(struct cache_head, sum)))
         return err_set(e, ERR_CORRUPT, "%s is damaged; it is left as it is and may be deleted",
                        path);
     if (memcmp(got, want, sizeof *got) != 0)
@@ -470,7 +450,7 @@ static uint32_t fetch_one(struct engine *en, uint32_t at, uint32_t slot)
     uint32_t page = engine_page_take(en);
     void *data = en->dev->page(en->dev, page);
     if (read_all(c->fd, data, c->page_bytes, slot_at(c, slot) + CACHE_DATA_AT) &&
-        sum_of(data, c->page_bytes) == s->data_sum) {
+        num_sum(data, c->page_bytes) == s->data_sum) {
         node = prefix_add(en, at, page, s->token, s->n);
         en->prefix.node[node].slot = slot;
         c->stat.n_read++;
@@ -557,7 +537,7 @@ static bool write_slot(struct cache *c, uint32_t slot)
 {
     struct cache_slot *s = &c->entry[slot].s;
     s->used = c->entry[slot].used;
-    s->sum = sum_of(s, offsetof(struct cache_slot, sum));
+    s->sum = num_sum(s, offsetof(struct cache_slot, sum));
     return write_all(c->fd, s, sizeof *s, slot_at(c, slot));
 }
 
@@ -591,7 +571,7 @@ static void write_node(struct cache_save *v, uint32_t at)
     };
     struct cache_slot *s = &c->entry[slot].s;
     memcpy(s->token, n->token, n->n * sizeof *s->token);
-    s->data_sum = sum_of(data, c->page_bytes);
+    s->data_sum = num_sum(data, c->page_bytes);
     link_entry(c, slot, up);
     n->slot = slot;
     c->stat.n_written++;
