@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app_model.h"
 
+#include "app/cmd.h"
 #include "app/models.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -11,6 +12,9 @@
 
 #define BAR_AFTER_NS 300000000u
 #define BAR_CELLS    30
+
+/* Weights of less are packed within a fraction of a second: not worth the disk. */
+#define PACKED_BYTES_MIN ((uint64_t)512 << 20)
 
 struct bar {
     uint64_t began_ns;
@@ -86,6 +90,7 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
         .progress_arg = &bar,
     };
     const char *path;
+    app_packed(c, &o);
     *m = (struct app_model){0};
     arena_init(&m->arena);
     enum err r = models_resolve(c, &m->arena, &path, e);
@@ -98,6 +103,27 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
     if (r != ERR_OK)
         app_model_close(m);
     return r;
+}
+
+void app_packed(const struct conf *c, struct engine_opts *o)
+{
+    o->packed_dir = c->packed ? c->cache_dir : NULL;
+    o->packed_bytes_min = PACKED_BYTES_MIN;
+    o->packed_bytes_max = (uint64_t)c->packed << 20;
+}
+
+void app_model_settle(const struct app_model *m)
+{
+    bool shown = false;
+    for (int i = 0; !cmd_stopped() && !engine_kept(m->engine, 100000000); i++)
+        if (i == 5 && isatty(STDERR_FILENO)) {
+            shown = true;
+            fputs("[keeping the model on disk as this machine wants it, for quick starts; Ctrl-C "
+                  "skips that]",
+                  stderr);
+        }
+    if (shown)
+        fprintf(stderr, "\r\033[K");
 }
 
 void app_model_close(struct app_model *m)

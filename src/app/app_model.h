@@ -28,6 +28,13 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
                             size_t rows_min, size_t ctx_total, struct errinfo *e);
 void app_model_close(struct app_model *m);
 
+/* Waits until weights that are kept for the next start are on disk, and says so on a terminal's
+ * stderr when that takes a while; cmd_stopped ends the wait, and what was not complete is lost. */
+void app_model_settle(const struct app_model *m);
+
+/* Where packed weights are kept, as the settings say. */
+void app_packed(const struct conf *c, struct engine_opts *o);
+
 /* The sampler's settings, without a seed and without DRY's breakers. */
 struct sampler_params app_sampling(const struct conf *c);
 

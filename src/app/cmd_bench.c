@@ -66,6 +66,7 @@ static enum err run_model(struct bench *b, struct conf *c, struct errinfo *e)
         c->ctx = (int64_t)bench_ctx(b);
     TRY(app_model_open_for(&m, c, seqs, seqs, bench_ctx_total(b, (size_t)c->ctx), e));
     cmd_catch_stop();
+    app_model_settle(&m); /* writing would disturb */
     enum err r = bench_run(b, m.engine, app_level(c), e);
     app_model_close(&m);
     return r;

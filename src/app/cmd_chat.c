@@ -317,6 +317,7 @@ enum err cmd_chat(struct cmd_args *a, struct errinfo *e)
     json_decref(c.messages);
     str_done(&c.words);
     arena_done(&c.arena);
+    app_model_settle(&c.talk.model);
     talk_close(&c.talk);
     return ERR_OK;
 }

@@ -92,6 +92,7 @@ static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool
         print_stats(&t, &stats);
     if (r == ERR_OK && cmd_stopped())
         r = err_set(e, ERR_CANCELLED, "stopped");
+    app_model_settle(&t.model);
     talk_close(&t);
     return r;
 }

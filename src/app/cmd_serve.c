@@ -63,6 +63,7 @@ static void set_rest(struct serve *s)
                                     .memory = (size_t)c->memory << 20,
                                     .n_threads = (int)c->threads,
                                     .level = app_level(c)};
+    app_packed(c, &o->model);
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
     o->cache_dir = c->cache ? c->cache_dir : NULL;
     o->cache_bytes_max = (uint64_t)c->cache << 20;
@@ -94,6 +95,18 @@ static enum err make_folder(struct serve *s, const char *folder, struct errinfo 
     return os_make_folders(arena_printf(&s->arena, "%s/", folder), 0700, e);
 }
 
+/* Weights that cannot be kept are packed at each start. */
+static enum err make_cache(struct serve *s, struct errinfo *e)
+{
+    if (!s->opts.cache_dir && !s->opts.model.packed_dir)
+        return ERR_OK;
+    enum err r = make_folder(s, s->conf->cache_dir, e);
+    if (r == ERR_OK || s->opts.cache_dir)
+        return r;
+    s->opts.model.packed_dir = NULL;
+    return ERR_OK;
+}
+
 /* Before there are threads: which files the server may open from here on. */
 static enum err keep_files(struct serve *s, struct errinfo *e)
 {
@@ -114,10 +127,9 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         TRY(os_crash_open(DAMSO_VERSION, arena_printf(&s->arena, "%s/crash.log", folder), e));
         write[n_write++] = folder;
     }
-    if (s->opts.cache_dir) {
-        TRY(make_folder(s, s->opts.cache_dir, e));
-        write[n_write++] = s->opts.cache_dir;
-    }
+    TRY(make_cache(s, e));
+    if (s->opts.cache_dir || s->opts.model.packed_dir)
+        write[n_write++] = c->cache_dir;
     if (strcmp(c->sandbox, "off") == 0)
         return ERR_OK;
     return os_sandbox_files(&s->sandbox, &(struct os_sandbox_opts){.read = read, .write = write},

@@ -43,6 +43,10 @@ struct dev_opts {
     int n_threads;   /* >= 1 */
     enum cpu_level level;
     size_t ctx_max; /* the longest sequence */
+    /* Where packed weights of packed_bytes_min or more are kept from start to start, all such files
+     * together within packed_bytes_max; NULL: nowhere. */
+    const char *packed_dir;
+    uint64_t packed_bytes_min, packed_bytes_max;
     /* Called by the opening thread as weights are prepared, from 0 to 1; may be NULL. */
     void (*progress)(void *arg, double share);
     void *progress_arg;
@@ -58,6 +62,8 @@ struct dev {
     void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
     /* The page_bytes of a page, over all layers, to be kept and brought back by the caller. */
     void *(*page)(struct dev *d, uint32_t page);
+    /* True when nothing is left to be written of packed weights; waits for that up to wait_ns. */
+    bool (*kept)(struct dev *d, uint64_t wait_ns);
     void (*close)(struct dev *d);
     const float *logits; /* [out_max][logits_stride], the first n_vocab count */
     size_t logits_stride;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * dev_cpu.c - the CPU device: its memory, its packed weights, and what it decides once a plan. */
+ * dev_cpu.c - the CPU device: its memory, and what it decides once a plan. */
 #include "dev/dev_cpu_int.h"
 
 #include "base/num.h"
@@ -83,27 +83,13 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     }
 }
 
-static size_t weights_bytes(const struct dev_cpu *d)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < d->plan->n_ops; i++)
-        for (int k = 0; k < d->plan->ops[i].n_parts; k++) {
-            const struct model_matrix *w = d->plan->ops[i].part[k].weight;
-            size_t bytes = mm_packed_bytes(d->mm, w->format, w->cols, w->rows);
-            if (bytes > SIZE_MAX / 4 || total > SIZE_MAX / 4)
-                return SIZE_MAX;
-            total += num_align(bytes, CPU_ALIGN);
-        }
-    return total;
-}
-
 static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *e)
 {
     const struct model *m = d->plan->model;
     struct carver c = {0};
     carve_work(&c, d);
     *need = (struct dev_need){
-        .weights = weights_bytes(d),
+        .weights = cpu_pack_bytes(d->plan, d->mm),
         .page = m->n_layer * m->n_kv_head * (m->k_dim + m->v_dim) * DEV_PAGE * sizeof(uint16_t),
         .work = c.used,
     };
@@ -128,52 +114,6 @@ enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev
     struct dev_cpu d;
     init(&d, p, o);
     return needs(&d, need, e);
-}
-
-/* ---- weights ---- */
-
-struct pack_job {
-    struct dev_cpu *d;
-    const struct model_matrix *w;
-    void *dst;
-};
-
-static void pack_some(void *arg, int thread, int n_threads)
-{
-    const struct pack_job *j = arg;
-    const struct model_matrix *w = j->w;
-    size_t step = (size_t)j->d->mm->panel_rows * 8;
-    (void)thread;
-    (void)n_threads;
-    for (size_t r; (r = os_pool_take(j->d->pool, step)) < w->rows;)
-        mm_pack(j->d->mm, w->format, w->cols, w->rows, w->tensor->data, j->dst, r,
-                MIN(r + step, w->rows));
-}
-
-static const void *pack_one(struct dev_cpu *d, const struct model_matrix *w, size_t *used)
-{
-    size_t bytes = mm_packed_bytes(d->mm, w->format, w->cols, w->rows);
-    if (bytes == 0)
-        return w->tensor->data;
-    struct pack_job job = {d, w, (char *)d->weights + *used};
-    CHECK(*used + bytes <= d->weights_bytes);
-    *used += num_align(bytes, CPU_ALIGN);
-    os_pool_run(d->pool, pack_some, &job);
-    /* Its pages may leave memory: the packed copy serves from now on. */
-    gguf_forget(d->plan->model->gguf, w->tensor);
-    return job.dst;
-}
-
-static void pack_all(struct dev_cpu *d)
-{
-    size_t used = 0;
-    for (size_t i = 0; i < d->plan->n_ops; i++) {
-        const struct plan_op *op = &d->plan->ops[i];
-        for (int k = 0; k < op->n_parts; k++)
-            d->ops[i].weight[k] = pack_one(d, op->part[k].weight, &used);
-        if (op->n_parts && d->opts.progress && d->weights_bytes)
-            d->opts.progress(d->opts.progress_arg, (double)used / (double)d->weights_bytes);
-    }
 }
 
 /* ---- decisions ---- */
@@ -213,11 +153,13 @@ static enum mm_act_kind act_of(const struct dev_cpu *d, const struct plan_op *op
 
 static void decide(struct dev_cpu *d)
 {
-    size_t n = d->plan->n_ops;
+    size_t n = d->plan->n_ops, at = 0;
     d->ops = arena_array(&d->arena, n, sizeof *d->ops);
     for (size_t i = 0; i < n; i++) {
         const struct plan_op *op = d->ops[i].op = &d->plan->ops[i];
         const struct plan_op *next = i + 1 < n ? op + 1 : NULL;
+        for (int k = 0; k < op->n_parts; k++)
+            d->ops[i].weight[k] = cpu_pack_next(&d->pack, op->part[k].weight, &at);
         d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) && op->rows == next->rows);
         if (op->kind != PLAN_MATMUL)
             continue;
@@ -238,7 +180,7 @@ static void dev_cpu_close(struct dev *dev)
 {
     struct dev_cpu *d = dev_cpu_of(dev);
     os_pool_free(d->pool);
-    os_pages_free(d->weights, d->weights_bytes);
+    cpu_pack_close(&d->pack);
     os_pages_free(d->pages, d->pages_bytes);
     os_pages_free(d->work, d->work_bytes);
     arena_done(&d->arena);
@@ -257,22 +199,24 @@ static void dev_cpu_copy_page(struct dev *dev, uint32_t to, uint32_t from)
     memcpy(dev_cpu_page(dev, to), dev_cpu_page(dev, from), dev->page_bytes);
 }
 
+static bool dev_cpu_kept(struct dev *dev, uint64_t wait_ns)
+{
+    return dev_keep_over(dev_cpu_of(dev)->pack.writer, wait_ns);
+}
+
 static enum err take_memory(struct dev_cpu *d, struct errinfo *e)
 {
     struct dev_need need;
     TRY(needs(d, &need, e));
-    d->weights_bytes = need.weights;
     d->work_bytes = need.work;
     if (!num_mul(need.page, d->opts.n_pages, &d->pages_bytes))
         return err_set(e, ERR_MEMORY, "a context of %zu pages is too large", d->opts.n_pages);
-    d->weights = d->weights_bytes ? os_pages_alloc(d->weights_bytes) : NULL;
     d->pages = os_pages_alloc(d->pages_bytes);
     d->work = os_pages_alloc(d->work_bytes);
-    if ((d->weights_bytes && !d->weights) || !d->pages || !d->work)
+    if (!d->pages || !d->work)
         return err_set(e, ERR_MEMORY,
-                       "the system refuses %zu MiB for weights, %zu MiB for the context and %zu "
-                       "MiB for buffers",
-                       d->weights_bytes >> 20, d->pages_bytes >> 20, d->work_bytes >> 20);
+                       "the system refuses %zu MiB for the context and %zu MiB for buffers",
+                       d->pages_bytes >> 20, d->work_bytes >> 20);
     d->scratch = arena_array(&d->arena, (size_t)d->opts.n_threads, sizeof *d->scratch);
     struct carver c = {.base = d->work};
     carve_work(&c, d);
@@ -289,16 +233,18 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     d->pool = os_pool_new(o->n_threads);
     d->opts.n_threads = os_pool_threads(d->pool);
     enum err r = take_memory(d, e);
+    if (r == ERR_OK)
+        r = cpu_pack_open(&d->pack, p, d->mm, &d->opts, d->pool, e);
     if (r != ERR_OK) {
         dev_cpu_close(&d->dev);
         *out = NULL;
         return r;
     }
     decide(d);
-    pack_all(d);
     d->dev.step = dev_cpu_step;
     d->dev.copy_page = dev_cpu_copy_page;
     d->dev.page = dev_cpu_page;
+    d->dev.kept = dev_cpu_kept;
     d->dev.page_bytes = d->pages_bytes / d->opts.n_pages;
     d->dev.close = dev_cpu_close;
     d->dev.logits = d->logits;

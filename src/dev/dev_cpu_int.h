@@ -4,6 +4,7 @@
 #define DEV_DEV_CPU_INT_H
 
 #include "dev/dev.h"
+#include "dev/dev_cpu_pack.h"
 #include "kern/mm.h"
 #include "os/os_pool.h"
 
@@ -52,8 +53,7 @@ struct dev_cpu {
     size_t tile_rows;   /* at most CPU_TILE_ROWS */
     size_t n_q_max;
 
-    void *weights;
-    size_t weights_bytes;
+    struct cpu_pack pack;
     uint16_t *pages; /* [n_pages][n_layer][n_kv_head]: K [k_dim][DEV_PAGE], V [DEV_PAGE][v_dim] */
     size_t pages_bytes;
     void *work; /* what follows points into it */

@@ -33,6 +33,9 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .n_threads = o->n_threads,
                              .level = o->level,
                              .ctx_max = o->ctx,
+                             .packed_dir = o->packed_dir,
+                             .packed_bytes_min = o->packed_bytes_min,
+                             .packed_bytes_max = o->packed_bytes_max,
                              .progress = o->progress,
                              .progress_arg = o->progress_arg};
 }
@@ -155,6 +158,11 @@ int engine_threads(const struct engine *en)
 struct engine_memory engine_memory(const struct engine *en)
 {
     return en->memory;
+}
+
+bool engine_kept(struct engine *en, uint64_t wait_ns)
+{
+    return en->dev->kept(en->dev, wait_ns);
 }
 
 /* ---- pages ---- */

@@ -32,6 +32,10 @@ struct engine_opts {
     size_t memory;        /* bytes that all of it may take; 0: what is free less a reserve */
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */
+    /* Folder in which packed weights of packed_bytes_min or more are kept from start to start, all
+     * such files within packed_bytes_max; NULL: nowhere.  Outlives the engine. */
+    const char *packed_dir;
+    uint64_t packed_bytes_min, packed_bytes_max;
     void (*progress)(void *arg, double share); /* of opening; may be NULL */
     void *progress_arg;
 };
@@ -57,6 +61,9 @@ size_t engine_batch(const struct engine *en);   /* rows a step may have */
 size_t engine_out_max(const struct engine *en); /* rows of logits a step may have */
 int engine_threads(const struct engine *en);
 struct engine_memory engine_memory(const struct engine *en);
+/* True when packed weights are no longer being written to the folder; waits for that up to wait_ns.
+ * What is not complete when the engine closes is lost. */
+bool engine_kept(struct engine *en, uint64_t wait_ns);
 
 /* ---- sequences ---- */
 

@@ -222,6 +222,14 @@ uint64_t gguf_file_bytes(const struct gguf *g)
     return g->file_bytes;
 }
 
+uint64_t gguf_change(const struct gguf *g)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < g->n_parts; i++)
+        all = num_hash(&g->map[i].change, sizeof g->map[i].change, all);
+    return all;
+}
+
 size_t gguf_n_keys(const struct gguf *g)
 {
     return g->n_keys;
@@ -254,8 +262,9 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
     return gguf_index_find(&g->tensor_index, g->tensors, sizeof *g->tensors, name);
 }
 
-void gguf_forget(const struct gguf *g, const struct gguf_tensor *t)
+void gguf_forget(const struct gguf *g, const struct gguf_tensor *t, size_t from, size_t n)
 {
+    CHECK(from <= t->bytes && n <= t->bytes - from);
     if (g->n_parts) /* only mapped files can be read again */
-        os_map_forget(t->data, t->bytes);
+        os_map_forget(t->data + from, n);
 }

@@ -89,6 +89,8 @@ enum err gguf_open_bytes(struct gguf **out, const void *bytes, size_t n, struct 
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* of all parts */
+/* Differs when a part was written to, replaced or moved since; 0 for bytes in memory. */
+uint64_t gguf_change(const struct gguf *g);
 
 size_t gguf_n_keys(const struct gguf *g);
 const struct gguf_key *gguf_key_at(const struct gguf *g, size_t i);
@@ -121,7 +123,8 @@ const char *gguf_kind_name(enum gguf_kind kind);
 double gguf_array_f64(const struct gguf_array *a, size_t i);
 int64_t gguf_array_i64(const struct gguf_array *a, size_t i);
 
-/* The system may drop these pages from memory: the data was copied elsewhere. */
-void gguf_forget(const struct gguf *g, const struct gguf_tensor *t);
+/* The system may drop the pages that lie wholly in [from, from + n) of a tensor's bytes: they were
+ * copied elsewhere. */
+void gguf_forget(const struct gguf *g, const struct gguf_tensor *t, size_t from, size_t n);
 
 #endif

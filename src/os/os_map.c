@@ -13,13 +13,23 @@
 
 #define OS_LARGE_PAGE ((size_t)2 << 20)
 
-static enum err os_map_fd(struct os_map *m, int fd, const char *path, struct errinfo *e)
+static uint64_t os_map_change(const struct stat *st)
+{
+    const uint64_t facts[] = {(uint64_t)st->st_ino,         (uint64_t)st->st_size,
+                              (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
+                              (uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec};
+    return num_hash(facts, sizeof facts, 0);
+}
+
+enum err os_map_fd(struct os_map *m, int fd, const char *path, struct errinfo *e)
 {
     struct stat st;
+    *m = (struct os_map){0};
     if (fstat(fd, &st) != 0)
         return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_IO, "%s: not a regular file", path);
+    m->change = os_map_change(&st);
     if (st.st_size == 0)
         return ERR_OK;
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -46,6 +56,12 @@ void os_map_close(struct os_map *m)
     if (m->data)
         munmap((void *)(uintptr_t)m->data, m->bytes);
     *m = (struct os_map){0};
+}
+
+void os_map_large(const struct os_map *m)
+{
+    if (m->data) /* a wish */
+        madvise((void *)(uintptr_t)m->data, m->bytes, MADV_HUGEPAGE);
 }
 
 void os_map_forget(const void *p, size_t n)

@@ -8,16 +8,22 @@
 #include "base/err.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct os_map {
     const unsigned char *data; /* NULL for an empty file */
     size_t bytes;
+    uint64_t change; /* of the inode, the length and the times of the file's last change */
 };
 
 /* Maps a regular file.  Errors: NOTFOUND, IO (a folder, a device, no permission), each naming it.
  */
 enum err os_map_open(struct os_map *m, const char *path, struct errinfo *e);
+/* The same of an open file; path is for errors.  The mapping outlives the descriptor. */
+enum err os_map_fd(struct os_map *m, int fd, const char *path, struct errinfo *e);
 void os_map_close(struct os_map *m);
+/* All of it will be read: in large pages, where the file system has them. */
+void os_map_large(const struct os_map *m);
 
 /* The pages that lie wholly within [p, p + n) may leave memory; reading brings them back. */
 void os_map_forget(const void *p, size_t n);
