@@ -181,14 +181,13 @@ static bool is_kept(const struct cpu_pack *c, const struct dev_opts *o)
 }
 
 /* True when the file of an earlier start serves. */
-static bool map_kept(struct cpu_pack *c, const struct dev_keep *k, const struct dev_opts *o,
-                     struct os_pool *pool)
+static bool open_kept(struct cpu_pack *c, const struct dev_keep *k, const struct dev_opts *o,
+                      struct os_pool *pool)
 {
     struct errinfo e;
-    const void *data;
-    enum err r = dev_keep_map(k, &c->file, &data, pool, o->progress, o->progress_arg, &e);
+    enum err r = dev_keep_open(k, &c->kept, pool, o->progress, o->progress_arg, &e);
     if (r == ERR_OK)
-        c->data = data;
+        c->data = c->kept.data;
     else
         log_at(r == ERR_NOTFOUND || r == ERR_UNSUPPORTED ? LOG_INFO : LOG_WARN, "packed",
                "used=no error=\"%s\"", e.text);
@@ -207,7 +206,7 @@ enum err cpu_pack_open(struct cpu_pack *c, const struct plan *p, const struct mm
     if (kept) {
         make_key(c, o, k.key);
         make_name(c, o, k.name);
-        if (map_kept(c, &k, o, pool))
+        if (open_kept(c, &k, o, pool))
             return ERR_OK;
     }
     c->data = c->own = os_pages_alloc(c->bytes);
@@ -223,6 +222,6 @@ void cpu_pack_close(struct cpu_pack *c)
 {
     dev_keep_end(c->writer);
     os_pages_free(c->own, c->bytes);
-    os_map_close(&c->file);
+    dev_keep_close(&c->kept);
     *c = (struct cpu_pack){0};
 }

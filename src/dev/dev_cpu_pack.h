@@ -19,8 +19,8 @@ struct cpu_pack {
     const struct mm_kernel *mm;
     const char *data; /* [bytes]: the matrices in the plan's order; NULL where none is packed */
     size_t bytes;
-    void *own;          /* memory of our own that data lies in, or */
-    struct os_map file; /* a file */
+    void *own;            /* memory that data lies in, or */
+    struct dev_kept kept; /* what an earlier start packed */
     struct dev_keep_writer *writer;
 };
 

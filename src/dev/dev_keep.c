@@ -90,10 +90,13 @@ static bool path_of(const struct dev_keep *k, const char *end, char out[KEEP_PAT
 
 /* ---- reading ---- */
 
+#define KEEP_LARGE 0.75 /* share of large pages from which it is not copied */
+
 struct keep_check {
     const struct dev_keep *k;
     const unsigned char *data;
     const uint64_t *sums;
+    int fd; /* copied from, or -1 */
     struct os_pool *pool;
     void (*progress)(void *arg, double share);
     void *arg;
@@ -101,13 +104,35 @@ struct keep_check {
     atomic_bool wrong;
 };
 
+static bool get(int fd, void *p, size_t n, size_t at)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t got = pread(fd, (char *)p + done, n - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static bool check_piece(const struct keep_check *c, size_t i)
+{
+    size_t n = piece_bytes(c->k, i);
+    unsigned char *p = (unsigned char *)(uintptr_t)c->data + i * KEEP_PIECE;
+    if (c->fd >= 0 && !get(c->fd, p, n, KEEP_DATA_AT + i * KEEP_PIECE))
+        return false;
+    return num_sum(p, n) == c->sums[i];
+}
+
 static void check_some(void *arg, int thread, int n_threads)
 {
     struct keep_check *c = arg;
     size_t n = n_pieces(c->k);
     (void)n_threads;
     for (size_t i; (i = os_pool_take(c->pool, 1)) < n && !atomic_load(&c->wrong);) {
-        if (num_sum(c->data + i * KEEP_PIECE, piece_bytes(c->k, i)) != c->sums[i])
+        if (!check_piece(c, i))
             atomic_store(&c->wrong, true);
         size_t done = atomic_fetch_add(&c->n_done, 1) + 1;
         if (thread == 0 && c->progress)
@@ -150,15 +175,44 @@ static enum err open_file(const char *path, int *fd, struct errinfo *e)
     return ERR_OK;
 }
 
-static enum err map_file(const struct dev_keep *k, struct os_map *m, const char *path,
+/* Where the data will be, and whether they must be copied there. */
+static enum err place_data(struct keep_check *c, struct dev_kept *d, int fd, struct errinfo *e)
+{
+    os_map_large(&d->map);
+    d->data = d->map.data + KEEP_DATA_AT;
+    if (os_map_large_share(&d->map) < KEEP_LARGE) {
+        d->data = d->copy = os_pages_alloc(d->bytes);
+        if (!d->copy)
+            return err_set(e, ERR_MEMORY, "the system refuses %zu MiB", d->bytes >> 20);
+        c->fd = fd;
+    }
+    c->data = d->data;
+    c->sums = (const void *)(d->map.data + KEEP_SUMS_AT);
+    return ERR_OK;
+}
+
+static enum err check_data(struct keep_check *c, const char *path, struct errinfo *e)
+{
+    os_pool_run(c->pool, check_some, c);
+    if (atomic_load(&c->wrong))
+        return err_set(e, ERR_CORRUPT, "%s: the data are damaged", path);
+    CHECK(atomic_load(&c->n_done) == n_pieces(c->k));
+    return ERR_OK;
+}
+
+static enum err open_all(struct keep_check *c, struct dev_kept *d, const char *path,
                          struct errinfo *e)
 {
     int fd;
     enum err r = open_file(path, &fd, e);
     if (r == ERR_OK)
-        r = os_map_fd(m, fd, path, e);
+        r = os_map_fd(&d->map, fd, path, e);
     if (r == ERR_OK)
-        r = check_head(k, m, path, e);
+        r = check_head(c->k, &d->map, path, e);
+    if (r == ERR_OK)
+        r = place_data(c, d, fd, e);
+    if (r == ERR_OK)
+        r = check_data(c, path, e);
     if (r == ERR_OK)
         futimens(fd, NULL); /* served last: a wish */
     if (fd >= 0)
@@ -166,39 +220,27 @@ static enum err map_file(const struct dev_keep *k, struct os_map *m, const char 
     return r;
 }
 
-static enum err check_data(const struct dev_keep *k, struct keep_check *c, const char *path,
-                           struct errinfo *e)
-{
-    os_pool_run(c->pool, check_some, c);
-    if (atomic_load(&c->wrong))
-        return err_set(e, ERR_CORRUPT, "%s: the data is damaged", path);
-    CHECK(atomic_load(&c->n_done) == n_pieces(k));
-    return ERR_OK;
-}
-
-enum err dev_keep_map(const struct dev_keep *k, struct os_map *m, const void **data,
-                      struct os_pool *pool, void (*progress)(void *arg, double share), void *arg,
-                      struct errinfo *e)
+enum err dev_keep_open(const struct dev_keep *k, struct dev_kept *d, struct os_pool *pool,
+                       void (*progress)(void *arg, double share), void *arg, struct errinfo *e)
 {
     char path[KEEP_PATH_MAX];
-    *m = (struct os_map){0};
+    struct keep_check c = {.k = k, .fd = -1, .pool = pool, .progress = progress, .arg = arg};
+    *d = (struct dev_kept){.bytes = k->bytes};
     if (k->bytes == 0 || n_pieces(k) > KEEP_PIECES || !path_of(k, KEEP_END, path))
         return err_set(e, ERR_NOTFOUND, "%s/%s: no such file", k->dir, k->name);
-    enum err r = map_file(k, m, path, e);
-    if (r == ERR_OK) {
-        struct keep_check c = {.k = k,
-                               .data = m->data + KEEP_DATA_AT,
-                               .sums = (const void *)(m->data + KEEP_SUMS_AT),
-                               .pool = pool,
-                               .progress = progress,
-                               .arg = arg};
-        os_map_large(m);
-        r = check_data(k, &c, path, e);
-        *data = c.data;
-    }
+    enum err r = open_all(&c, d, path, e);
     if (r != ERR_OK)
-        os_map_close(m);
+        dev_keep_close(d);
+    else if (d->copy)
+        os_map_close(&d->map);
     return r;
+}
+
+void dev_keep_close(struct dev_kept *d)
+{
+    os_map_close(&d->map);
+    os_pages_free(d->copy, d->bytes);
+    *d = (struct dev_kept){0};
 }
 
 /* ---- room in the folder ---- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * dev_keep.h - prepared weights in a file, so that the next start maps them in place of preparing.
+ * dev_keep.h - prepared weights in a file, so that the next start maps them instead of preparing.
  *
  * Does: map a file that was made for the same key, with every byte checked; write one beside the
  *       work of others, in a thread of its own, to a temporary name that becomes the file's when
@@ -30,12 +30,21 @@ struct dev_keep {
     uint64_t bytes_max; /* of all such files in the folder */
 };
 
-/* Maps the file; *data has k->bytes, aligned as large pages are.  The pool's threads check them;
- * progress, when not NULL, is told by the calling one from 0 to 1.
- * Errors: NOTFOUND; UNSUPPORTED (of another key: stale); CORRUPT; IO. */
-enum err dev_keep_map(const struct dev_keep *k, struct os_map *m, const void **data,
-                      struct os_pool *pool, void (*progress)(void *arg, double share), void *arg,
-                      struct errinfo *e);
+/* What was kept: a mapping of the file, or a copy of it. */
+struct dev_kept {
+    const void *data; /* [k->bytes], aligned as large pages are */
+    struct os_map map;
+    void *copy;
+    size_t bytes;
+};
+
+/* Maps the file, or copies it where it would be mapped in small pages, which makes decoding slower
+ * by a tenth.  The pool's threads check every byte; progress, when not NULL, is told by the calling
+ * one from 0 to 1.
+ * Errors: NOTFOUND; UNSUPPORTED (of another key: stale); CORRUPT; IO; MEMORY (for the copy). */
+enum err dev_keep_open(const struct dev_keep *k, struct dev_kept *d, struct os_pool *pool,
+                       void (*progress)(void *arg, double share), void *arg, struct errinfo *e);
+void dev_keep_close(struct dev_kept *d);
 
 struct dev_keep_writer;
 

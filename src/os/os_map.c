@@ -5,13 +5,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OS_LARGE_PAGE ((size_t)2 << 20)
+#define OS_LARGE_PAGE   ((size_t)2 << 20)
+#define OS_LARGE_PLACES 64 /* to touch */
 
 static uint64_t os_map_change(const struct stat *st)
 {
@@ -62,6 +65,34 @@ void os_map_large(const struct os_map *m)
 {
     if (m->data) /* a wish */
         madvise((void *)(uintptr_t)m->data, m->bytes, MADV_HUGEPAGE);
+}
+
+/* The sum of what is mapped in large pages within [from, to), of the system's own list. */
+static size_t os_map_large_bytes(uintptr_t from, uintptr_t to)
+{
+    char line[512];
+    size_t total = 0, kib;
+    unsigned long begin, end;
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "%lx-%lx ", &begin, &end) == 2)
+            inside = begin >= from && begin < to;
+        else if (inside && (sscanf(line, "FilePmdMapped: %zu kB", &kib) == 1 ||
+                            sscanf(line, "ShmemPmdMapped: %zu kB", &kib) == 1))
+            total += kib << 10;
+    if (f)
+        fclose(f);
+    return total;
+}
+
+double os_map_large_share(const struct os_map *m)
+{
+    uintptr_t from = (uintptr_t)m->data, to = from + m->bytes;
+    size_t n = m->bytes / OS_LARGE_PAGE, step = num_div_up(n, OS_LARGE_PLACES), touched = 0;
+    for (size_t i = 0; i < n; i += step, touched++)
+        (void)*(const volatile unsigned char *)(m->data + i * OS_LARGE_PAGE);
+    return touched ? (double)os_map_large_bytes(from, to) / (double)(touched * OS_LARGE_PAGE) : 0;
 }
 
 void os_map_forget(const void *p, size_t n)

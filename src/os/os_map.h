@@ -24,6 +24,9 @@ enum err os_map_fd(struct os_map *m, int fd, const char *path, struct errinfo *e
 void os_map_close(struct os_map *m);
 /* All of it will be read: in large pages, where the file system has them. */
 void os_map_large(const struct os_map *m);
+/* Touches some places all over it, and gives the share of them that came in large pages; 0 where
+ * the system does not tell. */
+double os_map_large_share(const struct os_map *m);
 
 /* The pages that lie wholly within [p, p + n) may leave memory; reading brings them back. */
 void os_map_forget(const void *p, size_t n);
