@@ -167,10 +167,14 @@ static void decide(struct dev_cpu *d)
         if (d->ops[i].act != MM_ACT_Q8)
             continue;
         d->ops[i].n_terms = op->rows == PLAN_ROWS_OUT ? CPU_OUT_TERMS : 1;
-        if (makes_blocks(d, op - 1) && op[-1].dst == op->src)
-            d->ops[i - 1].quantizes_dst = true, d->ops[i - 1].n_terms = d->ops[i].n_terms;
-        else
+        d->ops[i].act_rows = op->rows;
+        if (makes_blocks(d, op - 1) && op[-1].dst == op->src) {
+            d->ops[i - 1].quantizes_dst = true;
+            d->ops[i - 1].n_terms = d->ops[i].n_terms;
+            d->ops[i - 1].act_rows = op->rows;
+        } else {
             d->ops[i].quantizes_src = true;
+        }
     }
 }
 

@@ -19,9 +19,10 @@ struct cpu_op {
     /* 8-bit terms of a row of its source or, for what quantizes_dst, its result: the logits take
      * two, since their rounding is the largest single error and they are few rows. */
     size_t n_terms;
-    bool quantizes_dst; /* its result is made 8-bit at once, for the MATMUL that reads it */
-    bool quantizes_src; /* MATMUL: nobody did so before: it does, with a barrier of its own */
-    bool barrier_after; /* the next operation needs what other threads wrote */
+    enum plan_rows act_rows; /* which rows are made 8-bit: those of the MATMUL that reads them */
+    bool quantizes_dst;      /* its result is made 8-bit at once, for the MATMUL that reads it */
+    bool quantizes_src;      /* MATMUL: nobody did so before: it does, with a barrier of its own */
+    bool barrier_after;      /* the next operation needs what other threads wrote */
 };
 
 /* Consecutive rows of one sequence. */

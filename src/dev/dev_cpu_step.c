@@ -24,11 +24,16 @@ static struct share share_of(const struct walker *w, size_t n)
     return (struct share){n * t / all, n * (t + 1) / all};
 }
 
-static size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
+static size_t count_rows(const struct dev_cpu *d, enum plan_rows rows)
 {
     const size_t n[] = {
         [PLAN_ROWS_ALL] = d->n_rows, [PLAN_ROWS_WANTED] = d->n_wanted, [PLAN_ROWS_OUT] = d->n_out};
-    return n[op->rows];
+    return n[rows];
+}
+
+static size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
+{
+    return count_rows(d, op->rows);
 }
 
 static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
@@ -36,12 +41,11 @@ static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
     return cpu_buf(d, b) + row * d->plan->width[b];
 }
 
-/* The 8-bit activations that an operation reads or writes, `rows` rows of n_terms each. */
+/* The 8-bit activations that an operation reads or writes. */
 static struct mm_act acts_of(const struct dev_cpu *d, const struct cpu_op *co)
 {
     struct mm_act a = d->act;
-    size_t rows = co->op->rows == PLAN_ROWS_ALL ? d->n_rows : d->n_out;
-    a.rows = rows * co->n_terms;
+    a.rows = count_rows(d, co->act_rows) * co->n_terms;
     return a;
 }
 
@@ -86,7 +90,7 @@ static void run_pick(const struct walker *w, const struct cpu_op *co)
             continue;
         size_t to = row->out >= 0 ? (size_t)row->out : d->n_out + (size_t)row->hidden;
         memcpy(buf_row(d, co->op->dst, to), buf_row(d, co->op->src, r),
-               d->plan->model->dim * sizeof(float));
+               d->plan->width[co->op->dst] * sizeof(float));
     }
 }
 
@@ -100,7 +104,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
         const float *src = buf_row(d, op->src, r);
         for (size_t g = 0; g < op->n_groups; g++)
             d->kern.rmsnorm(dst + g * op->n, src + g * op->n, op->gain, op->n, op->by);
-        if (co->quantizes_dst && (op->rows == PLAN_ROWS_ALL || r < d->n_out))
+        if (co->quantizes_dst && r < count_rows(d, co->act_rows))
             quantize_row(w, co, dst, r, op->n);
     }
 }
@@ -252,7 +256,7 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    size_t pieces = num_div_up(op->n, CPU_PIECE), n = d->n_rows * pieces;
+    size_t pieces = num_div_up(op->n, CPU_PIECE), n = op_rows(d, op) * pieces;
     const struct mm_act acts = acts_of(d, co);
     bool silu = d->plan->model->arch->act == MODEL_ACT_SILU;
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
@@ -268,7 +272,7 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
 static void run_add(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    struct share s = share_of(w, d->n_rows);
+    struct share s = share_of(w, op_rows(d, co->op));
     for (size_t r = s.from; r < s.to; r++)
         d->kern.add(buf_row(d, co->op->dst, r), buf_row(d, co->op->src, r), co->op->n);
 }

@@ -45,22 +45,30 @@ static void add_part(struct plan_op *op, enum plan_buf dst, const struct model_m
     op->dst = op->part[0].dst;
 }
 
-/* The end of a block: its output meets the residual stream, through a norm where there is one. */
-static void emit_output(struct plan *p, int layer, enum plan_buf src, const struct model_matrix *w,
-                        const float *bias, const float *post_norm)
+static void emit_pick(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src)
+{
+    struct plan_op *op = emit(p, PLAN_PICK, layer);
+    op->dst = dst;
+    op->src = src;
+}
+
+/* The end of a block: its output meets the residual stream x, through a norm where there is one. */
+static void emit_output(struct plan *p, int layer, enum plan_buf x, enum plan_buf src,
+                        const struct model_matrix *w, const float *bias, const float *post_norm)
 {
     struct plan_op *op = emit_matmul(p, layer, src);
     op->add = !post_norm;
-    add_part(op, post_norm ? PLAN_DELTA : PLAN_X, w, bias);
+    add_part(op, post_norm ? PLAN_DELTA : x, w, bias);
     if (!post_norm)
         return;
     emit_norm(p, layer, PLAN_DELTA, PLAN_DELTA, post_norm, p->model->dim, 1);
     op = emit(p, PLAN_ADD, layer);
-    op->dst = PLAN_X;
+    op->dst = x;
     op->src = PLAN_DELTA;
     op->n = p->model->dim;
 }
 
+/* The queries, keys and values of a layer, and the mix of values. */
 static void emit_attention(struct plan *p, int i)
 {
     const struct model *m = p->model;
@@ -87,13 +95,12 @@ static void emit_attention(struct plan *p, int i)
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
     op->window = l->window;
-    emit_output(p, i, PLAN_MIX, &l->o, l->o_bias, l->attn_post_norm);
 }
 
-static void emit_ffn(struct plan *p, int i)
+static void emit_ffn(struct plan *p, int i, enum plan_buf x)
 {
     const struct model_layer *l = &p->model->layers[i];
-    emit_norm(p, i, PLAN_NORMED, PLAN_X, l->ffn_norm, p->model->dim, 1);
+    emit_norm(p, i, PLAN_NORMED, x, l->ffn_norm, p->model->dim, 1);
     struct plan_op *op = emit_matmul(p, i, PLAN_NORMED);
     add_part(op, PLAN_GATE, &l->gate, NULL);
     add_part(op, PLAN_UP, &l->up, NULL);
@@ -102,19 +109,35 @@ static void emit_ffn(struct plan *p, int i)
     op->src = PLAN_GATE;
     op->src2 = PLAN_UP;
     op->n = p->model->ff;
-    emit_output(p, i, PLAN_GATE, &l->down, NULL, l->ffn_post_norm);
+    emit_output(p, i, x, PLAN_GATE, &l->down, NULL, l->ffn_post_norm);
+}
+
+/* Once the last layer has stored its keys and values, only the rows count of which something is
+ * wanted: the rest of it, most of its work, is for them alone. */
+static void emit_layer(struct plan *p, int i)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    bool last = (size_t)i + 1 == p->model->n_layer;
+    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = last ? PLAN_PICKED_MIX : PLAN_MIX;
+    emit_attention(p, i);
+    size_t from = p->n_ops;
+    if (last) {
+        emit_pick(p, i, x, PLAN_X);
+        emit_pick(p, i, mix, PLAN_MIX);
+    }
+    emit_output(p, i, x, mix, &l->o, l->o_bias, l->attn_post_norm);
+    emit_ffn(p, i, x);
+    for (; last && from < p->n_ops; from++)
+        p->ops[from].rows = PLAN_ROWS_WANTED;
 }
 
 static void emit_head(struct plan *p)
 {
     const struct model *m = p->model;
-    size_t from = p->n_ops;
-    struct plan_op *op = emit(p, PLAN_PICK, -1);
-    op->dst = PLAN_PICKED;
-    op->src = PLAN_X;
     emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, m->output_norm, m->dim, 1);
-    size_t head = p->n_ops;
-    op = emit_matmul(p, -1, PLAN_PICKED);
+    p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
+    size_t from = p->n_ops;
+    struct plan_op *op = emit_matmul(p, -1, PLAN_PICKED);
     add_part(op, PLAN_LOGITS, &m->output, NULL);
     if (m->logit_cap > 0) {
         op = emit(p, PLAN_SOFTCAP, -1);
@@ -122,8 +145,8 @@ static void emit_head(struct plan *p)
         op->n = m->n_vocab;
         op->by = m->logit_cap;
     }
-    for (size_t i = from; i < p->n_ops; i++)
-        p->ops[i].rows = i < head ? PLAN_ROWS_WANTED : PLAN_ROWS_OUT;
+    for (; from < p->n_ops; from++)
+        p->ops[from].rows = PLAN_ROWS_OUT;
 }
 
 /* First and last operation that touches each buffer. */
@@ -157,17 +180,19 @@ static void find_lives(const struct plan *p, struct life life[PLAN_BUF_N])
 
 /* Within one layer buffers come and go, and every layer is alike: a buffer that is written anew in
  * each layer lives from its first to its last use there, which layer 0 shows.  The residual
- * stream lives throughout. */
+ * stream lives throughout; what is picked in the last layer, from the end of its attention. */
 static void layer_lives(const struct plan *p, struct life life[PLAN_BUF_N])
 {
     struct plan one = *p;
-    size_t n = 0;
-    while (n < p->n_ops && p->ops[n].layer <= 0 && p->ops[n].rows == PLAN_ROWS_ALL)
-        n++;
+    size_t n = 1, picks = 0;
+    for (; n < p->n_ops && p->ops[n].layer == 0; n++)
+        if (p->ops[n].kind == PLAN_ATTEND)
+            picks = n + 1;
     one.n_ops = n;
     find_lives(&one, life);
     life[PLAN_X] = (struct life){0, p->n_ops, true};
-    life[PLAN_PICKED] = (struct life){p->n_ops - 1, p->n_ops, true};
+    life[PLAN_MIX].last = MAX(life[PLAN_MIX].last, picks);
+    life[PLAN_PICKED] = life[PLAN_PICKED_MIX] = (struct life){picks, p->n_ops, true};
     life[PLAN_LOGITS] = (struct life){0};
 }
 
@@ -207,6 +232,7 @@ static void place_buffers(struct plan *p)
         [PLAN_UP] = m->ff,
         [PLAN_DELTA] = m->dim,
         [PLAN_PICKED] = m->dim,
+        [PLAN_PICKED_MIX] = m->n_head * m->v_dim,
         [PLAN_LOGITS] = m->n_vocab,
     };
     layer_lives(p, life);
@@ -229,10 +255,8 @@ struct plan *plan_new(const struct model *m)
     op->dst = PLAN_X;
     op->table = &m->embed;
     op->by = m->embed_scale;
-    for (int i = 0; i < (int)m->n_layer; i++) {
-        emit_attention(p, i);
-        emit_ffn(p, i);
-    }
+    for (int i = 0; i < (int)m->n_layer; i++)
+        emit_layer(p, i);
     emit_head(p);
     place_buffers(p);
     return p;

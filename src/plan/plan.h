@@ -30,8 +30,10 @@ enum plan_buf {
     PLAN_MIX, /* attention's output */
     PLAN_GATE,
     PLAN_UP,
-    PLAN_DELTA,  /* a block's output where it is not added at once */
-    PLAN_PICKED, /* the last hidden states, normed, of what was picked */
+    PLAN_DELTA, /* a block's output where it is not added at once */
+    /* Of the rows that were picked in the last layer: */
+    PLAN_PICKED,     /* the residual stream, in the end normed */
+    PLAN_PICKED_MIX, /* attention's output */
     PLAN_LOGITS,
     PLAN_BUF_N
 };

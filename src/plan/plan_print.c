@@ -9,9 +9,18 @@ static const char *const kind_names[PLAN_KIND_N] = {
 };
 
 static const char *const buf_names[PLAN_BUF_N] = {
-    [PLAN_X] = "x",         [PLAN_NORMED] = "normed", [PLAN_Q] = "q",           [PLAN_K] = "k",
-    [PLAN_V] = "v",         [PLAN_MIX] = "mix",       [PLAN_GATE] = "gate",     [PLAN_UP] = "up",
-    [PLAN_DELTA] = "delta", [PLAN_PICKED] = "picked", [PLAN_LOGITS] = "logits",
+    [PLAN_X] = "x",
+    [PLAN_NORMED] = "normed",
+    [PLAN_Q] = "q",
+    [PLAN_K] = "k",
+    [PLAN_V] = "v",
+    [PLAN_MIX] = "mix",
+    [PLAN_GATE] = "gate",
+    [PLAN_UP] = "up",
+    [PLAN_DELTA] = "delta",
+    [PLAN_PICKED] = "picked",
+    [PLAN_PICKED_MIX] = "picked_mix",
+    [PLAN_LOGITS] = "logits",
 };
 
 const char *plan_kind_name(enum plan_kind k)
@@ -92,7 +101,7 @@ void plan_print(const struct plan *p, struct str *out)
     for (int b = 0; b < PLAN_BUF_N; b++)
         if (p->width[b] && b != PLAN_LOGITS)
             str_addf(out, " %s[%zu] at %zu%s", buf_names[b], p->width[b], p->place[b],
-                     b == PLAN_PICKED ? "\n" : ",");
+                     b == PLAN_PICKED_MIX ? "\n" : ",");
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
         str_addf(out, "%4zu ", i);
