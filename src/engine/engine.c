@@ -254,11 +254,13 @@ void engine_seq_cut(struct engine_seq *s, size_t n)
 {
     CHECK(n <= s->n);
     s->n = n;
+    s->n_draft = 0;
     prefix_cut(s, n / DEV_PAGE);
     while (s->n_pages > num_div_up(n, DEV_PAGE))
         engine_page_drop(s->en, s->pages[--s->n_pages]);
     if (s->n_pages)
         own_last_page(s);
+    prefix_learn(s);
 }
 
 /* ---- steps ---- */
@@ -270,6 +272,11 @@ static size_t run_of(const struct engine_row *rows, size_t n, size_t at)
     while (end < n && rows[end].seq == rows[at].seq)
         end++;
     return end - at;
+}
+
+static bool wants_logits(const struct engine_row *r)
+{
+    return r->want == ENGINE_LOGITS || r->want == ENGINE_DRAFT;
 }
 
 static enum err check_rows(const struct engine *en, const struct engine_row *rows, size_t n,
@@ -286,7 +293,7 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
                            s->n, run, en->opts.ctx);
         pages += num_div_up(s->n + run, DEV_PAGE) - s->n_pages;
         for (size_t k = i; k < i + run; k++) {
-            n_out += rows[k].want == ENGINE_LOGITS;
+            n_out += wants_logits(&rows[k]);
             if (rows[k].token < 0 || (size_t)rows[k].token >= en->model->n_vocab)
                 return err_set(e, ERR_USAGE, "token %d is outside the vocabulary of %zu",
                                rows[k].token, en->model->n_vocab);
@@ -311,16 +318,17 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)s->n,
                                        .pages = s->pages,
-                                       .out = rows[i].want == ENGINE_LOGITS ? n_out++ : -1,
+                                       .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
         s->tokens[s->n++] = rows[i].token;
+        s->n_draft = rows[i].want == ENGINE_DRAFT ? s->n_draft + 1 : 0;
     }
     en->dev->step(en->dev, en->rows, n);
     for (size_t i = 0; i < n; i += run_of(rows, n, i))
         prefix_learn(rows[i].seq);
     const float *logits = en->dev->logits, *hidden = en->dev->hidden;
     for (size_t i = 0; i < n; i++)
-        if (rows[i].want == ENGINE_LOGITS) {
+        if (wants_logits(&rows[i])) {
             *out++ = logits;
             logits += en->dev->logits_stride;
         } else if (rows[i].want == ENGINE_HIDDEN) {

@@ -90,7 +90,10 @@ size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_
 enum engine_want {
     ENGINE_NOTHING,
     ENGINE_LOGITS, /* [n_vocab], at most out_max of a step */
-    ENGINE_HIDDEN  /* [dim]: the hidden state after the model's last norm */
+    ENGINE_HIDDEN, /* [dim]: the hidden state after the model's last norm */
+    /* Logits, of a token that may be cut off again: no other sequence hears of a page that it
+     * fills before engine_seq_cut, or a row that is no draft, says that it stays. */
+    ENGINE_DRAFT
 };
 
 struct engine_row {

@@ -49,6 +49,7 @@ struct engine_seq {
     int32_t *tokens; /* [ctx] */
     uint32_t *pages; /* [pages of ctx] */
     size_t n;        /* tokens */
+    size_t n_draft;  /* the last of them, which may be cut off again */
     size_t n_pages;
     size_t n_learnt; /* full pages that the tree holds too */
     uint32_t node;   /* of the last of them; the root when there is none */
@@ -66,8 +67,8 @@ void engine_page_drop(struct engine *en, uint32_t page);
 
 void prefix_init(struct engine *en);
 void prefix_done(struct engine *en);
-/* The tree learns the pages that the sequence has filled.  Where it knows the same text already,
- * the sequence takes over the tree's page, which holds the same bits. */
+/* The tree learns the pages that the sequence has filled, but with no draft.  Where it knows the
+ * same text already, the sequence takes over the tree's page, which holds the same bits. */
 void prefix_learn(struct engine_seq *s);
 /* The sequence ends: what its last, unfilled page holds is learnt too. */
 void prefix_learn_rest(struct engine_seq *s);

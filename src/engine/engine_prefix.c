@@ -139,9 +139,10 @@ static void learn_page(struct engine_seq *s, size_t i)
 
 void prefix_learn(struct engine_seq *s)
 {
-    if (s->n_learnt == s->n / ENGINE_PAGE)
+    size_t n_full = (s->n - s->n_draft) / ENGINE_PAGE;
+    if (s->n_learnt == n_full)
         return;
-    while (s->n_learnt < s->n / ENGINE_PAGE)
+    while (s->n_learnt < n_full)
         learn_page(s, s->n_learnt++);
     touch(&s->en->prefix, s->node);
 }

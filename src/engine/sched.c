@@ -151,6 +151,7 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->wants = mem_alloc(batch * sizeof *s->wants);
     s->got = mem_alloc(batch * sizeof *s->got);
     s->work = sampler_work_new(engine_model(en)->n_vocab);
+    s->rate = spec_rate_new();
     s->n_mask = engine_model(en)->n_vocab / 32 + 1;
     s->mask = mem_alloc(s->n_mask * sizeof *s->mask);
     s->load.pages = s->load.pages_free = engine_pages_free(en);

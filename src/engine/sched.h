@@ -3,8 +3,9 @@
  *
  * Does: take jobs up to a limit; let each start when pages for its prompt are free; make steps of
  *       every running answer's next token and as much prompt as keeps a step short; choose tokens;
- *       share known beginnings, also with an answer whose prompt is still being read; when memory
- *       runs out, put back the answer that began last and go on with it later from what it had.
+ *       guess tokens ahead where that pays, and choose as if they had not been guessed; share known
+ *       beginnings, also with an answer whose prompt is still being read; when memory runs out, put
+ *       back the answer that began last and go on with it later from what it had.
  * Does not: see text, JSON or connections.  A full queue is an answer (BUSY), never a wait.
  * Threads: sched_push, job_cancel and the job_ readers may be called from any thread; `wake` is
  *       called from the engine thread and must not block or call back into the scheduler.
@@ -91,6 +92,8 @@ struct job {
     enum job_end end; /* once DONE */
     struct errinfo error;
     size_t n_cached; /* tokens of the prompt that were known, once the first token is out */
+    /* Tokens that were guessed ahead, and those of them that came; once DONE. */
+    size_t n_drafted, n_accepted;
     /* os_now_ns, each not before the one before it; what never happened has done_ns. */
     uint64_t pushed_ns, started_ns, first_ns, done_ns;
 
@@ -98,9 +101,10 @@ struct job {
     struct job *next;
     struct engine_seq *seq;
     struct sampler *sampler;
-    size_t share;  /* rows of the step that is being made */
-    size_t n_read; /* tokens of prompt and answer that the sequence holds */
-    size_t n_used; /* tokens of the prompt whose logits or hidden states were taken */
+    struct job_spec *spec; /* NULL: nothing is guessed */
+    size_t share;          /* rows of the step that is being made */
+    size_t n_read;         /* tokens of prompt and answer that the sequence holds */
+    size_t n_used;         /* tokens of the prompt whose logits or hidden states were taken */
     enum job_pool pool;
     double *sum; /* [dim] of the hidden states taken */
     size_t dim;
@@ -121,10 +125,19 @@ size_t job_n_out(const struct job *j);
 
 struct sched;
 
+/* Tokens may be guessed ahead: answers are the same to the token.  The engine's out_max says how
+ * many beside the answers' next ones. */
+enum sched_speculate {
+    SCHED_SPEC_OFF,
+    SCHED_SPEC_AUTO,  /* where it is faster by what was measured */
+    SCHED_SPEC_ALWAYS /* as many as can be: for tests */
+};
+
 struct sched_opts {
     size_t queue_max;   /* jobs that wait */
     size_t running_max; /* answers at once; no more than the engine's batch and out_max */
     uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
+    enum sched_speculate speculate;
     /* A file where known beginnings outlive the process (engine_cache.h), NULL: none.  What is new
      * is written when nothing was to do for cache_idle_ns (0: 3 s), and by sched_free.  A file that
      * cannot be used is a warning in the log. */
@@ -138,9 +151,10 @@ struct sched_load {
     size_t pages, pages_free; /* what is only remembered counts as free */
     /* since the beginning: */
     uint64_t n_steps, n_rows, n_answer, n_done, n_refused, n_preempted;
-    uint64_t n_prompt, n_cached; /* tokens of prompts that were started; that were known */
-    uint64_t busy_ns;            /* in steps */
-    uint64_t step_ns, step_rows; /* of the last step */
+    uint64_t n_prompt, n_cached;    /* tokens of prompts that were started; that were known */
+    uint64_t n_drafted, n_accepted; /* tokens guessed ahead; those that came */
+    uint64_t busy_ns;               /* in steps */
+    uint64_t step_ns, step_rows;    /* of the last step */
     struct engine_cache_stat cache;
 };
 

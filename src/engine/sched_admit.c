@@ -13,6 +13,7 @@ void sched_finish(struct sched *s, struct job *j, enum job_end end)
     void *arg = j->wake_arg;
     engine_seq_free(j->seq);
     sampler_free(j->sampler);
+    sched_spec_done(j);
     j->seq = NULL;
     j->sampler = NULL;
     j->end = end;
@@ -140,6 +141,7 @@ static void start_first(struct sched *s, struct job *j)
                                  s->work);
         for (size_t i = 0; i < j->n_prompt; i++)
             sampler_accept(j->sampler, j->prompt[i]);
+        sched_spec_start(s, j);
     }
     j->started_ns = os_now_ns();
     j->order = s->order++;

@@ -2,20 +2,34 @@
  * sched_int.h - what the files of the scheduler share; nobody else includes it.
  *
  * sched.c: the queue from outside and the thread.  sched_admit.c: who runs.  sched_step.c: what a
- * step reads.  sched_pick.c: tokens from logits. */
+ * step reads.  sched_pick.c: tokens from logits.  sched_spec.c: tokens that are guessed ahead. */
 #ifndef ENGINE_SCHED_INT_H
 #define ENGINE_SCHED_INT_H
 
 #include "base/arena.h"
 #include "base/num.h"
+#include "engine/ngram.h"
 #include "engine/sched.h"
+#include "engine/spec.h"
 #include "os/os_sys.h"
 
 #include <pthread.h>
 
 #define SCHED_STEP_NS       ((uint64_t)100000000)
 #define SCHED_CACHE_IDLE_NS ((uint64_t)3000000000)
+#define SCHED_DRAFT_MAX     16                   /* tokens of a job that are guessed in a step */
 #define SCHED_FETCH_NS      ((uint64_t)20000000) /* that a step may wait for the cache's file */
+
+/* What is guessed of a job's next tokens. */
+struct job_spec {
+    struct ngram *text; /* prompt and answer */
+    struct spec_rate rate;
+    int32_t draft[SCHED_DRAFT_MAX];
+    size_t n_draft; /* for the step that is made */
+    size_t n_taken; /* those that are rows of it */
+    size_t match;   /* tokens that stand behind the first */
+    float chance;   /* that the first n_taken and the next one come true */
+};
 
 struct sched {
     struct engine *en;
@@ -35,13 +49,17 @@ struct sched {
     struct sched_want {
         struct job *job;
         size_t at;     /* which of its tokens */
+        bool draft;    /* one that was guessed: follows its job's next token */
     } * wants;         /* [batch]: whose each row of `got` is */
     const float **got; /* [batch]: logits or hidden states */
     size_t n_wants, n_logits;
     struct sampler_work *work;
     uint32_t *mask; /* [n_mask] words: tokens that may come */
     size_t n_mask;
-    double ns_a_row; /* of a step, smoothed */
+    double ns_a_row;       /* of a step, smoothed */
+    bool reads;            /* prompts, in the step that is made */
+    struct spec_rate rate; /* of all jobs */
+    struct spec_cost cost;
     uint64_t order, n_answer;
 };
 
@@ -82,8 +100,22 @@ void sched_step(struct sched *s);
 
 /* Logprobs of the token of the prompt that follows token `at`. */
 void sched_note_prompt(struct sched *s, struct job *j, size_t at, const float *logits);
-/* Chooses the next token of a job; true when the answer ends with or before it. */
-bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_end *end);
+/* What a step gave of a job's next token, and of those guessed after it; wants[at] is the first.
+ * Gives how many of wants it was; the job may be over. */
+size_t sched_pick_all(struct sched *s, size_t at);
 void sched_pick_fit(struct sched *s, const struct job *j); /* makes room for its grammar's masks */
+
+/* ---- sched_spec.c ---- */
+
+void sched_spec_start(struct sched *s, struct job *j); /* when it first runs */
+void sched_spec_done(struct job *j);
+/* The answer has one more token. */
+void sched_spec_add(struct job *j, int32_t token);
+/* Guesses for a step of next tokens alone, and takes those that pay: n_taken of each job. */
+void sched_spec_plan(struct sched *s);
+/* Nothing is guessed in this step. */
+void sched_spec_skip(struct sched *s);
+/* The step chose `token` where guess `at` stood, -1: an end.  True: it is the guess. */
+bool sched_spec_note(struct sched *s, struct job *j, size_t at, int32_t token);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * sched_pick.c - tokens from logits: grammars, end tokens, logprobs. */
+ * sched_pick.c - tokens from logits: grammars, end tokens, logprobs, guesses that came true. */
 #include "engine/logits.h"
 #include "engine/sched_int.h"
 
@@ -112,7 +112,7 @@ static bool ends_answer(const struct job *j, int32_t token)
 }
 
 /* Chooses the next token of a job; true when the answer ends with or before it. */
-bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_end *end)
+static bool pick(struct sched *s, struct job *j, const float *logits, enum job_end *end)
 {
     size_t n = atomic_load(&j->n_out);
     int32_t token = sampler_pick(j->sampler, logits, mask_of(s, j, n));
@@ -127,6 +127,7 @@ bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_en
     if (j->logprobs || j->n_top)
         note(s, j, &j->out[n], top_of(j, j->top, n), token, logits);
     sampler_accept(j->sampler, token);
+    sched_spec_add(j, token);
     atomic_store_explicit(&j->n_out, n + 1, memory_order_release);
     s->n_answer++;
     *end = JOB_END_LENGTH;
@@ -135,4 +136,34 @@ bool sched_pick(struct sched *s, struct job *j, const float *logits, enum job_en
     if (j->wake)
         j->wake(j->wake_arg);
     return false;
+}
+
+/* Guesses that did not come true are cut off; of a job that goes on its last token is left to be
+ * read. */
+static void settle(struct job *j, bool goes_on)
+{
+    size_t n = MIN(engine_seq_len(j->seq), sched_n_known(j) - goes_on);
+    engine_seq_cut(j->seq, n);
+    j->n_read = engine_seq_len(j->seq);
+}
+
+size_t sched_pick_all(struct sched *s, size_t at)
+{
+    enum job_end end;
+    struct job *j = s->wants[at].job;
+    size_t n = 1, k = 0;
+    bool over = false, came_true = true;
+    while (at + n < s->n_wants && s->wants[at + n].job == j && s->wants[at + n].draft)
+        n++;
+    for (; k < n && came_true && !over; k++) {
+        size_t n_out = atomic_load(&j->n_out);
+        over = pick(s, j, s->got[at + k], &end);
+        bool more = atomic_load(&j->n_out) > n_out;
+        came_true = sched_spec_note(s, j, k, more ? j->out[n_out].token : -1);
+    }
+    if (n > 1)
+        settle(j, !over);
+    if (over)
+        sched_finish_running(s, j, end);
+    return n;
 }

@@ -26,8 +26,18 @@ static void add_rows(struct sched *s, struct job *j, size_t n)
         enum engine_want want = want_of(j, j->n_read);
         s->rows[s->n_rows++] = (struct engine_row){j->seq, sched_known(j, j->n_read), want};
         if (want != ENGINE_NOTHING)
-            s->wants[s->n_wants++] = (struct sched_want){j, j->n_read};
+            s->wants[s->n_wants++] = (struct sched_want){j, j->n_read, false};
         s->n_logits += want == ENGINE_LOGITS;
+    }
+}
+
+/* Guessed tokens stand behind their job's next one; it has not read them before they come true. */
+static void add_drafts(struct sched *s, struct job *j)
+{
+    for (size_t i = 0; j->spec && i < j->spec->n_taken; i++) {
+        s->rows[s->n_rows++] = (struct engine_row){j->seq, j->spec->draft[i], ENGINE_DRAFT};
+        s->wants[s->n_wants++] = (struct sched_want){j, j->n_read + i, true};
+        s->n_logits++;
     }
 }
 
@@ -87,11 +97,18 @@ static void fill_step(struct sched *s)
     size_t n_reading = 0;
     s->n_rows = s->n_wants = s->n_logits = 0;
     for (size_t i = 0; i < s->n_running; i++)
-        if (sched_left_to_read(s->running[i]) == 1)
+        n_reading += sched_left_to_read(s->running[i]) > 1;
+    s->reads = n_reading > 0;
+    if (s->reads) /* the step is as long as it may be without guesses */
+        sched_spec_skip(s);
+    else
+        sched_spec_plan(s);
+    for (size_t i = 0; i < s->n_running; i++)
+        if (sched_left_to_read(s->running[i]) == 1) {
             add_rows(s, s->running[i], 1);
-        else
-            n_reading++;
-    if (!n_reading)
+            add_drafts(s, s->running[i]);
+        }
+    if (!s->reads)
         return;
     share_rows(s, prompt_rows(s, s->n_rows));
     for (size_t i = 0; i < s->n_running && n_reading > 0; i++) {
@@ -103,11 +120,14 @@ static void fill_step(struct sched *s)
     }
 }
 
-static void note_load(struct sched *s, uint64_t ns)
+/* engine_ns of ns were for the rows. */
+static void note_load(struct sched *s, uint64_t ns, uint64_t engine_ns)
 {
     double a_row = (double)ns / (double)s->n_rows;
     if (s->n_rows >= SCHED_CHUNK) /* few rows say little of many */
         s->ns_a_row = s->ns_a_row > 0 ? 0.8 * s->ns_a_row + 0.2 * a_row : a_row;
+    if (!s->reads)
+        spec_cost_note(&s->cost, s->n_rows, (double)engine_ns);
     pthread_mutex_lock(&s->lock);
     s->load.n_steps++;
     s->load.n_rows += s->n_rows;
@@ -126,7 +146,7 @@ static void take_back(struct sched *s)
 {
     for (size_t i = 0; i < s->n_rows; i++)
         for (size_t k = 0; k < s->n_running; k++)
-            if (s->running[k]->seq == s->rows[i].seq)
+            if (s->running[k]->seq == s->rows[i].seq && s->rows[i].want != ENGINE_DRAFT)
                 s->running[k]->n_read--;
 }
 
@@ -148,15 +168,15 @@ static void end_embedding(struct job *j)
 /* What the step gave, to whom it belongs. */
 static void deal_out(struct sched *s)
 {
-    for (size_t i = 0; i < s->n_wants; i++) {
-        enum job_end end;
+    for (size_t i = 0, n; i < s->n_wants; i += n) {
         struct job *j = s->wants[i].job;
+        n = 1;
         if (j->pool)
             add_hidden(j, s->got[i]);
         else if (s->wants[i].at + 1 < j->n_prompt)
             sched_note_prompt(s, j, s->wants[i].at, s->got[i]);
-        else if (sched_pick(s, j, s->got[i], &end))
-            sched_finish_running(s, j, end);
+        else
+            n = sched_pick_all(s, i);
     }
     for (size_t i = 0; i < s->n_running;) {
         struct job *j = s->running[i];
@@ -175,10 +195,12 @@ void sched_step(struct sched *s)
     struct errinfo e;
     uint64_t began = os_now_ns();
     fill_step(s);
+    uint64_t filled = os_now_ns();
     enum err r = engine_step(s->en, s->rows, s->n_rows, s->got, &e);
     if (r == ERR_OK) {
+        uint64_t computed = os_now_ns();
         deal_out(s);
-        note_load(s, os_now_ns() - began);
+        note_load(s, os_now_ns() - began, computed - filled);
         return;
     }
     take_back(s);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * sched_spec.c - tokens that are guessed ahead become rows of the same step.  What is chosen at
+ * each place is what would be chosen without them (sched_pick.c), so a wrong guess costs time
+ * alone; and spec.h says whether a guess is worth it.
+ *
+ * What is guessed and not taken is compared all the same with what comes: rates are learnt for
+ * nothing, also where guesses do not pay yet. */
+#include "engine/sched_int.h"
+
+#define SPEC_CHANCE_MIN 0.03f /* a row for less is not weighed */
+
+void sched_spec_start(struct sched *s, struct job *j)
+{
+    if (s->opts.speculate == SCHED_SPEC_OFF || j->n_max < 2)
+        return;
+    size_t ctx = engine_ctx(s->en), rest = ctx - MIN(ctx, j->n_prompt);
+    j->spec = mem_alloc(sizeof *j->spec);
+    j->spec->text = ngram_new(j->n_prompt + MIN(j->n_max, rest + 1));
+    j->spec->rate = spec_rate_from(&s->rate);
+    for (size_t i = 0; i < j->n_prompt; i++)
+        ngram_add(j->spec->text, j->prompt[i]);
+}
+
+void sched_spec_done(struct job *j)
+{
+    if (!j->spec)
+        return;
+    ngram_free(j->spec->text);
+    mem_free(j->spec);
+    j->spec = NULL;
+}
+
+void sched_spec_add(struct job *j, int32_t token)
+{
+    if (j->spec)
+        ngram_add(j->spec->text, token);
+}
+
+void sched_spec_skip(struct sched *s)
+{
+    for (size_t i = 0; i < s->n_running; i++)
+        if (s->running[i]->spec)
+            s->running[i]->spec->n_draft = s->running[i]->spec->n_taken = 0;
+}
+
+/* The chance of the guess after the n_taken first, which are true then. */
+static float chance_of_next(const struct job_spec *p)
+{
+    return p->rate.share[spec_class_of_match(p->match + p->n_taken)];
+}
+
+/* No more than the answer, the context and the end of a text leave room for. */
+static void guess(const struct sched *s, struct job *j)
+{
+    struct job_spec *p = j->spec;
+    size_t left = j->n_max - atomic_load(&j->n_out) - 1;
+    size_t n = MIN(MIN(left, engine_ctx(s->en) - sched_n_known(j)), (size_t)SCHED_DRAFT_MAX);
+    p->n_taken = 0;
+    p->n_draft = ngram_propose(p->text, p->draft, n, &p->match);
+    for (size_t i = 0; i < p->n_draft; i++)
+        if (j->ends && j->ends[p->draft[i]])
+            p->n_draft = i;
+    p->chance = chance_of_next(p);
+}
+
+/* Pages that guesses may take: what is left when every job's next token has its own. */
+static size_t pages_left(const struct sched *s)
+{
+    size_t n = engine_pages_free(s->en), needed = 0;
+    for (size_t i = 0; i < s->n_running; i++)
+        needed += s->running[i]->n_read % ENGINE_PAGE == 0;
+    return n - MIN(n, needed);
+}
+
+static bool begins_page(const struct job *j)
+{
+    return (sched_n_known(j) + j->spec->n_taken) % ENGINE_PAGE == 0;
+}
+
+/* The job whose next guess has the best chance; NULL: none is worth a thought. */
+static struct job *best_job(const struct sched *s, size_t n_pages)
+{
+    struct job *best = NULL;
+    float most = SPEC_CHANCE_MIN;
+    for (size_t i = 0; i < s->n_running; i++) {
+        struct job *j = s->running[i];
+        struct job_spec *p = j->spec;
+        if (!p || p->n_taken == p->n_draft || p->chance <= most || (begins_page(j) && !n_pages))
+            continue;
+        most = p->chance;
+        best = j;
+    }
+    return best;
+}
+
+void sched_spec_plan(struct sched *s)
+{
+    float gain[SPEC_ROWS];
+    struct job *whose[SPEC_ROWS];
+    size_t n = 0, rows = s->n_running, n_pages = pages_left(s);
+    size_t most = MIN(MIN(engine_batch(s->en), engine_out_max(s->en)), (size_t)SPEC_ROWS);
+    for (size_t i = 0; i < s->n_running; i++)
+        if (s->running[i]->spec)
+            guess(s, s->running[i]);
+    for (struct job *j; rows + n < most && (j = best_job(s, n_pages)); n++) {
+        n_pages -= begins_page(j);
+        gain[n] = j->spec->chance;
+        whose[n] = j;
+        j->spec->n_taken++;
+        j->spec->chance *= chance_of_next(j->spec);
+    }
+    size_t n_chosen = s->opts.speculate == SCHED_SPEC_ALWAYS
+                          ? n
+                          : spec_choose(&s->cost, rows, gain, n, 0);
+    while (n > n_chosen)
+        whose[--n]->spec->n_taken--;
+}
+
+bool sched_spec_note(struct sched *s, struct job *j, size_t at, int32_t token)
+{
+    struct job_spec *p = j->spec;
+    if (!p || at >= p->n_draft)
+        return false;
+    bool came_true = token == p->draft[at];
+    size_t class = spec_class_of_match(p->match + at);
+    spec_rate_note(&p->rate, class, came_true);
+    spec_rate_note(&s->rate, class, came_true);
+    if (at < p->n_taken) {
+        j->n_accepted += came_true;
+        pthread_mutex_lock(&s->lock);
+        s->load.n_drafted += at == 0 ? p->n_taken : 0;
+        s->load.n_accepted += came_true;
+        pthread_mutex_unlock(&s->lock);
+    }
+    j->n_drafted += at == 0 ? p->n_taken : 0;
+    return came_true;
+}
