@@ -15,6 +15,7 @@
 #include "chat/chat.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/sched.h"
 #include "http/http.h"
 #include "store/store.h"
 #include "tok/tok.h"
@@ -69,6 +70,7 @@ struct api_opts {
     struct engine_opts model; /* for each; `memory` is for all together, 0: what is free */
     size_t parallel;          /* answers at once, of a model */
     size_t queue_max;         /* requests that wait, of a model */
+    enum sched_speculate speculate;
     unsigned timeout_s;       /* of a request; 0: none */
     const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
     uint64_t cache_bytes_max; /* of each model */

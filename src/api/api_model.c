@@ -151,7 +151,9 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     if (o.memory)
         o.memory = o.memory > taken ? o.memory - taken : 1;
     o.ctx = m->row->ctx;
-    o.out_max = MAX(o.out_max, set->o->parallel);
+    /* Many answers at once leave guesses nothing to win: room for those of one is enough. */
+    size_t n_draft = set->o->speculate ? SCHED_DRAFT_MAX : 0;
+    o.out_max = MAX(o.out_max, MAX(set->o->parallel, 1 + n_draft));
     o.batch = MAX(o.batch, set->o->parallel);
     TRY(gguf_open(&m->gguf, m->path, e));
     TRY(open_engine(m, &o, e));
@@ -160,6 +162,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
         set_cache_path(m);
     const struct sched_opts so = {.queue_max = set->o->queue_max,
                                   .running_max = set->o->parallel,
+                                  .speculate = set->o->speculate,
                                   .cache_path = m->cache_path,
                                   .cache_bytes_max = set->o->cache_bytes_max};
     m->sched = sched_new(m->engine, &so);

@@ -42,6 +42,11 @@ enum cpu_level app_level(const struct conf *c)
     return cpu_capped((enum cpu_level)cap);
 }
 
+enum sched_speculate app_speculate(const struct conf *c)
+{
+    return strcmp(c->speculate, "auto") == 0 ? SCHED_SPEC_AUTO : SCHED_SPEC_OFF;
+}
+
 struct sampler_params app_sampling(const struct conf *c)
 {
     return (struct sampler_params){

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/sched.h"
 #include "gguf/gguf.h"
 
 struct app_model {
@@ -37,6 +38,9 @@ void app_packed(const struct conf *c, struct engine_opts *o);
 
 /* The sampler's settings, without a seed and without DRY's breakers. */
 struct sampler_params app_sampling(const struct conf *c);
+
+/* The setting `speculate`. */
+enum sched_speculate app_speculate(const struct conf *c);
 
 /* The instruction-set level of the setting `cpu` on this machine. */
 enum cpu_level app_level(const struct conf *c);

@@ -69,6 +69,7 @@ static void set_rest(struct serve *s)
     o->cache_bytes_max = (uint64_t)c->cache << 20;
     o->parallel = (size_t)c->parallel;
     o->queue_max = (size_t)c->queue;
+    o->speculate = app_speculate(c);
     o->timeout_s = (unsigned)c->timeout;
     o->models = s->models.rows;
     o->n_models = s->models.n;

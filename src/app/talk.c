@@ -2,6 +2,7 @@
 #include "app/talk.h"
 
 #include "api/api.h"
+#include "base/arena.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 
@@ -14,43 +15,63 @@
 /* A model without a template reads a transcript (chat.h); its next line would be the user's. */
 #define TALK_NEXT_LINE "\nUser:"
 
+/* How often `stop` is asked while no token comes. */
+#define TALK_WAIT_NS 20000000
+
 /* ---- opening ---- */
 
-static void open_sampler(struct talk *t, const struct conf *c)
+static void set_sampling(struct talk *t, const struct conf *c)
 {
     if (c->seed >= 0)
         t->seed = (uint64_t)c->seed;
     else if (getrandom(&t->seed, sizeof t->seed, 0) != sizeof t->seed)
         t->seed = os_now_ns();
     t->seed &= TALK_SEED_MAX; /* a number that --seed takes */
-    struct sampler_params p = app_sampling(c);
-    int32_t breakers[4];
-    p.seed = t->seed;
-    p.dry_breakers = breakers;
-    p.n_dry_breakers = api_dry_breakers(t->tok, breakers);
-    t->sampler = sampler_new(&p, engine_model(t->model.engine)->n_vocab,
-                             engine_ctx(t->model.engine), NULL);
+    t->sampling = app_sampling(c);
+    t->sampling.dry_breakers = t->breakers;
+    t->sampling.n_dry_breakers = api_dry_breakers(t->tok, t->breakers);
+}
+
+static void open_sched(struct talk *t, const struct conf *c)
+{
+    size_t n_vocab = engine_model(t->model.engine)->n_vocab;
+    const struct sched_opts o = {.queue_max = 1, .running_max = 1, .speculate = app_speculate(c)};
+    t->ends = mem_alloc(n_vocab * sizeof *t->ends);
+    for (size_t i = 0; i < n_vocab; i++)
+        t->ends[i] = tok_is_end(t->tok, (int32_t)i);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&t->come, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&t->lock, NULL);
+    t->sched = sched_new(t->model.engine, &o);
 }
 
 enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e)
 {
+    size_t n_draft = app_speculate(c) ? SCHED_DRAFT_MAX : 0;
     *t = (struct talk){.n_max = c->n};
-    TRY(app_model_open(&t->model, c, 1, e));
+    TRY(app_model_open(&t->model, c, 1 + n_draft, e));
     enum err r = api_open_text(t->model.gguf, engine_model(t->model.engine)->n_vocab, &t->tok,
                                &t->chat, e);
     if (r != ERR_OK) {
         talk_close(t);
         return r;
     }
-    open_sampler(t, c);
-    t->seq = engine_seq_new(t->model.engine);
+    set_sampling(t, c);
+    open_sched(t, c);
     return ERR_OK;
 }
 
 void talk_close(struct talk *t)
 {
-    sampler_free(t->sampler);
-    engine_seq_free(t->seq);
+    if (t->sched) {
+        sched_free(t->sched);
+        pthread_cond_destroy(&t->come);
+        pthread_mutex_destroy(&t->lock);
+    }
+    mem_free(t->ends);
     chat_close(t->chat);
     tok_close(t->tok);
     app_model_close(&t->model);
@@ -104,83 +125,117 @@ static void hand_out(struct answer *a, bool all)
     a->text.n -= n;
 }
 
-/* What the sequence already holds of ids, but for the last: its logits are needed. */
-static size_t shared_start(const struct engine_seq *s, const struct tok_ids *ids)
+/* On the engine thread. */
+static void wake(void *arg)
 {
-    const int32_t *have = engine_seq_tokens(s);
-    size_t n = 0, most = MIN(engine_seq_len(s), ids->n - 1);
-    while (n < most && have[n] == ids->id[n])
-        n++;
-    return n;
+    struct talk *t = arg;
+    pthread_mutex_lock(&t->lock);
+    t->news = true;
+    pthread_cond_signal(&t->come);
+    pthread_mutex_unlock(&t->lock);
 }
 
-static enum err read_prompt(struct answer *a, const struct tok_ids *ids, const float **logits,
-                            struct errinfo *e)
+static void wait_for_news(struct talk *t)
+{
+    uint64_t until = os_now_ns() + TALK_WAIT_NS;
+    struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    pthread_mutex_lock(&t->lock);
+    for (int r = 0; !t->news && r == 0;)
+        r = pthread_cond_timedwait(&t->come, &t->lock, &at);
+    t->news = false;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* Hands out what comes of a job until it is done; what comes after a stop is not read. */
+static enum err follow(struct answer *a, struct job *j, struct errinfo *e)
+{
+    bool over = false, stop = false;
+    enum err r = ERR_OK;
+    while (!over) {
+        over = job_state(j) == JOB_DONE; /* before: so that n is the last word */
+        for (size_t n = job_n_out(j); a->stats->n_answer < n && !stop && r == ERR_OK;) {
+            r = tok_stream_add(&a->stream, j->out[a->stats->n_answer++].token, &a->text, e);
+            if (r == ERR_OK)
+                hand_out(a, false);
+            stop = a->stopped || a->sink->stop(a->sink->arg);
+        }
+        stop = stop || r != ERR_OK || a->sink->stop(a->sink->arg);
+        if (stop)
+            job_cancel(j);
+        if (!over)
+            wait_for_news(a->t);
+    }
+    return r;
+}
+
+/* Why the job ended, and how long it took.  It may have one token more than the context, which is
+ * not read any more. */
+static enum err end_job(struct answer *a, const struct job *j, struct errinfo *e)
+{
+    struct talk_stats *s = a->stats;
+    size_t ctx = engine_ctx(a->t->model.engine), n = j->n_prompt + s->n_answer;
+    s->n_prompt = j->n_prompt;
+    s->n_cached = j->n_cached;
+    s->n_drafted = j->n_drafted;
+    s->n_accepted = j->n_accepted;
+    s->prompt_ns = j->first_ns - j->started_ns;
+    s->answer_ns = j->done_ns - j->first_ns;
+    s->end = TALK_END_STOPPED;
+    if (a->stopped || j->end == JOB_END_STOP)
+        s->end = TALK_END_MODEL;
+    else if (j->end == JOB_END_LENGTH)
+        s->end = TALK_END_LENGTH;
+    if (j->end == JOB_END_FAILED) {
+        *e = j->error;
+        return e->code;
+    }
+    bool cut = s->end == TALK_END_LENGTH && n > ctx && s->n_answer != (size_t)a->t->n_max;
+    return cut ? err_set(e, ERR_CONTEXT,
+                         "the context is full: %zu tokens and 1 more are over the limit of %zu",
+                         ctx, ctx)
+               : ERR_OK;
+}
+
+static enum err write_answer(struct answer *a, const struct tok_ids *ids, struct errinfo *e)
 {
     struct talk *t = a->t;
-    struct talk_stats *s = a->stats;
-    uint64_t began = os_now_ns();
+    struct job job;
+    size_t ctx = engine_ctx(t->model.engine);
     if (ids->n == 0)
         return err_set(e, ERR_USAGE, "the prompt is empty: there is nothing to answer");
-    if (ids->n >= engine_ctx(t->model.engine))
+    if (ids->n >= ctx)
         return err_set(e, ERR_CONTEXT,
                        "the prompt has %zu tokens, the context holds %zu with the answer", ids->n,
-                       engine_ctx(t->model.engine));
-    engine_seq_cut(t->seq, shared_start(t->seq, ids));
-    s->n_prompt = ids->n;
-    s->n_cached = engine_seq_len(t->seq);
-    TRY(engine_prefill(t->model.engine, t->seq, ids->id + s->n_cached, ids->n - s->n_cached,
-                       a->sink->stop, a->sink->arg, logits, e));
-    sampler_reset(t->sampler, t->seed);
-    for (size_t i = 0; i < ids->n; i++)
-        sampler_accept(t->sampler, ids->id[i]);
-    s->prompt_ns = os_now_ns() - began;
-    return ERR_OK;
-}
-
-static enum err write_answer(struct answer *a, const float *logits, struct errinfo *e)
-{
-    struct talk *t = a->t;
-    struct talk_stats *s = a->stats;
-    uint64_t began = os_now_ns();
-    for (s->end = TALK_END_LENGTH; t->n_max == 0 || s->n_answer < (size_t)t->n_max;) {
-        int32_t id = sampler_pick(t->sampler, logits, NULL);
-        struct engine_row row = {t->seq, id, true};
-        if (tok_is_end(t->tok, id)) {
-            s->end = TALK_END_MODEL;
-            break;
-        }
-        s->n_answer++;
-        sampler_accept(t->sampler, id);
-        TRY(tok_stream_add(&a->stream, id, &a->text, e));
-        hand_out(a, false);
-        if (a->stopped || a->sink->stop(a->sink->arg)) {
-            s->end = a->stopped ? TALK_END_MODEL : TALK_END_STOPPED;
-            break;
-        }
-        if (t->n_max && s->n_answer == (size_t)t->n_max)
-            break;
-        TRY(engine_step(t->model.engine, &row, 1, &logits, e));
-        s->answer_ns = os_now_ns() - began;
-    }
-    return ERR_OK;
+                       ctx);
+    size_t room = ctx - ids->n + 1;
+    job_init(&job, t->n_max ? MIN((size_t)t->n_max, room) : room, 0);
+    job.prompt = ids->id;
+    job.n_prompt = ids->n;
+    job.sampling = t->sampling;
+    job.sampling.seed = t->seed;
+    job.ends = t->ends;
+    job.wake = wake;
+    job.wake_arg = t;
+    enum err r = sched_push(t->sched, &job, e);
+    if (r == ERR_OK)
+        r = follow(a, &job, e);
+    if (r == ERR_OK)
+        r = end_job(a, &job, e);
+    job_done(&job);
+    return r;
 }
 
 static enum err run_ids(struct talk *t, const struct tok_ids *ids, struct span stop,
                         const struct talk_sink *sink, struct talk_stats *stats, struct errinfo *e)
 {
     struct answer a = {.t = t, .sink = sink, .stats = stats, .stop = stop};
-    const float *logits;
     *stats = (struct talk_stats){0};
     tok_stream_init(&a.stream, t->tok, 0);
     str_init(&a.text, TALK_TEXT_MAX);
-    enum err r = read_prompt(&a, ids, &logits, e);
-    if (r == ERR_OK) {
-        r = write_answer(&a, logits, e);
-        if (!a.stopped) {
-            tok_stream_end(&a.stream, &a.text);
-            hand_out(&a, true);
-        }
+    enum err r = write_answer(&a, ids, e);
+    if (stats->n_answer && !a.stopped) {
+        tok_stream_end(&a.stream, &a.text);
+        hand_out(&a, true);
     }
     str_done(&a.text);
     tok_stream_done(&a.stream);
@@ -238,6 +293,8 @@ void talk_print_stats(const struct talk_stats *s, struct str *out)
     str_addf(out, ", %zu written", s->n_answer);
     if (s->n_answer > 1)
         str_addf(out, " at %.1f/s", per_second(s->n_answer - 1, s->answer_ns));
+    if (s->n_drafted)
+        str_addf(out, " (%zu of %zu guesses came true)", s->n_accepted, s->n_drafted);
     if (s->end == TALK_END_LENGTH)
         str_add_cstr(out, ", cut at the limit of -n");
 }

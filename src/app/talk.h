@@ -1,35 +1,43 @@
 /* SPDX-License-Identifier: MIT
  * talk.h - a conversation with a model on this machine: what `damso run` and `damso chat` share.
  *
- * Does: open model, tokenizer and template as the settings say; turn messages into tokens, run
- *       only those that the sequence does not hold already, choose tokens and hand out text that
- *       is whole characters; stop at the model's end tokens.
+ * Does: open model, tokenizer and template as the settings say; turn messages into tokens, have
+ *       the scheduler answer them as the only job there is, which reads only what it does not know
+ *       already, and hand out text that is whole characters; stop at the model's end tokens.
  * Does not: keep the conversation (the caller does) or print.
- * Owner: the caller; one thread.  `stop` may become true in a signal handler. */
+ * Owner: the caller, who does not move it while it is open; one thread.  `stop` may become true in
+ *       a signal handler. */
 #ifndef APP_TALK_H
 #define APP_TALK_H
 
 #include "app/app_model.h"
 #include "chat/chat.h"
-#include "engine/sampler.h"
+#include "engine/sched.h"
 #include "tok/tok.h"
 
 #include <jansson.h>
+#include <pthread.h>
 
 struct talk {
     struct app_model model;
     struct tok *tok;
     struct chat *chat;
-    struct engine_seq *seq;
-    struct sampler *sampler;
-    int64_t n_max; /* tokens of an answer; 0: until the model stops */
-    uint64_t seed; /* that the sampler began with */
+    struct sched *sched;
+    bool *ends; /* [n_vocab]: tokens that end an answer */
+    struct sampler_params sampling;
+    int32_t breakers[4];
+    int64_t n_max;        /* tokens of an answer; 0: until the model stops */
+    uint64_t seed;        /* that the next answer begins with */
+    pthread_mutex_t lock; /* of news */
+    pthread_cond_t come;
+    bool news; /* the answer has more tokens, or ended */
 };
 
 enum talk_end { TALK_END_MODEL, TALK_END_LENGTH, TALK_END_STOPPED };
 
 struct talk_stats {
     size_t n_prompt, n_cached, n_answer; /* tokens */
+    size_t n_drafted, n_accepted;        /* tokens guessed ahead; those of them that came */
     uint64_t prompt_ns, answer_ns;       /* answer: after the first token */
     enum talk_end end;
 };

@@ -125,6 +125,8 @@ size_t job_n_out(const struct job *j);
 
 struct sched;
 
+#define SCHED_DRAFT_MAX 16 /* tokens of a job that are guessed in a step */
+
 /* Tokens may be guessed ahead: answers are the same to the token.  The engine's out_max says how
  * many beside the answers' next ones. */
 enum sched_speculate {

@@ -17,7 +17,6 @@
 
 #define SCHED_STEP_NS       ((uint64_t)100000000)
 #define SCHED_CACHE_IDLE_NS ((uint64_t)3000000000)
-#define SCHED_DRAFT_MAX     16                   /* tokens of a job that are guessed in a step */
 #define SCHED_FETCH_NS      ((uint64_t)20000000) /* that a step may wait for the cache's file */
 
 /* What is guessed of a job's next tokens. */
