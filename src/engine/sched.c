@@ -151,7 +151,7 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->wants = mem_alloc(batch * sizeof *s->wants);
     s->got = mem_alloc(batch * sizeof *s->got);
     s->work = sampler_work_new(engine_model(en)->n_vocab);
-    s->rate = spec_rate_new();
+    sched_spec_open(s);
     s->n_mask = engine_model(en)->n_vocab / 32 + 1;
     s->mask = mem_alloc(s->n_mask * sizeof *s->mask);
     s->load.pages = s->load.pages_free = engine_pages_free(en);
@@ -197,6 +197,7 @@ void sched_free(struct sched *s)
     mem_free(s->got);
     mem_free(s->mask);
     sampler_work_free(s->work);
+    sched_spec_close(s);
     mem_free(s);
 }
 

@@ -140,6 +140,9 @@ struct sched_opts {
     size_t running_max; /* answers at once; no more than the engine's batch and out_max */
     uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
     enum sched_speculate speculate;
+    /* A smaller model of the same vocabulary that guesses, too; the scheduler's until sched_free.
+     * Its out_max is running_max at least.  NULL: none. */
+    struct engine *draft;
     /* A file where known beginnings outlive the process (engine_cache.h), NULL: none.  What is new
      * is written when nothing was to do for cache_idle_ns (0: 3 s), and by sched_free.  A file that
      * cannot be used is a warning in the log. */

@@ -19,15 +19,42 @@
 #define SCHED_CACHE_IDLE_NS ((uint64_t)3000000000)
 #define SCHED_FETCH_NS      ((uint64_t)20000000) /* that a step may wait for the cache's file */
 
+/* Where guesses come from. */
+enum sched_source {
+    SCHED_FROM_TEXT,  /* the job's own, by ngram.h */
+    SCHED_FROM_MODEL, /* a draft model */
+    SCHED_SOURCES
+};
+
 /* What is guessed of a job's next tokens. */
 struct job_spec {
     struct ngram *text; /* prompt and answer */
-    struct spec_rate rate;
+    struct spec_rate rate[SCHED_SOURCES];
+    enum sched_source source; /* of the guesses for the step that is made */
     int32_t draft[SCHED_DRAFT_MAX];
-    size_t n_draft; /* for the step that is made */
-    size_t n_taken; /* those that are rows of it */
-    size_t match;   /* tokens that stand behind the first */
-    float chance;   /* that the first n_taken and the next one come true */
+    uint8_t class[SCHED_DRAFT_MAX]; /* spec.h */
+    size_t n_draft, n_max;          /* guesses; what the answer has room for */
+    size_t n_taken;                 /* those that are rows of the step */
+    float chance;                   /* that the first n_taken and the next one come true */
+
+    /* of the draft model: */
+    struct engine_seq *seq; /* NULL: it has read nothing */
+    size_t n_sure;          /* tokens of seq that were known when it was last looked at */
+    bool no_room;           /* for this job, in its context or pages */
+    struct spec_rate depth; /* how guesses come true by their place, not by how good they look */
+};
+
+/* The draft model, and what it costs. */
+struct sched_draft {
+    struct engine *en; /* NULL: there is none */
+    struct engine_row *rows;
+    const float **got;
+    struct job **jobs; /* [running_max]: for which it guesses now */
+    size_t n_jobs;
+    struct spec_cost cost; /* of its steps */
+    struct spec_rate depth;
+    double ns_a_row;          /* when it reads */
+    uint64_t try_at, try_gap; /* n_answer when it is tried though it loses */
 };
 
 struct sched {
@@ -55,10 +82,11 @@ struct sched {
     struct sampler_work *work;
     uint32_t *mask; /* [n_mask] words: tokens that may come */
     size_t n_mask;
-    double ns_a_row;       /* of a step, smoothed */
-    bool reads;            /* prompts, in the step that is made */
-    struct spec_rate rate; /* of all jobs */
+    double ns_a_row;                      /* of a step, smoothed */
+    bool reads;                           /* prompts, in the step that is made */
+    struct spec_rate rate[SCHED_SOURCES]; /* of all jobs */
     struct spec_cost cost;
+    struct sched_draft draft;
     uint64_t order, n_answer;
 };
 
@@ -108,6 +136,8 @@ void sched_pick_fit(struct sched *s, const struct job *j); /* makes room for its
 
 void sched_spec_start(struct sched *s, struct job *j); /* when it first runs */
 void sched_spec_done(struct job *j);
+void sched_spec_open(struct sched *s);
+void sched_spec_close(struct sched *s);
 /* The answer has one more token. */
 void sched_spec_add(struct job *j, int32_t token);
 /* Guesses for a step of next tokens alone, and takes those that pay: n_taken of each job. */
@@ -116,5 +146,14 @@ void sched_spec_plan(struct sched *s);
 void sched_spec_skip(struct sched *s);
 /* The step chose `token` where guess `at` stood, -1: an end.  True: it is the guess. */
 bool sched_spec_note(struct sched *s, struct job *j, size_t at, int32_t token);
+/* The chance of guess `at` when those before it come true. */
+float sched_spec_chance(const struct job_spec *p, size_t at);
+/* Rows that a step may have with guesses. */
+size_t sched_spec_rows(const struct sched *s);
+
+/* ---- sched_draft.c ---- */
+
+/* The draft model guesses for jobs whose own text says less, where it pays. */
+void sched_draft_guess(struct sched *s);
 
 #endif

@@ -10,11 +10,11 @@
 #define RATE_MEMORY 64.0f /* guesses that a rate looks back, about */
 #define RATE_PRIOR  4.0f  /* what another text's rate counts as */
 
-struct spec_rate spec_rate_new(void)
+struct spec_rate spec_rate_new(float low, float high)
 {
     struct spec_rate r;
     for (size_t c = 0; c < SPEC_CLASSES; c++) {
-        r.share[c] = 0.2f + 0.6f * (float)c / SPEC_CLASSES;
+        r.share[c] = low + (high - low) * (float)c / (SPEC_CLASSES - 1);
         r.n[c] = RATE_PRIOR;
     }
     return r;
@@ -43,6 +43,15 @@ size_t spec_class_of_match(size_t match)
     return c;
 }
 
+size_t spec_class_of_p(float p)
+{
+    static const float least[SPEC_CLASSES] = {0, 0.3f, 0.5f, 0.65f, 0.8f, 0.9f, 0.96f, 0.99f};
+    size_t c = SPEC_CLASSES - 1;
+    while (c > 0 && !(p >= least[c]))
+        c--;
+    return c;
+}
+
 /* ---- what a step costs ---- */
 
 #define COST_OWN  0.3  /* how far a measurement moves its own number */
@@ -50,7 +59,6 @@ size_t spec_class_of_match(size_t match)
 #define COST_FAR  1.5  /* more than so many times what was expected counts as that */
 #define COST_LESS 0.15 /* what a cost may lose by its age, */
 #define COST_OLD  4096 /* and the steps that would lose it all */
-#define COST_WIN  1.02 /* times as fast as nothing guessed: less may be chance */
 
 void spec_cost_note(struct spec_cost *c, size_t rows, double ns)
 {
@@ -116,17 +124,16 @@ size_t spec_cost_reach(const struct spec_cost *c, size_t rows)
     return most > rows ? most - rows : 0;
 }
 
-size_t spec_choose(const struct spec_cost *c, size_t rows, const float *gain, size_t n,
-                   double fixed_ns)
+size_t spec_choose(const struct spec_cost *c, size_t rows, const float *gain, size_t n)
 {
     double plain = spec_cost_of(c, rows), tokens = (double)rows;
     size_t most = MIN(n, spec_cost_reach(c, rows)), chosen = 0;
     if (!(plain > 0))
         return 0;
-    double best = tokens / plain * COST_WIN;
+    double best = tokens / plain * SPEC_WIN;
     for (size_t k = 1; k <= most; k++) {
         tokens += (double)gain[k - 1];
-        double rate = tokens / (spec_cost_of(c, rows + k) + fixed_ns);
+        double rate = tokens / spec_cost_of(c, rows + k);
         if (rate > best) {
             best = rate;
             chosen = k;

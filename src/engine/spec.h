@@ -23,13 +23,15 @@ struct spec_rate {
     float n[SPEC_CLASSES]; /* how much stands behind it */
 };
 
-/* Few facts and low hopes. */
-struct spec_rate spec_rate_new(void);
+/* Few facts: hopes from `low` for class 0 up to `high`. */
+struct spec_rate spec_rate_new(float low, float high);
 /* Another text's rates are a beginning that few facts of its own outweigh. */
 struct spec_rate spec_rate_from(const struct spec_rate *r);
 void spec_rate_note(struct spec_rate *r, size_t class, bool came_true);
 /* The class of a guess that `match` tokens stand behind. */
 size_t spec_class_of_match(size_t match);
+/* The class of a guess to which a model gives a probability. */
+size_t spec_class_of_p(float p);
 
 /* ---- what a step costs ---- */
 
@@ -47,10 +49,11 @@ double spec_cost_of(const struct spec_cost *c, size_t rows);
 /* How many rows beyond `rows` may be asked for at all. */
 size_t spec_cost_reach(const struct spec_cost *c, size_t rows);
 
+/* How many times as fast as without guesses is a win and no chance. */
+#define SPEC_WIN 1.02
+
 /* How many of n guessed rows to add to `rows` certain ones, each of which gives a token: gain[i] is
- * the chance that guess i gives another one, highest first.  fixed_ns is spent in any case where
- * one is added. */
-size_t spec_choose(const struct spec_cost *c, size_t rows, const float *gain, size_t n,
-                   double fixed_ns);
+ * the chance that guess i gives another one, highest first. */
+size_t spec_choose(const struct spec_cost *c, size_t rows, const float *gain, size_t n);
 
 #endif

@@ -23,7 +23,7 @@ static double step_ns(const struct machine *m, size_t rows)
 static double speed(const struct machine *m, double chance, int n_steps)
 {
     struct spec_cost c = {0};
-    struct spec_rate r = spec_rate_new();
+    struct spec_rate r = spec_rate_new(0.2f, 0.8f);
     double ns = 0, plain_ns = 0;
     size_t tokens = 0;
     for (int i = 0; i < n_steps; i++) {
@@ -31,7 +31,7 @@ static double speed(const struct machine *m, double chance, int n_steps)
         size_t k = 0, n;
         for (size_t g = 0; g < 16; g++)
             gain[g] = p *= r.share[3];
-        n = spec_choose(&c, 1, gain, 16, 0);
+        n = spec_choose(&c, 1, gain, 16);
         double took = step_ns(m, 1 + n);
         spec_cost_note(&c, 1 + n, took);
         ns += took;
