@@ -499,6 +499,38 @@ class Ends(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, 'port is no setting of one model'):
             self.serve(models=folder)
 
+    def test_guesses_change_nothing(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        os.symlink(os.path.realpath(f'{MODELS}/{SMALL}.gguf'), f'{folder}/{SMALL}.gguf')
+        plain = self.serve('-m', SMALL, '--speculate', 'off', '--cache', '0')
+        text = '\n'.join(f'item {i}: {i * i} pieces of kind {chr(97 + i)}' for i in range(10))
+        repeat = [{'role': 'user', 'content': f'Repeat this text exactly:\n{text}'}]
+        schema = {'type': 'object', 'properties': {'items': {'type': 'array', 'maxItems': 8, 'items': {'type': 'integer'}}},
+                  'required': ['items'], 'additionalProperties': False}
+        asks = [ask(messages=repeat, max_tokens=120, **more) for more in (
+            {}, {'temperature': 1, 'seed': 5}, {'temperature': 0.7, 'seed': 9, 'n': 3},
+            {'stop': ['pieces of kind f']}, {'logprobs': True, 'top_logprobs': 2},
+            {'repetition_penalty': 1.1, 'frequency_penalty': 0.2}, {'dry_multiplier': 0.8},
+            {'response_format': {'type': 'json_schema', 'json_schema': {'name': 'x', 'schema': schema}}},
+            {'min_tokens': 110}, {'prediction': {'type': 'content', 'content': text}})]
+        want = [plain.post(CHAT, a) for a in asks]
+        self.assertEqual(plain.gauge('damso_drafted_total'), 0)
+        for draft in ('', f'draft = {MODELS}/{SMALL}.gguf\n'):
+            with open(f'{folder}/{SMALL}.conf', 'w') as f:
+                f.write(draft)
+            server = self.serve('--cache', '0', models=folder)
+            for a, (status, w) in zip(asks, want):
+                got = server.post(CHAT, a)
+                self.assertEqual((status, got[0]), (200, 200), got)
+                self.assertEqual(got[1]['choices'], w['choices'], a)
+                self.assertEqual(got[1]['usage']['completion_tokens'], w['usage']['completion_tokens'])
+                details = got[1]['usage']['completion_tokens_details']
+                told = details['accepted_prediction_tokens'] + details['rejected_prediction_tokens']
+                self.assertTrue('prediction' in a or told == 0)
+            drafted, accepted = (server.gauge(f'damso_{x}_total') for x in ('drafted', 'accepted'))
+            self.assertTrue(0 < accepted <= drafted, (accepted, drafted))
+
     def test_keys(self):
         home = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, home)

@@ -63,6 +63,26 @@ class Talk(unittest.TestCase):
         self.assertNotIn('User:', out)
         out.encode()  # whole characters
 
+    def test_guesses_change_nothing(self):
+        lines = '\n'.join(f'item {i}: {i * i} pieces of kind {chr(97 + i)}' for i in range(12))
+        ask = ['run', '-n', '80', '--stats', '--seed', '3', f'Repeat this text exactly:\n{lines}']
+        for temp in ('0', '1'):
+            want, err = self.damso(*ask, '--temp', temp, '--speculate', 'off')
+            self.assertNotIn('guesses', err)
+            for more in ([], ['--draft', 'smollm2-135m-instruct']):
+                out, err = self.damso(*ask, '--temp', temp, *more)
+                self.assertEqual(out, want)
+                self.assertTrue(temp == '1' or re.search(r'[1-9]\d* of \d+ guesses came true', err), err)
+
+    def test_a_draft_model_needs_the_same_vocabulary(self):
+        for draft, want, words in [
+            ('gemma3-270m', 2, 'gemma3-270m.gguf cannot guess for .*smollm2.*262144 tokens, that one 49152'),
+            ('none.gguf', 5, 'none.gguf: there is no such model file'),
+        ]:
+            _, err = self.damso('run', '--draft', draft, 'hi', want=want)
+            self.assertRegex(err, words)
+        self.damso('run', '--draft', 'gemma3-270m', '--speculate', 'off', '-n', '1', 'hi')
+
     def test_run_refuses(self):
         for args, stdin, want, words in [
             (['run', ''], b'', 2, 'empty'),

@@ -29,6 +29,7 @@ struct api;
 struct api_model_row {
     const char *name;           /* as clients name it */
     const char *path;           /* of its GGUF file */
+    const char *draft;          /* of the model that guesses for it; NULL: none */
     const char *const *aliases; /* more names, NULL-terminated; NULL: none */
     size_t ctx;                 /* tokens of context; 0: its own */
     size_t n_max;               /* tokens of an answer that names no limit; 0: the context's rest */

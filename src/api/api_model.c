@@ -48,6 +48,7 @@ size_t api_dry_breakers(const struct tok *tok, int32_t out[4])
 static void close_parts(struct api_model *m)
 {
     sched_free(m->sched);
+    api_draft_close(&m->draft);
     api_gram_clear(m);
     gram_vocab_free(m->vocab);
     chat_close(m->chat);
@@ -71,10 +72,13 @@ static size_t memory_taken(struct api_models *set)
 {
     size_t sum = 0, n = api_models_n(set);
     for (size_t i = 0; i < n; i++) {
-        if (!set->model[i].engine)
-            continue;
-        struct engine_memory mem = engine_memory(set->model[i].engine);
-        sum += mem.weights + mem.context + mem.work;
+        const struct engine *both[] = {set->model[i].engine, set->model[i].draft.engine};
+        for (size_t k = 0; k < N_ELEMS(both); k++) {
+            struct engine_memory mem = {0};
+            if (both[k])
+                mem = engine_memory(both[k]);
+            sum += mem.weights + mem.context + mem.work;
+        }
     }
     return sum;
 }
@@ -155,14 +159,20 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     size_t n_draft = set->o->speculate ? SCHED_DRAFT_MAX : 0;
     o.out_max = MAX(o.out_max, MAX(set->o->parallel, 1 + n_draft));
     o.batch = MAX(o.batch, set->o->parallel);
+    bool drafts = set->o->speculate != SCHED_SPEC_OFF && m->row->draft;
     TRY(gguf_open(&m->gguf, m->path, e));
+    if (drafts)
+        TRY(api_draft_count(&m->draft, m->row->draft, &o, e));
     TRY(open_engine(m, &o, e));
     TRY(open_text(m, e));
+    if (drafts)
+        TRY(api_draft_open(&m->draft, m->gguf, m->tok, m->engine, &o, set->o->parallel, e));
     if (set->o->cache_dir)
         set_cache_path(m);
     const struct sched_opts so = {.queue_max = set->o->queue_max,
                                   .running_max = set->o->parallel,
                                   .speculate = set->o->speculate,
+                                  .draft = m->draft.engine,
                                   .cache_path = m->cache_path,
                                   .cache_bytes_max = set->o->cache_bytes_max};
     m->sched = sched_new(m->engine, &so);

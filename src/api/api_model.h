@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api/api_about.h"
+#include "api/api_draft.h"
 #include "chat/chat.h"
 #include "engine/sched.h"
 #include "gram/gram.h"
@@ -41,6 +42,7 @@ struct api_model {
     /* while it has a user */
     struct gguf *gguf;
     struct engine *engine;
+    struct api_draft draft;
     struct tok *tok;
     struct chat *chat;
     struct sched *sched;

@@ -66,6 +66,44 @@ struct sampler_params app_sampling(const struct conf *c)
     };
 }
 
+static enum err open_files(struct app_model *m, const struct conf *c, bool with_draft,
+                           struct errinfo *e)
+{
+    const char *path, *draft;
+    TRY(models_resolve(c, &m->arena, &path, e));
+    TRY(gguf_open(&m->gguf, path, e));
+    if (!with_draft)
+        return ERR_OK;
+    TRY(models_find(c, c->draft, &m->arena, &draft, e));
+    return api_draft_count(&m->draft, draft, &m->opts, e);
+}
+
+static enum err open_model(struct app_model *m, const struct conf *c, struct engine_opts o,
+                           bool with_draft, struct errinfo *e)
+{
+    struct bar bar = {.began_ns = os_now_ns()};
+    *m = (struct app_model){0};
+    o.ctx = (size_t)c->ctx;
+    o.memory = (size_t)c->memory << 20;
+    o.n_threads = (int)c->threads;
+    o.level = app_level(c);
+    app_packed(c, &o);
+    m->opts = o;
+    arena_init(&m->arena);
+    enum err r = open_files(m, c, with_draft, e);
+    if (r == ERR_OK) {
+        o = m->opts;
+        o.progress = isatty(STDERR_FILENO) ? bar_show : NULL;
+        o.progress_arg = &bar;
+        r = engine_open(&m->engine, m->gguf, &o, e);
+    }
+    if (bar.shown)
+        fprintf(stderr, "\r\033[K");
+    if (r != ERR_OK)
+        app_model_close(m);
+    return r;
+}
+
 enum err app_model_open(struct app_model *m, const struct conf *c, size_t out_max,
                         struct errinfo *e)
 {
@@ -82,32 +120,23 @@ enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t o
 enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
                             size_t rows_min, size_t ctx_total, struct errinfo *e)
 {
-    struct bar bar = {.began_ns = os_now_ns()};
-    struct engine_opts o = {
-        .ctx = (size_t)c->ctx,
-        .ctx_total = ctx_total,
-        .batch = MAX((size_t)c->batch, rows_min),
-        .out_max = out_max,
-        .memory = (size_t)c->memory << 20,
-        .n_threads = (int)c->threads,
-        .level = app_level(c),
-        .progress = isatty(STDERR_FILENO) ? bar_show : NULL,
-        .progress_arg = &bar,
-    };
-    const char *path;
-    app_packed(c, &o);
-    *m = (struct app_model){0};
-    arena_init(&m->arena);
-    enum err r = models_resolve(c, &m->arena, &path, e);
-    if (r == ERR_OK)
-        r = gguf_open(&m->gguf, path, e);
-    if (r == ERR_OK)
-        r = engine_open(&m->engine, m->gguf, &o, e);
-    if (bar.shown)
-        fprintf(stderr, "\r\033[K");
-    if (r != ERR_OK)
-        app_model_close(m);
-    return r;
+    const struct engine_opts o = {
+        .ctx_total = ctx_total, .batch = MAX((size_t)c->batch, rows_min), .out_max = out_max};
+    return open_model(m, c, o, false, e);
+}
+
+enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e)
+{
+    bool guesses = app_speculate(c) != SCHED_SPEC_OFF;
+    const struct engine_opts o = {.batch = (size_t)c->batch,
+                                  .out_max = 1 + (guesses ? (size_t)SCHED_DRAFT_MAX : 0)};
+    return open_model(m, c, o, guesses && c->draft[0], e);
+}
+
+enum err app_model_draft(struct app_model *m, const struct tok *tok, struct errinfo *e)
+{
+    return m->draft.gguf ? api_draft_open(&m->draft, m->gguf, tok, m->engine, &m->opts, 1, e)
+                         : ERR_OK;
 }
 
 void app_packed(const struct conf *c, struct engine_opts *o)
@@ -117,10 +146,16 @@ void app_packed(const struct conf *c, struct engine_opts *o)
     o->packed_bytes_max = (uint64_t)c->packed << 20;
 }
 
+static bool all_kept(const struct app_model *m, uint64_t wait_ns)
+{
+    return engine_kept(m->engine, wait_ns) &&
+           (!m->draft.engine || engine_kept(m->draft.engine, wait_ns));
+}
+
 void app_model_settle(const struct app_model *m)
 {
     bool shown = false;
-    for (int i = 0; !cmd_stopped() && !engine_kept(m->engine, 100000000); i++)
+    for (int i = 0; !cmd_stopped() && !all_kept(m, 100000000); i++)
         if (i == 5 && isatty(STDERR_FILENO)) {
             shown = true;
             fputs("[keeping the model on disk as this machine wants it, for quick starts; Ctrl-C "
@@ -133,6 +168,7 @@ void app_model_settle(const struct app_model *m)
 
 void app_model_close(struct app_model *m)
 {
+    api_draft_close(&m->draft);
     engine_close(m->engine);
     gguf_close(m->gguf);
     arena_done(&m->arena);

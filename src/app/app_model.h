@@ -3,6 +3,7 @@
 #ifndef APP_APP_MODEL_H
 #define APP_APP_MODEL_H
 
+#include "api/api_draft.h"
 #include "app/conf.h"
 #include "base/arena.h"
 #include "base/err.h"
@@ -15,6 +16,8 @@ struct app_model {
     struct arena arena; /* as long as the model is open */
     struct gguf *gguf;
     struct engine *engine;
+    struct engine_opts opts; /* that the engine was opened with */
+    struct api_draft draft;  /* of the setting; none before app_model_draft */
 };
 
 /* out_max: rows of logits that one step may want.  A bar shows on stderr while weights are
@@ -27,6 +30,12 @@ enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t o
 /* The same with room for ctx_total tokens of all sequences, and steps of at least rows_min rows. */
 enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
                             size_t rows_min, size_t ctx_total, struct errinfo *e);
+/* One that writes answers, one at a time: with room for guesses and, where the settings name one,
+ * for a draft model. */
+enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e);
+/* Opens the draft model that was made room for, if any: m->draft.  tok: the model's vocabulary.
+ * Errors: those of api_draft_open. */
+enum err app_model_draft(struct app_model *m, const struct tok *tok, struct errinfo *e);
 void app_model_close(struct app_model *m);
 
 /* Waits until weights that are kept for the next start are on disk, and says so on a terminal's

@@ -113,10 +113,13 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[SERVE_MODELS_MAX + 5] = {0}, *write[4] = {0};
+    const char *read[2 * SERVE_MODELS_MAX + 5] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
+    for (size_t i = 0; i < s->opts.n_models; i++)
+        if (s->models.rows[i].draft)
+            read[n_read++] = s->models.rows[i].draft;
     if (s->pull && make_folder(s, c->models_dir, NULL) == ERR_OK) /* else a load says why not */
         read[n_read++] = c->models_dir;
     if (c->tls_cert[0])

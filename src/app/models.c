@@ -21,20 +21,21 @@ static bool looks_like_path(const char *model)
     return strchr(model, '/') || span_ends(span_of(model), SPAN(".gguf"));
 }
 
-enum err models_resolve(const struct conf *c, struct arena *a, const char **path, struct errinfo *e)
+enum err models_find(const struct conf *c, const char *name, struct arena *a, const char **path,
+                     struct errinfo *e)
 {
     struct stat st;
     struct catalogue *cat;
     const struct catalogue_model *m;
     *path = NULL;
-    if (stat(c->model, &st) == 0 && S_ISREG(st.st_mode)) {
-        *path = c->model;
+    if (stat(name, &st) == 0 && S_ISREG(st.st_mode)) {
+        *path = name;
         return ERR_OK;
     }
-    if (looks_like_path(c->model))
-        return err_set(e, ERR_NOTFOUND, "%s: there is no such model file", c->model);
+    if (looks_like_path(name))
+        return err_set(e, ERR_NOTFOUND, "%s: there is no such model file", name);
     TRY(catalogue_load(&cat, c->catalogue, e));
-    enum err code = catalogue_need(cat, c->model, &m, e);
+    enum err code = catalogue_need(cat, name, &m, e);
     if (code == ERR_OK) {
         *path = models_file(c, a, m);
         if (stat(*path, &st) != 0 || !S_ISREG(st.st_mode)) {
@@ -47,6 +48,11 @@ enum err models_resolve(const struct conf *c, struct arena *a, const char **path
     }
     catalogue_free(cat);
     return code;
+}
+
+enum err models_resolve(const struct conf *c, struct arena *a, const char **path, struct errinfo *e)
+{
+    return models_find(c, c->model, a, path, e);
 }
 
 enum err models_check(const char *path, struct errinfo *e)

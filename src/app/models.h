@@ -19,6 +19,10 @@
 enum err models_resolve(const struct conf *c, struct arena *a, const char **path,
                         struct errinfo *e);
 
+/* The same for another setting's name. */
+enum err models_find(const struct conf *c, const char *name, struct arena *a, const char **path,
+                     struct errinfo *e);
+
 /* Where the model's file stands, or would. */
 const char *models_file(const struct conf *c, struct arena *a, const struct catalogue_model *m);
 

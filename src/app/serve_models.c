@@ -15,6 +15,7 @@
 static const enum conf_id of_a_model[] = {
     CONF_ID_aliases,
     CONF_ID_ctx,
+    CONF_ID_draft,
     CONF_ID_n,
     CONF_ID_temp,
     CONF_ID_top_k,
@@ -87,6 +88,11 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
                                       .sampling = app_sampling(&c)};
         r = serve_names(&s->arena, "aliases", c.aliases, &row->aliases, e);
     }
+    /* What was said of all is the default model's: others have other vocabularies. */
+    bool drafts = c.draft[0] && (s->n == 0 || c.draft != s->conf->draft);
+    if (r == ERR_OK && drafts)
+        r = models_find(s->conf, arena_dup(&s->arena, c.draft, strlen(c.draft)), &s->arena,
+                        &row->draft, e);
     if (r == ERR_OK && more)
         row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);

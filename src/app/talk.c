@@ -35,7 +35,10 @@ static void set_sampling(struct talk *t, const struct conf *c)
 static void open_sched(struct talk *t, const struct conf *c)
 {
     size_t n_vocab = engine_model(t->model.engine)->n_vocab;
-    const struct sched_opts o = {.queue_max = 1, .running_max = 1, .speculate = app_speculate(c)};
+    const struct sched_opts o = {.queue_max = 1,
+                                 .running_max = 1,
+                                 .speculate = app_speculate(c),
+                                 .draft = t->model.draft.engine};
     t->ends = mem_alloc(n_vocab * sizeof *t->ends);
     for (size_t i = 0; i < n_vocab; i++)
         t->ends[i] = tok_is_end(t->tok, (int32_t)i);
@@ -50,11 +53,12 @@ static void open_sched(struct talk *t, const struct conf *c)
 
 enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e)
 {
-    size_t n_draft = app_speculate(c) ? SCHED_DRAFT_MAX : 0;
     *t = (struct talk){.n_max = c->n};
-    TRY(app_model_open(&t->model, c, 1 + n_draft, e));
+    TRY(app_model_open_talk(&t->model, c, e));
     enum err r = api_open_text(t->model.gguf, engine_model(t->model.engine)->n_vocab, &t->tok,
                                &t->chat, e);
+    if (r == ERR_OK)
+        r = app_model_draft(&t->model, t->tok, e);
     if (r != ERR_OK) {
         talk_close(t);
         return r;

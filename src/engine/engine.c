@@ -55,20 +55,22 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     o->ctx = given ? o->ctx : en->model->ctx_trained;
     struct dev_opts d = dev_opts_of(en);
     TRY(dev_cpu_need(en->plan, &d, &need, e));
-    size_t fixed = need.weights + need.work, left = budget > fixed ? budget - fixed : 0;
+    size_t page = need.page + o->beside.page, fixed = need.weights + need.work + o->beside.fixed;
+    size_t left = budget > fixed ? budget - fixed : 0;
     pages = num_div_up(o->ctx_total ? o->ctx_total : o->ctx, DEV_PAGE);
-    if (pages > left / need.page && !given && !o->ctx_total) {
-        pages = left / need.page;
+    if (pages > left / page && !given && !o->ctx_total) {
+        pages = left / page;
         o->ctx = MIN(o->ctx, pages * DEV_PAGE);
     }
     bool too_short = !given && o->ctx < MIN((size_t)ENGINE_CTX_MIN, en->model->ctx_trained);
-    if (fixed > budget || pages > left / need.page || too_short)
+    if (fixed > budget || pages > left / page || too_short)
         return err_set(e, ERR_MEMORY,
-                       "%s: %zu MiB for weights, %zu MiB for buffers and %zu MiB for %zu tokens "
+                       "%s: %zu MiB for weights%s, %zu MiB for buffers and %zu MiB for %zu tokens "
                        "of context are more than the %zu MiB that may be taken (%zu MiB are "
                        "free)",
-                       path, need.weights >> 20, need.work >> 20,
-                       MAX(pages, (size_t)1) * need.page >> 20, MAX(pages, (size_t)1) * DEV_PAGE,
+                       path, (need.weights + o->beside.fixed) >> 20,
+                       o->beside.fixed ? " and a draft model" : "", need.work >> 20,
+                       MAX(pages, (size_t)1) * page >> 20, MAX(pages, (size_t)1) * DEV_PAGE,
                        budget >> 20, os_mem_available() >> 20);
     en->n_pages = pages;
     en->memory = (struct engine_memory){.file = (size_t)gguf_file_bytes(en->model->gguf),
@@ -78,7 +80,7 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     return ERR_OK;
 }
 
-static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo *e)
+static enum err plan_all(struct engine *en, const struct gguf *g, struct errinfo *e)
 {
     struct engine_opts *o = &en->opts;
     TRY(model_open(&en->model, g, e));
@@ -86,6 +88,13 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     o->batch = o->batch ? o->batch : ENGINE_BATCH;
     o->out_max = o->out_max ? o->out_max : 1;
     o->n_threads = o->n_threads ? o->n_threads : os_n_cpus();
+    return ERR_OK;
+}
+
+static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo *e)
+{
+    struct engine_opts *o = &en->opts;
+    TRY(plan_all(en, g, e));
     TRY(fit_context(en, e));
     struct dev_opts d = dev_opts_of(en);
     TRY(dev_cpu_open(&en->dev, en->plan, &d, e));
@@ -130,6 +139,29 @@ void engine_close(struct engine *en)
     mem_free(en);
 }
 
+static enum err count(struct engine *en, const struct gguf *g, struct engine_need *need,
+                      struct errinfo *e)
+{
+    struct dev_need dev;
+    TRY(plan_all(en, g, e));
+    size_t ctx = en->model->ctx_trained;
+    en->opts.ctx = en->opts.ctx ? MIN(en->opts.ctx, ctx) : ctx;
+    struct dev_opts d = dev_opts_of(en);
+    TRY(dev_cpu_need(en->plan, &d, &dev, e));
+    *need = (struct engine_need){dev.weights + dev.work, dev.page};
+    return ERR_OK;
+}
+
+enum err engine_count(const struct gguf *g, const struct engine_opts *o, struct engine_need *need,
+                      struct errinfo *e)
+{
+    struct engine *en = mem_alloc(sizeof *en);
+    en->opts = *o;
+    enum err r = count(en, g, need, e);
+    engine_close(en);
+    return r;
+}
+
 const struct model *engine_model(const struct engine *en)
 {
     return en->model;
@@ -138,6 +170,11 @@ const struct model *engine_model(const struct engine *en)
 size_t engine_ctx(const struct engine *en)
 {
     return en->opts.ctx;
+}
+
+size_t engine_ctx_total(const struct engine *en)
+{
+    return en->n_pages * ENGINE_PAGE;
 }
 
 size_t engine_batch(const struct engine *en)

@@ -24,12 +24,20 @@
 struct engine;
 struct engine_seq;
 
+/* What an engine takes, in bytes, beside the mapped file. */
+struct engine_need {
+    size_t fixed; /* weights and buffers */
+    size_t page;  /* of a page of context */
+};
+
 struct engine_opts {
-    size_t ctx;           /* tokens a sequence may have; 0: the model's, as far as memory allows */
-    size_t ctx_total;     /* tokens of all sequences together; 0: as ctx */
-    size_t batch;         /* rows of a step; 0: 512 */
-    size_t out_max;       /* rows of logits of a step; 0: 1 */
-    size_t memory;        /* bytes that all of it may take; 0: what is free less a reserve */
+    size_t ctx;       /* tokens a sequence may have; 0: the model's, as far as memory allows */
+    size_t ctx_total; /* tokens of all sequences together; 0: as ctx */
+    size_t batch;     /* rows of a step; 0: 512 */
+    size_t out_max;   /* rows of logits of a step; 0: 1 */
+    size_t memory;    /* bytes that all of it may take; 0: what is free less a reserve */
+    /* Another engine of as many tokens of context, opened later: it is counted in `memory`. */
+    struct engine_need beside;
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */
     /* Folder in which packed weights of packed_bytes_min or more are kept from start to start, all
@@ -54,11 +62,16 @@ struct engine_memory {
 enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
                      struct errinfo *e);
 void engine_close(struct engine *en);
+/* What engine_open would take; the longest context is o->ctx or, if that is less or 0 is said, the
+ * model's own.  Errors: those of model_open. */
+enum err engine_count(const struct gguf *g, const struct engine_opts *o, struct engine_need *need,
+                      struct errinfo *e);
 
 const struct model *engine_model(const struct engine *en);
-size_t engine_ctx(const struct engine *en);     /* tokens a sequence may have */
-size_t engine_batch(const struct engine *en);   /* rows a step may have */
-size_t engine_out_max(const struct engine *en); /* rows of logits a step may have */
+size_t engine_ctx(const struct engine *en);       /* tokens a sequence may have */
+size_t engine_ctx_total(const struct engine *en); /* tokens of all sequences together */
+size_t engine_batch(const struct engine *en);     /* rows a step may have */
+size_t engine_out_max(const struct engine *en);   /* rows of logits a step may have */
 int engine_threads(const struct engine *en);
 struct engine_memory engine_memory(const struct engine *en);
 /* True when packed weights are no longer being written to the folder; waits for that up to wait_ns.

@@ -141,7 +141,7 @@ struct sched_opts {
     uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
     enum sched_speculate speculate;
     /* A smaller model of the same vocabulary that guesses, too; the scheduler's until sched_free.
-     * Its out_max is running_max at least.  NULL: none. */
+     * Its batch and out_max are running_max at least.  NULL: none. */
     struct engine *draft;
     /* A file where known beginnings outlive the process (engine_cache.h), NULL: none.  What is new
      * is written when nothing was to do for cache_idle_ns (0: 3 s), and by sched_free.  A file that

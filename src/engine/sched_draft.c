@@ -213,7 +213,7 @@ static bool goes_on(const struct sched *s, const struct job *j, double rate, siz
 static void guess_all(struct sched *s, double rate, size_t most)
 {
     struct sched_draft *d = &s->draft;
-    size_t n_vocab = engine_model(d->en)->n_vocab;
+    size_t n_vocab = MIN(engine_model(d->en)->n_vocab, engine_model(s->en)->n_vocab);
     for (size_t i = 0; i < d->n_jobs; i++) {
         d->jobs[i]->spec->source = SCHED_FROM_MODEL;
         d->jobs[i]->spec->n_draft = 0;

@@ -17,7 +17,6 @@ void sched_spec_open(struct sched *s)
     d->en = s->opts.speculate == SCHED_SPEC_OFF ? NULL : s->opts.draft;
     if (!d->en)
         return;
-    CHECK(engine_model(d->en)->n_vocab == engine_model(s->en)->n_vocab);
     CHECK(MIN(engine_out_max(d->en), engine_batch(d->en)) >= s->opts.running_max);
     d->depth = spec_rate_new(0.6f, 0.6f);
     d->rows = mem_alloc(engine_batch(d->en) * sizeof *d->rows);
