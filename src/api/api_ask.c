@@ -3,6 +3,7 @@
 #include "api/api_ask.h"
 
 #include "base/num.h"
+#include "tok/tok.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,6 +23,7 @@ void api_ask_init(struct api_ask *ask, const struct sampler_params *defaults)
         .n_max = -1,
         .parallel_calls = true,
     };
+    str_init(&ask->predicted, TOK_TEXT_BYTES_MAX);
 }
 
 void api_ask_done(struct api_ask *ask)
@@ -31,6 +33,7 @@ void api_ask_done(struct api_ask *ask)
     json_decref(ask->kwargs);
     json_decref(ask->tool_names);
     json_decref(ask->call_names);
+    str_done(&ask->predicted);
     ask->messages = ask->tools = ask->kwargs = ask->tool_names = ask->call_names = NULL;
 }
 

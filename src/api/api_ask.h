@@ -29,6 +29,9 @@ struct api_ask {
     const char *reasoning_effort;
     struct span prefill; /* chat: how the answer begins; not part of what is answered; borrowed */
 
+    struct str predicted; /* chat: what much of the answer may be; empty: not said; owned */
+    bool has_prediction;
+
     struct sampler_params sampling;
     bool seeded;
     size_t n;      /* answers to a prompt */

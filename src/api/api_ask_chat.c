@@ -418,11 +418,30 @@ static bool get_logprobs(struct api_ask *ask, const struct api_in *in)
     return true;
 }
 
+/* {"type": "content", "content": a text or text parts} */
+static bool get_prediction(struct api_ask *ask, const struct api_in *in)
+{
+    json_t *o = NULL;
+    const char *type = NULL;
+    if (!api_get_object(in, "prediction", &o))
+        return false;
+    if (!o)
+        return true;
+    const struct api_in sub = {o, "prediction.", in->fault};
+    if (!api_get_text(&sub, "type", &type))
+        return false;
+    if (!type || strcmp(type, "content") != 0)
+        return api_get_refuse(&sub, "type", "is \"content\"");
+    ask->has_prediction = true;
+    return api_ask_content(api_get_any(&sub, "content"), "prediction.content", &ask->predicted,
+                           in->fault);
+}
+
 bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a)
 {
     if (!api_ask_common(ask, in, a) || !refuse_foreign(in) || !get_logprobs(ask, in) ||
         !api_ask_messages(ask, api_get_any(in, "messages"), in->fault) || !api_ask_tools(ask, in) ||
-        !get_kwargs(ask, in))
+        !get_kwargs(ask, in) || !get_prediction(ask, in))
         return false;
     if (ask->n_max == 0)
         return api_get_refuse(in, "max_completion_tokens", "is at least 1");

@@ -65,6 +65,7 @@ static void unref(struct api_gen *g)
         choice_done(&g->choices[i]);
     for (size_t i = 0; i < g->n_prompts; i++)
         tok_ids_done(&g->prompts[i]);
+    tok_ids_done(&g->predicted);
     api_gram_drop(g->model, g->gram);
     json_decref(g->callable);
     str_done(&g->rendered);
@@ -374,6 +375,8 @@ static void set_job(struct api_choice *c)
     job_init(&c->job, answer_max(g, c->prompt), (int)ask->n_top);
     c->job.prompt = c->prompt->id;
     c->job.n_prompt = c->prompt->n;
+    c->job.predicted = g->predicted.id;
+    c->job.n_predicted = g->predicted.n;
     c->job.n_min = (size_t)ask->n_min;
     c->job.ignore_end = ask->ignore_end;
     c->job.logprobs = ask->logprobs;
@@ -481,6 +484,10 @@ struct api_usage api_gen_usage(const struct api_gen *g)
             u.n_cached += c->job.n_cached;
         u.n_answer += c->n_read;
         u.n_reasoning += c->n_reasoning;
+        if (g->ask.has_prediction && job_state(&c->job) == JOB_DONE) {
+            u.n_accepted += c->job.n_accepted;
+            u.n_rejected += c->job.n_drafted - c->job.n_accepted;
+        }
     }
     return u;
 }

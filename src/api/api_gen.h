@@ -85,6 +85,7 @@ struct api_gen {
     const struct api_gen_ops *ops;
     struct tok_ids *prompts; /* [n_prompts] */
     size_t n_prompts;
+    struct tok_ids predicted;   /* of ask.predicted */
     bool chat;                  /* parse answers */
     json_t *callable;           /* chat: the tools that may be called; owned */
     struct str rendered;        /* chat: the prompt as text */
@@ -118,6 +119,7 @@ void api_gen_drop(struct api_gen *g);
 
 struct api_usage {
     size_t n_prompt, n_cached, n_answer, n_reasoning; /* tokens */
+    size_t n_accepted, n_rejected; /* guesses, where the request had a prediction */
 };
 struct api_usage api_gen_usage(const struct api_gen *g);
 /* "stop", "length", "tool_calls"; NULL while it goes on. */

@@ -70,6 +70,9 @@ bool api_gen_chat(struct api_gen *g)
         ask->stop[ask->n_stop++] = user;
     g->prompts = arena_array(g->arena, 1, sizeof *g->prompts);
     g->n_prompts = 1;
+    struct errinfo e;
+    if (tok_encode(g->model->tok, str_span(&ask->predicted), 0, &g->predicted, &e) != ERR_OK)
+        return api_refuse_err(&g->call->fault, "prediction", &e);
     return api_prompt_chat(g->model, ask, &g->rendered, &g->prompts[0], &g->call->fault);
 }
 

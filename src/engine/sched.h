@@ -60,6 +60,9 @@ struct job {
     const int32_t *prompt; /* [n_prompt], lives until the job is done */
     size_t n_prompt;
     size_t n_max; /* tokens of the answer; 0: the prompt is all */
+    /* What much of the answer may be, for guesses; [n_predicted], as long as the prompt lives. */
+    const int32_t *predicted;
+    size_t n_predicted;
     /* No end token has a chance before n_min tokens, or ever; but a complete text of a grammar that
      * nothing can follow ends the answer all the same. */
     size_t n_min;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * sched_gram_test.c - answers that follow a grammar, with a real model and its vocabulary: always
- * complete or cut by their length, the same alone and among others.
+ * complete or cut by their length, the same alone and among others, and with tokens guessed ahead.
  * Needs DAMSO_TEST_MODELS, a folder with smollm2-135m-instruct.gguf. */
 #include "base/arena.h"
 #include "base/num.h"
@@ -214,12 +214,55 @@ static void alone_is_among_others(void **state)
     }
 }
 
+/* Guesses that a grammar does not allow, or that go beyond its end, change nothing. */
+static void guessed_is_not_guessed(void **state)
+{
+    (void)state;
+    static const char prompt[] =
+        "Give me a person. {\"name\":\"Ann\",\"age\":31} Give me a person. "
+        "{\"name\":\"Bob\",\"age\":32} Call 555-1234 or 555-1235. Give me a person or a number: ";
+    struct ask plain[N_JOBS], guessed[N_JOBS];
+    if (!have_model())
+        return;
+    for (int i = 0; i < 2 * N_JOBS; i++) {
+        struct ask *a = i < N_JOBS ? &plain[i] : &guessed[i - N_JOBS];
+        if (i == N_JOBS) {
+            struct sched_opts so = {
+                .queue_max = 64, .running_max = N_JOBS, .speculate = SCHED_SPEC_ALWAYS};
+            for (int k = 0; k < N_JOBS; k++)
+                await(&plain[k]);
+            sched_free(v.s);
+            v.s = sched_new(v.en, &so);
+        }
+        make_ask(a, prompt, gram_of(i % N_JOBS), N_MAX);
+        a->job.sampling.temp = i % 2 ? 0.8f : 0;
+        a->job.sampling.seed = (uint64_t)(i % N_JOBS);
+        push(a);
+    }
+    for (int i = 0; i < N_JOBS; i++) {
+        await(&guessed[i]);
+        assert_int_equal(guessed[i].job.end, plain[i].job.end);
+        assert_int_equal(job_n_out(&guessed[i].job), job_n_out(&plain[i].job));
+        for (size_t t = 0; t < job_n_out(&plain[i].job); t++)
+            assert_int_equal(guessed[i].job.out[t].token, plain[i].job.out[t].token);
+        assert_int_equal(gram_of(i) ? gram_finished(guessed[i].job.gram) : 0,
+                         gram_of(i) ? gram_finished(plain[i].job.gram) : 0);
+        drop(&guessed[i]);
+        drop(&plain[i]);
+    }
+    struct sched_load load = sched_load(v.s);
+    print_message("%llu of %llu guesses came true\n", (unsigned long long)load.n_accepted,
+                  (unsigned long long)load.n_drafted);
+    assert_true(load.n_accepted > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schemas_are_kept),
         cmocka_unit_test(complete_texts_end),
         cmocka_unit_test(alone_is_among_others),
+        cmocka_unit_test(guessed_is_not_guessed),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -37,10 +37,13 @@ void sched_spec_start(struct sched *s, struct job *j)
         return;
     size_t ctx = engine_ctx(s->en), rest = ctx - MIN(ctx, j->n_prompt);
     j->spec = mem_alloc(sizeof *j->spec);
-    j->spec->text = ngram_new(j->n_prompt + MIN(j->n_max, rest + 1));
+    size_t n_predicted = MIN(j->n_predicted, ctx); /* more of it could not come */
+    j->spec->text = ngram_new(n_predicted + j->n_prompt + MIN(j->n_max, rest + 1));
     for (int i = 0; i < SCHED_SOURCES; i++)
         j->spec->rate[i] = spec_rate_from(&s->rate[i]);
     j->spec->depth = spec_rate_from(&s->draft.depth);
+    for (size_t i = 0; i < n_predicted; i++)
+        ngram_add(j->spec->text, j->predicted[i]);
     for (size_t i = 0; i < j->n_prompt; i++)
         ngram_add(j->spec->text, j->prompt[i]);
 }
