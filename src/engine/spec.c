@@ -100,6 +100,7 @@ static double beyond(const struct spec_cost *c, size_t last, size_t rows)
 
 double spec_cost_of(const struct spec_cost *c, size_t rows)
 {
+    rows = MIN(rows, (size_t)SPEC_ROWS);
     size_t lo = rows, hi = rows;
     while (lo > 0 && c->ns[lo] == 0)
         lo--;

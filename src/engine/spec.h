@@ -44,7 +44,8 @@ struct spec_cost {
 void spec_cost_note(struct spec_cost *c, size_t rows, double ns);
 /* Measured long ago it counts as a little less, so that it is measured again.  Between measured
  * numbers of rows it lies between their costs; beyond the largest it is taken for less than likely,
- * so that it is tried once, for at most twice its rows.  0: nothing is known. */
+ * so that it is tried once, for at most twice its rows.  0: nothing is known.  rows over
+ * SPEC_ROWS count as those. */
 double spec_cost_of(const struct spec_cost *c, size_t rows);
 /* How many rows beyond `rows` may be asked for at all. */
 size_t spec_cost_reach(const struct spec_cost *c, size_t rows);

@@ -93,6 +93,7 @@ static void costs_follow_the_machine(void **state)
     assert_true(spec_cost_of(&c, 1) > 1.4 * 1000 && spec_cost_of(&c, 1) < 4000);
     spec_cost_note(&c, SPEC_ROWS + 1, 1); /* none of its business */
     spec_cost_note(&c, 0, 1);
+    assert_true(spec_cost_of(&c, 2 * SPEC_ROWS) == spec_cost_of(&c, SPEC_ROWS));
 }
 
 int main(void)
