@@ -3,18 +3,17 @@
  *
  * Its steps cost time before anything is known of what they guess, so whether it is asked follows
  * from how guesses came true by their place; while it is asked, how sure it is of a token says
- * whether to go on.  Where it loses it is tried again after ever longer stretches. */
+ * whether to go on.  Where it loses it is tried again for a small share of the time. */
 #include "engine/logits.h"
 #include "engine/sched_int.h"
 
 #include <math.h>
 
-#define DRAFT_READ    64  /* tokens of a job that it reads in a step */
-#define DRAFT_TRY     2   /* guesses of a trial, */
-#define DRAFT_TRY_ROW 256 /* for which no more than so many tokens are read */
-#define DRAFT_GAP_MIN 16  /* tokens of all answers between trials */
-#define DRAFT_GAP_MAX 8192
-#define DRAFT_AHEAD   256 /* tokens that an answer is thought to go on for */
+#define DRAFT_READ  64   /* tokens of a job that it reads in a step */
+#define DRAFT_TRY   2    /* guesses of a trial */
+#define DRAFT_SHARE 0.01 /* of the time that trials may take, */
+#define DRAFT_SAVED 1e8  /* and ns of it that may be saved up */
+#define DRAFT_AHEAD 256  /* tokens that an answer is thought to go on for */
 
 /* ---- its sequence ---- */
 
@@ -110,24 +109,32 @@ static void leave_long(struct sched *s, double rate)
     for (size_t i = 0; i < d->n_jobs; i++) {
         struct job *j = d->jobs[i];
         size_t left = MIN(j->n_max - atomic_load(&j->n_out), (size_t)DRAFT_AHEAD);
-        bool pays = (double)behind(j) * d->ns_a_row <= won * (double)left;
+        bool pays = (double)behind(j) * d->ns_a_row <= won * (double)left; /* or not known yet */
         if (behind(j) <= SCHED_DRAFT_MAX || pays)
             d->jobs[n++] = j;
     }
     d->n_jobs = n;
 }
 
-/* A trial: the next job in turn that it can follow at little cost. */
+static double read_ns(const struct sched_draft *d, const struct job *j)
+{
+    double a_row = d->ns_a_row > 0 ? d->ns_a_row : spec_cost_of(&d->cost, 1);
+    return (double)behind(j) * a_row;
+}
+
+/* A trial: the job that it can follow at the least cost; none where that is more than trials may
+ * take by now. */
 static void leave_one(struct sched *s)
 {
     struct sched_draft *d = &s->draft;
-    size_t n = d->n_jobs, first = n ? s->n_answer % n : 0;
-    d->n_jobs = 0;
-    for (size_t i = 0; i < n && !d->n_jobs; i++) {
-        struct job *j = d->jobs[(first + i) % n];
-        if (behind(j) <= DRAFT_TRY_ROW)
-            d->jobs[d->n_jobs++] = j;
-    }
+    struct job *best = d->jobs[0];
+    d->saved_ns += DRAFT_SHARE * spec_cost_of(&s->cost, s->n_running);
+    d->saved_ns = MIN(d->saved_ns, DRAFT_SAVED);
+    for (size_t i = 1; i < d->n_jobs; i++)
+        if (behind(d->jobs[i]) < behind(best))
+            best = d->jobs[i];
+    d->jobs[0] = best;
+    d->n_jobs = read_ns(d, best) + DRAFT_TRY * spec_cost_of(&d->cost, 1) <= d->saved_ns;
 }
 
 /* ---- asking ---- */
@@ -238,23 +245,20 @@ void sched_draft_guess(struct sched *s)
 {
     struct sched_draft *d = &s->draft;
     bool always = s->opts.speculate == SCHED_SPEC_ALWAYS;
+    uint64_t began = os_now_ns();
     choose_jobs(s);
     if (d->n_jobs == 0)
         return;
     double rate = promise(s);
-    if (always) {
+    bool tries = !always && rate == 0;
+    if (always)
         rate = 0;
-    } else if (rate > 0) {
-        d->try_gap = DRAFT_GAP_MIN;
-        d->try_at = s->n_answer + d->try_gap;
-        leave_long(s, rate);
-    } else {
-        if (s->n_answer < d->try_at)
-            return;
-        d->try_gap = MIN(MAX(d->try_gap * 2, (uint64_t)DRAFT_GAP_MIN), (uint64_t)DRAFT_GAP_MAX);
-        d->try_at = s->n_answer + d->try_gap;
+    else if (tries)
         leave_one(s);
-    }
+    else
+        leave_long(s, rate);
     if (d->n_jobs && read_texts(s))
-        guess_all(s, rate, always || rate > 0 ? SCHED_DRAFT_MAX : DRAFT_TRY);
+        guess_all(s, rate, tries ? DRAFT_TRY : SCHED_DRAFT_MAX);
+    if (tries)
+        d->saved_ns -= (double)(os_now_ns() - began);
 }

@@ -53,8 +53,8 @@ struct sched_draft {
     size_t n_jobs;
     struct spec_cost cost; /* of its steps */
     struct spec_rate depth;
-    double ns_a_row;          /* when it reads */
-    uint64_t try_at, try_gap; /* n_answer when it is tried though it loses */
+    double ns_a_row; /* when it reads */
+    double saved_ns; /* that it may be tried for where it loses */
 };
 
 struct sched {
