@@ -75,13 +75,11 @@ static void run_slices(void *arg, int thread, int n_threads)
     double *amount = j->amount + (size_t)thread * j->n_slices;
     uint64_t from = os_now_ns() - j->began, to;
     (void)n_threads;
-    os_pin(thread);
     for (; from < j->n_slices * j->slice_ns; from = to) {
         double done = work(j, thread);
         to = os_now_ns() - j->began;
         note(j, amount, from, to, done);
     }
-    os_unpin();
 }
 
 /* 10^9 multiply-adds or bytes a second. */

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "os/os_sys.h"
 
 #include <linux/futex.h>
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct os_pool {
     os_pool_fn *fn;
     void *arg;
     int n_threads;
+    bool pinned; /* while they work, where there is a processor for each */
     atomic_bool stop;
     pthread_t *threads;
 };
@@ -91,6 +93,8 @@ static void *os_pool_main(void *arg)
 {
     struct os_member me = *(struct os_member *)arg;
     mem_free(arg);
+    if (me.pool->pinned)
+        os_pin(me.thread);
     for (unsigned job = 0;; job++) {
         os_wait_change(me.pool, &me.pool->job.v, job);
         if (atomic_load(&me.pool->stop))
@@ -105,7 +109,7 @@ struct os_pool *os_pool_new(int n_threads)
     CHECK(n_threads >= 1);
     struct os_pool *p = aligned_alloc(64, sizeof *p);
     CHECK(p != NULL);
-    *p = (struct os_pool){.n_threads = 1};
+    *p = (struct os_pool){.n_threads = 1, .pinned = n_threads > 1 && n_threads == os_n_cpus()};
     p->threads = mem_alloc((size_t)n_threads * sizeof *p->threads);
     /* n_threads is read by members only inside a job, after this loop has ended. */
     for (int i = 1; i < n_threads; i++) {
@@ -132,8 +136,12 @@ void os_pool_run(struct os_pool *p, os_pool_fn *fn, void *arg)
     atomic_store(&p->next, 0);
     if (p->n_threads > 1)
         os_change(p, &p->job.v);
+    if (p->pinned)
+        os_pin(0);
     fn(arg, 0, p->n_threads);
     os_pool_barrier(p);
+    if (p->pinned) /* threads that the caller starts must not inherit it */
+        os_unpin();
 }
 
 void os_pool_free(struct os_pool *p)

@@ -3,7 +3,9 @@
  *
  * Does: start n - 1 threads (the caller is thread 0), run a function on all, and give them a
  *       barrier and a shared counter to divide work with.  Waiting threads spin for a moment and
- *       then sleep, so that an idle or overloaded machine is not kept busy.
+ *       then sleep, so that an idle or overloaded machine is not kept busy.  A team as large as the
+ *       processors that the process may use has one of them each: a loaded machine otherwise
+ *       leaves two of them on one for long.
  * Does not: queue work, nest, or allocate after os_pool_new.
  * Owner: one thread calls os_pool_run; the function may call the other two. */
 #ifndef OS_POOL_H
