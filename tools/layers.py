@@ -14,7 +14,7 @@ for path in sorted(f for ext in ('c', 'h', 'inc', 'def') for f in glob.glob(f'sr
     includes[name] = re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M)
     for inc in includes[name]:
         other = inc.split('/')[0]
-        test = re.search(r'_(test|fuzz|check)\.c$', name) and other in ('base', 'os')  # clocks, files
+        test = re.search(r'_(test|fuzz|check|bench)\.c$', name) and other in ('base', 'os')  # clocks, files
         if not os.path.exists('src/' + inc) and not inc.startswith('gen/'):
             faults.append(f'{path}: "{inc}" is not below src/ (write "module/file.h")')
         elif module not in allowed:

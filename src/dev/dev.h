@@ -42,7 +42,8 @@ struct dev_opts {
     size_t out_max;  /* rows of logits of a step */
     int n_threads;   /* >= 1 */
     enum cpu_level level;
-    size_t ctx_max; /* the longest sequence */
+    size_t ctx_max;  /* the longest sequence */
+    enum kern_kv kv; /* how keys and values are kept */
     /* Where packed weights of packed_bytes_min or more are kept from start to start, all such files
      * together within packed_bytes_max; NULL: nowhere. */
     const char *packed_dir;

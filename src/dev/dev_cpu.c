@@ -62,7 +62,6 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
     s->left = carve(c, act_width(d->plan), sizeof *s->left);
-    s->half = carve(c, m->k_dim, sizeof *s->half);
 }
 
 /* The work area, in one piece. */
@@ -90,7 +89,7 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
     carve_work(&c, d);
     *need = (struct dev_need){
         .weights = cpu_pack_bytes(d->plan, d->mm),
-        .page = m->n_layer * m->n_kv_head * (m->k_dim + m->v_dim) * DEV_PAGE * sizeof(uint16_t),
+        .page = m->n_layer * m->n_kv_head * (d->k_bytes + d->v_bytes),
         .work = c.used,
     };
     if (c.over || need->weights == SIZE_MAX)
@@ -105,6 +104,8 @@ static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts 
     d->dev.name = "cpu";
     kern_init(&d->kern, o->level);
     d->mm = mm_kernel(o->level);
+    d->k_bytes = kern_k_bytes(o->kv, p->model->k_dim);
+    d->v_bytes = kern_v_bytes(o->kv, p->model->v_dim);
     d->n_q_max = queries_of_tile(p->model, &d->tile_rows);
 }
 

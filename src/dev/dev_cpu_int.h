@@ -37,9 +37,8 @@ struct cpu_scratch {
     const float **q; /* [n_q_max] and so on */
     float **out;
     int32_t *from, *to;
-    const uint16_t **k, **v; /* [pages of the longest sequence] */
-    uint16_t *half;          /* [k_dim] */
-    float *left;             /* [widest row]: what a first term leaves */
+    const void **k, **v; /* [pages of the longest sequence] */
+    float *left;         /* [widest row]: what a first term leaves */
 };
 
 struct dev_cpu {
@@ -55,9 +54,10 @@ struct dev_cpu {
     size_t n_q_max;
 
     struct cpu_pack pack;
-    uint16_t *pages; /* [n_pages][n_layer][n_kv_head]: K [k_dim][DEV_PAGE], V [DEV_PAGE][v_dim] */
+    char *pages; /* [n_pages][n_layer][n_kv_head]: a page of keys and one of values (kern.h) */
     size_t pages_bytes;
-    void *work; /* what follows points into it */
+    size_t k_bytes, v_bytes; /* of those two */
+    void *work;              /* what follows points into it */
     size_t work_bytes;
     float *rows;    /* plan's buffers */
     float *logits;  /* [out_max][width] */
@@ -85,12 +85,12 @@ static inline float *cpu_buf(const struct dev_cpu *d, enum plan_buf b)
 
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n); /* dev_cpu_step.c */
 
-/* Page `page`, layer, head: K [k_dim][DEV_PAGE]; V follows it. */
-static inline uint16_t *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)
+/* Page `page`, layer, head: its keys; its values follow after k_bytes. */
+static inline char *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)
 {
     const struct model *m = d->plan->model;
     size_t at = ((size_t)page * m->n_layer + (size_t)layer) * m->n_kv_head + head;
-    return d->pages + at * (m->k_dim + m->v_dim) * DEV_PAGE;
+    return d->pages + at * (d->k_bytes + d->v_bytes);
 }
 
 #endif

@@ -176,23 +176,36 @@ static void run_rope(const struct walker *w, const struct cpu_op *co)
     }
 }
 
+/* Keys and values of n rows of one sequence, whose positions share a page. */
+static void store_rows(const struct dev_cpu *d, const struct plan_op *op, size_t r, size_t n)
+{
+    const struct model *m = d->plan->model;
+    size_t pos = (size_t)d->step_rows[r].pos;
+    for (size_t h = 0; h < m->n_kv_head; h++) {
+        struct kern_put p = {.kv = d->opts.kv, .slot = pos % DEV_PAGE, .n = n};
+        p.page = cpu_page(d, d->step_rows[r].pages[pos / DEV_PAGE], op->layer, h);
+        p.dim = m->k_dim;
+        p.x = buf_row(d, op->src, r) + h * m->k_dim;
+        p.stride = d->plan->width[op->src];
+        d->kern.put_k(&p);
+        p.page = (char *)p.page + d->k_bytes;
+        p.dim = m->v_dim;
+        p.x = buf_row(d, op->src2, r) + h * m->v_dim;
+        p.stride = d->plan->width[op->src2];
+        d->kern.put_v(&p);
+    }
+}
+
 static void run_store(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    const struct model *m = d->plan->model;
+    const struct dev_row *rows = d->step_rows;
     struct share s = share_of(w, d->n_rows);
-    uint16_t *half = d->scratch[w->thread].half;
-    for (size_t r = s.from; r < s.to; r++) {
-        size_t pos = (size_t)d->step_rows[r].pos, slot = pos % DEV_PAGE;
-        const float *k = buf_row(d, co->op->src, r), *v = buf_row(d, co->op->src2, r);
-        for (size_t h = 0; h < m->n_kv_head; h++) {
-            uint16_t *page = cpu_page(d, d->step_rows[r].pages[pos / DEV_PAGE], co->op->layer, h);
-            d->kern.to_half(half, k + h * m->k_dim, m->k_dim);
-            for (size_t i = 0; i < m->k_dim; i++)
-                page[i * DEV_PAGE + slot] = half[i];
-            d->kern.to_half(page + m->k_dim * DEV_PAGE + slot * m->v_dim, v + h * m->v_dim,
-                            m->v_dim);
-        }
+    for (size_t r = s.from, n; r < s.to; r += n) {
+        for (n = 1; r + n < s.to && rows[r + n].pages == rows[r].pages; n++)
+            if (rows[r + n].pos != rows[r].pos + (int32_t)n || rows[r + n].pos % DEV_PAGE == 0)
+                break;
+        store_rows(d, co->op, r, n);
     }
 }
 
@@ -218,9 +231,10 @@ static void attend_tile(const struct walker *w, const struct cpu_op *co,
     for (size_t p = 0; p < n_pages; p++) {
         bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
         s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
-        s->v[p] = seen ? s->k[p] + m->k_dim * DEV_PAGE : NULL;
+        s->v[p] = seen ? (const char *)s->k[p] + d->k_bytes : NULL;
     }
-    struct kern_attend a = {.n_q = n_q,
+    struct kern_attend a = {.kv = d->opts.kv,
+                            .n_q = n_q,
                             .k_dim = m->k_dim,
                             .v_dim = m->v_dim,
                             .q = s->q,

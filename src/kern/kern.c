@@ -1,6 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 #include "kern/kern.h"
 
+#include "base/num.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t bytes, sub;
+} kvs[KERN_KV_N] = {
+#define KV(name, bytes, sub, text) {#name, bytes, sub},
+#include "kern/kv.def"
+#undef KV
+};
+
+static size_t page_bytes(enum kern_kv kv, size_t row, size_t dim)
+{
+    size_t scales = kvs[kv].sub ? num_div_up(dim, kvs[kv].sub) * sizeof(uint16_t) : 0;
+    return KERN_PAGE * (row * kvs[kv].bytes + scales);
+}
+
+size_t kern_k_bytes(enum kern_kv kv, size_t k_dim)
+{
+    return page_bytes(kv, k_dim, k_dim);
+}
+
+size_t kern_v_bytes(enum kern_kv kv, size_t v_dim)
+{
+    return page_bytes(kv, kern_v_row(v_dim), v_dim);
+}
+
+const char *kern_kv_name(enum kern_kv kv)
+{
+    return kvs[kv].name;
+}
+
+size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim)
+{
+    size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + num_div_up(v_dim, 32);
+    return (k_dim + row) * KERN_PART + scales * KERN_PAGE + KERN_BLOCK * (KERN_PART + row + 2) +
+           2 * n_q;
+}
+
+int kern_kv_named(const char *name)
+{
+    for (int i = 0; i < KERN_KV_N; i++)
+        if (strcmp(kvs[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
 void kern_init(struct kern *k, enum cpu_level level)
 {
     kern_init_c(k);

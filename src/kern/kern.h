@@ -13,8 +13,12 @@
  *              sines cos_sin[n/2 + i], i < n/2 (the NeoX order)
  *   rope_pair  the same for the pairs (x[2i], x[2i + 1])
  *   quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act; n % 32 == 0
- *   to_half    dst[n] = src[n] as binary16
- *   attend     softmax(q K^T) V over pages, see struct kern_attend */
+ *   put_k, put_v  floats into a page, see struct kern_put
+ *   attend     softmax(q K^T) V over pages, see struct kern_attend
+ *   attend_part  the same for positions [part * KERN_PART, (part + 1) * KERN_PART) alone, not yet
+ *              divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum, the result
+ *   attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend gives,
+ *              to the bit; it needs no pages, and neither ranges nor scratch */
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 
@@ -23,28 +27,60 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERN_PAGE 64 /* positions of a page of keys and values */
+#define KERN_PAGE  64  /* positions of a page of keys and values */
+#define KERN_PART  256 /* positions of a part of attention: whole pages */
+#define KERN_BLOCK 24  /* queries whose scores of a part are kept at once */
+
+enum kern_kv {
+#define KV(name, bytes, sub, text) KERN_KV_##name,
+#include "kern/kv.def"
+#undef KV
+    KERN_KV_N
+};
+
+/* A page of one head's keys: [k_dim][KERN_PAGE] numbers, then, where the format has scales,
+ * [k_dim / 32, rounded up][KERN_PAGE] of them in binary16.  Of its values: [KERN_PAGE][kern_v_row],
+ * then [KERN_PAGE][v_dim / 32, rounded up] scales.  Both are multiples of 64 bytes. */
+size_t kern_k_bytes(enum kern_kv kv, size_t k_dim);
+size_t kern_v_bytes(enum kern_kv kv, size_t v_dim);
+const char *kern_kv_name(enum kern_kv kv);
+/* -1 for an unknown name. */
+int kern_kv_named(const char *name);
+
+/* Numbers from a position's values to the next one's: whole vectors of every level. */
+static inline size_t kern_v_row(size_t v_dim)
+{
+    return (v_dim + 15) / 16 * 16;
+}
+
+/* Keys or values of n positions, slot and after of a page. */
+struct kern_put {
+    enum kern_kv kv;
+    void *page; /* of keys for put_k, of values for put_v */
+    size_t slot, n, dim;
+    const float *x; /* [n][stride], the first dim of a row count */
+    size_t stride;
+};
 
 /* Some queries that look at the same keys and values: heads of a group, tokens of a sequence.
  * Each query's result depends on itself and its range alone, to the bit. */
 struct kern_attend {
+    enum kern_kv kv;
     size_t n_q;
     size_t k_dim, v_dim;
     const float *const *q;    /* [n_q] -> [k_dim] */
     float *const *out;        /* [n_q] -> [v_dim] */
     const int32_t *from, *to; /* [n_q]: the visible positions are from <= p < to */
     size_t n_pages;
-    const uint16_t *const *k; /* [n_pages] -> binary16 [k_dim][KERN_PAGE]; NULL: not looked at */
-    const uint16_t *const *v; /* [n_pages] -> binary16 [KERN_PAGE][v_dim] */
-    float scale;              /* of q.k */
-    float softcap;            /* cap of the scaled scores; 0: none */
-    float *scratch;           /* kern_attend_scratch floats */
+    const void *const *k; /* [n_pages]: pages of keys; those that nobody sees are not looked at */
+    const void *const *v; /* [n_pages]: pages of values */
+    float scale;          /* of q.k; more than 0 */
+    float softcap;        /* cap of the scaled scores; 0: none */
+    float *scratch;       /* kern_attend_scratch floats */
 };
 
-static inline size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim)
-{
-    return (k_dim + v_dim) * KERN_PAGE + 2 * KERN_PAGE + 2 * n_q;
-}
+/* n_q: of the largest call. */
+size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim);
 
 struct kern {
     enum cpu_level level;

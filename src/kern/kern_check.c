@@ -132,15 +132,6 @@ static void check_rows(struct pair p, size_t n)
         CHECK_ROW(rope_half, 1e-6f, 1e-6f, 3, x, cs, n)
         CHECK_ROW(rope_pair, 1e-6f, 1e-6f, 3, x, cs, n)
     }
-    if (wanted("to_half")) {
-        float *want, *got;
-        twins(p, n, 100, &want, &got);
-        fill(y, n, 70000);
-        p.ref->to_half((uint16_t *)want, y, n);
-        p.k->to_half((uint16_t *)got, y, n);
-        expect(memcmp(want, got, (n + PAD) * sizeof *want) == 0, p.k->level, "to_half", n,
-               "other bits, or wrote behind the end");
-    }
 }
 
 static void check_quantize(struct pair p, size_t n)
@@ -159,11 +150,90 @@ static void check_quantize(struct pair p, size_t n)
     expect(memcmp(&out[0], &out[1], sizeof out[0]) == 0, p.k->level, "quantize", n, "other bits");
 }
 
-/* Random pages and ranges; each query alone must give the same bits as among others. */
-static void check_attend(struct pair p, size_t n_q, size_t k_dim, size_t v_dim, size_t n_pages,
-                         float cap)
+/* The same page written by both, in two pieces: equal bytes, also where nothing was to be written.
+ */
+static void check_put(struct pair p, enum kern_kv kv, size_t dim)
 {
-    struct kern_attend a = {.n_q = n_q,
+    size_t bytes = MAX(kern_k_bytes(kv, dim), kern_v_bytes(kv, dim)), slot = rnd_below(KERN_PAGE);
+    size_t n = 1 + rnd_below(KERN_PAGE - slot), stride = dim + rnd_below(9);
+    float *x = floats(p.a, n * stride, 3);
+    char *page[2];
+    x[rnd_below(n * stride)] = 70000; /* more than binary16 holds */
+    x[rnd_below(n * stride)] = 1e-7f; /* a scale below its normal numbers, where it is alone */
+    for (size_t i = 0; i < MIN(n * stride, rnd_below(200)); i++)
+        x[i] *= rnd_below(2) ? 0 : 1e-7f;
+    for (int i = 0; i < 4; i++) {
+        struct kern_put put = {kv, NULL, slot, n, dim, x, stride};
+        const struct kern *k = i % 2 ? p.k : p.ref;
+        page[i % 2] = put.page = arena_alloc(p.a, bytes + PAD);
+        memset(put.page, 0x5a, bytes + PAD);
+        (i < 2 ? k->put_k : k->put_v)(&put);
+        if (i % 2)
+            expect(memcmp(page[0], page[1], bytes + PAD) == 0, p.k->level,
+                   i < 2 ? "put_k" : "put_v", dim, "other bytes");
+    }
+}
+
+/* n pages of random keys or values. */
+static const void **random_pages(struct pair p, enum kern_kv kv, bool keys, size_t n, size_t dim)
+{
+    const void **pages = arena_array(p.a, n, sizeof *pages);
+    size_t bytes = keys ? kern_k_bytes(kv, dim) : kern_v_bytes(kv, dim);
+    for (size_t i = 0; i < n; i++) {
+        char *page = arena_alloc(p.a, bytes + 64);
+        page += 64 - (uintptr_t)page % 64;
+        struct kern_put put = {kv, page, 0, KERN_PAGE, dim, floats(p.a, KERN_PAGE * dim, 2), dim};
+        memset(put.page, 0xff, bytes); /* NaN where nothing is put */
+        (keys ? p.ref->put_k : p.ref->put_v)(&put);
+        pages[i] = put.page;
+    }
+    return pages;
+}
+
+static void attend_into(const struct kern *k, struct kern_attend a, float *to)
+{
+    float *out[256];
+    CHECK(a.n_q <= 256);
+    for (size_t i = 0; i < a.n_q; i++)
+        out[i] = to + i * a.v_dim;
+    a.out = out;
+    k->attend(&a);
+}
+
+/* Some of the queries by themselves, and all of them from parts: the same bits as together. */
+static void check_attend_bits(struct pair p, struct kern_attend a, const float *got)
+{
+    size_t n = a.n_q * a.v_dim, n_parts = num_div_up(a.n_pages * KERN_PAGE, KERN_PART);
+    float *parts = floats(p.a, n_parts * a.n_q * (a.v_dim + 2), 1), *other = floats(p.a, n, 1);
+    float *out[256];
+    bool same = true; /* as numbers: a zero's sign is free */
+    for (size_t i = 0, some; i < a.n_q; i += some) {
+        struct kern_attend b = a;
+        some = 1 + rnd_below(3);
+        b.n_q = MIN(some, a.n_q - i), b.q = a.q + i, b.from = a.from + i, b.to = a.to + i;
+        attend_into(p.k, b, other + i * a.v_dim);
+    }
+    for (size_t i = 0; i < n; i++)
+        same &= other[i] == got[i];
+    expect(same, p.k->level, "attend", a.n_q, "a query alone differs from the same among others");
+    for (size_t i = 0; i < n_parts; i++)
+        p.k->attend_part(&a, i, parts + i * a.n_q * (a.v_dim + 2));
+    for (size_t i = 0; i < a.n_q; i++)
+        out[i] = other + i * a.v_dim;
+    a.out = out;
+    p.k->attend_join(&a, parts, n_parts);
+    same = true;
+    for (size_t i = 0; i < n; i++)
+        same &= other[i] == got[i];
+    expect(same, p.k->level, "attend_join", a.n_q, "parts joined differ from the whole");
+}
+
+/* Random pages and ranges, among them windows and ranges that see nothing. */
+static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_dim,
+                         size_t n_pages, float cap)
+{
+    struct kern_attend a = {.kv = kv,
+                            .n_q = n_q,
                             .k_dim = k_dim,
                             .v_dim = v_dim,
                             .n_pages = n_pages,
@@ -171,45 +241,42 @@ static void check_attend(struct pair p, size_t n_q, size_t k_dim, size_t v_dim, 
                             .softcap = cap};
     const float **q = arena_array(p.a, n_q, sizeof *q);
     float *want = floats(p.a, n_q * v_dim, 1), *got = floats(p.a, n_q * v_dim, 1);
-    float *alone = floats(p.a, n_q * v_dim, 1);
-    float **out = arena_array(p.a, n_q, sizeof *out);
     int32_t *from = arena_array(p.a, n_q, sizeof *from), *to = arena_array(p.a, n_q, sizeof *to);
-    uint16_t **pages = arena_array(p.a, 2 * n_pages, sizeof *pages);
     memcpy(got + n_q * v_dim, want + n_q * v_dim, PAD * sizeof *got);
-    for (size_t i = 0; i < 2 * n_pages; i++) {
-        size_t n = (i < n_pages ? k_dim : v_dim) * KERN_PAGE;
-        pages[i] = arena_array(p.a, n, 2);
-        p.ref->to_half(pages[i], floats(p.a, n, 2), n);
-    }
+    a.k = random_pages(p, kv, true, n_pages, k_dim);
+    a.v = random_pages(p, kv, false, n_pages, v_dim);
+    bool causal = rnd_below(2);
     for (size_t i = 0; i < n_q; i++) {
         q[i] = floats(p.a, k_dim, 3);
-        to[i] = (int32_t)(bench ? n_pages * KERN_PAGE : 1 + rnd_below(n_pages * KERN_PAGE));
-        from[i] = bench || rnd_below(2) ? 0 : (int32_t)rnd_below((size_t)to[i]);
+        to[i] = (int32_t)(1 + rnd_below(n_pages * KERN_PAGE));
+        from[i] = rnd_below(2) ? 0 : (int32_t)rnd_below((size_t)to[i] + 1);
+        if (causal && i && to[i - 1] < (int32_t)(n_pages * KERN_PAGE))
+            to[i] = to[i - 1] + 1, from[i] = from[0];
     }
-    a.q = q, a.out = out, a.from = from, a.to = to;
-    a.k = (const uint16_t *const *)pages, a.v = (const uint16_t *const *)pages + n_pages;
+    a.q = q, a.from = from, a.to = to;
     a.scratch = floats(p.a, kern_attend_scratch(n_q, k_dim, v_dim), 1);
-    for (size_t i = 0; i < n_q; i++)
-        out[i] = want + i * v_dim;
-    p.ref->attend(&a);
-    for (size_t i = 0; i < n_q; i++)
-        out[i] = got + i * v_dim;
-    p.k->attend(&a);
+    uint32_t canary[PAD], *end = (uint32_t *)a.scratch + kern_attend_scratch(n_q, k_dim, v_dim);
+    memcpy(canary, end, sizeof canary);
+    attend_into(p.ref, a, want);
+    attend_into(p.k, a, got);
     expect_close(p.k->level, "attend", want, got, n_q * v_dim, 1e-4f, 1e-4f);
-    for (size_t i = 0; i < n_q; i++) {
-        float *one = alone + i * v_dim;
-        struct kern_attend b = a;
-        b.n_q = 1, b.q = q + i, b.out = &one, b.from = from + i, b.to = to + i;
-        p.k->attend(&b);
+    check_attend_bits(p, a, got);
+    expect(memcmp(canary, end, sizeof canary) == 0, p.k->level, "attend", n_q,
+           "wrote behind its scratch");
+}
+
+static void check_attends(struct pair p)
+{
+    static const size_t dims[] = {16, 64, 80, 96, 128, 256};
+    for (int i = 0; i < 60; i++) {
+        enum kern_kv kv = (enum kern_kv)(i % KERN_KV_N);
+        bool odd = rnd_below(2);
+        size_t k_dim = odd ? 1 + rnd_below(140) : dims[rnd_below(6)];
+        size_t v_dim = odd ? 1 + rnd_below(140) : dims[rnd_below(6)];
+        check_put(p, kv, k_dim);
+        check_attend(p, kv, 1 + rnd_below(i % 3 ? 15 : 70), k_dim, v_dim, 1 + rnd_below(9),
+                     i % 6 > 1 ? 0 : 30);
     }
-    bool same = true; /* as numbers: a zero's sign is free */
-    for (size_t i = 0; i < n_q * v_dim; i++)
-        same &= alone[i] == got[i];
-    expect(same, p.k->level, "attend", n_q, "a query alone differs from the same among others");
-    if (bench && n_q * n_pages > 40)
-        BENCH(p.k->level, n_q > 1 ? "attend, many queries" : "attend, one query",
-              n_pages * KERN_PAGE * (k_dim + v_dim) * 2,
-              n_q * n_pages * KERN_PAGE * (k_dim + v_dim), p.k->attend(&a));
 }
 
 static void check_vectors(enum cpu_level level)
@@ -224,14 +291,8 @@ static void check_vectors(enum cpu_level level)
         check_rows(p, n);
     for (size_t n = 32; wanted("quantize") && n <= 4096; n += 32 * (1 + rnd_below(20)))
         check_quantize(p, n);
-    for (int i = 0; wanted("attend") && i < 40; i++)
-        check_attend(p, 1 + rnd_below(6), 1 + rnd_below(140), 1 + rnd_below(140), 1 + rnd_below(4),
-                     i % 3 ? 0 : 30);
-    if (bench && wanted("attend")) {
-        check_attend(p, 1, 64, 64, 64, 0);
-        check_attend(p, 24, 64, 64, 16, 0);
-        check_attend(p, 16, 256, 256, 16, 0);
-    }
+    if (wanted("attend"))
+        check_attends(p);
     arena_done(&a);
 }
 

@@ -88,45 +88,7 @@ static void quantize_c(int8_t *q, float *d, int16_t *sum16, const float *x, size
     }
 }
 
-static void to_half_c(uint16_t *dst, const float *src, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        dst[i] = half_from_float(src[i]);
-}
-
-/* One query: two passes over its range, scores first. */
-static void attend_one(const struct kern_attend *a, size_t i)
-{
-    const float *q = a->q[i];
-    float *out = a->out[i], most = -INFINITY;
-    double sum = 0;
-    for (size_t j = 0; j < a->v_dim; j++)
-        out[j] = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (int32_t p = a->from[i]; p < a->to[i]; p++) {
-            const uint16_t *k = a->k[p / KERN_PAGE] + p % KERN_PAGE;
-            const uint16_t *v = a->v[p / KERN_PAGE] + (size_t)(p % KERN_PAGE) * a->v_dim;
-            float score = 0;
-            for (size_t j = 0; j < a->k_dim; j++)
-                score += q[j] * half_to_float(k[j * KERN_PAGE]);
-            score *= a->scale;
-            if (a->softcap > 0)
-                score = a->softcap * tanhf(score / a->softcap);
-            most = pass == 0 ? MAX(most, score) : most;
-            float w = pass == 1 ? expf(score - most) : 0;
-            sum += (double)w;
-            for (size_t j = 0; pass == 1 && j < a->v_dim; j++)
-                out[j] += w * half_to_float(v[j]);
-        }
-    for (size_t j = 0; sum > 0 && j < a->v_dim; j++)
-        out[j] = (float)((double)out[j] / sum);
-}
-
-static void attend_c(const struct kern_attend *a)
-{
-    for (size_t i = 0; i < a->n_q; i++)
-        attend_one(a, i);
-}
+#include "kern/attend_c.inc"
 
 void kern_init_c(struct kern *k)
 {
