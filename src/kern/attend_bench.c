@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * attend_bench.c - the speed of attention beside the machine's limits, on one thread.
  *
- *   attend_bench [--level NAME] [--kv NAME] [--only many|few] [--rounds N]
+ *   attend_bench [--level NAME] [--kv NAME] [--only many|few] [--rounds N] [--mib N]
  *
  * many: rows of a prompt at the end of a context, with a key-value head: multiply-adds a second,
- * of pairs that are seen, beside the level's fp32 peak.  few: a row of an answer, over pages that
- * no cache holds: bytes a second beside plain reading.  The best of N rounds counts. */
+ * of pairs that are seen, beside the level's fp32 peak.  few: a row of an answer, over N MiB of
+ * pages, more than caches hold: bytes a second beside plain reading.  The best of N rounds counts.
+ */
 #include "base/arena.h"
+#include "base/err.h"
 #include "base/num.h"
 #include "kern/kern.h"
 #include "kern/peak.h"
+#include "os/os_map.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,9 +20,8 @@
 #include <string.h>
 #include <time.h>
 
-#define COLD_BYTES ((size_t)256 << 20)
-
 static uint64_t rng = 1;
+static size_t cold_bytes = (size_t)256 << 20;
 static int rounds = 5;
 static enum cpu_level level;
 
@@ -47,14 +49,15 @@ static double peak_gmacs(void)
     return (double)n / s / 1e9;
 }
 
-static double peak_gbs(struct arena *a)
+static double peak_gbs(void)
 {
-    float *p = arena_alloc(a, COLD_BYTES);
+    float *p = os_pages_alloc(cold_bytes);
     volatile float sink;
-    memset(p, 1, COLD_BYTES);
-    BEST(s, sink = peak_of(level)->read(p, COLD_BYTES, 4, 2048))
+    memset(p, 1, cold_bytes);
+    BEST(s, sink = peak_of(level)->read(p, cold_bytes, 4, 2048))
     (void)sink;
-    return (double)COLD_BYTES / s / 1e9;
+    os_pages_free(p, cold_bytes);
+    return (double)cold_bytes / s / 1e9;
 }
 
 static float *floats(struct arena *a, size_t n)
@@ -65,13 +68,13 @@ static float *floats(struct arena *a, size_t n)
     return p;
 }
 
-/* n pages of keys and of values for `call`, one after another as a device has them. */
-static void make_pages(struct arena *ar, const struct kern *k, struct kern_attend *a, size_t n)
+/* n pages of keys and of values, one after another as a device has them; gives their memory. */
+static void *make_pages(struct arena *ar, const struct kern *k, struct kern_attend *a, size_t n)
 {
     size_t k_bytes = kern_k_bytes(a->kv, a->k_dim), v_bytes = kern_v_bytes(a->kv, a->v_dim);
     const void **ks = arena_array(ar, n, sizeof *ks), **vs = arena_array(ar, n, sizeof *vs);
-    char *at = arena_alloc(ar, n * (k_bytes + v_bytes) + 64);
-    at += 64 - (uintptr_t)at % 64;
+    char *all = os_pages_alloc(n * (k_bytes + v_bytes)), *at = all;
+    CHECK(all);
     float *x = floats(ar, KERN_PAGE * MAX(a->k_dim, a->v_dim));
     for (size_t i = 0; i < n; i++, at += k_bytes + v_bytes) {
         struct kern_put put = {a->kv, at, 0, KERN_PAGE, a->k_dim, x, a->k_dim};
@@ -82,6 +85,7 @@ static void make_pages(struct arena *ar, const struct kern *k, struct kern_atten
         vs[i] = put.page;
     }
     a->k = ks, a->v = vs, a->n_pages = n;
+    return all;
 }
 
 /* rows x group queries, the last rows of a context. */
@@ -112,13 +116,15 @@ static void many(const struct kern *k, enum kern_kv kv, size_t rows, size_t grou
     double pairs = 0;
     arena_init(&ar);
     make_queries(&ar, &a, rows, group, ctx);
-    make_pages(&ar, k, &a, num_div_up(ctx, KERN_PAGE));
+    size_t n_pages = num_div_up(ctx, KERN_PAGE);
+    void *pages = make_pages(&ar, k, &a, n_pages);
     for (size_t i = 0; i < a.n_q; i++)
         pairs += a.to[i];
     BEST(s, k->attend(&a))
     double rate = pairs * 2 * (double)dim / s / 1e9;
     printf("%s many: %3zu rows x %zu heads of %3zu, context %6zu: %9.1f us %7.1f GMAC/s %5.1f %%\n",
            kern_kv_name(kv), rows, group, dim, ctx, s * 1e6, rate, 100 * rate / peak);
+    os_pages_free(pages, n_pages * (kern_k_bytes(kv, dim) + kern_v_bytes(kv, dim)));
     arena_done(&ar);
 }
 
@@ -140,14 +146,15 @@ static void few(const struct kern *k, enum kern_kv kv, size_t group, size_t dim,
     make_queries(&ar, &a, 1, group, ctx);
     size_t n_pages = num_div_up(ctx, KERN_PAGE);
     size_t bytes = n_pages * (kern_k_bytes(kv, dim) + kern_v_bytes(kv, dim));
-    size_t heads = MAX(COLD_BYTES / bytes, (size_t)1);
-    make_pages(&ar, k, &a, n_pages * heads);
+    size_t heads = MAX(cold_bytes / bytes, (size_t)1);
+    void *pages = make_pages(&ar, k, &a, n_pages * heads);
     const void *const *ks = a.k, *const *vs = a.v;
     a.n_pages = n_pages;
     BEST(s, all_heads(k, &a, heads, ks, vs))
     double rate = (double)(bytes * heads) / s / 1e9;
     printf("%s few:    1 row  x %zu heads of %3zu, context %6zu: %9.1f us %7.1f GB/s   %5.1f %%\n",
            kern_kv_name(kv), group, dim, ctx, s * 1e6 / (double)heads, rate, 100 * rate / peak);
+    os_pages_free(pages, bytes * heads);
     arena_done(&ar);
 }
 
@@ -178,10 +185,7 @@ static void run(const struct kern *k, enum kern_kv kv, const char *only)
         {4, 256, 8192 },
         {8, 128, 8192 }
     };
-    struct arena a;
-    arena_init(&a);
-    double macs = peak_gmacs(), bytes = peak_gbs(&a);
-    arena_done(&a);
+    double macs = peak_gmacs(), bytes = peak_gbs();
     printf("%s: fp32 %.1f GMAC/s, reads %.1f GB/s\n", cpu_level_name(level), macs, bytes);
     for (size_t i = 0; strstr("many", only) && i < sizeof prompts / sizeof prompts[0]; i++)
         many(k, kv, prompts[i].rows, prompts[i].group, prompts[i].dim, prompts[i].ctx, macs);
@@ -203,9 +207,11 @@ int main(int argc, char **argv)
             only = value;
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = MAX(atoi(value), 1);
+        else if (strcmp(argv[i], "--mib") == 0)
+            cold_bytes = (size_t)MAX(atoi(value), 1) << 20;
         else
             return fprintf(stderr, "usage: attend_bench [--level NAME] [--kv NAME] "
-                                   "[--only many|few] [--rounds N]\n"),
+                                   "[--only many|few] [--rounds N] [--mib N]\n"),
                    2;
         i++;
     }

@@ -7,27 +7,22 @@
 
 static const struct {
     const char *name;
-    size_t bytes, sub;
+    size_t bytes, k_sub, v_scales;
 } kvs[KERN_KV_N] = {
-#define KV(name, bytes, sub, text) {#name, bytes, sub},
+#define KV(name, bytes, k_sub, v_scales, text) {#name, bytes, k_sub, v_scales},
 #include "kern/kv.def"
 #undef KV
 };
 
-static size_t page_bytes(enum kern_kv kv, size_t row, size_t dim)
-{
-    size_t scales = kvs[kv].sub ? num_div_up(dim, kvs[kv].sub) * sizeof(uint16_t) : 0;
-    return KERN_PAGE * (row * kvs[kv].bytes + scales);
-}
-
 size_t kern_k_bytes(enum kern_kv kv, size_t k_dim)
 {
-    return page_bytes(kv, k_dim, k_dim);
+    size_t scales = kvs[kv].k_sub ? num_div_up(k_dim, kvs[kv].k_sub) : 0;
+    return KERN_PAGE * (k_dim * kvs[kv].bytes + scales * sizeof(uint16_t));
 }
 
 size_t kern_v_bytes(enum kern_kv kv, size_t v_dim)
 {
-    return page_bytes(kv, kern_v_row(v_dim), v_dim);
+    return KERN_PAGE * (kern_v_row(v_dim) * kvs[kv].bytes + kvs[kv].v_scales * sizeof(uint16_t));
 }
 
 const char *kern_kv_name(enum kern_kv kv)
@@ -37,9 +32,8 @@ const char *kern_kv_name(enum kern_kv kv)
 
 size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim)
 {
-    size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + num_div_up(v_dim, 32);
-    return (k_dim + row) * KERN_PART + scales * KERN_PAGE + KERN_BLOCK * (KERN_PART + row + 2) +
-           2 * n_q;
+    size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + 1;
+    return (k_dim + row + scales) * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
 }
 
 int kern_kv_named(const char *name)

@@ -32,15 +32,15 @@
 #define KERN_BLOCK 24  /* queries whose scores of a part are kept at once */
 
 enum kern_kv {
-#define KV(name, bytes, sub, text) KERN_KV_##name,
+#define KV(name, bytes, k_sub, v_scales, text) KERN_KV_##name,
 #include "kern/kv.def"
 #undef KV
     KERN_KV_N
 };
 
 /* A page of one head's keys: [k_dim][KERN_PAGE] numbers, then, where the format has scales,
- * [k_dim / 32, rounded up][KERN_PAGE] of them in binary16.  Of its values: [KERN_PAGE][kern_v_row],
- * then [KERN_PAGE][v_dim / 32, rounded up] scales.  Both are multiples of 64 bytes. */
+ * [k_dim / 32, rounded up][KERN_PAGE] of them in binary16.  Of its values: [KERN_PAGE][kern_v_row]
+ * numbers, then [KERN_PAGE] scales.  Both are multiples of 64 bytes. */
 size_t kern_k_bytes(enum kern_kv kv, size_t k_dim);
 size_t kern_v_bytes(enum kern_kv kv, size_t v_dim);
 const char *kern_kv_name(enum kern_kv kv);
