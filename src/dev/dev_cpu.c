@@ -18,11 +18,15 @@ static size_t act_width(const struct plan *p)
     return k;
 }
 
-static size_t queries_of_tile(const struct model *m, size_t *tile_rows)
+/* How much of attention is computed together, and by how many. */
+static void size_attention(struct dev_cpu *d)
 {
+    const struct model *m = d->plan->model;
     size_t group = m->n_head / m->n_kv_head;
-    *tile_rows = MAX((size_t)1, MIN((size_t)CPU_TILE_ROWS, 64 / group));
-    return *tile_rows * group;
+    d->tile_rows = MAX((size_t)1, MIN(d->opts.rows_max, CPU_TILE_QUERIES / group));
+    d->n_q_max = d->tile_rows * group;
+    d->split_rows = num_div_up(CPU_SHARES * (size_t)d->opts.n_threads, m->n_kv_head) - 1;
+    d->split_rows = d->opts.n_threads > 1 ? MIN(d->split_rows, d->opts.rows_max) : 0;
 }
 
 /* Takes pieces of one allocation; with base NULL it only adds up. */
@@ -76,6 +80,8 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->act.d = carve(c, acts, k / 32 * sizeof(float));
     d->act.sum = carve(c, acts, k / 16 * sizeof(int16_t));
     d->tiles = carve(c, n, sizeof *d->tiles);
+    size_t parts = d->split_rows * num_div_up(d->opts.ctx_max, KERN_PART);
+    d->parts = carve(c, parts * p->model->n_head, (2 + p->model->v_dim) * sizeof(float));
     for (int t = 0; t < d->opts.n_threads; t++) {
         struct cpu_scratch s;
         carve_scratch(c, d, c->base ? &d->scratch[t] : &s);
@@ -106,7 +112,7 @@ static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts 
     d->mm = mm_kernel(o->level);
     d->k_bytes = kern_k_bytes(o->kv, p->model->k_dim);
     d->v_bytes = kern_v_bytes(o->kv, p->model->v_dim);
-    d->n_q_max = queries_of_tile(p->model, &d->tile_rows);
+    size_attention(d);
 }
 
 enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,

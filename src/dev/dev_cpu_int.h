@@ -8,8 +8,11 @@
 #include "kern/mm.h"
 #include "os/os_pool.h"
 
-#define CPU_TILE_ROWS 8 /* rows of a sequence that attend together */
-#define CPU_OUT_TERMS 2 /* 8-bit terms of the activations that meet the output matrix */
+#define CPU_TILE_QUERIES 256 /* queries of a head's group that attend together */
+#define CPU_TILE_LEAST   8 /* rows of a tile that are not cut further for the sake of more tiles */
+#define CPU_SHARES       8 /* units of attention a thread has at least, where there is a choice */
+#define CPU_SPAN         (2 * KERN_PART) /* positions of a unit where a sequence is taken apart */
+#define CPU_OUT_TERMS    2 /* 8-bit terms of the activations that meet the output matrix */
 
 /* A plan's operation, and what this device decided about it. */
 struct cpu_op {
@@ -50,8 +53,9 @@ struct dev_cpu {
     struct os_pool *pool;
     struct arena arena;
     struct cpu_op *ops; /* [plan->n_ops] */
-    size_t tile_rows;   /* at most CPU_TILE_ROWS */
+    size_t tile_rows;   /* of the largest tile */
     size_t n_q_max;
+    size_t split_rows; /* rows of a step whose sequences are taken apart, see run_attend */
 
     struct cpu_pack pack;
     char *pages; /* [n_pages][n_layer][n_kv_head]: a page of keys and one of values (kern.h) */
@@ -62,6 +66,7 @@ struct dev_cpu {
     float *rows;    /* plan's buffers */
     float *logits;  /* [out_max][width] */
     float *cos_sin; /* [2][rows_max][n_rot]: of the plain and the local angles */
+    float *parts;   /* [split_rows][n_head][parts of ctx_max][2 + v_dim]: attention in parts */
     struct mm_act act;
     struct cpu_scratch *scratch; /* [n_threads] */
 
@@ -70,6 +75,7 @@ struct dev_cpu {
     size_t n_rows, n_out, n_wanted; /* n_wanted: logits first, then hidden states */
     struct cpu_tile *tiles;         /* [rows_max] */
     size_t n_tiles;
+    size_t n_pieces; /* of the longest sequence; 1: none is taken apart */
 };
 
 static inline struct dev_cpu *dev_cpu_of(struct dev *d)

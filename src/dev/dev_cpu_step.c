@@ -209,9 +209,10 @@ static void run_store(const struct walker *w, const struct cpu_op *co)
     }
 }
 
-/* The rows of a tile with one key-value head. */
-static void attend_tile(const struct walker *w, const struct cpu_op *co,
-                        const struct cpu_tile *tile, size_t head)
+/* The rows of a tile with one key-value head; pages of positions [from, to). */
+static struct kern_attend attend_of(const struct walker *w, const struct cpu_op *co,
+                                    const struct cpu_tile *tile, size_t head, size_t from,
+                                    size_t to)
 {
     const struct dev_cpu *d = w->d;
     const struct model *m = d->plan->model;
@@ -227,40 +228,94 @@ static void attend_tile(const struct walker *w, const struct cpu_op *co,
             s->to[n_q] = pos + 1;
             s->from[n_q] = op->window ? MAX(0, pos + 1 - (int32_t)op->window) : 0;
         }
-    size_t n_pages = (size_t)(s->to[n_q - 1] - 1) / DEV_PAGE + 1;
-    for (size_t p = 0; p < n_pages; p++) {
+    size_t n_pages = num_div_up(MIN(to, (size_t)s->to[n_q - 1]), DEV_PAGE);
+    for (size_t p = from / DEV_PAGE; p < n_pages; p++) {
         bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
         s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
         s->v[p] = seen ? (const char *)s->k[p] + d->k_bytes : NULL;
     }
-    struct kern_attend a = {.kv = d->opts.kv,
-                            .n_q = n_q,
-                            .k_dim = m->k_dim,
-                            .v_dim = m->v_dim,
-                            .q = s->q,
-                            .out = s->out,
-                            .from = s->from,
-                            .to = s->to,
-                            .n_pages = n_pages,
-                            .k = s->k,
-                            .v = s->v,
-                            .scale = op->by,
-                            .softcap = op->cap,
-                            .scratch = s->attend};
-    d->kern.attend(&a);
+    return (struct kern_attend){.kv = d->opts.kv,
+                                .n_q = n_q,
+                                .k_dim = m->k_dim,
+                                .v_dim = m->v_dim,
+                                .q = s->q,
+                                .out = s->out,
+                                .from = s->from,
+                                .to = s->to,
+                                .n_pages = n_pages,
+                                .k = s->k,
+                                .v = s->v,
+                                .scale = op->by,
+                                .softcap = op->cap,
+                                .scratch = s->attend};
+}
+
+static void attend_done(const struct dev_cpu *d, const struct cpu_op *co,
+                        const struct cpu_tile *tile, size_t head)
+{
+    const struct model *m = d->plan->model;
     const struct mm_act acts = acts_of(d, co);
+    size_t n = m->n_head / m->n_kv_head * m->v_dim;
     for (size_t r = tile->row; co->quantizes_dst && r < tile->row + tile->n_rows; r++)
-        mm_quantize(&d->kern, &acts, r, head * group * m->v_dim,
-                    buf_row(d, op->dst, r) + head * group * m->v_dim, group * m->v_dim);
+        mm_quantize(&d->kern, &acts, r, head * n, buf_row(d, co->op->dst, r) + head * n, n);
+}
+
+static size_t parts_of(const struct dev_cpu *d, const struct cpu_tile *t)
+{
+    return (size_t)d->step_rows[t->row + t->n_rows - 1].pos / KERN_PART + 1;
+}
+
+/* Where the parts of a tile's rows with a head are. */
+static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t, size_t head)
+{
+    const struct model *m = d->plan->model;
+    size_t queries = (t->row * m->n_kv_head + head * t->n_rows) * (m->n_head / m->n_kv_head);
+    return d->parts + queries * num_div_up(d->opts.ctx_max, KERN_PART) * (2 + m->v_dim);
+}
+
+/* Few rows of long sequences: threads take pieces of the positions, and then join their parts. */
+static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model *m = d->plan->model;
+    size_t n_heads = m->n_kv_head, n = d->n_tiles * n_heads;
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n * d->n_pieces;) {
+        const struct cpu_tile *t = &d->tiles[i / d->n_pieces / n_heads];
+        size_t head = i / d->n_pieces % n_heads, from = i % d->n_pieces * CPU_SPAN;
+        size_t n_parts = parts_of(d, t), part = from / KERN_PART;
+        if (part >= n_parts)
+            continue;
+        struct kern_attend a = attend_of(w, co, t, head, from, from + CPU_SPAN);
+        float *dst = parts_at(d, t, head) + part * a.n_q * (2 + m->v_dim);
+        n_parts = MIN(n_parts, part + CPU_SPAN / KERN_PART);
+        for (; part < n_parts; part++, dst += a.n_q * (2 + m->v_dim))
+            d->kern.attend_part(&a, part, dst);
+    }
+    os_pool_barrier(d->pool);
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
+        const struct cpu_tile *t = &d->tiles[i / n_heads];
+        struct kern_attend a = attend_of(w, co, t, i % n_heads, 0, 0);
+        d->kern.attend_join(&a, parts_at(d, t, i % n_heads), parts_of(d, t));
+        attend_done(d, co, t, i % n_heads);
+    }
 }
 
 static void run_attend(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     size_t n_heads = d->plan->model->n_kv_head, n = d->n_tiles * n_heads;
+    if (d->n_pieces > 1) {
+        attend_in_pieces(w, co);
+        return;
+    }
     /* The longest first: later rows see more. */
-    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;)
-        attend_tile(w, co, &d->tiles[(n - 1 - i) / n_heads], (n - 1 - i) % n_heads);
+    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
+        const struct cpu_tile *t = &d->tiles[(n - 1 - i) / n_heads];
+        size_t head = (n - 1 - i) % n_heads;
+        struct kern_attend a = attend_of(w, co, t, head, 0, SIZE_MAX);
+        d->kern.attend(&a);
+        attend_done(d, co, t, head);
+    }
 }
 
 /* Pieces of a row for elementwise operations; whole blocks of 32. */
@@ -341,16 +396,22 @@ static void walk(void *arg, int thread, int n_threads)
     }
 }
 
+/* Rows that attend together: as many as a tile holds, unless threads would lack tiles. */
 static void make_tiles(struct dev_cpu *d)
 {
+    size_t n_heads = d->plan->model->n_kv_head, units = CPU_SHARES * (size_t)d->opts.n_threads;
+    size_t most = MAX(d->n_rows * n_heads / units, CPU_TILE_LEAST), longest = 0;
+    most = MIN(d->n_rows <= d->split_rows ? d->n_rows : most, d->tile_rows);
     d->n_tiles = 0;
     for (size_t r = 0; r < d->n_rows; r++) {
         struct cpu_tile *t = d->n_tiles ? &d->tiles[d->n_tiles - 1] : NULL;
-        if (t && t->n_rows < d->tile_rows && d->step_rows[r].pages == d->step_rows[r - 1].pages)
+        if (t && t->n_rows < most && d->step_rows[r].pages == d->step_rows[r - 1].pages)
             t->n_rows++;
         else
             d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1};
+        longest = MAX(longest, (size_t)d->step_rows[r].pos + 1);
     }
+    d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
 }
 
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
