@@ -47,6 +47,13 @@ enum sched_speculate app_speculate(const struct conf *c)
     return strcmp(c->speculate, "auto") == 0 ? SCHED_SPEC_AUTO : SCHED_SPEC_OFF;
 }
 
+enum kern_kv app_kv(const struct conf *c)
+{
+    int kv = kern_kv_named(c->kv);
+    CHECK(kv >= 0);
+    return (enum kern_kv)kv;
+}
+
 struct sampler_params app_sampling(const struct conf *c)
 {
     return (struct sampler_params){
@@ -87,6 +94,7 @@ static enum err open_model(struct app_model *m, const struct conf *c, struct eng
     o.memory = (size_t)c->memory << 20;
     o.n_threads = (int)c->threads;
     o.level = app_level(c);
+    o.kv = app_kv(c);
     app_packed(c, &o);
     m->opts = o;
     arena_init(&m->arena);

@@ -53,5 +53,7 @@ enum sched_speculate app_speculate(const struct conf *c);
 
 /* The instruction-set level of the setting `cpu` on this machine. */
 enum cpu_level app_level(const struct conf *c);
+/* The format of the setting `kv`. */
+enum kern_kv app_kv(const struct conf *c);
 
 #endif

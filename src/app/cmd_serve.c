@@ -62,7 +62,8 @@ static void set_rest(struct serve *s)
     o->model = (struct engine_opts){.batch = (size_t)c->batch,
                                     .memory = (size_t)c->memory << 20,
                                     .n_threads = (int)c->threads,
-                                    .level = app_level(c)};
+                                    .level = app_level(c),
+                                    .kv = app_kv(c)};
     app_packed(c, &o->model);
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
     o->cache_dir = c->cache ? c->cache_dir : NULL;

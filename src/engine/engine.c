@@ -32,6 +32,7 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .out_max = o->out_max,
                              .n_threads = o->n_threads,
                              .level = o->level,
+                             .kv = o->kv,
                              .ctx_max = o->ctx,
                              .packed_dir = o->packed_dir,
                              .packed_bytes_min = o->packed_bytes_min,

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "cpu/cpu.h"
 #include "gguf/gguf.h"
+#include "kern/kern.h"
 #include "model/model.h"
 
 #include <stdbool.h>
@@ -40,6 +41,7 @@ struct engine_opts {
     struct engine_need beside;
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */
+    enum kern_kv kv;      /* how keys and values are kept */
     /* Folder in which packed weights of packed_bytes_min or more are kept from start to start, all
      * such files within packed_bytes_max; NULL: nowhere.  Outlives the engine. */
     const char *packed_dir;

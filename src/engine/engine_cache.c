@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CACHE_VERSION 1 /* also to be raised when kernels begin to give other bits */
+#define CACHE_VERSION 2 /* also to be raised when kernels begin to give other bits */
 #define CACHE_BLOCK   4096
 #define CACHE_PIECE   ((size_t)1 << 20) /* written between two questions whether to stop */
 #define CACHE_NONE    UINT32_MAX
@@ -112,7 +112,7 @@ static void mix_tensors(uint64_t key[2], const struct gguf *g)
 static void find_key(const struct engine *en, uint64_t key[2])
 {
     const struct gguf *g = en->model->gguf;
-    const char *level = cpu_level_name(en->opts.level);
+    const char *level = cpu_level_name(en->opts.level), *kv = kern_kv_name(en->opts.kv);
     uint64_t facts[] = {CACHE_VERSION, ENGINE_PAGE, en->dev->page_bytes, gguf_file_bytes(g), 0, 0};
     struct stat st;
     /* What was changed by hand in a few bytes has another time, if nothing else. */
@@ -123,6 +123,7 @@ static void find_key(const struct engine *en, uint64_t key[2])
     key[0] = 1, key[1] = 2;
     mix(key, facts, sizeof facts);
     mix(key, level, strlen(level));
+    mix(key, kv, strlen(kv));
     mix(key, en->dev->name, strlen(en->dev->name));
     mix(key, DAMSO_VERSION, sizeof DAMSO_VERSION);
     mix_keys(key, g);

@@ -75,12 +75,13 @@ struct opened {
 };
 
 /* False, and the test is skipped, where no models are given. */
-static bool open_model(struct opened *o, const char *name, enum cpu_level level, size_t out_max)
+static bool open_kv(struct opened *o, const char *name, enum cpu_level level, size_t out_max,
+                    enum kern_kv kv)
 {
     char path[4096];
     struct errinfo e;
     const char *folder = getenv("DAMSO_TEST_MODELS");
-    struct engine_opts opts = {.ctx = 1024, .out_max = out_max, .level = level};
+    struct engine_opts opts = {.ctx = 1500, .out_max = out_max, .level = level, .kv = kv};
     if (!folder) {
         print_message("DAMSO_TEST_MODELS is not set: nothing to compare\n");
         return false;
@@ -89,6 +90,11 @@ static bool open_model(struct opened *o, const char *name, enum cpu_level level,
     if (gguf_open(&o->g, path, &e) != ERR_OK || engine_open(&o->en, o->g, &opts, &e) != ERR_OK)
         fail_msg("%s", e.text);
     return true;
+}
+
+static bool open_model(struct opened *o, const char *name, enum cpu_level level, size_t out_max)
+{
+    return open_kv(o, name, level, out_max, KERN_KV_f16);
 }
 
 static void close_model(struct opened *o)
@@ -186,6 +192,63 @@ static void steps_and_prefill_agree(void **state)
     arena_done(&a);
 }
 
+/* The reference's logits beside those over 8-bit keys and values. */
+static void eight_bit_context_is_near(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a);
+    for (size_t m = 0; m < N_ELEMS(models); m++) {
+        struct opened o;
+        if (!open_kv(&o, models[m], cpu_best(), N_MAX, KERN_KV_q8)) {
+            arena_done(&a);
+            skip();
+        }
+        for (size_t l = 0; l < N_ELEMS(langs); l++) {
+            struct ref r;
+            read_ref(&r, &a, models[m], langs[l]);
+            double kl = mean_divergence(&o, &r), bound = 1.5 * (double)r.theirs;
+            print_message("%s %s q8: %.3g nats (bound %.3g)\n", models[m], langs[l], kl, bound);
+            assert_true(kl >= -1e-6 && kl <= bound);
+        }
+        close_model(&o);
+    }
+    arena_done(&a);
+}
+
+/* A context of more than one part of attention, taken apart over threads in steps of one row and
+ * computed in tiles in a prefill: the same bits, in both formats. */
+static void long_contexts_agree(void **state)
+{
+    (void)state;
+    enum { N = 1300, STEPS = 4 };
+    static int32_t ids[N];
+    uint64_t rng = 3;
+    struct errinfo e;
+    for (size_t i = 0; i < N; i++)
+        ids[i] = (int32_t)(num_rand(&rng) % 40000);
+    for (int kv = 0; kv < KERN_KV_N; kv++) {
+        struct opened o;
+        const float *logits;
+        if (!open_kv(&o, models[0], cpu_best(), 1, (enum kern_kv)kv))
+            skip();
+        size_t vocab = engine_model(o.en)->n_vocab;
+        float *want = mem_alloc(vocab * sizeof *want);
+        struct engine_seq *s = engine_seq_new(o.en);
+        assert_int_equal(engine_prefill(o.en, s, ids, N, NULL, NULL, &logits, &e), ERR_OK);
+        memcpy(want, logits, vocab * sizeof *want);
+        engine_seq_cut(s, N - STEPS);
+        for (size_t i = N - STEPS; i < N; i++) {
+            struct engine_row row = {s, ids[i], i + 1 == N};
+            assert_int_equal(engine_step(o.en, &row, 1, &logits, &e), ERR_OK);
+        }
+        assert_memory_equal(want, logits, vocab * sizeof *want);
+        engine_seq_free(s);
+        mem_free(want);
+        close_model(&o);
+    }
+}
+
 static void check_answer(struct opened *o, const json_t *one)
 {
     const json_t *ids = json_object_get(one, "ids"), *answer = json_object_get(one, "answer");
@@ -241,8 +304,8 @@ static void greedy_answers_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(near_the_reference),
-        cmocka_unit_test(steps_and_prefill_agree),
+        cmocka_unit_test(near_the_reference),   cmocka_unit_test(steps_and_prefill_agree),
+        cmocka_unit_test(long_contexts_agree),  cmocka_unit_test(eight_bit_context_is_near),
         cmocka_unit_test(greedy_answers_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
