@@ -33,7 +33,7 @@ const char *kern_kv_name(enum kern_kv kv)
 size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim)
 {
     size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + 1;
-    return (k_dim + row + scales) * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
+    return scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
 }
 
 int kern_kv_named(const char *name)
