@@ -78,7 +78,9 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
     d->act.q = carve(c, acts, k);
     d->act.d = carve(c, acts, k / 32 * sizeof(float));
-    d->act.sum = carve(c, acts, k / 16 * sizeof(int16_t));
+    d->act.sum = carve(c, acts, k / 32 * sizeof(float));
+    d->act.neg32 = carve(c, acts, k / 32 * sizeof(int32_t));
+    d->act.neg16 = carve(c, acts, k / 16 * sizeof(int32_t));
     d->tiles = carve(c, n, sizeof *d->tiles);
     size_t parts = d->split_rows * num_div_up(d->opts.ctx_max, KERN_PART);
     d->parts = carve(c, parts * p->model->n_head, (2 + p->model->v_dim) * sizeof(float));

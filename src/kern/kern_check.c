@@ -139,14 +139,16 @@ static void check_quantize(struct pair p, size_t n)
     struct {
         int8_t q[4096 + PAD];
         float d[128 + PAD];
-        int16_t sum[256 + PAD];
+        float sum[128 + PAD];
+        int32_t neg32[128 + PAD], neg16[256 + PAD];
     } *out = arena_array(p.a, 2, sizeof *out);
     float *x = floats(p.a, n, 5);
     for (size_t i = 0; i < 32; i++) /* a block of zeros, one with a single value */
         x[i] = 0;
     CHECK(n <= 4096 && n % 32 == 0);
     for (int i = 0; i < 2; i++)
-        (i ? p.k : p.ref)->quantize(out[i].q, out[i].d, out[i].sum, x, n);
+        (i ? p.k : p.ref)
+            ->quantize(out[i].q, out[i].d, out[i].sum, out[i].neg32, out[i].neg16, x, n);
     expect(memcmp(&out[0], &out[1], sizeof out[0]) == 0, p.k->level, "quantize", n, "other bits");
 }
 
@@ -347,8 +349,12 @@ static const uint8_t *random_weights(struct arena *a, enum format f, size_t n)
 static struct mm_act act_alloc(struct arena *a, size_t rows, size_t k)
 {
     size_t n = rows * mm_act_width(k);
-    return (struct mm_act){arena_alloc(a, n), arena_array(a, n / 32, sizeof(float)),
-                           arena_array(a, n / 16, sizeof(int16_t)), rows};
+    return (struct mm_act){arena_alloc(a, n),
+                           arena_array(a, n / 32, sizeof(float)),
+                           arena_array(a, n / 32, sizeof(float)),
+                           arena_array(a, n / 32, sizeof(int32_t)),
+                           arena_array(a, n / 16, sizeof(int32_t)),
+                           rows};
 }
 
 /* Tokens [from, from + act.rows / n_terms): token t's terms are rows t * n_terms and after, each

@@ -21,17 +21,19 @@
 
 #define MM_CHUNK 512 /* columns; a multiple of every format's block */
 
-/* Activations as 8-bit integers: x[k] = d[k / 32] * q[k], |q| <= 127, and the sums of q, which
- * meet the formats' minima and zero points.  A chunk of the columns of all rows lies together, so
- * that a pass over it stays in the caches: see mm_act_at. */
+/* Activations as 8-bit integers: x[k] = d[k / 32] * q[k], |q| <= 127, and their sums, which meet
+ * the formats' minima (as floats) and zero points (negative, as whole numbers).  A chunk of the
+ * columns of all rows lies together, so that a pass over it stays in the caches: see mm_act_at. */
 struct mm_act {
     int8_t *q;
-    float *d;     /* of 32 columns */
-    int16_t *sum; /* of 16 columns */
-    size_t rows;  /* of a chunk */
+    float *d;       /* of 32 columns */
+    float *sum;     /* of 32 columns: d * sum of q */
+    int32_t *neg32; /* of 32 columns: -sum of q */
+    int32_t *neg16; /* of 16 columns */
+    size_t rows;    /* of a chunk */
 };
 
-/* Where a row's column is in q; d and sum are at 1/32 and 1/16 of that. */
+/* Where a row's column is in q; the others are at 1/32 and 1/16 of that. */
 static inline size_t mm_act_at(const struct mm_act *a, size_t row, size_t col)
 {
     return (col / MM_CHUNK * a->rows + row) * MM_CHUNK + col % MM_CHUNK;
@@ -50,7 +52,8 @@ static inline void mm_quantize(const struct kern *kern, const struct mm_act *a, 
     for (size_t len; n > 0; col += len, x += len, n -= len) {
         size_t at = mm_act_at(a, row, col);
         len = MM_CHUNK - col % MM_CHUNK < n ? MM_CHUNK - col % MM_CHUNK : n;
-        kern->quantize(a->q + at, a->d + at / 32, a->sum + at / 16, x, len);
+        kern->quantize(a->q + at, a->d + at / 32, a->sum + at / 32, a->neg32 + at / 32,
+                       a->neg16 + at / 16, x, len);
     }
 }
 

@@ -43,9 +43,7 @@ size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens)
     size_t rows = (size_t)kn->panel_rows;
     if (rows == 1)
         return k * sizeof(float);
-    /* And what the formats need to know of each 16 activations. */
-    return MAX(MM_FLOAT_BYTES,
-               MM_TILE_BYTES + n_tokens * (MM_RANGE_ROWS + mm_act_width(k) / 16) * sizeof(float));
+    return MAX(MM_FLOAT_BYTES, MM_TILE_BYTES + n_tokens * MM_RANGE_ROWS * sizeof(float));
 }
 
 /* The file's block as planes: dword j of a 32-element block is this row's share of vector j, in

@@ -70,7 +70,8 @@ static void rope_pair_c(float *x, const float *cos_sin, size_t n)
     }
 }
 
-static void quantize_c(int8_t *q, float *d, int16_t *sum16, const float *x, size_t n)
+static void quantize_c(int8_t *q, float *d, float *sum32, int32_t *neg32, int32_t *neg16,
+                       const float *x, size_t n)
 {
     for (size_t b = 0; b < n / 32; b++, x += 32, q += 32) {
         float most = 0;
@@ -83,8 +84,10 @@ static void quantize_c(int8_t *q, float *d, int16_t *sum16, const float *x, size
             q[i] = (int8_t)rintf(x[i] * inverse);
             sum[i / 16] += q[i];
         }
-        sum16[2 * b] = (int16_t)sum[0];
-        sum16[2 * b + 1] = (int16_t)sum[1];
+        sum32[b] = d[b] * (float)(sum[0] + sum[1]);
+        neg32[b] = -sum[0] - sum[1];
+        neg16[2 * b] = -sum[0];
+        neg16[2 * b + 1] = -sum[1];
     }
 }
 
