@@ -109,48 +109,72 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
     }
 }
 
+/* Rows [from, to) of part i. */
+static void multiply_part(const struct walker *w, const struct cpu_op *co, int i, size_t from,
+                          size_t to)
+{
+    struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    const struct plan_part *part = &op->part[i];
+    struct mm_job job = {.weights = co->weight[i],
+                         .format = part->weight->format,
+                         .k = part->weight->cols,
+                         .n_rows = part->weight->rows,
+                         .n_tokens = op_rows(d, op),
+                         .x = cpu_buf(d, op->src),
+                         .x_stride = d->plan->width[op->src],
+                         .act = acts_of(d, co),
+                         .n_terms = co->n_terms,
+                         .dst = cpu_buf(d, part->dst),
+                         .dst_stride = d->plan->width[part->dst],
+                         .add = op->add,
+                         .bias = part->bias};
+    d->mm->run(&job, from, to, d->scratch[w->thread].mm);
+}
+
+/* Units of the i-th piece of a work of n units, and the unit that it begins with: large pieces
+ * first and small ones in the end, so that all threads end together; none so large that a thread
+ * which the system stops keeps the others for long.  0: there is no such piece. */
+static size_t piece_of(size_t n, size_t n_threads, size_t i, size_t *begin)
+{
+    const size_t most = MAX(n / (8 * n_threads), (size_t)1);
+    for (*begin = 0; *begin < n;) {
+        size_t size = MIN(MAX((n - *begin) / (2 * n_threads), (size_t)1), most);
+        size_t round = MIN(num_div_up(n - *begin, size), n_threads);
+        if (i < round) {
+            *begin += i * size;
+            return MIN(size, n - *begin);
+        }
+        *begin = MIN(*begin + round * size, n);
+        i -= round;
+    }
+    return 0;
+}
+
 static void run_matmul(const struct walker *w, const struct cpu_op *co)
 {
     struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    size_t n = op_rows(d, op), k = op->part[0].weight->cols, total = 0;
     if (co->quantizes_src) {
-        struct share s = share_of(w, n);
+        struct share s = share_of(w, op_rows(d, op));
         for (size_t r = s.from; r < s.to; r++)
-            quantize_row(w, co, buf_row(d, op->src, r), r, k);
+            quantize_row(w, co, buf_row(d, op->src, r), r, op->part[0].weight->cols);
         os_pool_barrier(d->pool);
     }
+    /* Two panels a unit; the parts lie one behind the other. */
+    const size_t unit = 2 * (size_t)d->mm->panel_rows;
+    size_t total = 0, at, len;
     for (int i = 0; i < op->n_parts; i++)
-        total += op->part[i].weight->rows;
-    /* Pieces small enough to even out the threads, large enough to be worth a counter. */
-    size_t unit = 4 * (size_t)d->mm->panel_rows;
-    size_t step = num_div_up(MIN(MAX(total / ((size_t)w->n_threads * 16), unit), 256), unit) * unit;
-    for (size_t at; (at = os_pool_take(d->pool, step)) < total + step * PLAN_PARTS_MAX;) {
-        size_t from = at;
-        for (int i = 0; i < op->n_parts; i++) {
-            const struct model_matrix *m = op->part[i].weight;
-            size_t padded = num_div_up(m->rows, step) * step;
-            if (from < m->rows) {
-                struct mm_job job = {.weights = co->weight[i],
-                                     .format = m->format,
-                                     .k = k,
-                                     .n_rows = m->rows,
-                                     .n_tokens = n,
-                                     .x = cpu_buf(d, op->src),
-                                     .x_stride = d->plan->width[op->src],
-                                     .act = acts_of(d, co),
-                                     .n_terms = co->n_terms,
-                                     .dst = cpu_buf(d, op->part[i].dst),
-                                     .dst_stride = d->plan->width[op->part[i].dst],
-                                     .add = op->add,
-                                     .bias = op->part[i].bias};
-                d->mm->run(&job, from, MIN(from + step, m->rows), d->scratch[w->thread].mm);
-            }
-            if (from < padded)
-                break;
-            from -= padded;
+        total += num_div_up(op->part[i].weight->rows, unit);
+    while ((len = piece_of(total, (size_t)w->n_threads, os_pool_take(d->pool, 1), &at)) > 0)
+        for (int i = 0; i < op->n_parts && len > 0; i++) {
+            size_t rows = op->part[i].weight->rows, units = num_div_up(rows, unit);
+            size_t n = at < units ? MIN(len, units - at) : 0;
+            if (n)
+                multiply_part(w, co, i, at * unit, MIN((at + n) * unit, rows));
+            at = at > units ? at - units : 0;
+            len -= n;
         }
-    }
 }
 
 static void turn(const struct dev_cpu *d, float *x, size_t n_heads, const float *cos_sin)
@@ -328,14 +352,16 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
     size_t pieces = num_div_up(op->n, CPU_PIECE), n = op_rows(d, op) * pieces;
     const struct mm_act acts = acts_of(d, co);
     bool silu = d->plan->model->arch->act == MODEL_ACT_SILU;
-    for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
-        size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
-        float *dst = buf_row(d, op->dst, r) + at;
-        const float *gate = buf_row(d, op->src, r) + at, *up = buf_row(d, op->src2, r) + at;
-        (silu ? d->kern.silu_mul : d->kern.gelu_mul)(dst, gate, up, len);
-        if (co->quantizes_dst)
-            mm_quantize(&d->kern, &acts, r, at, dst, len);
-    }
+    size_t take = MAX(n / ((size_t)w->n_threads * 16), (size_t)1);
+    for (size_t from; (from = os_pool_take(d->pool, take)) < n;)
+        for (size_t i = from; i < MIN(from + take, n); i++) {
+            size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
+            float *dst = buf_row(d, op->dst, r) + at;
+            const float *gate = buf_row(d, op->src, r) + at, *up = buf_row(d, op->src2, r) + at;
+            (silu ? d->kern.silu_mul : d->kern.gelu_mul)(dst, gate, up, len);
+            if (co->quantizes_dst)
+                mm_quantize(&d->kern, &acts, r, at, dst, len);
+        }
 }
 
 static void run_add(const struct walker *w, const struct cpu_op *co)
