@@ -160,6 +160,17 @@ static enum mm_act_kind act_of(const struct dev_cpu *d, const struct plan_op *op
     return MM_ACT_F32;
 }
 
+/* An embedding table that is packed as the output matrix is read there, so that the file's bytes
+ * of it need not be in memory. */
+static const void *packed_table(const struct dev_cpu *d, const struct model_matrix *table)
+{
+    for (size_t i = 0; d->mm->panel_rows > 1 && i < d->plan->n_ops; i++)
+        for (int k = 0; k < d->ops[i].op->n_parts; k++)
+            if (d->ops[i].op->part[k].weight->tensor == table->tensor)
+                return d->ops[i].weight[k];
+    return NULL;
+}
+
 static void decide(struct dev_cpu *d)
 {
     size_t n = d->plan->n_ops, at = 0;
@@ -185,6 +196,9 @@ static void decide(struct dev_cpu *d)
             d->ops[i].quantizes_src = true;
         }
     }
+    for (size_t i = 0; i < n; i++)
+        if (d->ops[i].op->kind == PLAN_EMBED)
+            d->ops[i].weight[0] = packed_table(d, d->ops[i].op->table);
 }
 
 /* ---- opening ---- */

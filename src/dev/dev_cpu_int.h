@@ -17,7 +17,7 @@
 /* A plan's operation, and what this device decided about it. */
 struct cpu_op {
     const struct plan_op *op;
-    const void *weight[PLAN_PARTS_MAX]; /* packed, or the file's */
+    const void *weight[PLAN_PARTS_MAX]; /* packed, or the file's; EMBED: packed, or NULL */
     enum mm_act_kind act;               /* MATMUL: what its source must be */
     /* 8-bit terms of a row of its source or, for what quantizes_dst, its result: the logits take
      * two, since their rounding is the largest single error and they are few rows. */

@@ -73,8 +73,12 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; r < s.to; r++) {
         float *dst = buf_row(d, co->op->dst, r);
-        size_t at = (size_t)d->step_rows[r].token * format_bytes(t->format, t->cols);
-        format_dequant(t->format, dst, t->tensor->data + at, t->cols);
+        size_t token = (size_t)d->step_rows[r].token;
+        if (co->weight[0])
+            mm_unpack_row(d->mm, t->format, t->cols, co->weight[0], token, dst);
+        else
+            format_dequant(t->format, dst,
+                           t->tensor->data + token * format_bytes(t->format, t->cols), t->cols);
         if (co->op->by != 1)
             d->kern.scale(dst, co->op->by, t->cols);
     }

@@ -457,6 +457,19 @@ static void bench_pack(const struct product *p, const struct mm_kernel *kn, void
           mm_pack(kn, p->f, p->k, p->n_rows, p->weights, packed, 0, p->n_rows));
 }
 
+/* A packed row is what the file's row is. */
+static void check_unpack(struct arena *a, const struct product *p, const struct mm_kernel *kn,
+                         const void *packed)
+{
+    size_t row = rnd_below(p->job.n_rows);
+    float *want = floats(a, p->k, 1), *got = floats(a, p->k, 1);
+    format_dequant(p->f, want, p->weights + row * format_bytes(p->f, p->k), p->k);
+    memcpy(got + p->k, want + p->k, PAD * sizeof *got);
+    mm_unpack_row(kn, p->f, p->k, packed, row, got);
+    expect(memcmp(want, got, (p->k + PAD) * sizeof *got) == 0, kn->level, format_info(p->f)->name,
+           p->k, "an unpacked row differs, or wrote behind the end");
+}
+
 /* Whole, then in ranges, then token by token: near the reference, and equal bits among themselves.
  */
 static void check_product(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
@@ -490,6 +503,8 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
         if (bench && n_tokens == 1 && n_rows < 4096)
             bench_pack(&p, kn, w);
         expect(w[packed] == 0xa5, kn->level, "pack", n_rows, "wrote behind the end");
+        if (!bench)
+            check_unpack(&a, &p, kn, w);
         p.job.weights = w;
     }
     if (!bench)

@@ -96,6 +96,9 @@ size_t mm_packed_bytes(const struct mm_kernel *kn, enum format f, size_t k, size
  * the rule of run. */
 void mm_pack(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows, const void *src,
              void *dst, size_t from, size_t to);
+/* A row of a packed matrix as floats, dst[k]: the bits that format_dequant gives. */
+void mm_unpack_row(const struct mm_kernel *kn, enum format f, size_t k, const void *packed,
+                   size_t row, float *dst);
 /* Scratch of one thread for jobs of up to n_tokens (times terms) and k columns. */
 size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens);
 
