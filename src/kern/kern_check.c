@@ -470,6 +470,22 @@ static void check_unpack(struct arena *a, const struct product *p, const struct 
            p->k, "an unpacked row differs, or wrote behind the end");
 }
 
+static const void *pack_checked(struct arena *a, const struct product *p,
+                                const struct mm_kernel *kn, size_t packed)
+{
+    size_t n_rows = p->job.n_rows, step = (size_t)kn->panel_rows;
+    uint8_t *w = arena_alloc(a, packed + PAD);
+    memset(w + packed, 0xa5, PAD);
+    for (size_t r = 0; r < n_rows; r += step)
+        mm_pack(kn, p->f, p->k, n_rows, p->weights, w, r, MIN(r + step, n_rows));
+    expect(w[packed] == 0xa5, kn->level, "pack", n_rows, "wrote behind the end");
+    if (bench && p->n_tokens == 1 && n_rows < 4096)
+        bench_pack(p, kn, w);
+    if (!bench)
+        check_unpack(a, p, kn, w);
+    return w;
+}
+
 /* Whole, then in ranges, then token by token: near the reference, and equal bits among themselves.
  */
 static void check_product(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
@@ -495,18 +511,8 @@ static void check_product(const struct mm_kernel *kn, enum format f, size_t k, s
         p.job.bias = floats(&a, n_rows, 1);
     random_acts(&a, &p, &vec);
     size_t packed = mm_packed_bytes(kn, f, k, n_rows), step = (size_t)kn->panel_rows;
-    if (packed) {
-        uint8_t *w = arena_alloc(&a, packed + PAD);
-        memset(w + packed, 0xa5, PAD);
-        for (size_t r = 0; r < n_rows; r += step)
-            mm_pack(kn, f, k, n_rows, p.weights, w, r, MIN(r + step, n_rows));
-        if (bench && n_tokens == 1 && n_rows < 4096)
-            bench_pack(&p, kn, w);
-        expect(w[packed] == 0xa5, kn->level, "pack", n_rows, "wrote behind the end");
-        if (!bench)
-            check_unpack(&a, &p, kn, w);
-        p.job.weights = w;
-    }
+    if (packed)
+        p.job.weights = pack_checked(&a, &p, kn, packed);
     if (!bench)
         reference(&a, &p, mm_act_kind(kn, f));
     size_t n = n_tokens * n_rows;
