@@ -7,8 +7,11 @@ Closed loop: each client sends its next request when its last is answered.  Prom
 another one for each request, --words long; each answer has --answer tokens (ignore_eos), streamed at
 temperature 0.  Only one server runs at a time; the order changes each round.  Prints medians over the
 rounds, lowest and highest: output tokens a second of all clients, time to first token (median and the
-slowest), time per output token.  Needs nothing but the standard library."""
-import argparse, asyncio, json, os, random, signal, socket, statistics, subprocess, tempfile, time
+slowest), time per output token.  Needs nothing but the standard library.
+
+With --leave N instead: clients of damso that go away, N while their prompt is read, N while their
+answer is written and N while they wait behind others; how long until the server has stopped."""
+import argparse, asyncio, json, os, random, signal, socket, statistics, subprocess, tempfile, threading, time
 
 WORDS = ('time year people way day man thing woman life child world school state family student group country problem '
          'hand part place case week company system program question work government number night point home water room '
@@ -24,12 +27,12 @@ def free_port():
 
 
 class Server:
-    def __init__(self, kind, args, clients):
+    def __init__(self, kind, args, clients, more=()):
         self.port = free_port()
         port = ['--port', str(self.port)]
         room = max(clients, 1)
         if kind == 'damso':
-            command = [args.damso, 'serve', '-m', args.model, '-t', str(args.threads), '--cache', '0', *port]
+            command = [args.damso, 'serve', '-m', args.model, '-t', str(args.threads), '--cache', '0', *port, *more]
         else:
             command = [args.peer, '-m', args.model, '-t', str(args.threads), '-np', str(room), '-c', str(1024 * room), *port]
         self.home = tempfile.TemporaryDirectory()
@@ -91,6 +94,50 @@ async def load(port, clients, n, args, seed):
             'tpot': statistics.median(o[2] * 1e3 / (args.answer - 1) for o in good), 'errors': len(out) - len(good)}
 
 
+def busy(port):
+    """Requests that run and that wait, as /metrics has them."""
+    with socket.create_connection(('127.0.0.1', port)) as s:
+        s.sendall(b'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n')
+        text = b''.join(iter(lambda: s.recv(65536), b'')).decode()
+    values = [line.rsplit(' ', 1) for line in text.splitlines() if line.startswith('vllm:num_requests_')]
+    return sum(float(v) for name, v in values)
+
+
+def leave(port, rng, n_words, stay):
+    """A client that leaves after `stay` seconds: ms until the server has one request less."""
+    text = ' '.join(rng.choice(WORDS) for _ in range(n_words))
+    body = json.dumps({'model': 'm', 'messages': [{'role': 'user', 'content': text}], 'max_tokens': 2000,
+                       'ignore_eos': True, 'stream': True}).encode()
+    client = socket.create_connection(('127.0.0.1', port))
+    client.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n'
+                   b'Content-Length: %d\r\n\r\n' % len(body) + body)
+    time.sleep(stay)
+    before = busy(port)
+    began = time.perf_counter()
+    client.close()
+    while busy(port) >= before > 0 and time.perf_counter() - began < 10:
+        time.sleep(0.001)
+    return (time.perf_counter() - began) * 1e3 if before else None  # None: it had ended already
+
+
+def leaving(args):
+    print('| a client leaves | median ms | slowest ms |\n' + '| --- ' * 3 + '|')
+    for what, words, stay in (('while its prompt is read', 5000, 0.3), ('while its answer is written', 10, 0.3),
+                              ('while it waits behind 16 others', 10, 0.1)):
+        server = Server('damso', args, 1, ['--parallel', '16'])
+        rng = random.Random(args.seed)
+        if 'others' in what:
+            others = [threading.Thread(target=leave, args=(server.port, rng, 10, 60), daemon=True) for _ in range(16)]
+            for t in others:
+                t.start()
+            time.sleep(1)
+        ms = sorted(m for m in (leave(server.port, rng, words, stay * (1 + rng.random())) for _ in range(args.leave))
+                    if m is not None)
+        print(f'| {what} ({len(ms)} times) | {statistics.median(ms):.0f} | {ms[-1]:.0f} |', flush=True)
+        server.process.kill()
+        server.close()
+
+
 def show(runs, key, digits=0):
     v = [r[key] for r in runs]
     return f'{statistics.median(v):.{digits}f} ({min(v):.{digits}f} to {max(v):.{digits}f})'
@@ -103,7 +150,11 @@ def main():
     for name, value in (('threads', 2), ('rounds', 3), ('words', 180), ('answer', 64), ('seed', 1)):
         p.add_argument(f'--{name}', type=int, default=value)
     p.add_argument('--clients', default='1,4,16,32')
+    p.add_argument('--leave', type=int, default=0, metavar='N')
     args = p.parse_args()
+    if args.leave:
+        leaving(args)
+        return
     kinds = ['damso', 'peer'] if args.peer else ['damso']
     print('| clients | server | tokens/s | TTFT median ms | TTFT slowest ms | TPOT ms | errors |\n' + '| --- ' * 7 + '|')
     for clients in map(int, args.clients.split(',')):
