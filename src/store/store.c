@@ -44,7 +44,7 @@ static const bool store_writes[STORE_N_OPS] = {
 
 /* ---- what may be sent ---- */
 
-static enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e)
+enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e)
 {
     size_t n = text ? strlen(text) : 0;
     if (n == 0 && must)
@@ -111,6 +111,8 @@ static enum err store_check(struct store_op *op, struct errinfo *e)
 {
     CHECK((size_t)op->what < STORE_N_OPS);
     op->bytes = 0;
+    if (op->what >= STORE_CHAT_ADD)
+        return store_check_chats(op, e);
     if (op->what >= STORE_KEY_ADD) {
         if (op->what == STORE_KEY_LIST)
             return ERR_OK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * store.h - what outlives the process: stored answers with their items, API keys.
+ * store.h - what outlives the process: stored answers with their items, chats, API keys.
  *
  * Does: run operations on one thread of its own, out of a bounded queue, and call back.  What waits
  *       together is written together, with one wait for the disk.  An operation that was answered
@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "store/store_chat.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -90,7 +91,8 @@ struct store_op {
     struct store_query query;
     struct store_key key;
     unsigned char secret[STORE_HASH_BYTES];
-    struct arena *arena; /* for the answer; NULL where there is none (PUT, DELETE, ...) */
+    struct store_chats *chats; /* of operations on chats; lives until `done` */
+    struct arena *arena;       /* for the answer; NULL where there is none (PUT, DELETE, ...) */
     void (*done)(struct store_op *op, void *arg);
     void *arg;
 

@@ -40,4 +40,9 @@ extern const struct store_schema store_sqlite_schema;
 enum err store_sqlite_open(struct store_db **out, const char *path, struct store_schema schema,
                            struct errinfo *e);
 
+/* Whether an operation on chats may be sent; adds its bytes to op->bytes.  store_chat.c */
+enum err store_check_chats(struct store_op *op, struct errinfo *e);
+/* store.c */
+enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e);
+
 #endif

@@ -37,6 +37,52 @@ static const char *const store_steps[] = {
     " revoked INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0,"
     " requests_minute INTEGER NOT NULL, tokens_minute INTEGER NOT NULL,"
     " n_concurrent INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    /* 2: chats.  A message's parent does not cascade: a trigger would call itself once a message;
+     * who removes a message removes what follows in the same statement.  The full-text tables
+     * are kept by the operations, not by triggers, which a schema that is not trusted may not have.
+     */
+    "CREATE TABLE folders (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
+    " name TEXT NOT NULL, instructions TEXT NOT NULL, created INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX folders_owner ON folders (owner, name);"
+    "CREATE TABLE chats (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
+    " title TEXT NOT NULL, titled INTEGER NOT NULL DEFAULT 0, model TEXT NOT NULL,"
+    " folder INTEGER REFERENCES folders (n) ON DELETE SET NULL,"
+    " head INTEGER REFERENCES messages (n) ON DELETE SET NULL,"
+    " created INTEGER NOT NULL, updated_us INTEGER NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,"
+    " archived INTEGER NOT NULL DEFAULT 0, temporary INTEGER NOT NULL DEFAULT 0,"
+    " deleted INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE INDEX chats_order ON chats (owner, updated_us);"
+    "CREATE INDEX chats_folder ON chats (folder) WHERE folder IS NOT NULL;"
+    "CREATE INDEX chats_head ON chats (head) WHERE head IS NOT NULL;"
+    "CREATE INDEX chats_deleted ON chats (deleted) WHERE deleted > 0;"
+    "CREATE INDEX chats_temporary ON chats (updated_us) WHERE temporary = 1;"
+    "CREATE TABLE messages (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
+    " chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE,"
+    " parent INTEGER REFERENCES messages (n), role TEXT NOT NULL, content TEXT NOT NULL,"
+    " reasoning TEXT NOT NULL, model TEXT NOT NULL, created INTEGER NOT NULL,"
+    " status TEXT NOT NULL, error TEXT NOT NULL, usage TEXT) STRICT;"
+    "CREATE INDEX messages_chat ON messages (chat);"
+    "CREATE INDEX messages_parent ON messages (parent);"
+    "CREATE INDEX messages_running ON messages (chat) WHERE status = 'running';"
+    "CREATE TABLE files (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
+    " name TEXT NOT NULL, type TEXT NOT NULL, created INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " body TEXT NOT NULL) STRICT;"
+    "CREATE INDEX files_created ON files (created);"
+    "CREATE TABLE message_files ("
+    " message INTEGER NOT NULL REFERENCES messages (n) ON DELETE CASCADE,"
+    " place INTEGER NOT NULL, file INTEGER NOT NULL REFERENCES files (n),"
+    " PRIMARY KEY (message, place)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX message_files_file ON message_files (file);"
+    "CREATE TABLE settings (owner TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"
+    "CREATE TABLE shares (n INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE,"
+    " chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE, title TEXT NOT NULL,"
+    " created INTEGER NOT NULL, expires INTEGER NOT NULL, body TEXT NOT NULL) STRICT;"
+    "CREATE INDEX shares_chat ON shares (chat);"
+    "CREATE INDEX shares_expires ON shares (expires);"
+    "CREATE VIRTUAL TABLE messages_text USING fts5 (content, content = 'messages',"
+    " content_rowid = 'n', tokenize = 'bigram', prefix = '1');"
+    "CREATE VIRTUAL TABLE chats_text USING fts5 (title, content = 'chats', content_rowid = 'n',"
+    " tokenize = 'bigram', prefix = '1');",
 };
 
 const struct store_schema store_sqlite_schema = {store_steps, (int)N_ELEMS(store_steps)};
@@ -245,6 +291,7 @@ static enum err store_connect(struct store_sqlite *s, struct errinfo *e)
         return store_sqlite_fail(s, rc, e);
     sqlite3_busy_timeout(s->lite, STORE_BUSY_MS);
     sqlite3_db_config(s->lite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    TRY(store_sqlite_text(s, e));
     /* Temporary tables in memory: a sandboxed server may open no file elsewhere. */
     return store_exec(s,
                       "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;"
@@ -366,18 +413,47 @@ static enum err store_sqlite_run(struct store_db *db, struct store_op *op, bool 
     return err;
 }
 
+/* Some of what a row of statements removes, all or none; the last says how much: true when there
+ * may be more. */
+static bool store_sweep_some(struct store_sqlite *s, const enum store_sql *which, size_t n,
+                             int64_t before)
+{
+    struct errinfo e;
+    bool more = false;
+    int rc = store_sqlite_step(s, STORE_SQL_BEGIN_WRITE);
+    for (size_t i = 0; i < n && rc == SQLITE_OK; i++) {
+        sqlite3_bind_int64(s->sql[which[i]], 1, before);
+        rc = store_sqlite_step(s, which[i]);
+        more = sqlite3_changes(s->lite) >= 100;
+    }
+    if (rc == SQLITE_OK)
+        rc = store_sqlite_step(s, STORE_SQL_COMMIT);
+    if (rc == SQLITE_OK)
+        return more;
+    /* a full disk, say: what has expired is not found anyway */
+    store_sqlite_fail(s, rc, &e);
+    store_sqlite_rollback(&s->db);
+    log_at(LOG_WARN, "store", "sweep=\"%s\"", e.text);
+    return false;
+}
+
 static bool store_sqlite_sweep(struct store_db *db)
 {
+    static const enum store_sql objects[] = {STORE_SQL_SWEEP}, shares[] = {STORE_SQL_SWEEP_SHARES},
+                                files[] = {STORE_SQL_SWEEP_FILES};
+    static const enum store_sql deleted[] = {
+        STORE_SQL_SWEEP_DELETED_TEXTS, STORE_SQL_SWEEP_DELETED_TITLES, STORE_SQL_SWEEP_DELETED};
+    static const enum store_sql temporary[] = {STORE_SQL_SWEEP_TEMPORARY_TEXTS,
+                                               STORE_SQL_SWEEP_TEMPORARY_TITLES,
+                                               STORE_SQL_SWEEP_TEMPORARY};
     struct store_sqlite *s = (struct store_sqlite *)db;
-    sqlite3_bind_int64(s->sql[STORE_SQL_SWEEP], 1, os_unix_time());
-    int rc = store_sqlite_step(s, STORE_SQL_SWEEP);
-    if (rc != SQLITE_OK) { /* a full disk, say: what has expired is not found anyway */
-        struct errinfo e;
-        store_sqlite_fail(s, rc, &e);
-        log_at(LOG_WARN, "store", "sweep=\"%s\"", e.text);
-        return false;
-    }
-    return sqlite3_changes(s->lite) >= 100;
+    int64_t now = os_unix_time();
+    bool more = store_sweep_some(s, objects, N_ELEMS(objects), now);
+    more |= store_sweep_some(s, shares, N_ELEMS(shares), now);
+    more |= store_sweep_some(s, files, N_ELEMS(files), now - STORE_ORPHAN_S);
+    more |= store_sweep_some(s, deleted, N_ELEMS(deleted), now - STORE_UNDO_S);
+    more |= store_sweep_some(s, temporary, N_ELEMS(temporary), (now - STORE_TEMPORARY_S) * 1000000);
+    return more;
 }
 
 static const struct store_engine store_sqlite_engine = {

@@ -13,9 +13,7 @@ static const char *const store_kinds[STORE_N_KINDS] = {"response", "chat_complet
 
 /* ---- binding and reading ---- */
 
-/* Starts a statement; what was bound before is gone.  A bind that fails (only for memory) leaves a
- * NULL, which the NOT NULL of the column refuses. */
-static sqlite3_stmt *store_start_sql(struct store_sqlite *s, enum store_sql which)
+sqlite3_stmt *store_start_sql(struct store_sqlite *s, enum store_sql which)
 {
     sqlite3_stmt *q = s->sql[which];
     sqlite3_reset(q);
@@ -23,24 +21,24 @@ static sqlite3_stmt *store_start_sql(struct store_sqlite *s, enum store_sql whic
     return q;
 }
 
-static void store_bind_text(sqlite3_stmt *q, int at, const char *text)
+void store_bind_text(sqlite3_stmt *q, int at, const char *text)
 {
     if (text)
         sqlite3_bind_text(q, at, text, -1, SQLITE_STATIC);
 }
 
-static void store_bind_span(sqlite3_stmt *q, int at, struct span x)
+void store_bind_span(sqlite3_stmt *q, int at, struct span x)
 {
     sqlite3_bind_text64(q, at, x.n ? x.p : "", x.n, SQLITE_STATIC, SQLITE_UTF8);
 }
 
-static char *store_column(sqlite3_stmt *q, int at, struct arena *a)
+char *store_column(sqlite3_stmt *q, int at, struct arena *a)
 {
     const void *p = sqlite3_column_text(q, at);
     return p ? arena_dup(a, p, (size_t)sqlite3_column_bytes(q, at)) : NULL;
 }
 
-static struct span store_column_span(sqlite3_stmt *q, int at, struct arena *a)
+struct span store_column_span(sqlite3_stmt *q, int at, struct arena *a)
 {
     const void *p = sqlite3_column_text(q, at);
     size_t n = (size_t)sqlite3_column_bytes(q, at);
@@ -55,14 +53,13 @@ static void store_read_hash(sqlite3_stmt *q, int at, unsigned char out[STORE_HAS
         memcpy(out, p, STORE_HASH_BYTES);
 }
 
-static enum err store_finish(struct store_sqlite *s, enum store_sql which, struct errinfo *e)
+enum err store_finish(struct store_sqlite *s, enum store_sql which, struct errinfo *e)
 {
     int rc = store_sqlite_step(s, which);
     return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
 }
 
-/* Ends a statement whose last step gave rc. */
-static enum err store_end(struct store_sqlite *s, sqlite3_stmt *q, int rc, struct errinfo *e)
+enum err store_end(struct store_sqlite *s, sqlite3_stmt *q, int rc, struct errinfo *e)
 {
     sqlite3_reset(q);
     sqlite3_clear_bindings(q);
@@ -71,9 +68,8 @@ static enum err store_end(struct store_sqlite *s, sqlite3_stmt *q, int rc, struc
     return ERR_OK;
 }
 
-/* The only number of the only row; *found false without a row. */
-static enum err store_number(struct store_sqlite *s, sqlite3_stmt *q, int64_t *out, bool *found,
-                             struct errinfo *e)
+enum err store_number(struct store_sqlite *s, sqlite3_stmt *q, int64_t *out, bool *found,
+                      struct errinfo *e)
 {
     int rc = sqlite3_step(q);
     *found = rc == SQLITE_ROW;

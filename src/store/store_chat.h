@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * store_chat.h - what the web app keeps: chats whose messages are a tree, folders, files, settings,
+ * shares.  Part of store.h, which see for threads, owners and how an operation runs.
+ *
+ * Does: search titles and texts by any part of a word, in any script: one syllable is enough.
+ * Does not: know what settings and shares hold (JSON of who keeps them), or who runs an answer.
+ * Times: seconds since 1970, but where a name says _us. */
+#ifndef STORE_STORE_CHAT_H
+#define STORE_STORE_CHAT_H
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STORE_CHAT_MESSAGES_MAX  ((size_t)20000)     /* of a chat */
+#define STORE_FOLDERS_MAX        ((size_t)1000)      /* of an owner */
+#define STORE_MESSAGE_FILES_MAX  ((size_t)32)        /* of a message */
+#define STORE_FILE_BYTES_MAX     ((size_t)4 << 20)   /* of a file's text */
+#define STORE_SETTINGS_BYTES_MAX ((size_t)256 << 10) /* of an owner */
+#define STORE_PROSE_BYTES_MAX    ((size_t)64 << 10)  /* a folder's instructions */
+#define STORE_SEARCH_BYTES_MAX   ((size_t)256)       /* what is looked for */
+#define STORE_UNDO_S             600                 /* a deleted chat can be restored within */
+#define STORE_TEMPORARY_S        86400 /* a temporary chat lives after its last change */
+#define STORE_ORPHAN_S           86400 /* a file that no message has */
+
+enum store_role { STORE_USER, STORE_ASSISTANT, STORE_SYSTEM, STORE_N_ROLES };
+enum store_status { STORE_RUNNING, STORE_FINISHED, STORE_STOPPED, STORE_ERROR, STORE_N_STATUSES };
+
+struct store_chat {
+    const char *id;
+    const char *title;  /* "": none yet */
+    const char *model;  /* "": the default */
+    const char *folder; /* id; NULL: none */
+    const char *head;   /* the id of the message shown last; NULL: none */
+    int64_t created, updated_us;
+    bool pinned, archived;
+    bool temporary;      /* in no list */
+    bool titled;         /* the title is the user's own */
+    bool running;        /* comes back: an answer is being written */
+    const char *snippet; /* comes back from a search: where it was found; NULL: in the title */
+};
+
+struct store_file {
+    const char *id, *name, *type;
+    int64_t created;
+    struct span body;
+    size_t message; /* CHAT_PATH: the index of the message that has it */
+};
+
+struct store_message {
+    const char *id;
+    const char *parent;  /* NULL: it begins */
+    const char *sibling; /* MESSAGES_ADD: takes the parent of this one */
+    enum store_role role;
+    enum store_status status;
+    struct span content, reasoning;
+    const char *model; /* "": none */
+    const char *error; /* "": none */
+    const char *usage; /* JSON; NULL: none */
+    int64_t created;
+    const char *const *file_ids; /* MESSAGES_ADD */
+    size_t n_files;
+    const char *files; /* comes back: JSON, [{id, name, type, size}] */
+};
+
+struct store_folder {
+    const char *id, *name, *instructions;
+    int64_t created;
+};
+
+struct store_share {
+    const char *token, *title;
+    int64_t created, expires;
+    struct span body;
+};
+
+/* What CHAT_SET and MESSAGE_SET change. */
+enum store_set {
+    STORE_SET_TITLE = 1,    /* and `titled` */
+    STORE_SET_UNTITLED = 2, /* the title, unless the user gave one */
+    STORE_SET_PINNED = 4,
+    STORE_SET_ARCHIVED = 8,
+    STORE_SET_FOLDER = 16,
+    STORE_SET_MODEL = 32,
+    STORE_SET_HEAD = 64,
+    STORE_SET_CONTENT = 128,
+    STORE_SET_REASONING = 256,
+    STORE_SET_STATUS = 512, /* and error */
+    STORE_SET_USAGE = 1024
+};
+
+struct store_chat_query {
+    const char *text;   /* every word of it is in the title or in one message; NULL: all */
+    const char *folder; /* id; "": in none; NULL: any */
+    bool archived;
+    int64_t before_us; /* updated before; 0: all */
+    size_t limit;      /* pinned ones are not counted */
+};
+
+struct store_chats {
+    const char *owner;
+    const char *id, *at;
+    struct store_chat chat;
+    struct store_message message;
+    const struct store_message *add;
+    size_t n_add;
+    unsigned set; /* enum store_set */
+    bool idle;    /* MESSAGE_SET, MESSAGE_DELETE: not while it runs */
+    struct store_folder folder;
+    struct store_file file;
+    struct store_share share;
+    struct span settings;
+    struct store_chat_query query;
+
+    /* What comes back, of op.arena. */
+    struct store_chat *chats;
+    struct store_message *messages;
+    struct store_folder *folders;
+    struct store_file *files;
+    size_t n_chats, n_messages, n_folders, n_files;
+    const char *instructions; /* CHAT_PATH: the folder's; "" */
+    bool more;
+};
+
+#endif
