@@ -19,6 +19,8 @@ set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} T
 # The server from outside.
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
+add_test(NAME app.chats COMMAND python3 tests/chats_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.chats PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 
 # The server's APIs with the real clients of tools/clients.sh.
 foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py openai_test.py

@@ -4,6 +4,7 @@
 
 #include "api/api_ask.h"
 #include "api/api_auth.h"
+#include "api/api_chats.h"
 #include "api/api_metrics.h"
 #include "api/api_ollama.h"
 #include "base/num.h"
@@ -127,6 +128,38 @@ void api_call_fail(struct api_call *c)
     api_call_drop(c);
 }
 
+void api_call_hold(struct api_call *c)
+{
+    if (!c->self)
+        http_hold(c->req);
+}
+
+void api_call_release(struct api_call *c)
+{
+    if (c->self)
+        c->self->release(c->self->arg);
+    else
+        http_release(c->req);
+}
+
+void api_call_wake(struct api_call *c)
+{
+    if (c->self)
+        c->self->wake(c->self->arg);
+    else
+        http_wake(c->req);
+}
+
+struct arena *api_call_arena(const struct api_call *c)
+{
+    return c->self ? c->self->arena : c->req->arena;
+}
+
+uint64_t api_call_arrived_ns(const struct api_call *c)
+{
+    return c->self ? c->self->arrived_ns : c->req->arrived_ns;
+}
+
 const char *api_new_id(struct arena *a, const char *prefix)
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -162,6 +195,8 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     enum err r = api_auth_open(&a->auth, o->store, o->keys_needed, e);
     if (r == ERR_OK)
         r = api_models_open(&a->models, &a->o, e);
+    if (r == ERR_OK && o->store)
+        r = api_chats_open(&a->chats, a, e);
     if (r == ERR_OK)
         r = http_open(&a->http, &a->o.http, http_routes, N_ELEMS(http_routes), a, e);
     if (r != ERR_OK) {
@@ -179,7 +214,8 @@ uint16_t api_port(const struct api *a)
 
 bool api_drain(struct api *a, uint64_t wait_ns)
 {
-    return http_drain(a->http, wait_ns);
+    api_chats_drain(a->chats);
+    return http_drain(a->http, wait_ns) && api_chats_idle(a->chats);
 }
 
 void api_close(struct api *a)
@@ -187,6 +223,7 @@ void api_close(struct api *a)
     if (!a)
         return;
     http_close(a->http);
+    api_chats_close(a->chats);
     api_pulls_free(a->pulls);
     api_models_close(a->models);
     api_auth_close(a->auth);

@@ -14,6 +14,7 @@
 
 struct api_ask;
 struct api_auth;
+struct api_chats;
 struct api_limit;
 struct api_metrics;
 struct api_pulls;
@@ -42,12 +43,23 @@ struct api {
     struct api_auth *auth;
     struct api_metrics *metrics;
     struct api_pulls *pulls;
+    struct api_chats *chats; /* NULL without a store */
     int64_t started_unix;
+};
+
+/* What stands in for a request where an answer belongs to the server: api_chats_run.c. */
+struct api_self {
+    struct arena *arena;
+    uint64_t arrived_ns;
+    void (*wake)(void *arg);    /* something may be done; any thread, must not block */
+    void (*release)(void *arg); /* nothing uses the arena any more; any thread */
+    void *arg;
 };
 
 struct api_call {
     struct api *api;
-    struct http_req *req;
+    struct http_req *req;  /* NULL where there is a self */
+    struct api_self *self; /* NULL: it answers a request */
     const struct api_route *route;
     enum api_dialect dialect; /* the route's, or Anthropic's for its clients at shared paths */
     struct api_fault fault;
@@ -81,6 +93,13 @@ void api_call_fail(struct api_call *c);
 
 /* Ends body and ask. */
 void api_call_drop(struct api_call *c);
+
+/* Of the request, or of what stands in for it. */
+void api_call_hold(struct api_call *c);
+void api_call_release(struct api_call *c);
+void api_call_wake(struct api_call *c);
+struct arena *api_call_arena(const struct api_call *c);
+uint64_t api_call_arrived_ns(const struct api_call *c);
 
 /* "PREFIX" and 24 random letters and digits, of the arena. */
 const char *api_new_id(struct arena *a, const char *prefix);

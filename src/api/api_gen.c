@@ -18,10 +18,10 @@
 struct api_gen *api_gen_new(struct api_call *c, struct api_model *m, const char *kind,
                             const struct api_gen_ops *ops)
 {
-    struct api_gen *g = arena_alloc(c->req->arena, sizeof *g);
-    http_hold(c->req);
+    struct api_gen *g = arena_alloc(api_call_arena(c), sizeof *g);
+    api_call_hold(c);
     g->call = c;
-    g->arena = c->req->arena;
+    g->arena = api_call_arena(c);
     g->model = m;
     g->ask = *c->ask;
     g->body = c->body;
@@ -72,7 +72,7 @@ static void unref(struct api_gen *g)
     api_ask_done(&g->ask);
     json_decref(g->body);
     api_model_release(g->model);
-    http_release(g->call->req);
+    api_call_release(g->call);
 }
 
 /* On the engine thread.  Its last call for a job comes when the job is done. */
@@ -81,7 +81,7 @@ static void choice_wake(void *arg)
     struct api_choice *c = arg;
     struct api_gen *g = c->gen;
     bool last = job_state(&c->job) == JOB_DONE;
-    http_wake(g->call->req);
+    api_call_wake(g->call);
     if (last)
         unref(g);
 }
@@ -228,7 +228,7 @@ static void finish(struct api_choice *c)
     if (c->finish == API_STOPPED && c->n_calls)
         c->finish = API_CALLS;
     g->n_finished++;
-    api_metrics_answer(g->call->api->metrics, &c->job, g->call->req->arrived_ns);
+    api_metrics_answer(g->call->api->metrics, &c->job, api_call_arrived_ns(g->call));
     if (c->out && g->ops->choice_end)
         g->ops->choice_end(c, c->out);
 }
@@ -388,7 +388,7 @@ static void set_job(struct api_choice *c)
     c->job.sampling.n_dry_breakers = g->model->n_breakers;
     c->job.ends = g->model->ends;
     c->job.client = g->call->client;
-    c->job.deadline_ns = timeout_s ? g->call->req->arrived_ns + timeout_s * 1000000000ull : 0;
+    c->job.deadline_ns = timeout_s ? api_call_arrived_ns(g->call) + timeout_s * 1000000000ull : 0;
     c->job.wake = choice_wake;
     c->job.wake_arg = c;
     if (g->gram) {
@@ -464,6 +464,28 @@ void api_gen_start(struct api_gen *g)
         http_later(g->call->req, &whole, g);
         http_wake(g->call->req); /* jobs may have ended before */
     }
+}
+
+/* ---- without a request ---- */
+
+bool api_gen_begin(struct api_gen *g)
+{
+    return start(g);
+}
+
+bool api_gen_take(struct api_gen *g, struct str *out, struct api_fault *f)
+{
+    return over(g, out, f);
+}
+
+void api_gen_cancel(struct api_gen *g)
+{
+    cancel_all(g);
+}
+
+void api_gen_end(struct api_gen *g)
+{
+    request_done(g);
 }
 
 void api_gen_drop(struct api_gen *g)

@@ -6,7 +6,8 @@
  *       stop texts in what the user sees; keep what was said, for answers that are sent whole and
  *       for those who need all of it at the end; cancel what nobody reads any more.
  * Does not: know any API's format: api_gen_ops writes it.
- * Threads: all on the request's io thread, but for the wake of its jobs.
+ * Threads: all on the request's io thread, or the one that runs answers without a request, but for
+ *       the wake of its jobs.
  * Owner: itself, from api_gen_start on: it ends when the request and its jobs have ended. */
 #ifndef API_API_GEN_H
 #define API_API_GEN_H
@@ -116,6 +117,15 @@ bool api_gen_guide(struct api_gen *g);
 void api_gen_start(struct api_gen *g);
 /* Ends one that was not started; its request was answered. */
 void api_gen_drop(struct api_gen *g);
+
+/* For a call with a self, whose owner calls these by turns of its `wake`: ops' `whole`, `begin`,
+ * `end` and `fail` are not used.  Begins; false with the call's fault. */
+bool api_gen_begin(struct api_gen *g);
+/* Hands what there is to ops, with out; true when all is over, false also with a fault. */
+bool api_gen_take(struct api_gen *g, struct str *out, struct api_fault *f);
+void api_gen_cancel(struct api_gen *g); /* then it ends soon, with a fault where nothing else was */
+/* Lets go of it, at any time after api_gen_new; its self's `release` follows. */
+void api_gen_end(struct api_gen *g);
 
 struct api_usage {
     size_t n_prompt, n_cached, n_answer, n_reasoning; /* tokens */

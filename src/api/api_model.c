@@ -246,7 +246,7 @@ static void load(struct api_models *set, struct api_model *m)
     m->error = e;
     for (struct api_call *c = set->waiting; c; c = c->next_waiting)
         if (c->model == m)
-            http_wake(c->req);
+            api_call_wake(c);
     pthread_mutex_unlock(&set->lock);
 }
 
@@ -503,6 +503,56 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
     }
     http_later(c->req, &ops, c);
     http_wake(c->req); /* the loader may have been done before there was someone to wake */
+}
+
+/* ---- for calls without a request ---- */
+
+bool api_model_ask(struct api_call *c, const char *name)
+{
+    struct api_models *set = c->api->models;
+    struct api_model *m = api_models_find(set, name);
+    if (!m)
+        return api_refuse(&c->fault, 404, "model_not_found", "model",
+                          "the model \"%.128s\" is not here", name);
+    pthread_mutex_lock(&set->lock);
+    m->n_users++;
+    c->model = m;
+    if (m->state != API_READY) {
+        m->state = API_WANTED;
+        c->waits = true;
+        c->next_waiting = set->waiting;
+        set->waiting = c;
+        pthread_cond_broadcast(&set->change);
+    }
+    pthread_mutex_unlock(&set->lock);
+    return true;
+}
+
+bool api_model_came(struct api_call *c)
+{
+    struct api_model *m = c->model;
+    pthread_mutex_lock(&m->set->lock);
+    bool ready = m->state == API_READY, broken = m->state == API_BROKEN;
+    struct errinfo e = m->error;
+    if (c->waits && (ready || broken)) {
+        stop_waiting(c);
+        c->waits = false;
+    }
+    m->n_users -= broken;
+    pthread_mutex_unlock(&m->set->lock);
+    if (broken)
+        api_refuse_err(&c->fault, "model", &e);
+    return ready;
+}
+
+void api_model_leave(struct api_call *c)
+{
+    pthread_mutex_lock(&c->model->set->lock);
+    if (c->waits)
+        stop_waiting(c);
+    c->waits = false;
+    pthread_mutex_unlock(&c->model->set->lock);
+    api_model_release(c->model);
 }
 
 const struct gram_vocab *api_model_vocab(struct api_model *m)

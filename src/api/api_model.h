@@ -74,6 +74,14 @@ typedef void api_model_then(struct api_call *c, struct api_model *m);
  * When it cannot be, or there is no such model, the request is answered with the fault. */
 void api_model_want(struct api_call *c, const char *name, api_model_then *then);
 void api_model_release(struct api_model *m);
+/* The same for a call with a self, step by step: false with the fault when there is no such model.
+ */
+bool api_model_ask(struct api_call *c, const char *name);
+/* After each wake: true when c->model is open and its use is the caller's; false with the fault
+ * when it cannot be, without when it is not yet. */
+bool api_model_came(struct api_call *c);
+/* Waits no more. */
+void api_model_leave(struct api_call *c);
 /* A use without a wait; false where it is not open. */
 bool api_model_hold(struct api_model *m);
 

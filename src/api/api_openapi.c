@@ -70,7 +70,9 @@ static json_t *operation(const struct api_route *r)
                          "parameters", path_parameters(r->path), "responses", "200", "description",
                          "The answer", "default", "description", "What went wrong", "content",
                          "application/json", "schema", "$ref", ref);
-    if (strcmp(r->method, "POST") == 0)
+    bool sends = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0 ||
+                 strcmp(r->method, "PATCH") == 0;
+    if (sends)
         json_object_set_new(o, "requestBody",
                             api_pack("{sbs{s{s{ss}}}}", "required", 1, "content",
                                      "application/json", "schema", "type", "object"));

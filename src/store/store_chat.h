@@ -106,8 +106,10 @@ struct store_chats {
     struct store_message message;
     const struct store_message *add;
     size_t n_add;
-    unsigned set; /* enum store_set */
-    bool idle;    /* MESSAGE_SET, MESSAGE_DELETE: not while it runs */
+    const char
+        *default_model; /* of an answer that is added, where neither it nor the chat has one */
+    unsigned set;       /* enum store_set */
+    bool idle;          /* MESSAGE_SET, MESSAGE_DELETE: not while it runs */
     struct store_folder folder;
     struct store_file file;
     struct store_share share;

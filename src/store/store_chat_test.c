@@ -164,8 +164,8 @@ static void test_running(void **state)
     assert_true(x.chats[0].running);
     assert_string_equal(search("answer"), "");
     x.idle = true;
-    expect_err(run(STORE_MESSAGE_SET, &x), ERR_BUSY);
-    expect_err(run(STORE_MESSAGE_DELETE, &x), ERR_BUSY);
+    expect_err(run(STORE_MESSAGE_SET, &x), ERR_USAGE);
+    expect_err(run(STORE_MESSAGE_DELETE, &x), ERR_USAGE);
 
     store_close(store); /* whoever wrote it is gone */
     expect_ok(store_open(&store, file, &e));

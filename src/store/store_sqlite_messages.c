@@ -203,7 +203,7 @@ static enum err store_put_files(struct store_sqlite *s, const char *owner, int64
     return ERR_OK;
 }
 
-static enum err store_put_message(struct store_sqlite *s, const char *owner, int64_t chat,
+static enum err store_put_message(struct store_sqlite *s, const struct store_chats *x, int64_t chat,
                                   const struct store_message *m, int64_t *n, struct errinfo *e)
 {
     int64_t parent = 0;
@@ -225,9 +225,10 @@ static enum err store_put_message(struct store_sqlite *s, const char *owner, int
     store_bind_text(q, 9, store_statuses[m->status]);
     store_bind_text(q, 10, m->error ? m->error : "");
     store_bind_text(q, 11, m->usage);
+    store_bind_text(q, 12, x->default_model ? x->default_model : "");
     TRY(store_number(s, q, n, &found, e));
     TRY(store_row_step(s, STORE_SQL_TEXT_ADD, *n, e));
-    return store_put_files(s, owner, *n, m, e);
+    return store_put_files(s, x->owner, *n, m, e);
 }
 
 enum err store_messages_put(struct store_sqlite *s, struct store_op *op, int64_t chat,
@@ -239,7 +240,7 @@ enum err store_messages_put(struct store_sqlite *s, struct store_op *op, int64_t
     if ((size_t)count > STORE_CHAT_MESSAGES_MAX - x->n_add)
         return err_set(e, ERR_TOOBIG, "a chat has at most %zu messages", STORE_CHAT_MESSAGES_MAX);
     for (size_t i = 0; i < x->n_add; i++)
-        TRY(store_put_message(s, x->owner, chat, &x->add[i], &n, e));
+        TRY(store_put_message(s, x, chat, &x->add[i], &n, e));
     return store_chat_head(s, chat, n, e);
 }
 
@@ -280,7 +281,7 @@ static enum err store_idle(struct store_sqlite *s, enum store_sql which, int64_t
     sqlite3_stmt *q = store_start_sql(s, which);
     sqlite3_bind_int64(q, 1, n);
     TRY(store_number(s, q, &running, &found, e));
-    return running ? err_set(e, ERR_BUSY, "the answer is still being written; stop it first")
+    return running ? err_set(e, ERR_USAGE, "the answer is still being written; stop it first")
                    : ERR_OK;
 }
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * api_chats.h - what the web app's endpoints share: events for all who look, and answers that
+ * belong to the server instead of a request.
+ *
+ * Does: run answers on one thread of its own, which stores what was written about each second and
+ *       at the end; tell every listener of an owner what changes; name chats after their first
+ *       answer; stop what runs when asked, when its chat goes, and when the server ends.
+ * Does not: answer requests (api_chats_*.c do), or resume an answer after a crash: it is found
+ *       stopped, with what was stored.
+ * Threads: any, but for what says otherwise.  Locks: the runs' before the listeners', before
+ * http's. Owner: struct api; it ends after the server takes no requests, before its models. */
+#ifndef API_API_CHATS_H
+#define API_API_CHATS_H
+
+#include "api/api_stored.h"
+
+struct api_chats;
+
+/* Errors: those of the store, which is told that nothing runs. */
+enum err api_chats_open(struct api_chats **out, struct api *api, struct errinfo *e);
+void api_chats_drain(struct api_chats *k); /* listeners are sent home; NULL is fine */
+bool api_chats_idle(struct api_chats *k);  /* no answer is being written; NULL is */
+void api_chats_close(struct api_chats *k); /* NULL is fine */
+
+/* ---- events: api_chats_events.c ---- */
+
+struct api_events;
+
+struct api_events *api_events_new(void);
+void api_events_end(struct api_events *k); /* ends all streams, those to come too */
+void api_events_free(struct api_events *k);
+/* Tells the owner's listeners; o goes.  chat: for those who listen to one only. */
+void api_events_tell(struct api_chats *k, const char *owner, const char *chat, const char *name,
+                     json_t *o);
+/* A stream of events for the call. */
+void api_events_listen(struct api_events *k, struct api_call *c, const char *owner,
+                       const char *chat);
+
+/* ---- answers: api_chats_run.c ---- */
+
+struct api_run_opts {
+    const char *owner, *chat;
+    const struct store_message *message; /* the answer, as the store has it, running */
+    json_t *options;                     /* taken over; may be NULL */
+    bool go_on;                          /* from the content that there is */
+    bool title;                          /* the chat wants one */
+    uint64_t client;
+    struct api_limit *limit;
+};
+
+/* Begins; what is copied from o lives on. */
+void api_run_start(struct api_chats *k, const struct api_run_opts *o);
+/* Stops the answer, or all of a chat (message NULL); how many. */
+size_t api_run_stop(struct api_chats *k, const char *owner, const char *chat, const char *message);
+/* What runs knows more than the store: its texts, with memory of `a`. */
+void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t n,
+                     struct arena *a);
+
+/* ---- from a chat to a request: api_chats_prompt.c ---- */
+
+/* {messages, and the options}, as /v1/chat/completions takes it.  The chat's path without the
+ * message that is to be written, which is its last. */
+json_t *api_chats_body(const struct store_chats *x, const json_t *options);
+/* What options mean there; false with the fault: a name or a value that is not known. */
+bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f);
+/* The request for a title of a conversation: messages, and the answer to them. */
+json_t *api_chats_title_body(const json_t *messages, struct span answer);
+/* One short line of what a model or a user wrote; empty where there is nothing in it. */
+void api_chats_title(struct span text, struct str *out);
+
+/* ---- JSON and operations: api_chats_json.c ---- */
+
+json_t *api_chats_chat(const struct store_chat *c);
+json_t *api_chats_message(const struct store_message *m);
+json_t *api_chats_messages(const struct store_message *m, size_t n);
+/* Units of UTF-16, as JavaScript counts. */
+size_t api_chats_units(struct span text);
+
+/* Whose things the call is about. */
+const char *api_chats_owner(const struct api_call *c);
+/* An operation of the call's owner with the address's {id}; NULL: the call was answered. */
+struct api_stored *api_chats_new(struct api_call *c, enum store_what what, struct store_chats **x);
+/* False, and the call was answered: the operation failed. */
+bool api_chats_ok(struct api_call *c, const struct api_stored *s);
+/* The body, which may be missing where all members may; NULL: the call was answered. */
+json_t *api_chats_write(struct api_call *c, bool may_miss);
+/* Tells of a chat that changed. */
+void api_chats_tell(struct api_call *c, const struct store_chat *chat);
+void api_chats_tell_message(struct api_call *c, const char *chat, const struct store_message *m);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ * api_me.c - GET /api/v1/me: who the web app works for, and with what. */
+#include "api/api_chats.h"
+
+static json_t *model_of(struct api_model *m)
+{
+    size_t ctx = m->row->ctx;
+    bool open = api_model_hold(m);
+    if (open) {
+        ctx = engine_ctx(m->engine);
+        api_model_release(m);
+    }
+    ctx = ctx ? ctx : api_model_about(m)->ctx;
+    return api_pack("{ss ss sI sb}", "id", m->name, "name", m->name, "context", (json_int_t)ctx,
+                    "loaded", (int)open);
+}
+
+void api_do_me(struct api_call *c)
+{
+    struct api_models *set = c->api->models;
+    size_t n = api_models_n(set);
+    json_t *models = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(models, model_of(api_models_at(set, i)));
+    const char *user = api_chats_owner(c);
+    api_call_json(c, 200,
+                  api_pack("{s{ss ss ss} sb ss so ss}", "user", "id", user, "name", user, "role",
+                           "admin", "accounts", 0, "version", DAMSO_VERSION, "models", models,
+                           "default_model", api_models_at(set, 0)->name));
+}
