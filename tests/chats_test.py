@@ -15,9 +15,9 @@ LONG = {'temperature': 0, 'max_tokens': 1500, 'seed': 1}
 POEM = 'Write a very long story about a ship, with many chapters.'
 
 
-def units(text):
-    """As JavaScript counts."""
-    return len(text.encode('utf-16-le')) // 2
+def length(text):
+    """As the server counts."""
+    return len(text.encode())
 
 
 class Events(threading.Thread):
@@ -55,7 +55,7 @@ class Events(threading.Thread):
                 self.texts[o['message']['id']] = o['message']['content']
             if name == 'delta' and 'content' in o:
                 text = self.texts.get(o['message'], '')
-                assert o['at'] == units(text), (o, text)
+                assert o['at'] == length(text), (o, text)
                 self.texts[o['message']] = text + o['content']
 
     def of(self, name):
@@ -355,7 +355,7 @@ class Live(Chats):
         with late.lock: # deltas up to what was read are known already; what follows must fit
             late.texts[mid] = so_far['content']
             for name, o in late.seen:
-                if name == 'delta' and o['at'] >= units(so_far['content']):
+                if name == 'delta' and o['at'] >= length(so_far['content']):
                     late.texts[mid] += o['content']
         final = self.ended(chat, mid)
         for l in (one, two, late):

@@ -11,6 +11,7 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "api/api_web.h"
 #include "base/err.h"
 #include "chat/chat.h"
 #include "engine/engine.h"
@@ -76,7 +77,8 @@ struct api_opts {
     const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
     uint64_t cache_bytes_max; /* of each model */
     bool keys_needed;         /* no request without an API key */
-    struct store *store;      /* keeps stored answers and keys; NULL: none are kept */
+    struct store *store;      /* keeps stored answers, chats and keys; NULL: none are kept */
+    struct api_web web;       /* lives as long as the server */
 };
 
 /* Opens the first model and listens.  Errors: those of engine_open, tok_open, chat_open (the first

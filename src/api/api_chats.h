@@ -73,8 +73,6 @@ void api_chats_title(struct span text, struct str *out);
 json_t *api_chats_chat(const struct store_chat *c);
 json_t *api_chats_message(const struct store_message *m);
 json_t *api_chats_messages(const struct store_message *m, size_t n);
-/* Units of UTF-16, as JavaScript counts. */
-size_t api_chats_units(struct span text);
 
 /* Whose things the call is about. */
 const char *api_chats_owner(const struct api_call *c);

@@ -47,17 +47,6 @@ json_t *api_chats_messages(const struct store_message *m, size_t n)
     return list;
 }
 
-size_t api_chats_units(struct span text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char b = (unsigned char)text.p[i];
-        n += (b & 0xc0) != 0x80;
-        n += b >= 0xf0; /* a pair of surrogates */
-    }
-    return n;
-}
-
 /* ---- operations ---- */
 
 const char *api_chats_owner(const struct api_call *c)

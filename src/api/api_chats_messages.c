@@ -304,8 +304,8 @@ static void give_removed(struct api_call *c, struct api_stored *s)
     for (size_t i = 0; i < x->n_messages; i++)
         json_array_append_new(ids, json_string(x->messages[i].id));
     json_t *head = chat->head ? json_string(chat->head) : json_null();
-    api_events_tell(c->api->chats, api_chats_owner(c), chat->id, "message",
-                    api_pack("{ss sO sO}", "chat", chat->id, "removed", ids, "head", head));
+    api_events_tell(c->api->chats, api_chats_owner(c), chat->id, "removed",
+                    api_pack("{ss sO sO}", "chat", chat->id, "messages", ids, "head", head));
     api_chats_tell(c, chat);
     api_call_json(c, 200, api_pack("{sb so so}", "deleted", 1, "removed", ids, "head", head));
 }

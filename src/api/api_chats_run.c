@@ -149,18 +149,19 @@ static void tell_chat(struct run *r)
                         api_pack("{so}", "chat", api_chats_chat(&r->x.chats[0])));
 }
 
+/* Both lengths, so that who listens knows what it has missed. */
 static void tell_delta(struct run *r, const char *name, struct str *all, struct str *fresh)
 {
     if (!fresh->n)
         return;
-    size_t at = api_chats_units(str_span(all));
+    json_t *o = api_pack("{ss ss so sI sI}", "chat", r->chat, "message", r->message.id, name,
+                         api_json_text(str_span(fresh)), "at", (json_int_t)r->content.n,
+                         "reasoning_at", (json_int_t)r->reasoning.n);
     pthread_mutex_lock(&r->set->mu);
     str_add_span(all, str_span(fresh));
     pthread_mutex_unlock(&r->set->mu);
-    api_events_tell(r->set, r->owner, r->chat, "delta",
-                    api_pack("{ss ss so sI}", "chat", r->chat, "message", r->message.id, name,
-                             api_json_text(str_span(fresh)), "at", (json_int_t)at));
     str_clear(fresh);
+    api_events_tell(r->set, r->owner, r->chat, "delta", o);
 }
 
 /* ---- writing ---- */

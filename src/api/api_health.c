@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * api_health.c - GET /: a word for people; GET /health: the process lives; GET /ready: it takes
+ * api_health.c - GET /health: the process lives; GET /ready: it takes
  * requests. */
 #include "api/api_call.h"
-
-void api_do_home(struct api_call *c)
-{
-    http_reply(
-        c->req, 200, "text/plain; charset=utf-8",
-        SPAN("damso is running.  Programs find OpenAI's and Anthropic's API at /v1 and Ollama's "
-             "at /api; /openapi.json lists it all.\n"
-             "담소가 돌아가고 있습니다. 프로그램은 /v1(OpenAI, Anthropic)과 /api(Ollama)를 쓰고, "
-             "전체 목록은 /openapi.json에 있습니다.\n"));
-}
 
 void api_do_health(struct api_call *c)
 {

@@ -9,6 +9,7 @@
 #include "app/cmd.h"
 #include "app/serve_models.h"
 #include "app/serve_pull.h"
+#include "app/web.h"
 
 #include "base/log.h"
 #include "base/num.h"
@@ -72,6 +73,7 @@ static void set_rest(struct serve *s)
     o->queue_max = (size_t)c->queue;
     o->speculate = app_speculate(c);
     o->timeout_s = (unsigned)c->timeout;
+    o->web = app_web;
     o->models = s->models.rows;
     o->n_models = s->models.n;
     o->models_max = s->pull ? SERVE_MODELS_MAX : 0;
