@@ -203,6 +203,24 @@ class Contract(Chats):
         self.assertTrue(self.server.idle(5))
         self.assertTrue(self.get(f'/chats/{chat}')['chat']['title'])
 
+    def test_deleted_running(self):
+        chat = self.chat()
+        events = Events(self.server)
+        mid = self.ask(chat, POEM, options=LONG)['answer']['id']
+        self.until(lambda: len(self.message(chat, mid)['content']) > 20)
+        self.send('DELETE', f'/chats/{chat}')
+        self.assertTrue(self.server.idle(5))
+        self.until(lambda: events.of('deleted'))
+        time.sleep(0.5)
+        names = [n for n, _ in events.seen]
+        self.assertFalse({'chat', 'message'} & set(names[names.index('deleted'):])) # nothing brings it back to a list
+        events.close()
+        self.post(f'/chats/{chat}/restore')
+        answer = self.ended(chat, mid)
+        self.assertEqual(answer['status'], 'stopped')
+        self.assertGreater(len(answer['content']), 20)
+        self.assertEqual([c['id'] for c in self.get('/chats?q=' + quote(answer['content'][5:15].strip()))['chats']], [chat])
+
     def test_titles(self):
         chat = self.chat()
         self.assertEqual(self.get(f'/chats/{chat}')['chat']['title'], '')
@@ -423,6 +441,7 @@ class Live(Chats):
         self.assertEqual(self.server.close(), 0)
         self.assertLess(time.monotonic() - began, 25)
         self.assertTrue(events.ended.wait(5))
+        events.sock.close()
 
     def test_many(self):
         """30 users at once: no message is lost or doubled."""

@@ -125,6 +125,7 @@ static bool store_text(struct run *r, bool last)
 {
     op_begin(r);
     r->x.at = r->message.id;
+    r->x.deleted_too = true;
     r->x.set = STORE_SET_CONTENT | STORE_SET_REASONING | STORE_SET_STATUS;
     r->x.message.content = op_copy(r, &r->content);
     r->x.message.reasoning = op_copy(r, &r->reasoning);
@@ -361,11 +362,14 @@ static void kept(struct run *r)
     pthread_mutex_lock(&r->set->mu);
     r->kept = true;
     pthread_mutex_unlock(&r->set->mu);
-    api_events_tell(
-        r->set, r->owner, r->chat, "message",
-        api_pack("{ss so}", "chat", r->chat, "message", api_chats_message(&r->x.messages[0])));
-    tell_chat(r);
-    if (!r->title || r->x.chats[0].titled) {
+    const struct store_chat *chat = &r->x.chats[0];
+    if (!chat->deleted) {
+        api_events_tell(
+            r->set, r->owner, r->chat, "message",
+            api_pack("{ss so}", "chat", r->chat, "message", api_chats_message(&r->x.messages[0])));
+        tell_chat(r);
+    }
+    if (!r->title || chat->titled || chat->deleted) {
         part_end(&r->answer);
         r->state = RUN_OVER;
         return;

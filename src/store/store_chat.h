@@ -38,6 +38,7 @@ struct store_chat {
     bool pinned, archived;
     bool temporary;      /* in no list */
     bool titled;         /* the title is the user's own */
+    bool deleted;        /* comes back, where `deleted_too` was said */
     bool running;        /* comes back: an answer is being written */
     const char *snippet; /* comes back from a search: where it was found; NULL: in the title */
 };
@@ -109,6 +110,7 @@ struct store_chats {
     const char
         *default_model; /* of an answer that is added, where neither it nor the chat has one */
     unsigned set;       /* enum store_set */
+    bool deleted_too;   /* MESSAGE_SET: also of a chat that was deleted and may come back */
     bool idle;          /* MESSAGE_SET, MESSAGE_DELETE: not while it runs */
     struct store_folder folder;
     struct store_file file;

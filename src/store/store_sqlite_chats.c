@@ -27,6 +27,7 @@ enum err store_chat_row(struct store_sqlite *s, const struct store_chats *x, int
     sqlite3_stmt *q = store_start_sql(s, STORE_SQL_CHAT_ROW);
     store_bind_text(q, 1, x->id);
     store_bind_text(q, 2, x->owner);
+    sqlite3_bind_int(q, 3, x->deleted_too);
     TRY(store_number(s, q, n, &found, e));
     return found ? ERR_OK : store_no_chat(x->id, e);
 }
@@ -44,7 +45,8 @@ static void store_chat_columns(sqlite3_stmt *q, struct arena *a, struct store_ch
                              .archived = sqlite3_column_int(q, 8) != 0,
                              .temporary = sqlite3_column_int(q, 9) != 0,
                              .titled = sqlite3_column_int(q, 10) != 0,
-                             .running = sqlite3_column_int(q, 11) != 0};
+                             .deleted = sqlite3_column_int(q, 11) != 0,
+                             .running = sqlite3_column_int(q, 12) != 0};
 }
 
 enum err store_chat_read(struct store_sqlite *s, struct store_op *op, struct errinfo *e)
@@ -54,6 +56,7 @@ enum err store_chat_read(struct store_sqlite *s, struct store_op *op, struct err
     sqlite3_stmt *q = store_start_sql(s, STORE_SQL_CHAT_GET);
     store_bind_text(q, 1, id);
     store_bind_text(q, 2, x->owner);
+    sqlite3_bind_int(q, 3, x->deleted_too);
     x->chats = arena_array(op->arena, 1, sizeof *x->chats);
     x->n_chats = 0;
     int rc = sqlite3_step(q);
@@ -206,7 +209,7 @@ static enum err store_read_chats(struct store_sqlite *s, struct store_op *op, sq
         counted += counts;
         struct store_chat *c = &x->chats[x->n_chats++];
         store_chat_columns(q, op->arena, c);
-        c->snippet = store_column(q, 12, op->arena);
+        c->snippet = store_column(q, 13, op->arena);
     }
     return store_end(s, q, rc, e);
 }

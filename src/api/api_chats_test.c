@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * What a chat becomes for a model, what a title becomes, and which options are known. */
+#include "base/test.h"
+
+#include "api/api_chats.h"
+#include "base/num.h"
+
+#include <string.h>
+
+static json_t *parse(const char *text)
+{
+    json_t *o = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (!o)
+        fail_msg("not JSON: %s", text);
+    return o;
+}
+
+static void expect_json(json_t *got, const char *want)
+{
+    json_t *o = parse(want);
+    if (!json_equal(got, o)) {
+        char *text = json_dumps(got, JSON_COMPACT);
+        fail_msg("%s\nis not %s", text, want);
+    }
+    json_decref(o);
+    json_decref(got);
+}
+
+static struct store_message message(enum store_role role, const char *content)
+{
+    return (struct store_message){.role = role, .content = span_of(content)};
+}
+
+static json_t *messages_of(struct store_chats *x)
+{
+    x->settings = x->settings.p ? x->settings : SPAN("{}");
+    json_t *body = api_chats_body(x, NULL);
+    json_t *messages = json_incref(json_object_get(body, "messages"));
+    json_decref(body);
+    return messages;
+}
+
+static void test_messages(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "a"),
+                                message(STORE_USER, "more"), message(STORE_ASSISTANT, "")};
+    struct store_chats x = {.messages = m, .n_messages = 4, .instructions = ""};
+    expect_json(messages_of(&x), "[{\"role\":\"user\",\"content\":\"q\"},"
+                                 "{\"role\":\"assistant\",\"content\":\"a\"},"
+                                 "{\"role\":\"user\",\"content\":\"more\"}]");
+    /* an answer that failed leaves two turns of the user's, which are one */
+    m[1].content = SPAN("");
+    expect_json(messages_of(&x), "[{\"role\":\"user\",\"content\":\"q\\n\\nmore\"}]");
+}
+
+static void test_system(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "")};
+    struct store_chats x = {.messages = m, .n_messages = 2, .instructions = "folder"};
+    x.settings = SPAN("{\"instructions\":\"own\",\"memory\":[{\"id\":\"1\",\"text\":\"tea\"},"
+                      "{\"text\":\"\"},7,{\"text\":8},{\"text\":\"cats\"}]}");
+    expect_json(messages_of(&x),
+                "[{\"role\":\"system\",\"content\":\"own\\n\\nWhat is known of the user:\\n- tea\\n"
+                "- cats\\n\\nfolder\"},{\"role\":\"user\",\"content\":\"q\"}]");
+    x.settings = SPAN("{\"instructions\":7,\"memory\":{\"a\":1}}");
+    x.instructions = "";
+    expect_json(messages_of(&x), "[{\"role\":\"user\",\"content\":\"q\"}]");
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "a"),
+                                message(STORE_USER, ""), message(STORE_ASSISTANT, "")};
+    struct store_file files[] = {
+        {.name = "a.md", .body = SPAN("```c\nx\n```\n````"), .message = 0},
+        {.name = "b",    .body = SPAN("two"),                .message = 2},
+    };
+    struct store_chats x = {
+        .messages = m, .n_messages = 4, .instructions = "", .files = files, .n_files = 2};
+    /* what a file has cannot end its fence */
+    expect_json(
+        messages_of(&x),
+        "[{\"role\":\"user\",\"content\":\"File \\\"a.md\\\":\\n`````\\n```c\\nx\\n```\\n````\\n"
+        "`````\\n\\nq\"},{\"role\":\"assistant\",\"content\":\"a\"},"
+        "{\"role\":\"user\",\"content\":\"File \\\"b\\\":\\n```\\ntwo\\n```\\n\\n\"}]");
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    struct api_fault f = {0};
+    json_t *body = json_object();
+    json_t *o = parse("{\"temperature\":1,\"top_p\":null,\"json_schema\":{\"type\":\"object\"}}");
+    assert_true(api_chats_options(o, body, &f));
+    assert_true(api_chats_options(NULL, body, &f));
+    json_decref(o);
+    expect_json(body, "{\"temperature\":1,\"response_format\":{\"type\":\"json_schema\","
+                      "\"json_schema\":{\"name\":\"answer\",\"schema\":{\"type\":\"object\"}}}}");
+    o = parse("{\"messages\":[]}");
+    body = json_object();
+    assert_false(api_chats_options(o, body, &f));
+    assert_int_equal(f.status, 400);
+    assert_non_null(strstr(f.text, "messages"));
+    json_decref(o);
+    json_decref(body);
+}
+
+static void test_titles(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"Capital of France",          "Capital of France"},
+        {"  \"Capital of France.\"\n", "Capital of France"},
+        {"**Title: Tea**\nand more",   "Tea"              },
+        {"제목: 서울 여행",      "서울 여행"    },
+        {"\n\n# 서울\n",             "서울"           },
+        {"a\tb\x01",                   "a b "             },
+        {"",                           ""                 },
+        {"\"'\n. ",                    ""                 },
+        {"What is it?",                "What is it?"      },
+    };
+    struct str out;
+    str_init(&out, 1000);
+    for (size_t i = 0; i < N_ELEMS(cases); i++) {
+        str_clear(&out);
+        api_chats_title(span_of(cases[i][0]), &out);
+        assert_string_equal(out.n ? out.p : "", cases[i][1]);
+    }
+    str_clear(&out); /* cut between characters, and said so */
+    struct str text;
+    str_init(&text, 1000);
+    for (int i = 0; i < 100; i++)
+        str_add_cstr(&text, "가");
+    api_chats_title(str_span(&text), &out);
+    assert_int_equal(out.n, 90 + 3);
+    assert_true(utf8_valid(str_span(&out)) && span_ends(str_span(&out), SPAN("…")));
+    str_done(&text);
+    str_done(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_messages),
+                                       cmocka_unit_test(test_system), cmocka_unit_test(test_files),
+                                       cmocka_unit_test(test_options),
+                                       cmocka_unit_test(test_titles)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
