@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The web app's API of `damso serve` from outside: chats, answers that go on by themselves, events, search,
 shares, and what a kill leaves: tests/chats_test.py DAMSO.  Needs DAMSO_TEST_MODELS."""
-import concurrent.futures, json, os, shutil, socket, sys, tempfile, threading, time
+import concurrent.futures, json, os, re, shutil, socket, sys, tempfile, threading, time
 import unittest
 from urllib.parse import quote
 
@@ -124,6 +124,25 @@ class Contract(Chats):
         self.assertFalse(me['accounts'])
         self.assertEqual(me['default_model'], SMALL)
         self.assertEqual(me['models'][0]['context'], 2048)
+
+    def test_described(self):
+        """The description names only what there is, and what comes is as it says."""
+        o = self.server.get('/openapi.json')[1]
+        schemas = o['components']['schemas']
+        refs = set(re.findall(r'#/components/schemas/(\w+)', json.dumps(o)))
+        self.assertEqual(refs - set(schemas), set())
+        ours = {p: ops for p, ops in o['paths'].items() if p.startswith('/api/v1/')}
+        self.assertEqual(len(ours), 19)
+        unsaid = {(m, p) for p, ops in ours.items() for m, op in ops.items() if 'content' not in op['responses']['200']}
+        self.assertEqual(unsaid, {('get', '/api/v1/events'), ('get', '/api/v1/files/{id}'), ('get', '/api/v1/chats/{id}/export')})
+        chat = self.chat()
+        user, answer = self.answered(chat)
+        whole = self.get(f'/chats/{chat}')
+        folder = self.post('/folders', {'name': 'f'})
+        for name, got in (('Chat', whole['chat']), ('ChatWhole', whole), ('ChatMessage', answer), ('ChatMe', self.get('/me')),
+                          ('ChatUsage', answer['usage']), ('ChatFolder', folder), ('ChatList', self.get('/chats'))):
+            optional = {'snippet', 'error'}
+            self.assertEqual(set(got) | optional, set(schemas[name]['properties']) | optional, name)
 
     def test_turns(self):
         chat = self.chat()

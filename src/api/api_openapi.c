@@ -2,7 +2,7 @@
  * api_openapi.c - GET /openapi.json: the endpoints of api_route.def, the sampling fields of
  * api_param.def and the error objects, as OpenAPI 3.1.  What the endpoints of OpenAI, Anthropic and
  * Ollama take and give is in their makers' own descriptions, which this links. */
-#include "api/api_call.h"
+#include "api/api_openapi.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -78,6 +78,7 @@ static json_t *operation(const struct api_route *r)
                                      "application/json", "schema", "type", "object"));
     if (r->scope != API_OPEN)
         json_object_set_new(o, "security", api_pack("[{s[]}]", "key"));
+    api_openapi_chats(o, r->method, r->path);
     return o;
 }
 
@@ -103,6 +104,8 @@ static json_t *all_paths(void)
 void api_do_openapi(struct api_call *c)
 {
     json_t *schemas = api_pack("{so}", "Sampling", sampling_schema()), *tags = json_array();
+    api_openapi_chats_schemas(schemas);
+    json_array_append_new(tags, api_pack("{ss}", "name", "damso"));
     for (size_t i = 0; i < sizeof dialects / sizeof *dialects; i++) {
         char name[64];
         snprintf(name, sizeof name, "%sError", dialects[i].name);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * api_openapi_chats.c - what the endpoints of /api/v1 take and give, for /openapi.json: they are
+ * ours, so no other description has them. */
+#include "api/api_openapi.h"
+
+#include "base/num.h"
+
+#include <string.h>
+
+#define S         "{\"type\":\"string\"}"
+#define I         "{\"type\":\"integer\"}"
+#define N         "{\"type\":\"number\"}"
+#define B         "{\"type\":\"boolean\"}"
+#define S_OR_NULL "{\"type\":[\"string\",\"null\"]}"
+#define REF(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
+#define LIST(of)  "{\"type\":\"array\",\"items\":" of "}"
+
+/* Each is an object; `members` are its properties. */
+static const struct {
+    const char *name, *members;
+} schemas[] = {
+    {"Chat",         "{\"id\":" S ",\"title\":" S ",\"created\":" I ",\"updated\":" N ",\"pinned\":" B
+             ",\"archived\":" B ",\"folder\":" S_OR_NULL ",\"model\":" S ",\"temporary\":" B
+             ",\"running\":" B ",\"snippet\":" S "}"                                           },
+    {"ChatList",     "{\"chats\":" LIST(REF("Chat")) ",\"more\":" B "}"                                    },
+    {"ChatWhole",
+     "{\"chat\":" REF("Chat") ",\"messages\":" LIST(REF("ChatMessage")) ",\"head\":" S_OR_NULL "}"         },
+    {"ChatChange",   "{\"title\":" S ",\"pinned\":" B ",\"archived\":" B ",\"folder\":" S_OR_NULL
+                   ",\"model\":" S_OR_NULL ",\"head\":" S "}"                            },
+    {"ChatNew",      "{\"model\":" S ",\"folder\":" S ",\"temporary\":" B "}"                              },
+    {"ChatMessage",
+     "{\"id\":" S ",\"parent\":" S_OR_NULL
+     ",\"role\":{\"enum\":[\"user\",\"assistant\",\"system\"]}"
+     ",\"content\":" S ",\"reasoning\":" S ",\"model\":" S ",\"created\":" I
+     ",\"status\":{\"enum\":[\"running\",\"done\",\"stopped\",\"error\"]},\"error\":" S
+     ",\"usage\":{\"anyOf\":[" REF("ChatUsage") ",{\"type\":\"null\"}]},\"files\":" LIST(
+         REF("ChatFile")) "}"                                                                              },
+    {"ChatUsage",    "{\"prompt_tokens\":" I ",\"completion_tokens\":" I ",\"cached_tokens\":" I
+                  ",\"tokens_per_second\":" N ",\"context\":" I "}"                       },
+    {"ChatOptions",
+     "{\"temperature\":" N ",\"top_p\":" N ",\"top_k\":" I ",\"min_p\":" N ",\"seed\":" I
+     ",\"max_tokens\":" I ",\"reasoning_effort\":" S
+     ",\"stop\":" LIST(S) ",\"repeat_penalty\":" N ",\"presence_penalty\":" N
+                          ",\"frequency_penalty\":" N ",\"json_schema\":{\"type\":\"object\"}}"            },
+    {"ChatAsk",      "{\"parent\":" S_OR_NULL ",\"content\":" S
+                ",\"files\":" LIST(S) ",\"model\":" S ",\"options\":" REF("ChatOptions") "}"},
+    {"ChatAgain",    "{\"model\":" S ",\"options\":" REF("ChatOptions") "}"                                },
+    {"ChatTurn",     "{\"user\":" REF("ChatMessage") ",\"answer\":" REF("ChatMessage") "}"                 },
+    {"ChatEdit",     "{\"content\":" S "}"                                                                 },
+    {"ChatRemoved",  "{\"deleted\":" B ",\"removed\":" LIST(S) ",\"head\":" S_OR_NULL "}"                  },
+    {"ChatFile",     "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I "}"                         },
+    {"ChatFolder",   "{\"id\":" S ",\"name\":" S ",\"instructions\":" S ",\"created\":" I "}"              },
+    {"ChatFolders",  "{\"folders\":" LIST(REF("ChatFolder")) "}"                                           },
+    {"ChatSettings", "{}"                                                                                  },
+    {"ChatShareNew", "{\"days\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":365}}"                     },
+    {"ChatShare",    "{\"token\":" S ",\"expires\":" I "}"                                                 },
+    {"ChatShared",   "{\"title\":" S ",\"messages\":" LIST(
+                       "{\"type\":\"object\"}") ",\"created\":" I ",\"expires\":" I "}"  },
+    {"ChatDeleted",  "{\"deleted\":" B "}"                                                                 },
+    {"ChatMe",
+     "{\"user\":{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"role\":" S "}}"
+     ",\"accounts\":" B ",\"version\":" S
+     ",\"models\":" LIST("{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S
+                         ",\"context\":" I "}}") ",\"default_model\":" S "}"                               },
+};
+
+static const struct {
+    const char *method, *path, *takes, *gives;
+} uses[] = {
+    {"GET",    "me",                                   NULL,           "ChatMe"      },
+    {"GET",    "chats",                                NULL,           "ChatList"    },
+    {"POST",   "chats",                                "ChatNew",      "Chat"        },
+    {"GET",    "chats/{id}",                           NULL,           "ChatWhole"   },
+    {"PATCH",  "chats/{id}",                           "ChatChange",   "Chat"        },
+    {"DELETE", "chats/{id}",                           NULL,           "ChatDeleted" },
+    {"POST",   "chats/{id}/restore",                   NULL,           "Chat"        },
+    {"POST",   "chats/{id}/messages",                  "ChatAsk",      "ChatTurn"    },
+    {"PATCH",  "chats/{id}/messages/{mid}",            "ChatEdit",     "ChatMessage" },
+    {"DELETE", "chats/{id}/messages/{mid}",            NULL,           "ChatRemoved" },
+    {"POST",   "chats/{id}/messages/{mid}/regenerate", "ChatAgain",    "ChatMessage" },
+    {"POST",   "chats/{id}/messages/{mid}/continue",   "ChatAgain",    "ChatMessage" },
+    {"POST",   "chats/{id}/messages/{mid}/stop",       NULL,           "ChatMessage" },
+    {"POST",   "chats/{id}/share",                     "ChatShareNew", "ChatShare"   },
+    {"DELETE", "chats/{id}/share",                     NULL,           "ChatDeleted" },
+    {"GET",    "shared/{token}",                       NULL,           "ChatShared"  },
+    {"POST",   "shared/{token}/copy",                  NULL,           "Chat"        },
+    {"GET",    "folders",                              NULL,           "ChatFolders" },
+    {"POST",   "folders",                              "ChatFolder",   "ChatFolder"  },
+    {"PATCH",  "folders/{id}",                         "ChatFolder",   "ChatFolder"  },
+    {"DELETE", "folders/{id}",                         NULL,           "ChatDeleted" },
+    {"GET",    "settings",                             NULL,           "ChatSettings"},
+    {"PUT",    "settings",                             "ChatSettings", "ChatSettings"},
+    {"POST",   "files",                                NULL,           "ChatFile"    },
+};
+
+/* What may stand in the address behind '?'. */
+static const struct {
+    const char *path, *name, *type;
+} queries[] = {
+    {"chats",             "q",        "string" },
+    {"chats",             "folder",   "string" },
+    {"chats",             "archived", "integer"},
+    {"chats",             "before",   "number" },
+    {"chats",             "limit",    "integer"},
+    {"events",            "chat",     "string" },
+    {"chats/{id}/export", "as",       "string" },
+    {"files",             "name",     "string" },
+};
+
+static json_t *content_of(const char *schema)
+{
+    json_t *ref = json_sprintf("#/components/schemas/%s", schema);
+    return api_pack("{s{s{so}}}", "application/json", "schema", "$ref", ref);
+}
+
+void api_openapi_chats_schemas(json_t *to)
+{
+    for (size_t i = 0; i < N_ELEMS(schemas); i++) {
+        json_t *members = json_loads(schemas[i].members, 0, NULL);
+        CHECK(members);
+        json_object_set_new(to, schemas[i].name,
+                            api_pack("{ssso}", "type", "object", "properties", members));
+    }
+}
+
+static void set_queries(json_t *operation, const char *path, bool post)
+{
+    json_t *list = json_object_get(operation, "parameters");
+    for (size_t i = 0; i < N_ELEMS(queries); i++) {
+        /* of two methods at one path, only files are posted with a query */
+        if (strcmp(queries[i].path, path) != 0 || post != (strcmp(path, "files") == 0))
+            continue;
+        json_array_append_new(list, api_pack("{ss ss s{ss}}", "name", queries[i].name, "in",
+                                             "query", "schema", "type", queries[i].type));
+    }
+}
+
+void api_openapi_chats(json_t *operation, const char *method, const char *path)
+{
+    static const char base[] = "/api/v1/";
+    bool post = strcmp(method, "POST") == 0;
+    if (strncmp(path, base, sizeof base - 1) != 0)
+        return;
+    path += sizeof base - 1;
+    json_object_set_new(operation, "tags", api_pack("[s]", "damso"));
+    if (post || strcmp(method, "GET") == 0)
+        set_queries(operation, path, post);
+    for (size_t i = 0; i < N_ELEMS(uses); i++) {
+        if (strcmp(uses[i].method, method) != 0 || strcmp(uses[i].path, path) != 0)
+            continue;
+        json_t *ok = json_object_get(json_object_get(operation, "responses"), "200");
+        json_object_set_new(ok, "content", content_of(uses[i].gives));
+        if (uses[i].takes)
+            json_object_set_new(json_object_get(operation, "requestBody"), "content",
+                                content_of(uses[i].takes));
+    }
+    if (strcmp(path, "files") == 0)
+        json_object_set_new(json_object_get(operation, "requestBody"), "content",
+                            api_pack("{s{s{ss}}}", "text/plain", "schema", "type", "string"));
+}
