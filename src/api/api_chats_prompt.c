@@ -202,6 +202,8 @@ static struct span trimmed(struct span s)
 
 void api_chats_title(struct span text, struct str *out)
 {
+    if (!text.n)
+        return;
     struct span s = trimmed(without_label(trimmed(text)));
     size_t end = span_find(s, SPAN("\n"), 0);
     bool cut = false;
