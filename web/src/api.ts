@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// The typed client of /api/v1: one function a call. Times are Unix seconds, ids are strings.
+// Every failure is an ApiError whose message is for people.
+import { t } from './i18n';
+
+export interface Chat {
+  id: string;
+  title: string;
+  created: number;
+  updated: number;
+  pinned: boolean;
+  archived: boolean;
+  folder: string | null;
+  model: string | null;
+  temporary: boolean;
+  running: boolean;
+  snippet?: string;
+}
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  cached_tokens: number;
+  tokens_per_second: number;
+  context: number;
+}
+export interface FileInfo {
+  id: string;
+  name: string;
+  type: string;
+  size: number;
+}
+export type Status = 'running' | 'done' | 'stopped' | 'error';
+export interface Message {
+  id: string;
+  parent: string | null;
+  role: 'user' | 'assistant' | 'system';
+  content: string;
+  reasoning: string | null;
+  model: string | null;
+  created: number;
+  status: Status;
+  error?: string | { message?: string } | null;
+  usage: Usage | null;
+  files: FileInfo[];
+}
+export interface Folder {
+  id: string;
+  name: string;
+  instructions: string;
+}
+export interface Model {
+  id: string;
+  name: string;
+  context: number;
+}
+export interface Me {
+  user: { id: string; name: string; role: string };
+  accounts: boolean;
+  version: string;
+  models: Model[];
+  default_model: string;
+}
+export interface Options {
+  temperature?: number;
+  top_p?: number;
+  seed?: number;
+  max_tokens?: number;
+  reasoning_effort?: string;
+}
+export interface Memory {
+  id: string;
+  text: string;
+}
+export interface Prompt {
+  id: string;
+  name: string;
+  text: string;
+}
+export interface Settings {
+  language?: 'ko' | 'en';
+  theme?: 'auto' | 'light' | 'dark';
+  size?: 'small' | 'normal' | 'large';
+  instructions?: string;
+  memory?: Memory[];
+  prompts?: Prompt[];
+  sampling?: Options;
+  send_key?: 'enter' | 'ctrl-enter';
+  stream?: boolean;
+  quiet_line?: boolean;
+  open_reasoning?: boolean;
+}
+export interface Shared {
+  title: string;
+  messages: Message[];
+  created: number;
+  expires?: number;
+}
+
+export class ApiError extends Error {
+  constructor(message: string, readonly status: number) {
+    super(message);
+  }
+}
+
+const BASE = '/api/v1';
+const path = (...parts: string[]): string => BASE + parts.map((p) => `/${encodeURIComponent(p)}`).join('');
+
+async function request<T>(method: string, url: string, body?: unknown, type?: string): Promise<T> {
+  const write = method !== 'GET';
+  let response: Response;
+  try {
+    response = await fetch(url, {
+      method,
+      credentials: 'same-origin',
+      headers: write ? { 'Content-Type': type ?? 'application/json' } : {},
+      body: type ? (body as string) : write ? JSON.stringify(body ?? {}) : undefined,
+    });
+  } catch {
+    throw new ApiError(t('err_network'), 0);
+  }
+  const text = await response.text();
+  let data: unknown = null;
+  try {
+    data = text ? JSON.parse(text) : null;
+  } catch {
+    /* not JSON: a proxy's page, told by its status below */
+  }
+  if (!response.ok) {
+    const error = (data as { error?: string | { message?: string } } | null)?.error;
+    const why = typeof error === 'string' ? error : error?.message;
+    throw new ApiError(t('err_server', { why: why ?? String(response.status) }), response.status);
+  }
+  return data as T;
+}
+
+const get = <T>(url: string) => request<T>('GET', url);
+const post = <T>(url: string, body?: unknown) => request<T>('POST', url, body);
+const patch = <T>(url: string, body: unknown) => request<T>('PATCH', url, body);
+const del = <T>(url: string) => request<T>('DELETE', url);
+
+export interface ChatQuery {
+  q?: string;
+  folder?: string;
+  archived?: boolean;
+  before?: number;
+  limit?: number;
+}
+export interface NewMessage {
+  parent: string | null;
+  content: string;
+  files?: string[];
+  model?: string;
+  options?: Options;
+}
+
+function queryOf(query: ChatQuery): string {
+  const params = new URLSearchParams();
+  if (query.q) params.set('q', query.q);
+  if (query.folder) params.set('folder', query.folder);
+  if (query.archived) params.set('archived', '1');
+  if (query.before) params.set('before', String(query.before));
+  if (query.limit) params.set('limit', String(query.limit));
+  return params.size ? `?${params}` : '';
+}
+
+export const api = {
+  me: () => get<Me>(path('me')),
+  chats: (query: ChatQuery) => get<{ chats: Chat[]; more: boolean }>(path('chats') + queryOf(query)),
+  newChat: (chat: { model?: string; folder?: string; temporary?: boolean }) =>
+    post<Chat>(path('chats'), chat),
+  chat: (id: string) =>
+    get<{ chat: Chat; messages: Message[]; head: string | null }>(path('chats', id)),
+  editChat: (id: string, change: Partial<Chat> & { head?: string }) =>
+    patch<Chat>(path('chats', id), change),
+  deleteChat: (id: string) => del<{ deleted: boolean }>(path('chats', id)),
+  restoreChat: (id: string) => post<Chat>(path('chats', id, 'restore')),
+  send: (id: string, message: NewMessage) =>
+    post<{ user: Message; answer: Message }>(path('chats', id, 'messages'), message),
+  regenerate: (id: string, mid: string, how: { model?: string; options?: Options }) =>
+    post<Message>(path('chats', id, 'messages', mid, 'regenerate'), how),
+  goOn: (id: string, mid: string) => post<Message>(path('chats', id, 'messages', mid, 'continue')),
+  stop: (id: string, mid: string) => post<Message>(path('chats', id, 'messages', mid, 'stop')),
+  editMessage: (id: string, mid: string, content: string) =>
+    patch<Message>(path('chats', id, 'messages', mid), { content }),
+  deleteMessage: (id: string, mid: string) => del<unknown>(path('chats', id, 'messages', mid)),
+  folders: async () => {
+    const data = await get<Folder[] | { folders: Folder[] }>(path('folders'));
+    return Array.isArray(data) ? data : data.folders;
+  },
+  newFolder: (folder: Omit<Folder, 'id'>) => post<Folder>(path('folders'), folder),
+  editFolder: (id: string, change: Partial<Folder>) => patch<Folder>(path('folders', id), change),
+  deleteFolder: (id: string) => del<unknown>(path('folders', id)),
+  settings: () => get<Settings>(path('settings')),
+  saveSettings: (settings: Settings) => request<Settings>('PUT', path('settings'), settings),
+  upload: (name: string, text: string) =>
+    request<FileInfo>('POST', `${path('files')}?name=${encodeURIComponent(name)}`, text,
+      'text/plain; charset=utf-8'),
+  fileUrl: (id: string) => path('files', id),
+  share: (id: string, days: number) =>
+    post<{ token: string; expires: number }>(path('chats', id, 'share'), { days }),
+  unshare: (id: string) => del<unknown>(path('chats', id, 'share')),
+  shared: (token: string) => get<Shared>(path('shared', token)),
+  copyShared: (token: string) => post<Chat>(path('shared', token, 'copy')),
+  exportUrl: (id: string, as: 'markdown' | 'json') => `${path('chats', id, 'export')}?as=${as}`,
+};

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Begins: events first, so that nothing falls between them and what is read; then the page.
+import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { Screen, starter } from './components/chat';
+import { dialog, Dialogs } from './components/dialogs';
+import { Shared } from './components/shared';
+import { fold, Sidebar } from './components/sidebar';
+import { Said, Toasts } from './components/ui';
+import { connect } from './events';
+import { lang, t } from './i18n';
+import { drawer, folded, go, listenRoute, route } from './route';
+import { applyLook, fail, loadAll, loadChats, settings } from './store';
+import { onChat, onDeleted, onDelta, onMessage, refresh, stop, view } from './view';
+import './styles/tokens.css';
+import './styles/base.css';
+import './styles/side.css';
+import './styles/thread.css';
+import './styles/prose.css';
+import './styles/compose.css';
+import './styles/dialog.css';
+
+function App() {
+  useEffect(() => {
+    document.documentElement.lang = lang.value;
+  }, [lang.value]);
+  if (route.value.name === 'shared')
+    return (
+      <div class="app alone"><Shared token={route.value.token} /><Dialogs /><Toasts /><Said /></div>
+    );
+  return (
+    <div class={folded.value ? 'app folded' : 'app'}>
+      <a class="skip" href="#say" onClick={(e) => { e.preventDefault(); focusField(); }}>{t('skip')}</a>
+      <Sidebar />
+      <Screen />
+      <Dialogs />
+      <Toasts />
+      <Said />
+    </div>
+  );
+}
+
+function focusField(): void {
+  document.querySelector<HTMLElement>('#say')?.focus();
+}
+function focusFind(): void {
+  if (folded.peek()) fold();
+  if (matchMedia('(max-width: 780px)').matches) drawer.value = true;
+  requestAnimationFrame(() => document.querySelector<HTMLElement>('#find')?.focus());
+}
+
+function onKey(e: KeyboardEvent): void {
+  if (e.isComposing || e.keyCode === 229 || dialog.peek()) return;
+  const typing = (e.target as Element | null)?.closest?.('input, textarea, select, [contenteditable]');
+  const ctrl = e.ctrlKey || e.metaKey;
+  const code = e.code;
+  if (ctrl && e.shiftKey && code === 'KeyO') go({ name: 'new' });
+  else if (ctrl && !e.shiftKey && code === 'KeyK') focusFind();
+  else if (ctrl && !e.shiftKey && code === 'KeyB') fold();
+  else if (e.altKey && !ctrl && /^Digit[1-4]$/.test(code) && starter(Number(code.slice(5)) - 1)) void 0;
+  else if (e.key === 'Escape' && view.peek()?.running()) void stop();
+  else if (!typing && !ctrl && e.key === '/') focusField();
+  else if (!typing && !ctrl && e.key === '?') dialog.value = { name: 'keys' };
+  else return;
+  e.preventDefault();
+}
+
+settings.value = {
+  theme: (localStorage.getItem('damso.theme') as 'auto' | null) ?? 'auto',
+  size: (localStorage.getItem('damso.size') as 'normal' | null) ?? 'normal',
+};
+applyLook();
+listenRoute();
+document.addEventListener('keydown', onKey);
+render(<App />, document.getElementById('app')!);
+
+if (route.peek().name !== 'shared') {
+  connect({
+    delta: onDelta,
+    message: onMessage,
+    chat: onChat,
+    deleted: onDeleted,
+    onReconnect() {
+      void loadChats();
+      refresh();
+    },
+  });
+  loadAll().catch(fail);
+}

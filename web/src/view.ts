@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+// The open chat: its tree of messages, each in a signal of its own so that a token paints one turn.
+import { batch, signal, type Signal } from '@preact/signals';
+import { api, ApiError, type Chat, type Message, type Options } from './api';
+import { join, type Delta } from './events';
+import { t } from './i18n';
+import { go } from './route';
+import { dropChat, fail, folder, model, putChat, said, settings, temporary } from './store';
+import { Tree } from './tree';
+import { utf8Length } from './utf8';
+
+export interface Cell {
+  id: string;
+  parent: string | null;
+  created: number;
+  message: Signal<Message>;
+  /** Bytes of content and reasoning, to see whether a delta fits. */
+  size: number;
+  thought: number;
+}
+
+export class View {
+  readonly tree = new Tree<Cell>();
+  readonly version = signal(0);
+  readonly head = signal<string | null>(null);
+  readonly chat: Signal<Chat>;
+  readonly state = signal<'loading' | 'ready' | 'missing'>('loading');
+
+  constructor(readonly id: string, chat?: Chat) {
+    this.chat = signal(chat ?? {
+      id, title: '', created: 0, updated: 0, pinned: false, archived: false, folder: null,
+      model: null, temporary: false, running: false,
+    });
+  }
+  put(message: Message): void {
+    const cell = this.tree.get(message.id);
+    const size = utf8Length(message.content ?? '');
+    const thought = utf8Length(message.reasoning ?? '');
+    if (cell) {
+      Object.assign(cell, { size, thought });
+      cell.message.value = message;
+      return;
+    }
+    const { id, parent, created } = message;
+    this.tree.put({ id, parent, created, message: signal(message), size, thought });
+    this.version.value++;
+  }
+  path(): Cell[] {
+    void this.version.value;
+    return this.tree.path(this.head.value);
+  }
+  running(): Cell | undefined {
+    return this.path().find((c) => c.message.value.status === 'running');
+  }
+}
+
+export const view = signal<View | null>(null);
+
+/** Reads the chat and lets its deltas join; events stand already, so nothing falls between. */
+export async function openChat(id: string): Promise<void> {
+  const current = view.peek();
+  if (current?.id === id && current.state.peek() === 'ready') return;
+  const next = current?.id === id ? current : new View(id);
+  view.value = next;
+  await readChat(next);
+}
+
+async function readChat(target: View): Promise<void> {
+  try {
+    const got = await api.chat(target.id);
+    batch(() => {
+      target.chat.value = got.chat;
+      const ids = new Set(got.messages.map((m) => m.id));
+      for (const cell of target.tree.all()) if (!ids.has(cell.id)) target.tree.remove(cell.id);
+      for (const message of got.messages) target.put(message);
+      if (!target.tree.get(target.head.peek()) || target.state.peek() !== 'ready')
+        target.head.value = got.head ?? got.messages.at(-1)?.id ?? null;
+      target.version.value++;
+      target.state.value = 'ready';
+    });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) target.state.value = 'missing';
+    else fail(error);
+  }
+}
+export function refresh(): void {
+  const current = view.peek();
+  if (current) void readChat(current);
+}
+
+export function onDelta(delta: Delta): void {
+  const current = view.peek();
+  if (current?.id !== delta.chat) return;
+  const cell = current.tree.get(delta.message);
+  if (!cell) return;
+  const message = cell.message.peek();
+  if (message.status !== 'running') return; // the whole is here already
+  let { content, reasoning } = message;
+  if (delta.content) {
+    const joined = join(content, cell.size, delta.content, delta.at);
+    if (joined === null) {
+      refresh();
+      return;
+    }
+    cell.size = Math.max(cell.size, delta.at + utf8Length(delta.content));
+    content = joined;
+  }
+  if (delta.reasoning) {
+    const joined = join(reasoning ?? '', cell.thought, delta.reasoning,
+      delta.reasoning_at ?? cell.thought);
+    if (joined === null) {
+      refresh();
+      return;
+    }
+    cell.thought += utf8Length(joined) - utf8Length(reasoning ?? '');
+    reasoning = joined;
+  }
+  cell.message.value = { ...message, content, reasoning };
+}
+
+export function onMessage(chat: string, message: Message): void {
+  const current = view.peek();
+  if (current?.id !== chat) return;
+  const old = current.tree.get(message.id);
+  const before = old?.message.peek().status;
+  const follows = !old && (message.parent === current.head.peek() ||
+    (message.role === 'assistant' && current.path().some((c) => c.id === message.parent)));
+  batch(() => {
+    current.put(message);
+    if (follows) current.head.value = message.id;
+  });
+  if (before === 'running' && message.status !== 'running') said.value = message.content;
+}
+export function onChat(chat: Chat): void {
+  putChat(chat);
+  const current = view.peek();
+  if (current?.id === chat.id) current.chat.value = chat;
+}
+export function onDeleted(id: string): void {
+  dropChat(id);
+  const current = view.peek();
+  if (current?.id === id) current.state.value = 'missing';
+}
+
+export function options(): Options {
+  const sampling = settings.peek().sampling ?? {};
+  return Object.fromEntries(Object.entries(sampling).filter(([, v]) => v !== undefined && v !== null));
+}
+
+/** Sends below `parent` (the head when not given). True once the server has it. */
+export async function send(content: string, files: string[], parent?: string | null): Promise<boolean> {
+  try {
+    let current = view.peek();
+    if (!current) {
+      const chat = await api.newChat({
+        model: model.peek() || undefined, folder: folder.peek() ?? undefined,
+        temporary: temporary.peek() || undefined,
+      });
+      current = new View(chat.id, chat);
+      current.state.value = 'ready';
+      view.value = current;
+      putChat(chat);
+      go({ name: 'chat', id: chat.id });
+    }
+    const at = current;
+    const made = await api.send(at.id, {
+      parent: parent === undefined ? at.head.peek() : parent, content, files,
+      model: model.peek() || undefined, options: options(),
+    });
+    batch(() => {
+      if (!at.tree.get(made.user.id)) at.put(made.user);
+      if (!at.tree.get(made.answer.id)) at.put(made.answer);
+      at.head.value = made.answer.id;
+    });
+    said.value = t('statusWriting');
+    return true;
+  } catch (error) {
+    fail(error);
+    return false;
+  }
+}
+
+export async function regenerate(id: string): Promise<void> {
+  const current = view.peek();
+  if (!current) return;
+  try {
+    const made = await api.regenerate(current.id, id, { model: model.peek() || undefined, options: options() });
+    batch(() => {
+      if (!current.tree.get(made.id)) current.put(made);
+      current.head.value = made.id;
+    });
+    said.value = t('statusWriting');
+  } catch (error) {
+    fail(error);
+  }
+}
+export async function goOn(id: string): Promise<void> {
+  const current = view.peek();
+  if (!current) return;
+  try {
+    const made = await api.goOn(current.id, id);
+    // Deltas may have come before this answer to the request: the longer text stands.
+    const cell = current.tree.get(made.id);
+    if (!cell || cell.message.peek().status !== 'running') current.put(made);
+    current.head.value = current.tree.leaf(made.id);
+    said.value = t('statusWriting');
+  } catch (error) {
+    fail(error);
+  }
+}
+export async function stop(): Promise<void> {
+  const current = view.peek();
+  const running = current?.running();
+  if (!current || !running) return;
+  try {
+    current.put(await api.stop(current.id, running.id));
+  } catch (error) {
+    fail(error);
+  }
+}
+export function switchTo(id: string): void {
+  const current = view.peek();
+  if (!current) return;
+  const head = current.tree.leaf(id);
+  current.head.value = head;
+  api.editChat(current.id, { head }).catch(fail);
+}
+export async function deleteFrom(id: string): Promise<void> {
+  const current = view.peek();
+  const cell = current?.tree.get(id);
+  if (!current || !cell) return;
+  try {
+    await api.deleteMessage(current.id, id);
+    const others = current.tree.siblings(id).filter((s) => s !== id);
+    current.tree.remove(id);
+    batch(() => {
+      const last = others.at(-1);
+      current.head.value = last ? current.tree.leaf(last) : cell.parent;
+      current.version.value++;
+    });
+  } catch (error) {
+    fail(error);
+  }
+}
