@@ -17,7 +17,8 @@ help: ## print this list
 setup: ## install the missing system packages (Debian; root or sudo)
 	@tools/setup.sh
 
-build: setup ## build build/damso
+build: setup ## build the web app and build/damso
+	@tools/web.sh
 	@echo "== building build/damso"
 	@[ -f build/build.ninja ] || cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
 	@cmake --build --preset release -t damso
@@ -64,4 +65,4 @@ fuzz: setup ## run each fuzzer for FUZZ_SECONDS (60); finds stay in build-fuzz/
 			found/$$name ../tests/corpus/$$name || exit 1; done
 
 clean: ## remove what was built (not the models)
-	@rm -rf build build-asan build-tsan build-fuzz build-debug build.log
+	@rm -rf web/dist web/node_modules web/.built build build-asan build-tsan build-fuzz build-debug build.log

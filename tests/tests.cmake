@@ -73,3 +73,9 @@ if(AARCH64_CC AND QEMU_AARCH64 AND NOT machine MATCHES "aarch64|arm64")
     add_custom_target(kern_check_neon ALL DEPENDS ${neon_check})
     add_test(NAME kern.neon COMMAND ${QEMU_AARCH64} -L /usr/aarch64-linux-gnu ${neon_check})
 endif()
+
+# The web app: its own units by Node, and the whole of it in a browser.
+add_test(NAME web.units COMMAND tests/web/run.sh web/test.mjs)
+add_test(NAME web.pages COMMAND tests/web/run.sh tests/web/web_test.mjs)
+set_tests_properties(web.units web.pages PROPERTIES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600 SKIP_RETURN_CODE 77)

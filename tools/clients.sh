@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Makes build/clients, the real API clients that tests speak with: venv/ (Python) and node_modules/
-# of tests/clients' lock files.  Quick when they have not changed since.  pip and npm are used with
+# of tests/clients' lock files, among them what drives a browser; and sees that there is one.  Quick when they have not changed since.  pip and npm are used with
 # the settings of who runs this.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ out=build/clients
 if ! { command -v node && command -v npm; } >/dev/null; then
     tools/setup.sh nodejs npm
 fi
+command -v chromium >/dev/null || tools/setup.sh chromium fonts-noto-cjk
 stamp=$(cat tests/clients/requirements.txt tests/clients/package-lock.json | sha256sum
     python3 --version
     node --version)

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Installs the Debian packages of tools/packages.txt, or those named, that are missing; says nothing
-# when none is.
+# when none is.  Node and npm, which build the web app, may also be there without their packages.
 set -eu
 cd "$(dirname "$0")/.."
 missing=
+[ $# != 0 ] || { command -v node && command -v npm; } >/dev/null || missing=' nodejs npm'
 # shellcheck disable=SC2046 # a list of words
 [ $# != 0 ] || set -- $(cat tools/packages.txt)
 for package; do

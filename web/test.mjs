@@ -14,7 +14,7 @@ try {
   await build({
     entryPoints: tests, outdir: out, outbase: join(here, 'src'), bundle: true, platform: 'node',
     format: 'esm', outExtension: { '.js': '.mjs' }, logLevel: 'warning',
-    jsx: 'automatic', jsxImportSource: 'preact', define: { 'import.meta.env.DEV': 'false' },
+    jsx: 'automatic', jsxImportSource: 'preact', external: ['./pdf', './docx'], define: { 'import.meta.env.DEV': 'false' },
   });
   const files = readdirSync(out, { recursive: true }).filter((f) => f.endsWith('.test.mjs'));
   const run = spawnSync(process.execPath, ['--test', ...files.map((f) => join(out, f))],

@@ -37,6 +37,15 @@ export class Mock {
     const text = `id: ${++this.sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
     for (const stream of this.streams) stream.write(text);
   }
+  path(chat) {
+    const out = [];
+    for (let id = chat.head; id;) {
+      const message = chat.messages.find((m) => m.id === id);
+      out.unshift(message);
+      id = message.parent;
+    }
+    return out;
+  }
   chatView(c) {
     const { messages, head, ...chat } = c;
     return { ...chat, running: messages.some((m) => m.status === 'running') };
@@ -153,7 +162,7 @@ export class Mock {
       const token = this.id('share');
       this.shares.set(token, {
         title: chat.title, created: chat.created, expires: now() + body.days * 86400,
-        messages: structuredClone(chat.messages),
+        messages: structuredClone(this.path(chat)),
       });
       return { token, expires: now() + body.days * 86400 };
     }

@@ -30,6 +30,23 @@ export interface Host {
   touch(): boolean;
 }
 
+/**
+ * Lets a machine hear a field. Listeners of its own: Preact has no names for composition events.
+ * Returns what takes them off again.
+ */
+export function listen(field: HTMLElement, machine: Composer): () => void {
+  const off = new AbortController();
+  const on = <E extends Event>(name: string, handle: (event: E) => void): void =>
+    field.addEventListener(name, handle as (event: Event) => void, { signal: off.signal });
+  on('compositionstart', () => machine.compositionStart());
+  on<CompositionEvent>('compositionupdate', (e) => machine.compositionUpdate(e.data));
+  on<CompositionEvent>('compositionend', (e) => machine.compositionEnd(e.data));
+  on<KeyboardEvent>('keydown', (e) => machine.keyDown(e) && e.preventDefault());
+  on<InputEvent>('beforeinput', (e) => machine.beforeInput(e.inputType) && e.preventDefault());
+  on('blur', () => machine.blur());
+  return () => off.abort();
+}
+
 const HANGUL_ONLY = /^[\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7a3\ud7b0-\ud7ff]+$/u;
 /** How long after a composition's end an Enter may still be its own (order B). */
 const ECHO_MS = 60;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Begins: events first, so that nothing falls between them and what is read; then the page.
+import { effect } from '@preact/signals';
 import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { Screen, starter } from './components/chat';
@@ -74,7 +75,10 @@ listenRoute();
 document.addEventListener('keydown', onKey);
 render(<App />, document.getElementById('app')!);
 
-if (route.peek().name !== 'shared') {
+let begun = false;
+function begin(): void {
+  if (begun || route.value.name === 'shared') return; // a reader may have no account here
+  begun = true;
   connect({
     delta: onDelta,
     message: onMessage,
@@ -87,3 +91,4 @@ if (route.peek().name !== 'shared') {
   });
   loadAll().catch(fail);
 }
+effect(begin);

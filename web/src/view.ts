@@ -17,6 +17,8 @@ export interface Cell {
   /** Bytes of content and reasoning, to see whether a delta fits. */
   size: number;
   thought: number;
+  /** The message with deltas that are not shown yet. */
+  next?: Message;
 }
 
 export class View {
@@ -37,7 +39,7 @@ export class View {
     const size = utf8Length(message.content ?? '');
     const thought = utf8Length(message.reasoning ?? '');
     if (cell) {
-      Object.assign(cell, { size, thought });
+      Object.assign(cell, { size, thought, next: undefined });
       cell.message.value = message;
       return;
     }
@@ -93,7 +95,7 @@ export function onDelta(delta: Delta): void {
   if (current?.id !== delta.chat) return;
   const cell = current.tree.get(delta.message);
   if (!cell) return;
-  const message = cell.message.peek();
+  const message = cell.next ?? cell.message.peek();
   if (message.status !== 'running') return; // the whole is here already
   let { content, reasoning } = message;
   if (delta.content) {
@@ -115,7 +117,22 @@ export function onDelta(delta: Delta): void {
     cell.thought += utf8Length(joined) - utf8Length(reasoning ?? '');
     reasoning = joined;
   }
-  cell.message.value = { ...message, content, reasoning };
+  cell.next = { ...message, content, reasoning };
+  late.add(cell);
+  if (!flushing) flushing = window.setTimeout(flush, SHOW_MS);
+}
+
+/** Deltas are shown together, some times a second, however many come. */
+const SHOW_MS = 40;
+const late = new Set<Cell>();
+let flushing = 0;
+function flush(): void {
+  flushing = 0;
+  batch(() => {
+    for (const cell of late) if (cell.next) cell.message.value = cell.next;
+  });
+  for (const cell of late) cell.next = undefined;
+  late.clear();
 }
 
 export function onMessage(chat: string, message: Message): void {

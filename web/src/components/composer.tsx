@@ -4,7 +4,7 @@
 import { signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { api, ApiError, type FileInfo, type Prompt } from '../api';
-import { Composer as Machine } from '../compose';
+import { Composer as Machine, listen } from '../compose';
 import { online } from '../events';
 import { cutNote, cutReason, readFile } from '../files/read';
 import { bytes, lang, number, t } from '../i18n';
@@ -75,6 +75,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
   });
   const m = machine.current;
 
+  useEffect(() => listen(area.current!, m), []);
   useLayoutEffect(() => {
     area.current!.value = drafts.get(id) ?? '';
     grow(area.current!);
@@ -119,13 +120,8 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       {chips.length > 0 && <Chips chips={chips} drop={(key) => setChips(chips.filter((c) => c.key !== key))} />}
       <textarea id="say" ref={area} rows={first ? 2 : 1} aria-label={t('message')} dir="auto"
         placeholder={over ? t('drop') : first ? t('askFirst') : t('askNext')} enterkeyhint={touch() ? 'enter' : 'send'}
-        onCompositionStart={() => m.compositionStart()}
-        onCompositionUpdate={(e) => m.compositionUpdate(e.data)}
-        onCompositionEnd={(e) => m.compositionEnd(e.data)}
-        onKeyDown={(e) => { if (m.keyDown(e)) e.preventDefault(); }}
-        onBeforeInput={(e) => { if (m.beforeInput((e as InputEvent).inputType)) e.preventDefault(); }}
         onInput={(e) => { drafts.set(id, e.currentTarget.value); grow(e.currentTarget); }}
-        onBlur={() => m.blur()} onPaste={onPaste} />
+        onPaste={onPaste} />
       <div class="tools">
         <Attach add={add} />
         <PromptMenu />

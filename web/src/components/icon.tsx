@@ -55,12 +55,25 @@ export function Icon({ name, small }: { name: IconName; small?: boolean }) {
   );
 }
 
-/** The moon jar: two bowls joined at the rim. */
+const LID = 'M9.8 2.6h8.4v1.7C22.6 5.5 25 9 25 13.2H3c0-4.2 2.4-7.7 6.8-8.9z';
+const BOWL = 'M3.1 14.6h22.1c-.2 4.4-2.8 7.7-6.6 8.9v1.9h-9v-1.9c-3.8-1.2-6.3-4.5-6.5-8.9z';
+
+/**
+ * The moon jar: two bowls joined at the rim. While an answer is written the lid rises; it is a
+ * picture of its own then, so that it moves without anything being painted anew.
+ */
 export function Jar({ busy }: { busy?: boolean }) {
+  if (busy)
+    return (
+      <span class="jar busy" aria-hidden="true">
+        <svg viewBox="0 0 28 28"><path class="dn" d={BOWL} /></svg>
+        <svg viewBox="0 0 28 28" class="lid"><path class="up" d={LID} /></svg>
+      </span>
+    );
   return (
-    <svg class={busy ? 'jar busy' : 'jar'} viewBox="0 0 28 28" aria-hidden="true">
-      <path class="up" d="M9.8 2.6h8.4v1.7C22.6 5.5 25 9 25 13.2H3c0-4.2 2.4-7.7 6.8-8.9z" />
-      <path class="dn" d="M3.1 14.6h22.1c-.2 4.4-2.8 7.7-6.6 8.9v1.9h-9v-1.9c-3.8-1.2-6.3-4.5-6.5-8.9z" />
+    <svg class="jar" viewBox="0 0 28 28" aria-hidden="true">
+      <path class="up" d={LID} />
+      <path class="dn" d={BOWL} />
     </svg>
   );
 }

@@ -6,6 +6,7 @@ import { api, type Shared as SharedChat } from '../api';
 import { day, lang, t } from '../i18n';
 import { go } from '../route';
 import { fail, isDark, set, settings } from '../store';
+import { Tree } from '../tree';
 import type { Cell } from '../view';
 import { copyCode, Missing } from './chat';
 import { Icon, Jar } from './icon';
@@ -21,7 +22,8 @@ export function Shared({ token }: { token: string }) {
         message: signal({ ...m, files: m.files ?? [], status: m.status ?? 'done' }),
       }));
       document.title = `${chat.title} · ${t('app')}`;
-      setGot({ chat, cells });
+      // A chain as a rule; of a tree, the path to what was written last.
+      setGot({ chat, cells: new Tree<Cell>(cells).path(cells.at(-1)?.id ?? null) });
     }, () => setGot('gone'));
   }, [token]);
   if (got === 'gone') return <Missing text={t('sharedGone')} />;

@@ -195,15 +195,22 @@ function Marked({ text: raw, q }: { text: string; q: string }) {
 }
 
 function Rename({ chat, done }: { chat: Chat; done: () => void }) {
+  const over = useRef(false);
   const commit = (value: string): void => {
+    if (over.current) return; // Enter takes the field away, which blurs it
+    over.current = true;
     done();
     const title = value.trim();
     if (title && title !== chat.title) void editChat(chat.id, { title });
   };
-  const enter = useEnter(commit, done);
-  useEffect(() => enter.ref.current?.select(), []);
+  const give = (): void => {
+    over.current = true;
+    done();
+  };
+  const field = useEnter<HTMLInputElement>(commit, give);
+  useEffect(() => field.current?.select(), []);
   return <input class="field rename" aria-label={t('chatTitle')} defaultValue={chat.title} maxLength={200}
-    {...enter} onBlur={(e) => commit(e.currentTarget.value)} />;
+    ref={field} onBlur={(e) => commit(e.currentTarget.value)} />;
 }
 
 /** What can be done to a chat, in the list and in the bar. */

@@ -70,25 +70,20 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
 }
 
 function Edit({ message, done }: { message: Message; done: () => void }) {
-  const area = useRef<HTMLTextAreaElement>(null);
-  const submit = (): void => {
-    const text = area.current?.value.trim();
+  const submit = (value: string): void => {
+    const text = value.trim();
     if (!text) return;
     done();
     void send(text, message.files.map((f) => f.id), message.parent);
   };
-  const enter = useEnter(submit, done);
+  const area = useEnter<HTMLTextAreaElement>(submit, done);
   useLayoutEffect(() => {
     area.current?.focus();
     area.current?.setSelectionRange(message.content.length, message.content.length);
   }, []);
-  const { ref, ...keys } = enter;
   return (
-    <form class="box edit" onSubmit={(e) => { e.preventDefault(); submit(); }}>
-      <textarea ref={(el) => {
-        area.current = el;
-        (ref as { current: unknown }).current = el;
-      }} defaultValue={message.content} aria-label={t('edit')} dir="auto" {...keys} />
+    <form class="box edit" onSubmit={(e) => { e.preventDefault(); submit(area.current!.value); }}>
+      <textarea ref={area} defaultValue={message.content} aria-label={t('edit')} dir="auto" />
       <div class="foot-row">
         <button type="button" class="b sm line" onClick={done}>{t('cancel')}</button>
         <button class="b sm main">{t('editSend')}</button></div>

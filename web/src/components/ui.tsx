@@ -2,9 +2,9 @@
 // The small parts that every screen shares: buttons, menus, dialogs, fields, the toast.
 import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { Composer } from '../compose';
+import { Composer, listen } from '../compose';
 import { t } from '../i18n';
-import { said, toast } from '../store';
+import { fail, said, tell, toast } from '../store';
 import { Icon, type IconName } from './icon';
 
 interface IconButtonProps {
@@ -25,32 +25,36 @@ export function IconButton({ icon, label, small, pressed, class: css, ...rest }:
   );
 }
 
-/** Enter in a one-line field, once, also from an input method; Esc gives up. */
-export function useEnter(commit: (value: string) => void, cancel?: () => void) {
-  const ref = useRef<HTMLInputElement>(null);
+/** Enter in a field of its own, once, also from an input method; Esc gives up. */
+export function useEnter<F extends HTMLInputElement | HTMLTextAreaElement>(
+  commit: (value: string) => void, cancel?: () => void,
+): RefObject<F> {
+  const ref = useRef<F>(null);
   const fns = useRef({ commit, cancel });
   fns.current = { commit, cancel };
-  const machine = useRef<Composer | null>(null);
-  machine.current ??= new Composer({
-    send: () => ref.current && fns.current.commit(ref.current.value),
-    now: () => performance.now(),
-    later: (run, ms) => void setTimeout(run, ms),
-    sendKey: () => 'enter',
-    touch: () => false,
-  });
-  const m = machine.current;
-  return {
-    ref,
-    onCompositionStart: () => m.compositionStart(),
-    onCompositionUpdate: (e: CompositionEvent) => m.compositionUpdate(e.data),
-    onCompositionEnd: (e: CompositionEvent) => m.compositionEnd(e.data),
-    onKeyDown: (e: KeyboardEvent) => {
-      if (e.key === 'Escape' && !e.isComposing) {
-        e.stopPropagation();
-        fns.current.cancel?.();
-      } else if (m.keyDown(e)) e.preventDefault();
-    },
-  };
+  useEffect(() => {
+    const field = ref.current!;
+    const machine = new Composer({
+      send: () => fns.current.commit(field.value),
+      now: () => performance.now(),
+      later: (run, ms) => void setTimeout(run, ms),
+      sendKey: () => 'enter',
+      touch: () => false,
+    });
+    const off = listen(field, machine);
+    const onEscape = (e: Event): void => {
+      const key = e as KeyboardEvent;
+      if (key.key !== 'Escape' || key.isComposing) return;
+      e.stopPropagation();
+      fns.current.cancel?.();
+    };
+    field.addEventListener('keydown', onEscape);
+    return () => {
+      off();
+      field.removeEventListener('keydown', onEscape);
+    };
+  }, []);
+  return ref;
 }
 
 export interface MenuItem {
@@ -269,7 +273,6 @@ export function useOutside(ref: RefObject<HTMLElement>, onAway: () => void): voi
   }, []);
 }
 export async function copy(text: string): Promise<void> {
-  const { tell, fail } = await import('../store');
   try {
     await navigator.clipboard.writeText(text);
     tell(t('copied'));

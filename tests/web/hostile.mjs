@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// Texts that try to run a script (window.canary) wherever they are shown.
+const RUN = 'window.canary=1';
+
+export const HOSTILE = [
+  `<img src=x onerror="${RUN}">`,
+  `<script>${RUN}</script>`,
+  `<svg onload="${RUN}"><animate onbegin="${RUN}" attributeName=x dur=1s></svg>`,
+  `[click](javascript:${RUN})`,
+  `[click](java\tscript:${RUN})`,
+  `[click](&#106;avascript:${RUN})`,
+  `[click](data:text/html,<script>${RUN}</script>)`,
+  `[click](vbscript:${RUN})`,
+  `![x](javascript:${RUN})`,
+  `![x" onerror="${RUN}](https://example.invalid/x.png)`,
+  `![x](data:image/svg+xml,<svg onload="${RUN}">)`,
+  `![x](data:image/png;base64,AA" onerror="${RUN})`,
+  `<https://example.invalid/" onmouseover="${RUN}>`,
+  `\`\`\`html" onclick="${RUN}\n<script>${RUN}</script>\n\`\`\``,
+  `\`\`\`"><img src=x onerror=${RUN}>\nx\n\`\`\``,
+  `$\\href{javascript:${RUN}}{x}$`,
+  `$$\\url{javascript:${RUN}}$$`,
+  `$\\class{"><img src=x onerror=${RUN}>}{x}$ $\\text{<img src=x onerror=${RUN}>}$`,
+  `$$\\htmlData{x="><img src=x onerror=${RUN}>}{x}$$`,
+  `<math><mtext></form><form><mglyph><style></math><img src onerror="${RUN}">`,
+  `<iframe srcdoc="<script>parent.canary=1</script>"></iframe>`,
+  `<a href="javascript:${RUN}" id=app name=body>x</a>`,
+  `<form action="javascript:${RUN}"><button>x</button></form>`,
+  `<details open ontoggle="${RUN}">x</details>`,
+  `<style>@import "https://example.invalid/x.css"; * { background: url(https://example.invalid/) }</style>`,
+  `<base href="https://example.invalid/"><meta http-equiv=refresh content="0;url=javascript:${RUN}">`,
+  `| a | <img src=x onerror="${RUN}"> |\n|---|---|\n| <script>${RUN}</script> | [x](javascript:${RUN}) |`,
+  `- [x] <img src=x onerror="${RUN}">`,
+  `[x]: javascript:${RUN}\n\n[x]`,
+  `<sub onmouseover="${RUN}">x</sub><u style="position:fixed;inset:0">x</u>`,
+  `<noscript><p title="</noscript><img src=x onerror=${RUN}>">`,
+  `\u202e<img src=x onerror="${RUN}">`,
+];
