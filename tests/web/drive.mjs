@@ -8,18 +8,25 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const require = createRequire(join(root, 'build/clients/package.json'));
-const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
-  .find(existsSync);
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
+  existsSync,
+);
 
 export async function launch() {
   const { chromium } = require('playwright-core');
-  return chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
 }
 
 /** A page in a profile of its own; faults collect in page.faults, foreign addresses too. */
 export async function open(browser, url, { lang = 'ko-KR', phone = false, dark = false } = {}) {
   const context = await browser.newContext({
-    locale: lang, colorScheme: dark ? 'dark' : 'light', hasTouch: phone, isMobile: phone,
+    locale: lang,
+    colorScheme: dark ? 'dark' : 'light',
+    hasTouch: phone,
+    isMobile: phone,
     viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
     permissions: ['clipboard-read', 'clipboard-write'],
   });
@@ -47,10 +54,19 @@ export async function close(page, ignore = /$^/) {
 export async function compose(page, steps) {
   const cdp = await page.context().newCDPSession(page);
   for (const text of steps)
-    await cdp.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length });
-  const key = (keyCode, name) => cdp.send('Input.dispatchKeyEvent', {
-    type: 'rawKeyDown', key: name, code: 'Enter', windowsVirtualKeyCode: keyCode, nativeVirtualKeyCode: keyCode,
-  });
+    await cdp.send('Input.imeSetComposition', {
+      text,
+      selectionStart: text.length,
+      selectionEnd: text.length,
+    });
+  const key = (keyCode, name) =>
+    cdp.send('Input.dispatchKeyEvent', {
+      type: 'rawKeyDown',
+      key: name,
+      code: 'Enter',
+      windowsVirtualKeyCode: keyCode,
+      nativeVirtualKeyCode: keyCode,
+    });
   return {
     commit: (text) => cdp.send('Input.insertText', { text }),
     imeEnter: () => key(229, 'Process'),
@@ -66,7 +82,8 @@ export async function axe(page, name) {
     expression: `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
       'best-practice'] }).then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.impact,
       v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160) + ' ' + (n.any[0]?.message ?? ''))])))`,
-    awaitPromise: true, returnByValue: true,
+    awaitPromise: true,
+    returnByValue: true,
   });
   const found = JSON.parse(result.value);
   assert.deepEqual(found, [], `axe on ${name}: ${JSON.stringify(found, null, 1)}`);
@@ -83,7 +100,8 @@ export async function ask(page, text) {
 /** A PDF of one line, by hand. */
 export function pdf(text) {
   const parts = [
-    '<</Type/Catalog/Pages 2 0 R>>', '<</Type/Pages/Kids[3 0 R]/Count 1>>',
+    '<</Type/Catalog/Pages 2 0 R>>',
+    '<</Type/Pages/Kids[3 0 R]/Count 1>>',
     '<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>',
     `<</Length ${text.length + 31}>>stream\nBT /F1 18 Tf 20 100 Td (${text}) Tj ET\nendstream`,
     '<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>',
@@ -102,9 +120,12 @@ export function pdf(text) {
 export function docx(paragraphs) {
   const { crc32 } = zip;
   const name = Buffer.from('word/document.xml');
-  const body = Buffer.from('<?xml version="1.0"?><w:document xmlns:w='
-    + '"http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>'
-    + paragraphs.map((p) => `<w:p><w:r><w:t>${p}</w:t></w:r></w:p>`).join('') + '</w:body></w:document>');
+  const body = Buffer.from(
+    '<?xml version="1.0"?><w:document xmlns:w=' +
+      '"http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>' +
+      paragraphs.map((p) => `<w:p><w:r><w:t>${p}</w:t></w:r></w:p>`).join('') +
+      '</w:body></w:document>',
+  );
   const head = Buffer.alloc(30);
   head.writeUInt32LE(0x04034b50, 0);
   head.writeUInt16LE(20, 4);

@@ -9,11 +9,16 @@ import { fileURLToPath } from 'node:url';
 import { seed } from './seed.mjs';
 
 const dist = fileURLToPath(new URL('../../web/dist', import.meta.url));
-export const CSP = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-  + "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+export const CSP =
+  "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
+  "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const TYPES = {
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css',
-  '.svg': 'image/svg+xml', '.webmanifest': 'application/manifest+json', '.json': 'application/json',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+  '.webmanifest': 'application/manifest+json',
+  '.json': 'application/json',
 };
 const now = () => Date.now() / 1000;
 const bytes = (text) => Buffer.byteLength(text);
@@ -52,16 +57,35 @@ export class Mock {
   }
   addChat(part = {}) {
     const chat = {
-      id: this.id('chat'), title: '', created: now(), updated: now(), pinned: false, archived: false,
-      folder: null, model: null, temporary: false, messages: [], head: null, ...part,
+      id: this.id('chat'),
+      title: '',
+      created: now(),
+      updated: now(),
+      pinned: false,
+      archived: false,
+      folder: null,
+      model: null,
+      temporary: false,
+      messages: [],
+      head: null,
+      ...part,
     };
     this.chats.set(chat.id, chat);
     return chat;
   }
   addMessage(chat, part) {
     const message = {
-      id: this.id('msg'), parent: chat.head, role: 'user', content: '', reasoning: null, model: null,
-      created: now(), status: 'done', usage: null, files: [], ...part,
+      id: this.id('msg'),
+      parent: chat.head,
+      role: 'user',
+      content: '',
+      reasoning: null,
+      model: null,
+      created: now(),
+      status: 'done',
+      usage: null,
+      files: [],
+      ...part,
     };
     chat.messages.push(message);
     chat.head = message.id;
@@ -80,7 +104,10 @@ export class Mock {
       Object.defineProperty(message, 'timer', { value: null, enumerable: false, writable: true });
       message.status = status;
       message.usage = {
-        prompt_tokens: 312, completion_tokens: count, cached_tokens: 256, context: 8192,
+        prompt_tokens: 312,
+        completion_tokens: count,
+        cached_tokens: 256,
+        context: 8192,
         tokens_per_second: count / ((performance.now() - began) / 1000 + 0.001),
       };
       this.emit('message', { chat: chat.id, message });
@@ -109,7 +136,12 @@ export class Mock {
     Object.defineProperty(message, 'timer', { value: timer, enumerable: false, writable: true });
   }
   begin(chat, parent, asked) {
-    const message = this.addMessage(chat, { parent, role: 'assistant', model: 'gemma3-270m', status: 'running' });
+    const message = this.addMessage(chat, {
+      parent,
+      role: 'assistant',
+      model: 'gemma3-270m',
+      status: 'running',
+    });
     const next = this.script.shift() ?? `들은 말: ${asked}`;
     const { text, reasoning, error } = typeof next === 'string' ? { text: next } : next;
     if (error) {
@@ -132,9 +164,13 @@ export class Mock {
     const missing = { status: 404, error: { message: 'there is no such chat' } };
     if (what === 'me')
       return {
-        user: { id: 'u1', name: 'me', role: 'admin' }, accounts: false, version: '0.1.0',
-        models: [{ id: 'gemma3-270m', name: 'Gemma 3 270M', context: 8192 },
-          { id: 'smollm2-135m-instruct', name: 'SmolLM2 135M', context: 2048 }],
+        user: { id: 'u1', name: 'me', role: 'admin' },
+        accounts: false,
+        version: '0.1.0',
+        models: [
+          { id: 'gemma3-270m', name: 'Gemma 3 270M', context: 8192 },
+          { id: 'smollm2-135m-instruct', name: 'SmolLM2 135M', context: 2048 },
+        ],
         default_model: 'gemma3-270m',
       };
     if (what === 'settings') return method === 'PUT' ? (this.settings = body) : this.settings;
@@ -158,10 +194,12 @@ export class Mock {
     }
     if (!chat) return missing;
     if (sub === 'share') {
-      if (method === 'DELETE') return this.shares.clear(), {};
+      if (method === 'DELETE') return (this.shares.clear(), {});
       const token = this.id('share');
       this.shares.set(token, {
-        title: chat.title, created: chat.created, expires: now() + body.days * 86400,
+        title: chat.title,
+        created: chat.created,
+        expires: now() + body.days * 86400,
         messages: structuredClone(this.path(chat)),
       });
       return { token, expires: now() + body.days * 86400 };
@@ -177,7 +215,8 @@ export class Mock {
       this.emit('deleted', { chat: id });
       return { deleted: true };
     }
-    return method === 'GET' ? { chat: this.chatView(chat), messages: chat.messages, head: chat.head }
+    return method === 'GET'
+      ? { chat: this.chatView(chat), messages: chat.messages, head: chat.head }
       : this.chatView(chat);
   }
   routeMessages(method, chat, mid, verb, body) {
@@ -210,31 +249,43 @@ export class Mock {
   }
   routeFolders(method, id, body) {
     if (!id && method === 'GET') return { folders: this.folders };
-    if (!id) return this.folders.push({ id: this.id('folder'), ...body }), this.folders.at(-1);
+    if (!id) return (this.folders.push({ id: this.id('folder'), ...body }), this.folders.at(-1));
     const folder = this.folders.find((f) => f.id === id);
     if (method === 'DELETE') this.folders = this.folders.filter((f) => f.id !== id);
     return Object.assign(folder, body);
   }
   routeFiles(method, id, query, body) {
     if (method === 'GET') return this.files.get(id)?.text ?? { status: 404 };
-    const info = { id: this.id('file'), name: query.get('name'), type: 'text/plain', size: bytes(body) };
+    const info = {
+      id: this.id('file'),
+      name: query.get('name'),
+      type: 'text/plain',
+      size: bytes(body),
+    };
     this.files.set(info.id, { info, text: body });
     return info;
   }
   list(query) {
     const q = query.get('q')?.toLowerCase();
     const limit = Number(query.get('limit') ?? 50);
-    const all = [...this.chats.values()].filter((c) => !c.temporary
-      && c.archived === (query.get('archived') === '1')
-      && (!query.get('folder') || c.folder === query.get('folder'))
-      && (!query.get('before') || c.updated < Number(query.get('before'))));
-    const hits = all.flatMap((c) => {
-      if (!q) return [this.chatView(c)];
-      const said = c.messages.find((m) => m.content.toLowerCase().includes(q));
-      if (!said && !c.title.toLowerCase().includes(q)) return [];
-      const at = said ? said.content.toLowerCase().indexOf(q) : 0;
-      return [{ ...this.chatView(c), snippet: said?.content.slice(Math.max(0, at - 12), at + 40) }];
-    }).sort((a, b) => b.updated - a.updated);
+    const all = [...this.chats.values()].filter(
+      (c) =>
+        !c.temporary &&
+        c.archived === (query.get('archived') === '1') &&
+        (!query.get('folder') || c.folder === query.get('folder')) &&
+        (!query.get('before') || c.updated < Number(query.get('before'))),
+    );
+    const hits = all
+      .flatMap((c) => {
+        if (!q) return [this.chatView(c)];
+        const said = c.messages.find((m) => m.content.toLowerCase().includes(q));
+        if (!said && !c.title.toLowerCase().includes(q)) return [];
+        const at = said ? said.content.toLowerCase().indexOf(q) : 0;
+        return [
+          { ...this.chatView(c), snippet: said?.content.slice(Math.max(0, at - 12), at + 40) },
+        ];
+      })
+      .sort((a, b) => b.updated - a.updated);
     return { chats: hits.slice(0, limit), more: hits.length > limit };
   }
 
@@ -243,10 +294,13 @@ export class Mock {
     if (!file.startsWith(dist)) return res.writeHead(404).end();
     try {
       statSync(file);
-      res.writeHead(200, {
-        'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
-        'Content-Security-Policy': CSP, 'X-Content-Type-Options': 'nosniff',
-      }).end(readFileSync(file));
+      res
+        .writeHead(200, {
+          'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
+          'Content-Security-Policy': CSP,
+          'X-Content-Type-Options': 'nosniff',
+        })
+        .end(readFileSync(file));
     } catch {
       res.writeHead(404).end();
     }
@@ -271,7 +325,8 @@ export class Mock {
       this.requests.push({ method: req.method, path: url.pathname, body });
       const out = this.route(req.method, parts, url.searchParams, body);
       const status = out?.status > 99 ? out.status : 200;
-      if (typeof out === 'string') return res.writeHead(200, { 'Content-Type': 'text/plain' }).end(out);
+      if (typeof out === 'string')
+        return res.writeHead(200, { 'Content-Type': 'text/plain' }).end(out);
       res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(out));
     });
   }

@@ -32,7 +32,11 @@ double decode_floor_s(double n_params, double bits, double gbps)
 > 계산이 아니라 읽기가 막는다. $t = V / B$ 예요.`;
 
 const usage = {
-  prompt_tokens: 1728, completion_tokens: 412, cached_tokens: 1024, tokens_per_second: 41.8, context: 8192,
+  prompt_tokens: 1728,
+  completion_tokens: 412,
+  cached_tokens: 1024,
+  tokens_per_second: 41.8,
+  context: 8192,
 };
 const DAY = 86400;
 
@@ -54,27 +58,47 @@ export function seed(mock) {
   ];
   const t = Date.now() / 1000;
   const main = talk(mock, { title: '메모리가 병목인 까닭', updated: t, folder: 'f1' }, [
-    { content: '7B 모델을 4비트로 돌릴 때, 토큰 하나를 만드는 데 왜 메모리가 병목이 되나요? 칩별로 어림해 주세요.' },
     {
-      role: 'assistant', content: LONG, usage, model: 'gemma3-270m',
-      reasoning: '매개변수 7.0 × 10⁹개, Q4_0은 가중치 하나에 4.5비트. 한 토큰마다 가중치를 모두 읽으니 대역폭으로 '
-        + '나누면 상한이 나온다. 배치 1이므로 계산량은 무시해도 된다.',
+      content:
+        '7B 모델을 4비트로 돌릴 때, 토큰 하나를 만드는 데 왜 메모리가 병목이 되나요? 칩별로 어림해 주세요.',
+    },
+    {
+      role: 'assistant',
+      content: LONG,
+      usage,
+      model: 'gemma3-270m',
+      reasoning:
+        '매개변수 7.0 × 10⁹개, Q4_0은 가중치 하나에 4.5비트. 한 토큰마다 가중치를 모두 읽으니 대역폭으로 ' +
+        '나누면 상한이 나온다. 배치 1이므로 계산량은 무시해도 된다.',
     },
     { content: '그럼 열여섯 명이 한꺼번에 물어보면요?' },
     {
-      role: 'assistant', usage: { ...usage, completion_tokens: 96, tokens_per_second: 38.2 }, model: 'gemma3-270m',
-      content: '한 번 읽은 가중치를 열여섯 명이 나눠 쓰니까, 읽는 값은 그대로이고 전체 속도는 거의 열여섯 배까지 늘어요. '
-        + '대신 사람마다 쌓이는 KV 캐시를 따로 읽어야 해서, 대화가 길어질수록 이득이 줄어요.',
+      role: 'assistant',
+      usage: { ...usage, completion_tokens: 96, tokens_per_second: 38.2 },
+      model: 'gemma3-270m',
+      content:
+        '한 번 읽은 가중치를 열여섯 명이 나눠 쓰니까, 읽는 값은 그대로이고 전체 속도는 거의 열여섯 배까지 늘어요. ' +
+        '대신 사람마다 쌓이는 KV 캐시를 따로 읽어야 해서, 대화가 길어질수록 이득이 줄어요.',
     },
   ]);
   const first = main.messages[1];
-  mock.addMessage(main, { role: 'assistant', parent: main.messages[0].id, content: '다른 답이에요.', created: t });
+  mock.addMessage(main, {
+    role: 'assistant',
+    parent: main.messages[0].id,
+    content: '다른 답이에요.',
+    created: t,
+  });
   main.head = main.messages[3].id;
   void first;
   const others = [
-    ['이사 당일 할 일 정리', 0.1], ['C에서 고리 버퍼 만들기', 0.2, { pinned: true }],
-    ['전세 계약서에서 볼 곳', 1.1], ['아이와 갈 만한 당일 여행', 1.3], ['영문 이메일 다듬기', 4],
-    ['김치찌개가 짤 때', 5], ['맞춤법 ‘되’와 ‘돼’', 6], ['A very long English title about a ring buffer', 12],
+    ['이사 당일 할 일 정리', 0.1],
+    ['C에서 고리 버퍼 만들기', 0.2, { pinned: true }],
+    ['전세 계약서에서 볼 곳', 1.1],
+    ['아이와 갈 만한 당일 여행', 1.3],
+    ['영문 이메일 다듬기', 4],
+    ['김치찌개가 짤 때', 5],
+    ['맞춤법 ‘되’와 ‘돼’', 6],
+    ['A very long English title about a ring buffer', 12],
     ['지난여름의 여행 계획', 70],
   ];
   for (const [title, ago, more] of others)
@@ -82,6 +106,8 @@ export function seed(mock) {
       { content: `${title}에 대해 알려 주세요.` },
       { role: 'assistant', content: '그럼요. 먼저 **하나**부터 볼까요?', usage },
     ]);
-  talk(mock, { title: '보관해 둔 대화', archived: true, updated: t - 40 * DAY }, [{ content: '보관' }]);
+  talk(mock, { title: '보관해 둔 대화', archived: true, updated: t - 40 * DAY }, [
+    { content: '보관' },
+  ]);
   return main;
 }

@@ -67,7 +67,9 @@ test('an answer is stopped, and goes on', async () => {
   mock.script = ['가나다라 '.repeat(400), '끝.'];
   const page = await open(browser, chat());
   await ask(page, '길게');
-  await page.waitForFunction(() => document.querySelector('.turn:last-child .prose')?.innerText.length > 20);
+  await page.waitForFunction(
+    () => document.querySelector('.turn:last-child .prose')?.innerText.length > 20,
+  );
   await page.keyboard.press('Escape');
   await done(page, 'stopped');
   await page.click('.turn:last-child .go-on');
@@ -107,7 +109,9 @@ test('a reload and a broken line in mid-answer lose and double nothing', async (
   mock.rate = 250;
   const page = await open(browser, mock.url);
   await ask(page, '세어 주세요');
-  await page.waitForFunction(() => document.querySelector('.turn:last-child .prose')?.innerText.length > 200);
+  await page.waitForFunction(
+    () => document.querySelector('.turn:last-child .prose')?.innerText.length > 200,
+  );
   await page.reload();
   await page.waitForSelector('.turn:last-child[data-status=running]');
   mock.drop();
@@ -171,13 +175,23 @@ test('folders are made, filled and left', async () => {
 test('files of many kinds become text; a long one is cut for all to see', async () => {
   const page = await open(browser, mock.url);
   const files = [
-    { name: '기록.csv', mimeType: 'text/csv', buffer: Buffer.from([0xb4, 0xe3, 0xbc, 0xd2, 0x2c, 0x31]) },
+    {
+      name: '기록.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from([0xb4, 0xe3, 0xbc, 0xd2, 0x2c, 0x31]),
+    },
     { name: 'note.pdf', mimeType: 'application/pdf', buffer: pdf('Hello from a PDF') },
     { name: '글.docx', mimeType: 'application/zip', buffer: docx(['첫 줄', '둘째 줄']) },
-    { name: '긴 글.txt', mimeType: 'text/plain', buffer: Buffer.from('길고 긴 글이에요.\n'.repeat(5000)) },
+    {
+      name: '긴 글.txt',
+      mimeType: 'text/plain',
+      buffer: Buffer.from('길고 긴 글이에요.\n'.repeat(5000)),
+    },
   ];
   await page.setInputFiles('input[type=file]', files);
-  await page.waitForFunction(() => document.querySelectorAll('.file[aria-busy=false]').length === 4);
+  await page.waitForFunction(
+    () => document.querySelectorAll('.file[aria-busy=false]').length === 4,
+  );
   const texts = Object.fromEntries([...mock.files.values()].map((f) => [f.info.name, f.text]));
   assert.equal(texts['기록.csv'], '담소,1');
   assert.match(texts['note.pdf'], /Hello from a PDF/);
@@ -222,7 +236,9 @@ test('settings are kept; a prompt asks for its variables', async () => {
   await page.click('[role=menuitem] >> text=번역');
   await page.fill('dialog textarea', '영어');
   await page.click('dialog .b.main');
-  await page.waitForFunction(() => document.querySelector('#say').value.startsWith('다음 글을 영어로'));
+  await page.waitForFunction(() =>
+    document.querySelector('#say').value.startsWith('다음 글을 영어로'),
+  );
   await close(page);
 });
 
@@ -240,7 +256,10 @@ for (const order of ['A', 'B', 'C'])
     await page.waitForSelector('.turn');
     await page.waitForTimeout(400);
     const sent = mock.requests.filter((r) => r.method === 'POST' && r.path.endsWith('/messages'));
-    assert.deepEqual(sent.map((r) => r.body.content), ['안녕하세요']);
+    assert.deepEqual(
+      sent.map((r) => r.body.content),
+      ['안녕하세요'],
+    );
     assert.equal(await page.inputValue('#say'), '');
     await close(page);
   });
@@ -289,10 +308,17 @@ test('no text of a model, a title, a file or a shared chat runs a script', async
     await page.waitForTimeout(500);
     const found = await page.evaluate(() => ({
       ran: window.canary !== undefined,
-      bad: [...document.querySelectorAll('.prose *')].filter((e) =>
-        /^(script|iframe|object|embed|form|base|link|meta|style)$/i.test(e.tagName)
-        || [...e.attributes].some((a) => /^on|^style$|^srcdoc$|^id$|^name$/i.test(a.name)
-          || (/^(href|src|action|xlink:href)$/i.test(a.name) && !/^(https?:|mailto:|data:image\/(png|gif))/.test(a.value))))
+      bad: [...document.querySelectorAll('.prose *')]
+        .filter(
+          (e) =>
+            /^(script|iframe|object|embed|form|base|link|meta|style)$/i.test(e.tagName) ||
+            [...e.attributes].some(
+              (a) =>
+                /^on|^style$|^srcdoc$|^id$|^name$/i.test(a.name) ||
+                (/^(href|src|action|xlink:href)$/i.test(a.name) &&
+                  !/^(https?:|mailto:|data:image\/(png|gif))/.test(a.value)),
+            ),
+        )
         .map((e) => e.outerHTML.slice(0, 200)),
     }));
     assert.deepEqual(found, { ran: false, bad: [] });
@@ -338,7 +364,10 @@ test('the keyboard reaches everything', async () => {
   await page.keyboard.press('Control+B');
   assert.equal(await page.isVisible('.side'), false);
   await page.keyboard.press('Control+B');
-  await page.locator('.scroll').first().click({ position: { x: 5, y: 5 } });
+  await page
+    .locator('.scroll')
+    .first()
+    .click({ position: { x: 5, y: 5 } });
   await page.keyboard.press('?');
   await page.waitForSelector('dialog .keys');
   await page.keyboard.press('Escape');
@@ -360,7 +389,7 @@ test('200 tokens a second cost little', async (context) => {
   await page.waitForTimeout(2500);
   const [from, began] = [await busy(), performance.now()];
   await page.waitForTimeout(5000);
-  const share = (await busy() - from) / ((performance.now() - began) / 1000);
+  const share = ((await busy()) - from) / ((performance.now() - began) / 1000);
   context.diagnostic(`streaming takes ${(share * 100).toFixed(1)} % of a core`);
   assert.ok(share < 0.4, `${share}`); // the aim is 0.2 on a quiet machine
   await close(page);
@@ -369,7 +398,10 @@ test('a chat of 1,000 messages opens and scrolls', async (context) => {
   const long = mock.addChat({ title: '긴 대화' });
   for (let i = 0; i < 500; i++) {
     mock.addMessage(long, { content: `${i}번째 질문` });
-    mock.addMessage(long, { role: 'assistant', content: i % 5 ? `${i}번째 **답**이에요.\n\n- 하나\n- 둘` : LONG });
+    mock.addMessage(long, {
+      role: 'assistant',
+      content: i % 5 ? `${i}번째 **답**이에요.\n\n- 하나\n- 둘` : LONG,
+    });
   }
   const began = performance.now();
   const page = await open(browser, chat(long.id));
@@ -383,8 +415,15 @@ test('a chat of 1,000 messages opens and scrolls', async (context) => {
       box.scrollTop -= 160;
       times.push(await new Promise((next) => requestAnimationFrame(next)));
     }
-    const gaps = times.slice(1).map((t, i) => t - times[i]).sort((a, b) => a - b);
-    return { median: gaps[gaps.length >> 1], worst: gaps.at(-1), slow: gaps.filter((g) => g > 34).length };
+    const gaps = times
+      .slice(1)
+      .map((t, i) => t - times[i])
+      .sort((a, b) => a - b);
+    return {
+      median: gaps[gaps.length >> 1],
+      worst: gaps.at(-1),
+      slow: gaps.filter((g) => g > 34).length,
+    };
   });
   context.diagnostic(`frames: ${JSON.stringify(frames)}`);
   assert.ok(frames.median < 34, JSON.stringify(frames));

@@ -97,13 +97,17 @@ export interface Shared {
 }
 
 export class ApiError extends Error {
-  constructor(message: string, readonly status: number) {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
     super(message);
   }
 }
 
 const BASE = '/api/v1';
-const path = (...parts: string[]): string => BASE + parts.map((p) => `/${encodeURIComponent(p)}`).join('');
+const path = (...parts: string[]): string =>
+  BASE + parts.map((p) => `/${encodeURIComponent(p)}`).join('');
 
 async function request<T>(method: string, url: string, body?: unknown, type?: string): Promise<T> {
   const write = method !== 'GET';
@@ -165,7 +169,8 @@ function queryOf(query: ChatQuery): string {
 
 export const api = {
   me: () => get<Me>(path('me')),
-  chats: (query: ChatQuery) => get<{ chats: Chat[]; more: boolean }>(path('chats') + queryOf(query)),
+  chats: (query: ChatQuery) =>
+    get<{ chats: Chat[]; more: boolean }>(path('chats') + queryOf(query)),
   newChat: (chat: { model?: string; folder?: string; temporary?: boolean }) =>
     post<Chat>(path('chats'), chat),
   chat: (id: string) =>
@@ -193,8 +198,12 @@ export const api = {
   settings: () => get<Settings>(path('settings')),
   saveSettings: (settings: Settings) => request<Settings>('PUT', path('settings'), settings),
   upload: (name: string, text: string) =>
-    request<FileInfo>('POST', `${path('files')}?name=${encodeURIComponent(name)}`, text,
-      'text/plain; charset=utf-8'),
+    request<FileInfo>(
+      'POST',
+      `${path('files')}?name=${encodeURIComponent(name)}`,
+      text,
+      'text/plain; charset=utf-8',
+    ),
   fileUrl: (id: string) => path('files', id),
   share: (id: string, days: number) =>
     post<{ token: string; expires: number }>(path('chats', id, 'share'), { days }),

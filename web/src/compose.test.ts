@@ -36,8 +36,15 @@ class Field {
   }
   key(part: Partial<KeyInfo> & { code?: string }): void {
     const event = {
-      key: 'Enter', keyCode: 13, isComposing: false, shiftKey: false, ctrlKey: false,
-      metaKey: false, altKey: false, code: 'Enter', ...part,
+      key: 'Enter',
+      keyCode: 13,
+      isComposing: false,
+      shiftKey: false,
+      ctrlKey: false,
+      metaKey: false,
+      altKey: false,
+      code: 'Enter',
+      ...part,
     };
     const prevented = this.composer.keyDown(event);
     const breaks = event.keyCode === 13 && !prevented && !event.isComposing;

@@ -124,8 +124,11 @@ export class Composer {
   }
 
   private isImeEnter(event: KeyInfo): boolean {
-    return event.keyCode === 229 && (event.key === 'Enter' || event.key === 'Process') &&
-      (event as { code?: string }).code === 'Enter';
+    return (
+      event.keyCode === 229 &&
+      (event.key === 'Enter' || event.key === 'Process') &&
+      (event as { code?: string }).code === 'Enter'
+    );
   }
   private means(event: KeyInfo): boolean {
     if (event.altKey || event.shiftKey) return false;

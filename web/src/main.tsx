@@ -27,11 +27,25 @@ function App() {
   }, [lang.value]);
   if (route.value.name === 'shared')
     return (
-      <div class="app alone"><Shared token={route.value.token} /><Dialogs /><Toasts /><Said /></div>
+      <div class="app alone">
+        <Shared token={route.value.token} />
+        <Dialogs />
+        <Toasts />
+        <Said />
+      </div>
     );
   return (
     <div class={folded.value ? 'app folded' : 'app'}>
-      <a class="skip" href="#say" onClick={(e) => { e.preventDefault(); focusField(); }}>{t('skip')}</a>
+      <a
+        class="skip"
+        href="#say"
+        onClick={(e) => {
+          e.preventDefault();
+          focusField();
+        }}
+      >
+        {t('skip')}
+      </a>
       <Sidebar />
       <Screen />
       <Dialogs />
@@ -52,13 +66,16 @@ function focusFind(): void {
 
 function onKey(e: KeyboardEvent): void {
   if (e.isComposing || e.keyCode === 229 || dialog.peek()) return;
-  const typing = (e.target as Element | null)?.closest?.('input, textarea, select, [contenteditable]');
+  const typing = (e.target as Element | null)?.closest?.(
+    'input, textarea, select, [contenteditable]',
+  );
   const ctrl = e.ctrlKey || e.metaKey;
   const code = e.code;
   if (ctrl && e.shiftKey && code === 'KeyO') go({ name: 'new' });
   else if (ctrl && !e.shiftKey && code === 'KeyK') focusFind();
   else if (ctrl && !e.shiftKey && code === 'KeyB') fold();
-  else if (e.altKey && !ctrl && /^Digit[1-4]$/.test(code) && starter(Number(code.slice(5)) - 1)) void 0;
+  else if (e.altKey && !ctrl && /^Digit[1-4]$/.test(code) && starter(Number(code.slice(5)) - 1))
+    void 0;
   else if (e.key === 'Escape' && view.peek()?.running()) void stop();
   else if (!typing && !ctrl && e.key === '/') focusField();
   else if (!typing && !ctrl && e.key === '?') dialog.value = { name: 'keys' };

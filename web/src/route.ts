@@ -4,9 +4,7 @@
 import { signal } from '@preact/signals';
 
 export type Route =
-  | { name: 'new' }
-  | { name: 'chat'; id: string }
-  | { name: 'shared'; token: string };
+  { name: 'new' } | { name: 'chat'; id: string } | { name: 'shared'; token: string };
 
 function parse(hash: string): Route {
   const [, name, arg] = hash.split('/');

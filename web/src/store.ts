@@ -38,8 +38,10 @@ export function fail(error: unknown): void {
 
 const PAGE = 50;
 const shownIn = (chat: Chat): boolean =>
-  !chat.temporary && chat.archived === archivedShown.peek() &&
-  (!folder.peek() || chat.folder === folder.peek()) && !query.peek();
+  !chat.temporary &&
+  chat.archived === archivedShown.peek() &&
+  (!folder.peek() || chat.folder === folder.peek()) &&
+  !query.peek();
 
 const byTime = (a: Chat, b: Chat): number => b.updated - a.updated || b.created - a.created;
 
@@ -50,11 +52,19 @@ let asked = 0;
 /** Reads the list anew, or its next page. */
 export async function loadChats(next = false): Promise<void> {
   const mine = ++asked;
-  const last = next ? chats.peek().filter((c) => !c.pinned).at(-1) : undefined;
+  const last = next
+    ? chats
+        .peek()
+        .filter((c) => !c.pinned)
+        .at(-1)
+    : undefined;
   try {
     const page = await api.chats({
-      q: query.peek().trim() || undefined, folder: folder.peek() ?? undefined,
-      archived: archivedShown.peek(), before: last?.updated, limit: PAGE,
+      q: query.peek().trim() || undefined,
+      folder: folder.peek() ?? undefined,
+      archived: archivedShown.peek(),
+      before: last?.updated,
+      limit: PAGE,
     });
     if (mine !== asked) return;
     const known = new Set(next ? chats.peek().map((c) => c.id) : []);
@@ -93,8 +103,11 @@ export async function editChat(id: string, change: Partial<Chat>): Promise<Chat 
 export async function archiveChat(chat: Chat): Promise<void> {
   const next = await editChat(chat.id, { archived: !chat.archived });
   if (next?.archived)
-    tell(t('archivedToast', { title: titleOf(chat) }), t('undo'),
-      () => void editChat(chat.id, { archived: false }));
+    tell(
+      t('archivedToast', { title: titleOf(chat) }),
+      t('undo'),
+      () => void editChat(chat.id, { archived: false }),
+    );
 }
 export async function deleteChat(chat: Chat): Promise<void> {
   try {
@@ -147,7 +160,9 @@ export function applyLook(): void {
 }
 export function isDark(): boolean {
   const theme = settings.value.theme ?? 'auto';
-  return theme === 'dark' || (theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches);
+  return (
+    theme === 'dark' || (theme === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches)
+  );
 }
 
 let saving = 0;

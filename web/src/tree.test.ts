@@ -8,7 +8,14 @@ const ids = (nodes: { id: string }[]) => nodes.map((n) => n.id).join('');
 // a - b - c - d
 //   \ B - C    (another answer to a)
 const tree = () =>
-  new Tree([node('a', null), node('b', 'a'), node('c', 'b'), node('d', 'c'), node('B', 'a'), node('C', 'B')]);
+  new Tree([
+    node('a', null),
+    node('b', 'a'),
+    node('c', 'b'),
+    node('d', 'c'),
+    node('B', 'a'),
+    node('C', 'B'),
+  ]);
 
 test('the path is from the root to the head', () => assert.equal(ids(tree().path('d')), 'abcd'));
 test('an unknown head shows nothing', () => assert.equal(ids(tree().path('x')), ''));

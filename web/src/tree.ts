@@ -55,7 +55,8 @@ export class Tree<T extends Node> {
   /** The newest leaf below `id`: where a switch to another answer leads. */
   leaf(id: string): string {
     let at = id;
-    for (let next = this.children.get(at)?.at(-1); next; next = this.children.get(at)?.at(-1)) at = next;
+    for (let next = this.children.get(at)?.at(-1); next; next = this.children.get(at)?.at(-1))
+      at = next;
     return at;
   }
   all(): T[] {

@@ -28,11 +28,24 @@ export class View {
   readonly chat: Signal<Chat>;
   readonly state = signal<'loading' | 'ready' | 'missing'>('loading');
 
-  constructor(readonly id: string, chat?: Chat) {
-    this.chat = signal(chat ?? {
-      id, title: '', created: 0, updated: 0, pinned: false, archived: false, folder: null,
-      model: null, temporary: false, running: false,
-    });
+  constructor(
+    readonly id: string,
+    chat?: Chat,
+  ) {
+    this.chat = signal(
+      chat ?? {
+        id,
+        title: '',
+        created: 0,
+        updated: 0,
+        pinned: false,
+        archived: false,
+        folder: null,
+        model: null,
+        temporary: false,
+        running: false,
+      },
+    );
   }
   put(message: Message): void {
     const cell = this.tree.get(message.id);
@@ -108,8 +121,12 @@ export function onDelta(delta: Delta): void {
     content = joined;
   }
   if (delta.reasoning) {
-    const joined = join(reasoning ?? '', cell.thought, delta.reasoning,
-      delta.reasoning_at ?? cell.thought);
+    const joined = join(
+      reasoning ?? '',
+      cell.thought,
+      delta.reasoning,
+      delta.reasoning_at ?? cell.thought,
+    );
     if (joined === null) {
       refresh();
       return;
@@ -140,8 +157,10 @@ export function onMessage(chat: string, message: Message): void {
   if (current?.id !== chat) return;
   const old = current.tree.get(message.id);
   const before = old?.message.peek().status;
-  const follows = !old && (message.parent === current.head.peek() ||
-    (message.role === 'assistant' && current.path().some((c) => c.id === message.parent)));
+  const follows =
+    !old &&
+    (message.parent === current.head.peek() ||
+      (message.role === 'assistant' && current.path().some((c) => c.id === message.parent)));
   batch(() => {
     current.put(message);
     if (follows) current.head.value = message.id;
@@ -161,47 +180,74 @@ export function onDeleted(id: string): void {
 
 export function options(): Options {
   const sampling = settings.peek().sampling ?? {};
-  return Object.fromEntries(Object.entries(sampling).filter(([, v]) => v !== undefined && v !== null));
+  return Object.fromEntries(
+    Object.entries(sampling).filter(([, v]) => v !== undefined && v !== null),
+  );
+}
+
+async function makeChat(): Promise<View> {
+  const chat = await api.newChat({
+    model: model.peek() || undefined,
+    folder: folder.peek() ?? undefined,
+    temporary: temporary.peek() || undefined,
+  });
+  const made = new View(chat.id, chat);
+  made.state.value = 'ready';
+  return made;
 }
 
 /** Sends below `parent` (the head when not given). True once the server has it. */
-export async function send(content: string, files: string[], parent?: string | null): Promise<boolean> {
+export async function send(
+  content: string,
+  files: string[],
+  parent?: string | null,
+): Promise<boolean> {
+  const before = view.peek();
+  let at = before;
   try {
-    let current = view.peek();
-    if (!current) {
-      const chat = await api.newChat({
-        model: model.peek() || undefined, folder: folder.peek() ?? undefined,
-        temporary: temporary.peek() || undefined,
-      });
-      current = new View(chat.id, chat);
-      current.state.value = 'ready';
-      view.value = current;
-      putChat(chat);
-      go({ name: 'chat', id: chat.id });
-    }
-    const at = current;
-    const made = await api.send(at.id, {
-      parent: parent === undefined ? at.head.peek() : parent, content, files,
-      model: model.peek() || undefined, options: options(),
+    at ??= view.value = await makeChat(); // before the message: its deltas come at once
+    const target = at;
+    const made = await api.send(target.id, {
+      parent: parent === undefined ? target.head.peek() : parent,
+      content,
+      files,
+      model: model.peek() || undefined,
+      options: options(),
     });
     batch(() => {
-      if (!at.tree.get(made.user.id)) at.put(made.user);
-      if (!at.tree.get(made.answer.id)) at.put(made.answer);
-      at.head.value = made.answer.id;
+      if (!target.tree.get(made.user.id)) target.put(made.user);
+      if (!target.tree.get(made.answer.id)) target.put(made.answer);
+      target.head.value = made.answer.id;
     });
+    if (!before) {
+      putChat(target.chat.peek());
+      go({ name: 'chat', id: target.id });
+    }
     said.value = t('statusWriting');
     return true;
   } catch (error) {
     fail(error);
+    if (!before && at) {
+      view.value = null;
+      api.deleteChat(at.id).catch(() => undefined); // an empty chat that nobody asked for
+    }
     return false;
   }
+}
+
+/** A temporary chat goes when one leaves it. */
+export function leave(left: View | null): void {
+  if (left?.chat.peek().temporary) api.deleteChat(left.id).catch(() => undefined);
 }
 
 export async function regenerate(id: string): Promise<void> {
   const current = view.peek();
   if (!current) return;
   try {
-    const made = await api.regenerate(current.id, id, { model: model.peek() || undefined, options: options() });
+    const made = await api.regenerate(current.id, id, {
+      model: model.peek() || undefined,
+      options: options(),
+    });
     batch(() => {
       if (!current.tree.get(made.id)) current.put(made);
       current.head.value = made.id;

@@ -5,7 +5,7 @@ import { online } from '../events';
 import { t, type Key } from '../i18n';
 import { drawer, folded, go, route } from '../route';
 import { folders, folder, temporary, titleOf } from '../store';
-import { openChat, send, view, type View } from '../view';
+import { leave, openChat, send, view, type View } from '../view';
 import { Compose, insert, touch } from './composer';
 import { dialog } from './dialogs';
 import { Icon, Moon } from './icon';
@@ -17,6 +17,8 @@ export function Screen() {
   const current = route.value;
   const id = current.name === 'chat' ? current.id : null;
   useEffect(() => {
+    const left = view.peek();
+    if (left && left.id !== id) leave(left);
     if (id) void openChat(id);
     else view.value = null;
   }, [id]);
@@ -31,20 +33,35 @@ function MenuButton() {
     if (folded.peek() && !matchMedia('(max-width: 780px)').matches) fold();
     else drawer.value = true;
   };
-  return <IconButton icon="menu" label={t('openList')} class={folded.value ? 'menu-open shown' : 'menu-open'}
-    onClick={open} />;
+  return (
+    <IconButton
+      icon="menu"
+      label={t('openList')}
+      class={folded.value ? 'menu-open shown' : 'menu-open'}
+      onClick={open}
+    />
+  );
 }
 
 function Offline() {
   if (online.value) return null;
   return (
-    <div class="note-box warn" role="status"><Icon name="off" />
-      <p>{t('offline')} {t('offlineTyping')}</p></div>
+    <div class="note-box warn" role="status">
+      <Icon name="off" />
+      <p>
+        {t('offline')} {t('offlineTyping')}
+      </p>
+    </div>
   );
 }
 
 const Hint = ({ keys, text }: { keys: string[]; text: string }) => (
-  <span>{keys.map((k) => <kbd key={k}>{k}</kbd>)} <span>{text}</span></span>
+  <span>
+    {keys.map((k) => (
+      <kbd key={k}>{k}</kbd>
+    ))}{' '}
+    <span>{text}</span>
+  </span>
 );
 
 function Chat({ open }: { open: View }) {
@@ -60,31 +77,56 @@ function Chat({ open }: { open: View }) {
   if (state === 'missing') return <Missing text={t('notFound')} />;
   return (
     <main class="screen">
-      <div class="bar"><MenuButton />
+      <div class="bar">
+        <MenuButton />
         {place && <span class="crumb">{place.name}</span>}
         <h1 dir="auto">{title}</h1>
-        {chat.temporary && <span class="expiry"><Icon name="time" small />{t('temporary')}</span>}
-        <button type="button" class="b sm wide" onClick={() => (dialog.value = { name: 'share', chat })}>
-          <Icon name="share" small /><span>{t('share')}</span></button>
-        <Menu label={t('more')} button={<Icon name="more" />} items={() => [
-          { icon: 'print', label: t('print'), act: () => setTimeout(() => print(), 50) },
-          ...chatItems(chat, () => (dialog.value = { name: 'rename', chat })),
-        ]} />
+        {chat.temporary && (
+          <span class="expiry">
+            <Icon name="time" small />
+            {t('temporary')}
+          </span>
+        )}
+        <button
+          type="button"
+          class="b sm wide"
+          onClick={() => (dialog.value = { name: 'share', chat })}
+        >
+          <Icon name="share" small />
+          <span>{t('share')}</span>
+        </button>
+        <Menu
+          label={t('more')}
+          button={<Icon name="more" />}
+          items={() => [
+            { icon: 'print', label: t('print'), act: () => setTimeout(() => print(), 50) },
+            ...chatItems(chat, () => (dialog.value = { name: 'rename', chat })),
+          ]}
+        />
       </div>
       <Scroller busy={busy} turns={path.length}>
         {state === 'loading' && <Late />}
         {path.map((cell, i) => (
-          <Turn key={cell.id} cell={cell} latest={i >= path.length - 2} eager={i >= path.length - 6} />
+          <Turn
+            key={cell.id}
+            cell={cell}
+            latest={i >= path.length - 2}
+            eager={i >= path.length - 6}
+          />
         ))}
       </Scroller>
-      <div class="compose"><div class="compose-in">
-        <Offline />
-        <Compose id={open.id} busy={busy} onSend={(text, files) => send(text, files)} />
-        <p class="hint">
-          <Hint keys={['Enter']} text={t('send')} /><Hint keys={['Shift Enter']} text={t('newline')} />
-          {busy && <Hint keys={['Esc']} text={t('stop')} />}<Hint keys={['?']} text={t('allKeys')} />
-        </p>
-      </div></div>
+      <div class="compose">
+        <div class="compose-in">
+          <Offline />
+          <Compose id={open.id} busy={busy} onSend={(text, files) => send(text, files)} />
+          <p class="hint">
+            <Hint keys={['Enter']} text={t('send')} />
+            <Hint keys={['Shift Enter']} text={t('newline')} />
+            {busy && <Hint keys={['Esc']} text={t('stop')} />}
+            <Hint keys={['?']} text={t('allKeys')} />
+          </p>
+        </div>
+      </div>
     </main>
   );
 }
@@ -132,14 +174,36 @@ function Scroller({ busy, turns, children }: ScrollerProps) {
   };
   return (
     <div class="scroll-place">
-      <div class="scroll" ref={box} onScroll={onScroll} tabIndex={0} role="log" aria-live="off"
-        aria-label={t('conversation')} onClick={copyCode}
-        onWheel={(e) => { if (e.deltaY < 0) pinned.current = false; }}>
-        <div class="thread" ref={thread}>{children}</div>
+      <div
+        class="scroll"
+        ref={box}
+        onScroll={onScroll}
+        tabIndex={0}
+        role="log"
+        aria-live="off"
+        aria-label={t('conversation')}
+        onClick={copyCode}
+        onWheel={(e) => {
+          if (e.deltaY < 0) pinned.current = false;
+        }}
+      >
+        <div class="thread" ref={thread}>
+          {children}
+        </div>
       </div>
       {away && (
-        <button type="button" class="b sm line to-end" onClick={() => { pinned.current = true; toEnd(); }}>
-          {busy && <i class="busy-dot" />}{busy ? t('newBelow') : t('toEnd')}<Icon name="down" small /></button>
+        <button
+          type="button"
+          class="b sm line to-end"
+          onClick={() => {
+            pinned.current = true;
+            toEnd();
+          }}
+        >
+          {busy && <i class="busy-dot" />}
+          {busy ? t('newBelow') : t('toEnd')}
+          <Icon name="down" small />
+        </button>
       )}
     </div>
   );
@@ -152,8 +216,10 @@ export function copyCode(e: MouseEvent): void {
 }
 
 const STARTS: [Key, Key, Key][] = [
-  ['s1_title', 's1_hint', 's1_text'], ['s2_title', 's2_hint', 's2_text'],
-  ['s3_title', 's3_hint', 's3_text'], ['s4_title', 's4_hint', 's4_text'],
+  ['s1_title', 's1_hint', 's1_text'],
+  ['s2_title', 's2_hint', 's2_text'],
+  ['s3_title', 's3_hint', 's3_text'],
+  ['s4_title', 's4_hint', 's4_text'],
 ];
 const ORDINALS = ['가', '나', '다', '라'];
 
@@ -164,30 +230,48 @@ function New() {
   });
   return (
     <main class="screen">
-      <div class="bar"><MenuButton />
+      <div class="bar">
+        <MenuButton />
         {place && <span class="crumb">{place.name}</span>}
         <h1>{t('newChat')}</h1>
-        <button type="button" class={temporary.value ? 'b sm on' : 'b sm'} aria-pressed={temporary.value}
-          onClick={() => (temporary.value = !temporary.peek())}>
-          <Icon name="time" small /><span>{t('temporary')}</span></button>
+        <button
+          type="button"
+          class={temporary.value ? 'b sm on' : 'b sm'}
+          aria-pressed={temporary.value}
+          onClick={() => (temporary.value = !temporary.peek())}
+        >
+          <Icon name="time" small />
+          <span>{t('temporary')}</span>
+        </button>
       </div>
-      <div class="scroll"><div class="hello">
-        <Moon />
-        <h2><span class="ph">{t('welcome1')}</span> <span class="ph">{t('welcome2')}</span></h2>
-        <p class="lede">{temporary.value ? t('temporaryOn') : t('stays')}</p>
-        <Offline />
-        <Compose id="new" busy={false} first onSend={(text, files) => send(text, files, null)} />
-        <div class="starts">
-          {STARTS.map(([title, hint, text], i) => (
-            <button type="button" key={title} onClick={() => (insert.value = t(text))}>
-              <i aria-hidden="true">{ORDINALS[i]}</i>
-              <span><b>{t(title)}</b><small>{t(hint)}</small></span>
-            </button>
-          ))}
+      <div class="scroll">
+        <div class="hello">
+          <Moon />
+          <h2>
+            <span class="ph">{t('welcome1')}</span> <span class="ph">{t('welcome2')}</span>
+          </h2>
+          <p class="lede">{temporary.value ? t('temporaryOn') : t('stays')}</p>
+          <Offline />
+          <Compose id="new" busy={false} first onSend={(text, files) => send(text, files, null)} />
+          <div class="starts">
+            {STARTS.map(([title, hint, text], i) => (
+              <button type="button" key={title} onClick={() => (insert.value = t(text))}>
+                <i aria-hidden="true">{ORDINALS[i]}</i>
+                <span>
+                  <b>{t(title)}</b>
+                  <small>{t(hint)}</small>
+                </span>
+              </button>
+            ))}
+          </div>
+          {!touch() && (
+            <p class="hint">
+              <Hint keys={['Alt 1 – 4']} text={t('pick')} />
+              <Hint keys={['/']} text={t('toComposer')} />
+            </p>
+          )}
         </div>
-        {!touch() && <p class="hint"><Hint keys={['Alt 1 – 4']} text={t('pick')} />
-          <Hint keys={['/']} text={t('toComposer')} /></p>}
-      </div></div>
+      </div>
     </main>
   );
 }
@@ -201,11 +285,19 @@ export function starter(n: number): boolean {
 export function Missing({ text }: { text: string }) {
   return (
     <main class="screen">
-      <div class="bar"><MenuButton /><h1>{t('app')}</h1></div>
-      <div class="scroll"><div class="hello">
-        <Moon /><p class="lede">{text}</p>
-        <button type="button" class="b main" onClick={() => go({ name: 'new' })}>{t('toNew')}</button>
-      </div></div>
+      <div class="bar">
+        <MenuButton />
+        <h1>{t('app')}</h1>
+      </div>
+      <div class="scroll">
+        <div class="hello">
+          <Moon />
+          <p class="lede">{text}</p>
+          <button type="button" class="b main" onClick={() => go({ name: 'new' })}>
+            {t('toNew')}
+          </button>
+        </div>
+      </div>
     </main>
   );
 }

@@ -56,7 +56,10 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
     drafts.delete(now.id);
     grow(field);
     setChips([]);
-    const sent = await now.onSend(text, now.chips.map((c) => c.info!.id));
+    const sent = await now.onSend(
+      text,
+      now.chips.map((c) => c.info!.id),
+    );
     if (sent) return;
     drafts.set(now.id, kept);
     setChips(now.chips);
@@ -81,12 +84,16 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
     grow(area.current!);
     if (!touch()) area.current!.focus();
   }, [id]);
-  useEffect(() => insert.subscribe((text) => {
-    if (text === null || !area.current) return;
-    insert.value = null;
-    put(area.current, text);
-    drafts.set(live.current.id, area.current.value);
-  }), []);
+  useEffect(
+    () =>
+      insert.subscribe((text) => {
+        if (text === null || !area.current) return;
+        insert.value = null;
+        put(area.current, text);
+        drafts.set(live.current.id, area.current.value);
+      }),
+    [],
+  );
 
   const add = async (files: Iterable<File>): Promise<void> => {
     for (const file of files) {
@@ -95,8 +102,11 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       try {
         const read = await readFile(file, contextOf());
         const info = await api.upload(read.name, read.text);
-        setChips((old) => old.map((c) => c.key === key
-          ? { ...c, info, kept: read.text.length, cutFrom: read.cutFrom } : c));
+        setChips((old) =>
+          old.map((c) =>
+            c.key === key ? { ...c, info, kept: read.text.length, cutFrom: read.cutFrom } : c,
+          ),
+        );
         if (read.cutFrom) said.value = cutReason(read.text.length, read.cutFrom);
       } catch (error) {
         setChips((old) => old.filter((c) => c.key !== key));
@@ -113,26 +123,68 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
   };
   const reading = chips.some((c) => !c.info);
   return (
-    <form class={over ? 'box over' : 'box'} onSubmit={(e) => { e.preventDefault(); void submit(); }}
-      onDragOver={(e) => { if (e.dataTransfer?.types.includes('Files')) { e.preventDefault(); setOver(true); } }}
+    <form
+      class={over ? 'box over' : 'box'}
+      onSubmit={(e) => {
+        e.preventDefault();
+        void submit();
+      }}
+      onDragOver={(e) => {
+        if (e.dataTransfer?.types.includes('Files')) {
+          e.preventDefault();
+          setOver(true);
+        }
+      }}
       onDragLeave={() => setOver(false)}
-      onDrop={(e) => { e.preventDefault(); setOver(false); void add(e.dataTransfer?.files ?? []); }}>
-      {chips.length > 0 && <Chips chips={chips} drop={(key) => setChips(chips.filter((c) => c.key !== key))} />}
-      <textarea id="say" ref={area} rows={first ? 2 : 1} aria-label={t('message')} dir="auto"
-        placeholder={over ? t('drop') : first ? t('askFirst') : t('askNext')} enterkeyhint={touch() ? 'enter' : 'send'}
-        onInput={(e) => { drafts.set(id, e.currentTarget.value); grow(e.currentTarget); }}
-        onPaste={onPaste} />
+      onDrop={(e) => {
+        e.preventDefault();
+        setOver(false);
+        void add(e.dataTransfer?.files ?? []);
+      }}
+    >
+      {chips.length > 0 && (
+        <Chips chips={chips} drop={(key) => setChips(chips.filter((c) => c.key !== key))} />
+      )}
+      <textarea
+        id="say"
+        ref={area}
+        rows={first ? 2 : 1}
+        aria-label={t('message')}
+        dir="auto"
+        placeholder={over ? t('drop') : first ? t('askFirst') : t('askNext')}
+        enterkeyhint={touch() ? 'enter' : 'send'}
+        onInput={(e) => {
+          drafts.set(id, e.currentTarget.value);
+          grow(e.currentTarget);
+        }}
+        onPaste={onPaste}
+      />
       <div class="tools">
         <Attach add={add} />
         <PromptMenu />
         <Dictate />
         <ModelPicker />
         <span class="end">
-          {busy
-            ? <button type="button" class="go stop" aria-label={t('stop')} title={t('stop')}
-              onClick={() => void stop()}><Icon name="stop" /></button>
-            : <button class="go" aria-label={reading ? t('reading') : t('send')} disabled={reading || !online.value}
-              title={online.value ? t('send') : t('offline')}><Icon name="up" /></button>}
+          {busy ? (
+            <button
+              type="button"
+              class="go stop"
+              aria-label={t('stop')}
+              title={t('stop')}
+              onClick={() => void stop()}
+            >
+              <Icon name="stop" />
+            </button>
+          ) : (
+            <button
+              class="go"
+              aria-label={reading ? t('reading') : t('send')}
+              disabled={reading || !online.value}
+              title={online.value ? t('send') : t('offline')}
+            >
+              <Icon name="up" />
+            </button>
+          )}
         </span>
       </div>
     </form>
@@ -161,46 +213,77 @@ function Chips({ chips, drop }: { chips: Chip[]; drop: (key: number) => void }) 
       {chips.map((c) => (
         <li key={c.key} class="file" aria-busy={!c.info}>
           <b dir="auto">{c.name}</b>
-          {c.info ? <span class="num">{bytes(c.info.size)}</span>
-            : <span><i class="busy-dot" />{t('reading')}</span>}
-          {c.cutFrom && <em class="cut" title={cutReason(c.kept, c.cutFrom)}>{cutNote(c.kept)}</em>}
-          <IconButton icon="x" small label={t('removeFile', { name: c.name })} onClick={() => drop(c.key)} />
+          {c.info ? (
+            <span class="num">{bytes(c.info.size)}</span>
+          ) : (
+            <span>
+              <i class="busy-dot" />
+              {t('reading')}
+            </span>
+          )}
+          {c.cutFrom && (
+            <em class="cut" title={cutReason(c.kept, c.cutFrom)}>
+              {cutNote(c.kept)}
+            </em>
+          )}
+          <IconButton
+            icon="x"
+            small
+            label={t('removeFile', { name: c.name })}
+            onClick={() => drop(c.key)}
+          />
         </li>
       ))}
     </ul>
   );
 }
 
-const ACCEPT = 'text/*,.pdf,.docx,.csv,.md,.json,.yaml,.yml,.toml,.xml,.html,.log,.c,.h,.cc,.cpp,.hpp,.py,'
-  + '.js,.mjs,.ts,.tsx,.jsx,.go,.rs,.java,.kt,.swift,.rb,.php,.sh,.sql,.css,.ini,.conf,.tex,.srt';
+const ACCEPT =
+  'text/*,.pdf,.docx,.csv,.md,.json,.yaml,.yml,.toml,.xml,.html,.log,.c,.h,.cc,.cpp,.hpp,.py,' +
+  '.js,.mjs,.ts,.tsx,.jsx,.go,.rs,.java,.kt,.swift,.rb,.php,.sh,.sql,.css,.ini,.conf,.tex,.srt';
 
 function Attach({ add }: { add: (files: Iterable<File>) => Promise<void> }) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <>
       <IconButton icon="clip" label={t('attach')} onClick={() => input.current?.click()} />
-      <input type="file" hidden multiple ref={input} accept={ACCEPT} onChange={(e) => {
-        void add([...(e.currentTarget.files ?? [])]);
-        e.currentTarget.value = '';
-      }} />
+      <input
+        type="file"
+        hidden
+        multiple
+        ref={input}
+        accept={ACCEPT}
+        onChange={(e) => {
+          void add([...(e.currentTarget.files ?? [])]);
+          e.currentTarget.value = '';
+        }}
+      />
     </>
   );
 }
 
 function use(prompt: Prompt): void {
   if (!variables(prompt.text).length) insert.value = prompt.text;
-  else dialog.value = { name: 'fill', prompt, use: (text) => setTimeout(() => (insert.value = text)) };
+  else
+    dialog.value = { name: 'fill', prompt, use: (text) => setTimeout(() => (insert.value = text)) };
 }
 function PromptMenu() {
   const prompts = (settings.value.prompts ?? []).filter((p) => p.text);
   return (
-    <Menu label={t('prompts')} up button={<Icon name="book" />} items={() => [
-      ...prompts.map((p) => ({ label: p.name || p.text.slice(0, 40), act: () => use(p) })),
-      {
-        icon: 'plus' as const, label: t('set_promptAdd'), note: prompts.length ? undefined : t('promptsNone'),
-        act: () => (dialog.value = { name: 'settings', at: 'set_prompts' }),
-      },
-    ]} />
+    <Menu
+      label={t('prompts')}
+      up
+      button={<Icon name="book" />}
+      items={() => [
+        ...prompts.map((p) => ({ label: p.name || p.text.slice(0, 40), act: () => use(p) })),
+        {
+          icon: 'plus' as const,
+          label: t('set_promptAdd'),
+          note: prompts.length ? undefined : t('promptsNone'),
+          act: () => (dialog.value = { name: 'settings', at: 'set_prompts' }),
+        },
+      ]}
+    />
   );
 }
 
@@ -208,12 +291,25 @@ export function ModelPicker() {
   const models = me.value?.models ?? [];
   const now = models.find((x) => x.id === model.value);
   return (
-    <Menu label={t('pickModel')} class="pick" up
-      button={<><span>{now?.name ?? t('model')}</span><Icon name="down" small /></>}
-      items={() => models.map((x) => ({
-        label: x.name, checked: x.id === model.value, act: () => pickModel(x.id),
-        note: t('contextOf', { n: number(x.context) }),
-      }))} />
+    <Menu
+      label={t('pickModel')}
+      class="pick"
+      up
+      button={
+        <>
+          <span>{now?.name ?? t('model')}</span>
+          <Icon name="down" small />
+        </>
+      }
+      items={() =>
+        models.map((x) => ({
+          label: x.name,
+          checked: x.id === model.value,
+          act: () => pickModel(x.id),
+          note: t('contextOf', { n: number(x.context) }),
+        }))
+      }
+    />
   );
 }
 
@@ -222,12 +318,15 @@ interface Recogniser {
   continuous: boolean;
   start(): void;
   stop(): void;
-  onresult: (e: { results: { 0: { transcript: string }; isFinal: boolean }[]; resultIndex: number }) => void;
+  onresult: (e: {
+    results: { 0: { transcript: string }; isFinal: boolean }[];
+    resultIndex: number;
+  }) => void;
   onend: () => void;
 }
 /** Dictation, where the browser can do it. */
 function Dictate() {
-  const make = (window as unknown as Record<string, (new () => Recogniser) | undefined>);
+  const make = window as unknown as Record<string, (new () => Recogniser) | undefined>;
   const Recognition = make.SpeechRecognition ?? make.webkitSpeechRecognition;
   const [on, setOn] = useState(false);
   const live = useRef<Recogniser | null>(null);

@@ -28,15 +28,24 @@ const close = (): void => {
 export function Dialogs() {
   const now = dialog.value;
   switch (now?.name) {
-    case 'settings': return <SettingsDialog at={now.at} onClose={close} />;
-    case 'folder': return <FolderDialog folder={now.folder} />;
-    case 'move': return <MoveDialog chat={now.chat} />;
-    case 'rename': return <RenameDialog chat={now.chat} />;
-    case 'share': return <ShareDialog chat={now.chat} />;
-    case 'fill': return <FillDialog prompt={now.prompt} use={now.use} />;
-    case 'keys': return <KeysDialog />;
-    case 'ask': return <Confirm text={now.text} act={now.act} onYes={now.yes} onClose={close} />;
-    default: return null;
+    case 'settings':
+      return <SettingsDialog at={now.at} onClose={close} />;
+    case 'folder':
+      return <FolderDialog folder={now.folder} />;
+    case 'move':
+      return <MoveDialog chat={now.chat} />;
+    case 'rename':
+      return <RenameDialog chat={now.chat} />;
+    case 'share':
+      return <ShareDialog chat={now.chat} />;
+    case 'fill':
+      return <FillDialog prompt={now.prompt} use={now.use} />;
+    case 'keys':
+      return <KeysDialog />;
+    case 'ask':
+      return <Confirm text={now.text} act={now.act} onYes={now.yes} onClose={close} />;
+    default:
+      return null;
   }
 }
 
@@ -55,15 +64,34 @@ function FolderDialog({ folder }: { folder: Folder | null }) {
   return (
     <Dialog title={folder ? t('folderEdit') : t('newFolder')} onClose={close}>
       <form class="form" onSubmit={submit}>
-        <label>{t('folderName')}
-          <input class="field" name="name" required maxLength={100} defaultValue={folder?.name} autoFocus /></label>
-        <label>{t('folderInstructions')}
-          <textarea class="field" name="instructions" rows={4} maxLength={8000}
-            defaultValue={folder?.instructions} /></label>
+        <label>
+          {t('folderName')}
+          <input
+            class="field"
+            name="name"
+            required
+            maxLength={100}
+            defaultValue={folder?.name}
+            autoFocus
+          />
+        </label>
+        <label>
+          {t('folderInstructions')}
+          <textarea
+            class="field"
+            name="instructions"
+            rows={4}
+            maxLength={8000}
+            defaultValue={folder?.instructions}
+          />
+        </label>
         <p class="muted">{t('folderInstructionsHint')}</p>
         <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>{t('cancel')}</button>
-          <button class="b main">{t('save')}</button></div>
+          <button type="button" class="b line" onClick={close}>
+            {t('cancel')}
+          </button>
+          <button class="b main">{t('save')}</button>
+        </div>
       </form>
     </Dialog>
   );
@@ -79,9 +107,14 @@ function MoveDialog({ chat }: { chat: Chat }) {
       <ul class="choices">
         {[null, ...folders.value].map((f) => (
           <li key={f?.id ?? ''}>
-            <button type="button" class="row-in" aria-pressed={chat.folder === (f?.id ?? null)}
-              onClick={() => move(f?.id ?? null)}>
-              <Icon name={f ? 'folder' : 'x'} /><span>{f?.name ?? t('folderNone')}</span>
+            <button
+              type="button"
+              class="row-in"
+              aria-pressed={chat.folder === (f?.id ?? null)}
+              onClick={() => move(f?.id ?? null)}
+            >
+              <Icon name={f ? 'folder' : 'x'} />
+              <span>{f?.name ?? t('folderNone')}</span>
               {chat.folder === (f?.id ?? null) && <Icon name="check" />}
             </button>
           </li>
@@ -101,11 +134,23 @@ function RenameDialog({ chat }: { chat: Chat }) {
   return (
     <Dialog title={t('rename')} onClose={close}>
       <form class="form" onSubmit={submit}>
-        <label>{t('chatTitle')}
-          <input class="field" name="title" required maxLength={200} defaultValue={chat.title} autoFocus /></label>
+        <label>
+          {t('chatTitle')}
+          <input
+            class="field"
+            name="title"
+            required
+            maxLength={200}
+            defaultValue={chat.title}
+            autoFocus
+          />
+        </label>
         <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>{t('cancel')}</button>
-          <button class="b main">{t('save')}</button></div>
+          <button type="button" class="b line" onClick={close}>
+            {t('cancel')}
+          </button>
+          <button class="b main">{t('save')}</button>
+        </div>
       </form>
     </Dialog>
   );
@@ -125,28 +170,61 @@ function ShareDialog({ chat }: { chat: Chat }) {
   };
   return (
     <Dialog title={t('shareTitle')} onClose={close}>
-      <p class="lede"><b dir="auto">{titleOf(chat)}</b></p>
+      <p class="lede">
+        <b dir="auto">{titleOf(chat)}</b>
+      </p>
       <p class="muted">{t('shareWhat')}</p>
       {made ? (
         <div class="form">
-          <label>{t('shareAddress')}
-            <input class="field mono" readOnly value={url} onFocus={(e) => e.currentTarget.select()} /></label>
-          <p><span class="expiry"><Icon name="time" small />
-            {t('shareUntil', { date: day(made.expires) })}</span></p>
+          <label>
+            {t('shareAddress')}
+            <input
+              class="field mono"
+              readOnly
+              value={url}
+              onFocus={(e) => e.currentTarget.select()}
+            />
+          </label>
+          <p>
+            <span class="expiry">
+              <Icon name="time" small />
+              {t('shareUntil', { date: day(made.expires) })}
+            </span>
+          </p>
           <div class="foot-row">
-            <button type="button" class="b risk" onClick={end}>{t('shareEnd')}</button>
+            <button type="button" class="b risk" onClick={end}>
+              {t('shareEnd')}
+            </button>
             <button type="button" class="b main" onClick={() => void copy(url)}>
-              <Icon name="link" small />{t('copyAddress')}</button></div>
+              <Icon name="link" small />
+              {t('copyAddress')}
+            </button>
+          </div>
         </div>
       ) : (
         <div class="form">
-          <div class="opt"><b>{t('shareDays')}</b>
-            <Seg name="days" label={t('shareDays')} value={days} onPick={setDays}
-              options={DAYS.map((d) => [d, t('days', { n: d })])} /></div>
+          <div class="opt">
+            <b>{t('shareDays')}</b>
+            <Seg
+              name="days"
+              label={t('shareDays')}
+              value={days}
+              onPick={setDays}
+              options={DAYS.map((d) => [d, t('days', { n: d })])}
+            />
+          </div>
           <div class="foot-row">
-            <button type="button" class="b line" onClick={close}>{t('cancel')}</button>
-            <button type="button" class="b main"
-              onClick={() => api.share(chat.id, Number(days)).then(setMade, fail)}>{t('shareMake')}</button></div>
+            <button type="button" class="b line" onClick={close}>
+              {t('cancel')}
+            </button>
+            <button
+              type="button"
+              class="b main"
+              onClick={() => api.share(chat.id, Number(days)).then(setMade, fail)}
+            >
+              {t('shareMake')}
+            </button>
+          </div>
         </div>
       )}
     </Dialog>
@@ -158,7 +236,10 @@ export function variables(text: string): string[] {
   return [...new Set([...text.matchAll(/\{\{\s*([^{}]{1,60}?)\s*\}\}/gu)].map((m) => m[1]!))];
 }
 export function filled(text: string, values: Record<string, string>): string {
-  return text.replace(/\{\{\s*([^{}]{1,60}?)\s*\}\}/gu, (whole, name: string) => values[name] ?? whole);
+  return text.replace(
+    /\{\{\s*([^{}]{1,60}?)\s*\}\}/gu,
+    (whole, name: string) => values[name] ?? whole,
+  );
 }
 
 function FillDialog({ prompt, use }: { prompt: Prompt; use: (text: string) => void }) {
@@ -172,13 +253,21 @@ function FillDialog({ prompt, use }: { prompt: Prompt; use: (text: string) => vo
   return (
     <Dialog title={t('promptFill')} onClose={close}>
       <form class="form" onSubmit={submit}>
-        <p class="lede"><b dir="auto">{prompt.name}</b></p>
+        <p class="lede">
+          <b dir="auto">{prompt.name}</b>
+        </p>
         {variables(prompt.text).map((name, i) => (
-          <label key={name}>{name}<textarea class="field" name={name} rows={1} required autoFocus={i === 0} /></label>
+          <label key={name}>
+            {name}
+            <textarea class="field" name={name} rows={1} required autoFocus={i === 0} />
+          </label>
         ))}
         <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>{t('cancel')}</button>
-          <button class="b main">{t('insert')}</button></div>
+          <button type="button" class="b line" onClick={close}>
+            {t('cancel')}
+          </button>
+          <button class="b main">{t('insert')}</button>
+        </div>
       </form>
     </Dialog>
   );
@@ -186,16 +275,33 @@ function FillDialog({ prompt, use }: { prompt: Prompt; use: (text: string) => vo
 
 export function Keys() {
   const keys: [string, string][] = [
-    ['Enter', t('send')], ['Shift Enter', t('newline')], ['Esc', t('key_stop')],
-    ['Ctrl Shift O', t('key_new')], ['Ctrl K', t('key_find')], ['Ctrl B', t('key_side')],
-    ['/', t('key_focus')], ['Alt 1 – 4', t('key_starter')], ['?', t('key_help')],
+    ['Enter', t('send')],
+    ['Shift Enter', t('newline')],
+    ['Esc', t('key_stop')],
+    ['Ctrl Shift O', t('key_new')],
+    ['Ctrl K', t('key_find')],
+    ['Ctrl B', t('key_side')],
+    ['/', t('key_focus')],
+    ['Alt 1 – 4', t('key_starter')],
+    ['?', t('key_help')],
   ];
   return (
     <dl class="keys">
-      {keys.map(([key, what]) => <div key={key}><dt><kbd>{key}</kbd></dt><dd>{what}</dd></div>)}
+      {keys.map(([key, what]) => (
+        <div key={key}>
+          <dt>
+            <kbd>{key}</kbd>
+          </dt>
+          <dd>{what}</dd>
+        </div>
+      ))}
     </dl>
   );
 }
 function KeysDialog() {
-  return <Dialog title={t('set_keys')} onClose={close}><Keys /></Dialog>;
+  return (
+    <Dialog title={t('set_keys')} onClose={close}>
+      <Keys />
+    </Dialog>
+  );
 }

@@ -11,8 +11,13 @@ import { showArchived } from './sidebar';
 import { Dialog, IconButton, Seg, Toggle } from './ui';
 
 const SECTIONS: [Key, () => preact.JSX.Element][] = [
-  ['set_look', Look], ['set_writing', Writing], ['set_answers', Answers], ['set_personal', Personal],
-  ['set_prompts', Prompts], ['set_data', Data], ['set_keys', Shortcuts],
+  ['set_look', Look],
+  ['set_writing', Writing],
+  ['set_answers', Answers],
+  ['set_personal', Personal],
+  ['set_prompts', Prompts],
+  ['set_data', Data],
+  ['set_keys', Shortcuts],
 ];
 
 export function SettingsDialog({ at, onClose }: { at?: string; onClose: () => void }) {
@@ -23,24 +28,50 @@ export function SettingsDialog({ at, onClose }: { at?: string; onClose: () => vo
       <div class="set">
         <nav aria-label={t('settings')}>
           {SECTIONS.map(([key]) => (
-            <button key={key} type="button" class={key === now ? 'row on' : 'row'}
-              aria-current={key === now ? 'page' : undefined} onClick={() => setNow(key)}>{t(key)}</button>
+            <button
+              key={key}
+              type="button"
+              class={key === now ? 'row on' : 'row'}
+              aria-current={key === now ? 'page' : undefined}
+              onClick={() => setNow(key)}
+            >
+              {t(key)}
+            </button>
           ))}
-          <p class="state"><Icon name="check" small />{t('set_saved')}</p>
+          <p class="state">
+            <Icon name="check" small />
+            {t('set_saved')}
+          </p>
         </nav>
-        <section><h3>{t(now as Key)}</h3><Section /></section>
+        <section>
+          <h3>{t(now as Key)}</h3>
+          <Section />
+        </section>
       </div>
     </Dialog>
   );
 }
 
-function Switch({ name, label, hint, fallback }: {
-  name: 'stream' | 'quiet_line' | 'open_reasoning'; label: string; hint?: string; fallback: boolean;
+function Switch({
+  name,
+  label,
+  hint,
+  fallback,
+}: {
+  name: 'stream' | 'quiet_line' | 'open_reasoning';
+  label: string;
+  hint?: string;
+  fallback: boolean;
 }) {
   const id = useId();
   return (
     <div class="opt">
-      <div><b><label for={id}>{label}</label></b>{hint && <p>{hint}</p>}</div>
+      <div>
+        <b>
+          <label for={id}>{label}</label>
+        </b>
+        {hint && <p>{hint}</p>}
+      </div>
       <Toggle id={id} on={settings.value[name] ?? fallback} onSet={(on) => set({ [name]: on })} />
     </div>
   );
@@ -50,25 +81,69 @@ function Look() {
   const s = settings.value;
   return (
     <>
-      <div class="opt"><b>{t('set_theme')}</b>
-        <Seg name="theme" label={t('set_theme')} value={s.theme ?? 'auto'} onPick={(theme) => set({ theme })}
-          options={[['auto', t('set_auto')], ['light', t('set_light')], ['dark', t('set_dark')]]} /></div>
-      <div class="opt"><b>{t('set_lang')}</b>
-        <Seg name="lang" label={t('set_lang')} value={lang.value} onPick={(language) => set({ language })}
-          options={[['ko', '한국어'], ['en', 'English']]} /></div>
-      <div class="opt"><b>{t('set_size')}</b>
-        <Seg name="size" label={t('set_size')} value={s.size ?? 'normal'} onPick={(size) => set({ size })}
-          options={[['small', t('set_small')], ['normal', t('set_normal')], ['large', t('set_large')]]} /></div>
+      <div class="opt">
+        <b>{t('set_theme')}</b>
+        <Seg
+          name="theme"
+          label={t('set_theme')}
+          value={s.theme ?? 'auto'}
+          onPick={(theme) => set({ theme })}
+          options={[
+            ['auto', t('set_auto')],
+            ['light', t('set_light')],
+            ['dark', t('set_dark')],
+          ]}
+        />
+      </div>
+      <div class="opt">
+        <b>{t('set_lang')}</b>
+        <Seg
+          name="lang"
+          label={t('set_lang')}
+          value={lang.value}
+          onPick={(language) => set({ language })}
+          options={[
+            ['ko', '한국어'],
+            ['en', 'English'],
+          ]}
+        />
+      </div>
+      <div class="opt">
+        <b>{t('set_size')}</b>
+        <Seg
+          name="size"
+          label={t('set_size')}
+          value={s.size ?? 'normal'}
+          onPick={(size) => set({ size })}
+          options={[
+            ['small', t('set_small')],
+            ['normal', t('set_normal')],
+            ['large', t('set_large')],
+          ]}
+        />
+      </div>
       {me.value && <p class="version">{t('set_version', { v: me.value.version })}</p>}
     </>
   );
 }
 function Writing() {
   return (
-    <div class="opt"><div><b>{t('set_enter')}</b><p>{t('set_enterHint')}</p></div>
-      <Seg name="enter" label={t('set_enter')} value={settings.value.send_key ?? 'enter'}
+    <div class="opt">
+      <div>
+        <b>{t('set_enter')}</b>
+        <p>{t('set_enterHint')}</p>
+      </div>
+      <Seg
+        name="enter"
+        label={t('set_enter')}
+        value={settings.value.send_key ?? 'enter'}
         onPick={(send_key) => set({ send_key })}
-        options={[['enter', t('send')], ['ctrl-enter', t('newline')]]} /></div>
+        options={[
+          ['enter', t('send')],
+          ['ctrl-enter', t('newline')],
+        ]}
+      />
+    </div>
   );
 }
 
@@ -81,9 +156,23 @@ interface Range {
   step: number;
 }
 const RANGES: Range[] = [
-  { name: 'temperature', label: 'set_temperature', hint: 'set_temperatureHint', min: 0, max: 2, step: 0.1 },
+  {
+    name: 'temperature',
+    label: 'set_temperature',
+    hint: 'set_temperatureHint',
+    min: 0,
+    max: 2,
+    step: 0.1,
+  },
   { name: 'top_p', label: 'set_topP', hint: 'set_topPHint', min: 0.05, max: 1, step: 0.05 },
-  { name: 'max_tokens', label: 'set_maxTokens', hint: 'set_maxTokensHint', min: 1, max: 1e6, step: 1 },
+  {
+    name: 'max_tokens',
+    label: 'set_maxTokens',
+    hint: 'set_maxTokensHint',
+    min: 1,
+    max: 1e6,
+    step: 1,
+  },
   { name: 'seed', label: 'set_seed', hint: 'set_seedHint', min: 0, max: 2147483647, step: 1 },
 ];
 function NumberOpt({ range }: { range: Range }) {
@@ -98,10 +187,24 @@ function NumberOpt({ range }: { range: Range }) {
   };
   return (
     <div class="opt">
-      <div><b><label for={id}>{t(range.label)}</label></b><p>{t(range.hint)}</p></div>
-      <input class="field num" id={id} type="number" inputMode="decimal" min={range.min} max={range.max}
-        step={range.step} placeholder={t('set_default')} value={value ?? ''}
-        onChange={(e) => change(e.currentTarget.value)} />
+      <div>
+        <b>
+          <label for={id}>{t(range.label)}</label>
+        </b>
+        <p>{t(range.hint)}</p>
+      </div>
+      <input
+        class="field num"
+        id={id}
+        type="number"
+        inputMode="decimal"
+        min={range.min}
+        max={range.max}
+        step={range.step}
+        placeholder={t('set_default')}
+        value={value ?? ''}
+        onChange={(e) => change(e.currentTarget.value)}
+      />
     </div>
   );
 }
@@ -111,7 +214,9 @@ function Answers() {
       <Switch name="stream" label={t('set_stream')} hint={t('set_streamHint')} fallback />
       <Switch name="quiet_line" label={t('set_quiet')} hint={t('set_quietHint')} fallback />
       <Switch name="open_reasoning" label={t('set_openReasoning')} fallback={false} />
-      {RANGES.map((range) => <NumberOpt key={range.name} range={range} />)}
+      {RANGES.map((range) => (
+        <NumberOpt key={range.name} range={range} />
+      ))}
     </>
   );
 }
@@ -132,22 +237,48 @@ function Personal() {
   return (
     <>
       <div class="opt tall">
-        <div><b><label for={id}>{t('set_instructions')}</label></b><p>{t('set_instructionsHint')}</p></div>
-        <textarea class="field" id={id} rows={4} maxLength={16000} defaultValue={settings.peek().instructions}
-          onChange={(e) => set({ instructions: e.currentTarget.value })} />
+        <div>
+          <b>
+            <label for={id}>{t('set_instructions')}</label>
+          </b>
+          <p>{t('set_instructionsHint')}</p>
+        </div>
+        <textarea
+          class="field"
+          id={id}
+          rows={4}
+          maxLength={16000}
+          defaultValue={settings.peek().instructions}
+          onChange={(e) => set({ instructions: e.currentTarget.value })}
+        />
       </div>
       <div class="opt tall">
-        <div><b>{t('set_memory')}</b><p>{t('set_memoryHint')}</p></div>
+        <div>
+          <b>{t('set_memory')}</b>
+          <p>{t('set_memoryHint')}</p>
+        </div>
         <ul class="notes">
           {memory.map((m) => (
-            <li key={m.id}><span dir="auto">{m.text}</span>
-              <IconButton icon="x" small label={`${t('remove')}: ${m.text.slice(0, 40)}`}
-                onClick={() => set({ memory: memory.filter((x) => x.id !== m.id) })} /></li>
+            <li key={m.id}>
+              <span dir="auto">{m.text}</span>
+              <IconButton
+                icon="x"
+                small
+                label={`${t('remove')}: ${m.text.slice(0, 40)}`}
+                onClick={() => set({ memory: memory.filter((x) => x.id !== m.id) })}
+              />
+            </li>
           ))}
         </ul>
         <form class="add" onSubmit={add}>
-          <input class="field" aria-label={t('set_memoryAdd')} placeholder={t('set_memoryAdd')} value={note}
-            maxLength={1000} onInput={(e) => setNote(e.currentTarget.value)} />
+          <input
+            class="field"
+            aria-label={t('set_memoryAdd')}
+            placeholder={t('set_memoryAdd')}
+            value={note}
+            maxLength={1000}
+            onInput={(e) => setNote(e.currentTarget.value)}
+          />
           <button class="b line">{t('add')}</button>
         </form>
       </div>
@@ -158,25 +289,50 @@ function Personal() {
 function Prompts() {
   const prompts = settings.value.prompts ?? [];
   const change = (id: string, part: Partial<NonNullable<Settings['prompts']>[number]>): void =>
-    set({ prompts: (settings.peek().prompts ?? []).map((p) => (p.id === id ? { ...p, ...part } : p)) });
+    set({
+      prompts: (settings.peek().prompts ?? []).map((p) => (p.id === id ? { ...p, ...part } : p)),
+    });
   return (
     <>
       <p class="muted intro">{t('set_promptsHint')}</p>
       <ul class="prompt-list">
         {prompts.map((p) => (
           <li key={p.id}>
-            <div><input class="field" aria-label={t('set_promptName')} placeholder={t('set_promptName')}
-              defaultValue={p.name} maxLength={100} onChange={(e) => change(p.id, { name: e.currentTarget.value })} />
-              <IconButton icon="bin" label={`${t('remove')}: ${p.name}`}
-                onClick={() => set({ prompts: prompts.filter((x) => x.id !== p.id) })} /></div>
-            <textarea class="field" aria-label={t('set_promptText')} placeholder={t('set_promptText')} rows={3}
-              defaultValue={p.text} maxLength={16000} onChange={(e) => change(p.id, { text: e.currentTarget.value })} />
+            <div>
+              <input
+                class="field"
+                aria-label={t('set_promptName')}
+                placeholder={t('set_promptName')}
+                defaultValue={p.name}
+                maxLength={100}
+                onChange={(e) => change(p.id, { name: e.currentTarget.value })}
+              />
+              <IconButton
+                icon="bin"
+                label={`${t('remove')}: ${p.name}`}
+                onClick={() => set({ prompts: prompts.filter((x) => x.id !== p.id) })}
+              />
+            </div>
+            <textarea
+              class="field"
+              aria-label={t('set_promptText')}
+              placeholder={t('set_promptText')}
+              rows={3}
+              defaultValue={p.text}
+              maxLength={16000}
+              onChange={(e) => change(p.id, { text: e.currentTarget.value })}
+            />
           </li>
         ))}
       </ul>
-      <button type="button" class="b line"
-        onClick={() => set({ prompts: [...prompts, { id: newId(), name: '', text: '' }] })}>
-        <Icon name="plus" />{t('set_promptAdd')}</button>
+      <button
+        type="button"
+        class="b line"
+        onClick={() => set({ prompts: [...prompts, { id: newId(), name: '', text: '' }] })}
+      >
+        <Icon name="plus" />
+        {t('set_promptAdd')}
+      </button>
     </>
   );
 }
@@ -189,8 +345,15 @@ function Data() {
   };
   return (
     <>
-      <div class="opt"><div><b>{t('archived')}</b></div>
-        <button type="button" class="b line" onClick={open}><Icon name="box" small />{t('archived')}</button></div>
+      <div class="opt">
+        <div>
+          <b>{t('archived')}</b>
+        </div>
+        <button type="button" class="b line" onClick={open}>
+          <Icon name="box" small />
+          {t('archived')}
+        </button>
+      </div>
       <p class="muted intro">{t('stays')}</p>
     </>
   );

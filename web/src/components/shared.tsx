@@ -16,15 +16,22 @@ import { copy, IconButton } from './ui';
 export function Shared({ token }: { token: string }) {
   const [got, setGot] = useState<{ chat: SharedChat; cells: Cell[] } | 'gone' | null>(null);
   useEffect(() => {
-    api.shared(token).then((chat) => {
-      const cells = chat.messages.map((m) => ({
-        id: m.id, parent: m.parent, created: m.created, size: 0, thought: 0,
-        message: signal({ ...m, files: m.files ?? [], status: m.status ?? 'done' }),
-      }));
-      document.title = `${chat.title} · ${t('app')}`;
-      // A chain as a rule; of a tree, the path to what was written last.
-      setGot({ chat, cells: new Tree<Cell>(cells).path(cells.at(-1)?.id ?? null) });
-    }, () => setGot('gone'));
+    api.shared(token).then(
+      (chat) => {
+        const cells = chat.messages.map((m) => ({
+          id: m.id,
+          parent: m.parent,
+          created: m.created,
+          size: 0,
+          thought: 0,
+          message: signal({ ...m, files: m.files ?? [], status: m.status ?? 'done' }),
+        }));
+        document.title = `${chat.title} · ${t('app')}`;
+        // A chain as a rule; of a tree, the path to what was written last.
+        setGot({ chat, cells: new Tree<Cell>(cells).path(cells.at(-1)?.id ?? null) });
+      },
+      () => setGot('gone'),
+    );
   }, [token]);
   if (got === 'gone') return <Missing text={t('sharedGone')} />;
   void settings.value;
@@ -34,27 +41,56 @@ export function Shared({ token }: { token: string }) {
   };
   return (
     <main class="screen share">
-      <div class="bar"><a class="home" href="#/"><Jar /><b>{t('app')}</b></a>
+      <div class="bar">
+        <a class="home" href="#/">
+          <Jar />
+          <b>{t('app')}</b>
+        </a>
         <span class="note">{t('sharedNote')}</span>
-        <IconButton icon="globe" label={t('toLang')}
-          onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })} />
-        <IconButton icon={dark ? 'sun' : 'moon'} label={dark ? t('toLight') : t('toDark')}
-          onClick={() => set({ theme: dark ? 'light' : 'dark' })} />
-        <button type="button" class="b main sm" onClick={take}>{t('continueHere')}</button></div>
+        <IconButton
+          icon="globe"
+          label={t('toLang')}
+          onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })}
+        />
+        <IconButton
+          icon={dark ? 'sun' : 'moon'}
+          label={dark ? t('toLight') : t('toDark')}
+          onClick={() => set({ theme: dark ? 'light' : 'dark' })}
+        />
+        <button type="button" class="b main sm" onClick={take}>
+          {t('continueHere')}
+        </button>
+      </div>
       {got && (
-        <div class="scroll" tabIndex={0} onClick={copyCode}><div class="shared">
-          <header><h1 class="big" dir="auto">{got.chat.title || t('untitled')}</h1>
-            <p class="by"><span class="muted num">{day(got.chat.created)}</span>
-              {got.chat.expires && <span class="expiry"><Icon name="time" small />
-                {t('shareUntil', { date: day(got.chat.expires) })}</span>}</p></header>
-          <div class="thread">
-            {got.cells.map((cell, i) => (
-              <Turn key={cell.id} cell={cell} latest={false} eager={i < 6} readOnly />
-            ))}
+        <div class="scroll" tabIndex={0} onClick={copyCode}>
+          <div class="shared">
+            <header>
+              <h1 class="big" dir="auto">
+                {got.chat.title || t('untitled')}
+              </h1>
+              <p class="by">
+                <span class="muted num">{day(got.chat.created)}</span>
+                {got.chat.expires && (
+                  <span class="expiry">
+                    <Icon name="time" small />
+                    {t('shareUntil', { date: day(got.chat.expires) })}
+                  </span>
+                )}
+              </p>
+            </header>
+            <div class="thread">
+              {got.cells.map((cell, i) => (
+                <Turn key={cell.id} cell={cell} latest={false} eager={i < 6} readOnly />
+              ))}
+            </div>
+            <p class="reader">
+              <button type="button" class="b line" onClick={() => void copy(location.href)}>
+                <Icon name="link" small />
+                {t('copyAddress')}
+              </button>
+            </p>
           </div>
-          <p class="reader"><button type="button" class="b line" onClick={() => void copy(location.href)}>
-            <Icon name="link" small />{t('copyAddress')}</button></p>
-        </div></div>
+        </div>
       )}
     </main>
   );

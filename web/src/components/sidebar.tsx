@@ -5,8 +5,24 @@ import type { Chat, Folder } from '../api';
 import { groupName, groupOf, lang, t, type Group } from '../i18n';
 import { drawer, folded, go, href, route } from '../route';
 import {
-  archiveChat, archivedShown, chats, deleteChat, deleteFolder, editChat, folder, folders, isDark,
-  loadChats, me, moreChats, pinned, query, set, settings, titleOf, unpinned,
+  archiveChat,
+  archivedShown,
+  chats,
+  deleteChat,
+  deleteFolder,
+  editChat,
+  folder,
+  folders,
+  isDark,
+  loadChats,
+  me,
+  moreChats,
+  pinned,
+  query,
+  set,
+  settings,
+  titleOf,
+  unpinned,
 } from '../store';
 import { api } from '../api';
 import { dialog } from './dialogs';
@@ -22,15 +38,25 @@ export function Sidebar() {
   return (
     <>
       {open && <div class="scrim" onClick={() => (drawer.value = false)} />}
-      <aside class={open ? 'side open' : 'side'} ref={root} aria-label={t('chats')}
-        onKeyDown={(e) => keepFocus(e, root.current)}>
+      <aside
+        class={open ? 'side open' : 'side'}
+        ref={root}
+        aria-label={t('chats')}
+        onKeyDown={(e) => keepFocus(e, root.current)}
+      >
         <div class="brand">
-          <a href="#/" aria-label={t('app')}><Jar /><b>{t('app')}</b></a>
+          <a href="#/" aria-label={t('app')}>
+            <Jar />
+            <b>{t('app')}</b>
+          </a>
           <IconButton icon="menu" label={t('foldList')} onClick={fold} />
         </div>
         <div class="side-top">
           <a class="b line new" href="#/" onClick={() => (drawer.value = false)}>
-            <Icon name="plus" /><span>{t('newChat')}</span><kbd class="hide-s">Ctrl Shift O</kbd></a>
+            <Icon name="plus" />
+            <span>{t('newChat')}</span>
+            <kbd class="hide-s">Ctrl Shift O</kbd>
+          </a>
           <Find />
         </div>
         <nav class="side-scroll" aria-label={t('chatsAndPlaces')}>
@@ -60,7 +86,9 @@ function keepFocus(e: KeyboardEvent, root: HTMLElement | null): void {
     document.querySelector<HTMLElement>('.bar .ib')?.focus();
   }
   if (e.key !== 'Tab') return;
-  const all = [...root.querySelectorAll<HTMLElement>('a, button, input')].filter((x) => x.offsetParent);
+  const all = [...root.querySelectorAll<HTMLElement>('a, button, input')].filter(
+    (x) => x.offsetParent,
+  );
   const edge = e.shiftKey ? all[0] : all.at(-1);
   if (document.activeElement !== edge) return;
   e.preventDefault();
@@ -72,7 +100,11 @@ function Find() {
   return (
     <label class="find">
       <Icon name="find" small />
-      <input type="search" id="find" placeholder={t('find')} aria-label={t('find')}
+      <input
+        type="search"
+        id="find"
+        placeholder={t('find')}
+        aria-label={t('find')}
         onInput={(e) => {
           const value = e.currentTarget.value;
           clearTimeout(timer.current);
@@ -80,7 +112,8 @@ function Find() {
             query.value = value;
             void loadChats();
           }, 150);
-        }} />
+        }}
+      />
       <kbd class="hide-s">Ctrl K</kbd>
     </label>
   );
@@ -96,14 +129,27 @@ function Places() {
   };
   return (
     <>
-      <h2>{t('folders')}
-        <IconButton icon="plus" small label={t('newFolder')} class="end"
-          onClick={() => (dialog.value = { name: 'folder', folder: null })} /></h2>
+      <h2>
+        {t('folders')}
+        <IconButton
+          icon="plus"
+          small
+          label={t('newFolder')}
+          class="end"
+          onClick={() => (dialog.value = { name: 'folder', folder: null })}
+        />
+      </h2>
       {folders.value.map((f) => (
         <div key={f.id} class={folder.value === f.id ? 'row on' : 'row'}>
-          <button type="button" class="row-in" aria-pressed={folder.value === f.id}
-            onClick={() => pick(f.id)}>
-            <Icon name="folder" /><span dir="auto">{f.name}</span></button>
+          <button
+            type="button"
+            class="row-in"
+            aria-pressed={folder.value === f.id}
+            onClick={() => pick(f.id)}
+          >
+            <Icon name="folder" />
+            <span dir="auto">{f.name}</span>
+          </button>
           <FolderMenu folder={f} />
         </div>
       ))}
@@ -113,16 +159,30 @@ function Places() {
 
 function FolderMenu({ folder: f }: { folder: Folder }) {
   return (
-    <Menu label={`${t('more')}: ${f.name}`} class="ib sm" button={<Icon name="more" />} items={() => [
-      { icon: 'edit', label: t('folderEdit'), act: () => (dialog.value = { name: 'folder', folder: f }) },
-      {
-        icon: 'bin', label: t('folderDelete'), risk: true,
-        act: () => (dialog.value = {
-          name: 'ask', text: t('folderDeleteAsk', { name: f.name }), act: t('folderDelete'),
-          yes: () => void deleteFolder(f.id),
-        }),
-      },
-    ]} />
+    <Menu
+      label={`${t('more')}: ${f.name}`}
+      class="ib sm"
+      button={<Icon name="more" />}
+      items={() => [
+        {
+          icon: 'edit',
+          label: t('folderEdit'),
+          act: () => (dialog.value = { name: 'folder', folder: f }),
+        },
+        {
+          icon: 'bin',
+          label: t('folderDelete'),
+          risk: true,
+          act: () =>
+            (dialog.value = {
+              name: 'ask',
+              text: t('folderDeleteAsk', { name: f.name }),
+              act: t('folderDelete'),
+              yes: () => void deleteFolder(f.id),
+            }),
+        },
+      ]}
+    />
   );
 }
 
@@ -138,26 +198,42 @@ function List() {
   return (
     <>
       {archivedShown.value && (
-        <h2>{t('archived')}<button type="button" class="b sm end" onClick={() => showArchived(false)}>
-          {t('allChats')}</button></h2>
+        <h2>
+          {t('archived')}
+          <button type="button" class="b sm end" onClick={() => showArchived(false)}>
+            {t('allChats')}
+          </button>
+        </h2>
       )}
       {[...groups].map(([group, list]) => (
         <section key={group} aria-label={groupName(group)}>
           <h2>{groupName(group)}</h2>
-          <ul>{list.map((chat) => <Row key={chat.id} chat={chat} />)}</ul>
+          <ul>
+            {list.map((chat) => (
+              <Row key={chat.id} chat={chat} />
+            ))}
+          </ul>
         </section>
       ))}
       {!chats.value.length && me.value && (
-        <p class="none">{query.value ? t('findNone', { q: query.value })
-          : archivedShown.value ? t('archivedNone') : t('noChats')}</p>
+        <p class="none">
+          {query.value
+            ? t('findNone', { q: query.value })
+            : archivedShown.value
+              ? t('archivedNone')
+              : t('noChats')}
+        </p>
       )}
       {moreChats.value && (
         <button type="button" class="b sm more-chats" onClick={() => void loadChats(true)}>
-          {t('loadMore')}</button>
+          {t('loadMore')}
+        </button>
       )}
       {!archivedShown.value && !query.value && (
         <button type="button" class="b sm more-chats" onClick={() => showArchived(true)}>
-          <Icon name="box" small />{t('archived')}</button>
+          <Icon name="box" small />
+          {t('archived')}
+        </button>
       )}
     </>
   );
@@ -172,17 +248,40 @@ function Row({ chat }: { chat: Chat }) {
   const [renaming, setRenaming] = useState(false);
   const current = route.value;
   const here = current.name === 'chat' && current.id === chat.id;
-  if (renaming) return <li><Rename chat={chat} done={() => setRenaming(false)} /></li>;
+  if (renaming)
+    return (
+      <li>
+        <Rename chat={chat} done={() => setRenaming(false)} />
+      </li>
+    );
   return (
     <li class={here ? 'row here' : 'row'}>
-      <a class="row-in" href={href({ name: 'chat', id: chat.id })} aria-current={here ? 'page' : undefined}
-        title={titleOf(chat)} onDblClick={(e) => { e.preventDefault(); setRenaming(true); }}>
-        <span dir="auto">{titleOf(chat)}{chat.snippet && query.value &&
-          <small dir="auto"><Marked text={chat.snippet} q={query.value} /></small>}</span>
+      <a
+        class="row-in"
+        href={href({ name: 'chat', id: chat.id })}
+        aria-current={here ? 'page' : undefined}
+        title={titleOf(chat)}
+        onDblClick={(e) => {
+          e.preventDefault();
+          setRenaming(true);
+        }}
+      >
+        <span dir="auto">
+          {titleOf(chat)}
+          {chat.snippet && query.value && (
+            <small dir="auto">
+              <Marked text={chat.snippet} q={query.value} />
+            </small>
+          )}
+        </span>
         {chat.running && <span class="busy-dot" role="img" aria-label={t('writing')} />}
       </a>
-      <Menu label={`${t('more')}: ${titleOf(chat)}`} class="ib sm" button={<Icon name="more" />}
-        items={() => chatItems(chat, () => setRenaming(true))} />
+      <Menu
+        label={`${t('more')}: ${titleOf(chat)}`}
+        class="ib sm"
+        button={<Icon name="more" />}
+        items={() => chatItems(chat, () => setRenaming(true))}
+      />
     </li>
   );
 }
@@ -191,7 +290,13 @@ function Marked({ text: raw, q }: { text: string; q: string }) {
   const text = raw.replace(/[*_`#|]+/g, '');
   const at = text.toLowerCase().indexOf(q.toLowerCase());
   if (at < 0) return <>{text}</>;
-  return <>{text.slice(0, at)}<mark>{text.slice(at, at + q.length)}</mark>{text.slice(at + q.length)}</>;
+  return (
+    <>
+      {text.slice(0, at)}
+      <mark>{text.slice(at, at + q.length)}</mark>
+      {text.slice(at + q.length)}
+    </>
+  );
 }
 
 function Rename({ chat, done }: { chat: Chat; done: () => void }) {
@@ -209,8 +314,16 @@ function Rename({ chat, done }: { chat: Chat; done: () => void }) {
   };
   const field = useEnter<HTMLInputElement>(commit, give);
   useEffect(() => field.current?.select(), []);
-  return <input class="field rename" aria-label={t('chatTitle')} defaultValue={chat.title} maxLength={200}
-    ref={field} onBlur={(e) => commit(e.currentTarget.value)} />;
+  return (
+    <input
+      class="field rename"
+      aria-label={t('chatTitle')}
+      defaultValue={chat.title}
+      maxLength={200}
+      ref={field}
+      onBlur={(e) => commit(e.currentTarget.value)}
+    />
+  );
 }
 
 /** What can be done to a chat, in the list and in the bar. */
@@ -218,15 +331,26 @@ export function chatItems(chat: Chat, rename: () => void): (MenuItem | null)[] {
   return [
     { icon: 'edit', label: t('rename'), act: rename },
     {
-      icon: 'pin', label: chat.pinned ? t('unpin') : t('pin'),
+      icon: 'pin',
+      label: chat.pinned ? t('unpin') : t('pin'),
       act: () => void editChat(chat.id, { pinned: !chat.pinned }),
     },
     folders.value.length
-      ? { icon: 'folder', label: t('moveTo'), act: () => (dialog.value = { name: 'move', chat }) } : null,
+      ? { icon: 'folder', label: t('moveTo'), act: () => (dialog.value = { name: 'move', chat }) }
+      : null,
     { icon: 'share', label: t('share'), act: () => (dialog.value = { name: 'share', chat }) },
-    { icon: 'save', label: t('exportMd'), href: api.exportUrl(chat.id, 'markdown'), download: true },
+    {
+      icon: 'save',
+      label: t('exportMd'),
+      href: api.exportUrl(chat.id, 'markdown'),
+      download: true,
+    },
     { icon: 'save', label: t('exportJson'), href: api.exportUrl(chat.id, 'json'), download: true },
-    { icon: 'box', label: chat.archived ? t('unarchive') : t('archive'), act: () => void archiveChat(chat) },
+    {
+      icon: 'box',
+      label: chat.archived ? t('unarchive') : t('archive'),
+      act: () => void archiveChat(chat),
+    },
     { icon: 'bin', label: t('delete'), risk: true, act: () => void deleteChat(chat) },
   ];
 }
@@ -237,13 +361,27 @@ function MeRow() {
   const name = me.value?.accounts ? me.value.user.name : t('me');
   return (
     <div class="me-row">
-      <span class="who"><span class="face" aria-hidden="true">{me.value?.accounts ? name.slice(0, 1) : t('iam').slice(0, 1)}</span>
-        <span dir="auto">{name}</span></span>
-      <IconButton icon="globe" label={t('toLang')}
-        onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })} />
-      <IconButton icon={dark ? 'sun' : 'moon'} label={dark ? t('toLight') : t('toDark')}
-        onClick={() => set({ theme: dark ? 'light' : 'dark' })} />
-      <IconButton icon="gear" label={t('settings')} onClick={() => (dialog.value = { name: 'settings' })} />
+      <span class="who">
+        <span class="face" aria-hidden="true">
+          {me.value?.accounts ? name.slice(0, 1) : t('iam').slice(0, 1)}
+        </span>
+        <span dir="auto">{name}</span>
+      </span>
+      <IconButton
+        icon="globe"
+        label={t('toLang')}
+        onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })}
+      />
+      <IconButton
+        icon={dark ? 'sun' : 'moon'}
+        label={dark ? t('toLight') : t('toDark')}
+        onClick={() => set({ theme: dark ? 'light' : 'dark' })}
+      />
+      <IconButton
+        icon="gear"
+        label={t('settings')}
+        onClick={() => (dialog.value = { name: 'settings' })}
+      />
     </div>
   );
 }

@@ -16,7 +16,8 @@ export function speak(id: string, text: string): void {
   parts.forEach((part, i) => {
     const said = new SpeechSynthesisUtterance(part.trim());
     said.lang = langOf(part) === 'ko' ? 'ko-KR' : 'en-US';
-    if (i === parts.length - 1) said.onend = () => speaking.peek() === id && (speaking.value = null);
+    if (i === parts.length - 1)
+      said.onend = () => speaking.peek() === id && (speaking.value = null);
     said.onerror = () => speaking.peek() === id && (speaking.value = null);
     speechSynthesis.speak(said);
   });

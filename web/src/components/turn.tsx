@@ -27,13 +27,28 @@ export const Turn = memo(({ cell, latest, eager, readOnly }: TurnProps) => {
   const mine = message.role === 'user';
   const busy = message.status === 'running';
   return (
-    <article class={`turn${latest ? ' latest' : ''}${mine ? ' mine' : ''}`} tabIndex={-1} aria-label={mine ? t('mine') : t('theirs')}
-      aria-busy={busy || undefined} data-id={cell.id} data-status={message.status}>
+    <article
+      class={`turn${latest ? ' latest' : ''}${mine ? ' mine' : ''}`}
+      tabIndex={-1}
+      aria-label={mine ? t('mine') : t('theirs')}
+      aria-busy={busy || undefined}
+      data-id={cell.id}
+      data-status={message.status}
+    >
       <div class="mark" data-who={mine ? t('iam') : t('app')}>
-        {mine ? <span class="face" aria-hidden="true">{t('iam').slice(0, 1)}</span> : <Jar busy={busy} />}
+        {mine ? (
+          <span class="face" aria-hidden="true">
+            {t('iam').slice(0, 1)}
+          </span>
+        ) : (
+          <Jar busy={busy} />
+        )}
       </div>
-      {mine ? <Mine message={message} readOnly={readOnly} />
-        : <Answer message={message} eager={eager} readOnly={readOnly} />}
+      {mine ? (
+        <Mine message={message} readOnly={readOnly} />
+      ) : (
+        <Answer message={message} eager={eager} readOnly={readOnly} />
+      )}
     </article>
   );
 });
@@ -47,21 +62,35 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
         <ul class="files sent">
           {message.files.map((f) => (
             <li key={f.id} class="file">
-              {readOnly ? <b dir="auto">{f.name}</b>
-                : <a href={api.fileUrl(f.id)} target="_blank" rel="noopener" dir="auto">{f.name}</a>}
-              <span class="num">{bytes(f.size)}</span></li>
+              {readOnly ? (
+                <b dir="auto">{f.name}</b>
+              ) : (
+                <a href={api.fileUrl(f.id)} target="_blank" rel="noopener" dir="auto">
+                  {f.name}
+                </a>
+              )}
+              <span class="num">{bytes(f.size)}</span>
+            </li>
           ))}
         </ul>
       )}
       {message.content && (
         <div class="prose" lang={langOf(message.content)}>
-          <div class="slip" dir="auto">{message.content}</div></div>
+          <div class="slip" dir="auto">
+            {message.content}
+          </div>
+        </div>
       )}
       {!readOnly && (
         <div class="acts">
           <Branches id={message.id} />
           <IconButton icon="edit" small label={t('edit')} onClick={() => setEditing(true)} />
-          <IconButton icon="copy" small label={t('copy')} onClick={() => void copy(message.content)} />
+          <IconButton
+            icon="copy"
+            small
+            label={t('copy')}
+            onClick={() => void copy(message.content)}
+          />
           <MoreActions message={message} />
         </div>
       )}
@@ -74,7 +103,11 @@ function Edit({ message, done }: { message: Message; done: () => void }) {
     const text = value.trim();
     if (!text) return;
     done();
-    void send(text, message.files.map((f) => f.id), message.parent);
+    void send(
+      text,
+      message.files.map((f) => f.id),
+      message.parent,
+    );
   };
   const area = useEnter<HTMLTextAreaElement>(submit, done);
   useLayoutEffect(() => {
@@ -82,16 +115,33 @@ function Edit({ message, done }: { message: Message; done: () => void }) {
     area.current?.setSelectionRange(message.content.length, message.content.length);
   }, []);
   return (
-    <form class="box edit" onSubmit={(e) => { e.preventDefault(); submit(area.current!.value); }}>
+    <form
+      class="box edit"
+      onSubmit={(e) => {
+        e.preventDefault();
+        submit(area.current!.value);
+      }}
+    >
       <textarea ref={area} defaultValue={message.content} aria-label={t('edit')} dir="auto" />
       <div class="foot-row">
-        <button type="button" class="b sm line" onClick={done}>{t('cancel')}</button>
-        <button class="b sm main">{t('editSend')}</button></div>
+        <button type="button" class="b sm line" onClick={done}>
+          {t('cancel')}
+        </button>
+        <button class="b sm main">{t('editSend')}</button>
+      </div>
     </form>
   );
 }
 
-function Answer({ message, eager, readOnly }: { message: Message; eager: boolean; readOnly?: boolean }) {
+function Answer({
+  message,
+  eager,
+  readOnly,
+}: {
+  message: Message;
+  eager: boolean;
+  readOnly?: boolean;
+}) {
   const busy = message.status === 'running';
   const hidden = busy && settings.value.stream === false;
   const error = typeof message.error === 'string' ? message.error : message.error?.message;
@@ -101,10 +151,17 @@ function Answer({ message, eager, readOnly }: { message: Message; eager: boolean
       {!hidden && <Body text={message.content} live={busy} eager={eager} />}
       {busy && <Working message={message} hidden={hidden} />}
       {message.status === 'error' && (
-        <div class="note-box bad" role="alert"><Icon name="warn" />
-          <p>{t('failed')} {message.content && t('failedKept')}{error && <small>{error}</small>}</p>
-          {!readOnly && <button type="button" class="b sm" onClick={() => void regenerate(message.id)}>
-            {t('tryAgain')}</button>}
+        <div class="note-box bad" role="alert">
+          <Icon name="warn" />
+          <p>
+            {t('failed')} {message.content && t('failedKept')}
+            {error && <small>{error}</small>}
+          </p>
+          {!readOnly && (
+            <button type="button" class="b sm" onClick={() => void regenerate(message.id)}>
+              {t('tryAgain')}
+            </button>
+          )}
         </div>
       )}
       {!busy && !readOnly && <AnswerActions message={message} />}
@@ -124,19 +181,38 @@ function Working({ message, hidden }: { message: Message; hidden: boolean }) {
     return () => clearInterval(timer);
   }, [waiting]);
   const speed = message.usage?.tokens_per_second;
-  const text = waiting ? (seconds >= 10 ? t('loadingModel', { s: seconds }) : t('thinkingWait'))
-    : !message.content ? t('reasoningNow')
-      : speed ? t('writingSpeed', { n: number(speed, 1) }) : t('writing');
-  return <p class="working">{(waiting || hidden) && <i class="busy-dot" />}<span>{text}</span></p>;
+  const text = waiting
+    ? seconds >= 10
+      ? t('loadingModel', { s: seconds })
+      : t('thinkingWait')
+    : !message.content
+      ? t('reasoningNow')
+      : speed
+        ? t('writingSpeed', { n: number(speed, 1) })
+        : t('writing');
+  return (
+    <p class="working">
+      {(waiting || hidden) && <i class="busy-dot" />}
+      <span>{text}</span>
+    </p>
+  );
 }
 
 function Reasoning({ message }: { message: Message }) {
   const thinking = message.status === 'running' && !message.content;
   return (
     <details class="reason" open={settings.peek().open_reasoning || undefined}>
-      <summary><Icon name="right" small /><b>{thinking ? t('reasoningNow') : t('reasoning')}</b>
-        <span>{number([...(message.reasoning ?? '')].length)}{lang.value === 'ko' ? '자' : ' chars'}</span></summary>
-      <div lang={langOf(message.reasoning ?? '')} dir="auto">{message.reasoning}</div>
+      <summary>
+        <Icon name="right" small />
+        <b>{thinking ? t('reasoningNow') : t('reasoning')}</b>
+        <span>
+          {number([...(message.reasoning ?? '')].length)}
+          {lang.value === 'ko' ? '자' : ' chars'}
+        </span>
+      </summary>
+      <div lang={langOf(message.reasoning ?? '')} dir="auto">
+        {message.reasoning}
+      </div>
     </details>
   );
 }
@@ -153,9 +229,12 @@ function Body({ text, live, eager }: { text: string; live: boolean; eager: boole
 
   useEffect(() => {
     if (near) return;
-    const watch = new IntersectionObserver((entries) => {
-      if (entries.some((e) => e.isIntersecting)) setNear(true);
-    }, { rootMargin: '1500px 0px' });
+    const watch = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((e) => e.isIntersecting)) setNear(true);
+      },
+      { rootMargin: '1500px 0px' },
+    );
     watch.observe(root.current!);
     return () => watch.disconnect();
   }, [near]);
@@ -163,7 +242,9 @@ function Body({ text, live, eager }: { text: string; live: boolean; eager: boole
     if (!near) return;
     root.current!.replaceChildren();
     prose.current = new Prose(root.current!);
-    painter.current = new Painter(() => prose.current!.update(state.current.text, !state.current.live));
+    painter.current = new Painter(() =>
+      prose.current!.update(state.current.text, !state.current.live),
+    );
     painter.current.now();
     return () => painter.current?.stop();
   }, [near, language]);
@@ -172,8 +253,16 @@ function Body({ text, live, eager }: { text: string; live: boolean; eager: boole
     if (live) painter.current!.soon();
     else painter.current!.now();
   }, [text, live]);
-  return <div class={live ? 'prose live' : near ? 'prose' : 'prose raw'} ref={root} lang={langOf(text)} dir="auto">
-    {near ? null : text}</div>;
+  return (
+    <div
+      class={live ? 'prose live' : near ? 'prose' : 'prose raw'}
+      ref={root}
+      lang={langOf(text)}
+      dir="auto"
+    >
+      {near ? null : text}
+    </div>
+  );
 }
 
 function Branches({ id }: { id: string }) {
@@ -188,10 +277,23 @@ function Branches({ id }: { id: string }) {
   };
   return (
     <span class="branch" role="group" aria-label={t('others')}>
-      <IconButton icon="left" small label={t('prevAnswer')} disabled={at === 0} onClick={() => to(at - 1)} />
-      <span class="num">{at + 1}/{all.length}</span>
-      <IconButton icon="right" small label={t('nextAnswer')} disabled={at === all.length - 1}
-        onClick={() => to(at + 1)} />
+      <IconButton
+        icon="left"
+        small
+        label={t('prevAnswer')}
+        disabled={at === 0}
+        onClick={() => to(at - 1)}
+      />
+      <span class="num">
+        {at + 1}/{all.length}
+      </span>
+      <IconButton
+        icon="right"
+        small
+        label={t('nextAnswer')}
+        disabled={at === all.length - 1}
+        onClick={() => to(at + 1)}
+      />
     </span>
   );
 }
@@ -203,14 +305,26 @@ function AnswerActions({ message }: { message: Message }) {
     <div class="acts">
       {!whole && message.content && (
         <button type="button" class="b sm go-on" onClick={() => void goOn(message.id)}>
-          <Icon name="goOn" small />{t('goOn')}</button>
+          <Icon name="goOn" small />
+          {t('goOn')}
+        </button>
       )}
       <Branches id={message.id} />
       <IconButton icon="copy" small label={t('copy')} onClick={() => void copy(message.content)} />
-      <IconButton icon="redo" small label={t('again')} onClick={() => void regenerate(message.id)} />
+      <IconButton
+        icon="redo"
+        small
+        label={t('again')}
+        onClick={() => void regenerate(message.id)}
+      />
       {'speechSynthesis' in window && (
-        <IconButton icon="ear" small label={reading ? t('listenStop') : t('listen')} pressed={reading}
-          onClick={() => (reading ? stopSpeaking() : speak(message.id, message.content))} />
+        <IconButton
+          icon="ear"
+          small
+          label={reading ? t('listenStop') : t('listen')}
+          pressed={reading}
+          onClick={() => (reading ? stopSpeaking() : speak(message.id, message.content))}
+        />
       )}
       <MoreActions message={message} />
     </div>
@@ -220,16 +334,28 @@ function AnswerActions({ message }: { message: Message }) {
 function MoreActions({ message }: { message: Message }) {
   const answer = message.role === 'assistant';
   return (
-    <Menu label={t('more')} class="ib sm" button={<Icon name="more" />} items={() => [
-      answer && message.status === 'done'
-        ? { icon: 'goOn', label: t('goOn'), act: () => void goOn(message.id) } : null,
-      {
-        icon: 'bin', label: t('deleteMsg'), risk: true,
-        act: () => (dialog.value = {
-          name: 'ask', text: t('deleteMsgAsk'), act: t('delete'), yes: () => void deleteFrom(message.id),
-        }),
-      },
-    ]} />
+    <Menu
+      label={t('more')}
+      class="ib sm"
+      button={<Icon name="more" />}
+      items={() => [
+        answer && message.status === 'done'
+          ? { icon: 'goOn', label: t('goOn'), act: () => void goOn(message.id) }
+          : null,
+        {
+          icon: 'bin',
+          label: t('deleteMsg'),
+          risk: true,
+          act: () =>
+            (dialog.value = {
+              name: 'ask',
+              text: t('deleteMsgAsk'),
+              act: t('delete'),
+              yes: () => void deleteFrom(message.id),
+            }),
+        },
+      ]}
+    />
   );
 }
 
@@ -241,13 +367,26 @@ function Quiet({ message }: { message: Message }) {
   const share = usage?.context ? Math.min(100, (used / usage.context) * 100) : 0;
   return (
     <p class="quiet">
-      {usage && usage.tokens_per_second > 0 &&
-        <span><b>{number(usage.tokens_per_second, 1)}</b>{t('speed')}</span>}
-      {usage && usage.context > 0 && (
-        <span>{t('context')} <i class="meter"><i style={{ width: `${share}%` }} /></i>
-          {number(used)} / {number(usage.context)}</span>
+      {usage && usage.tokens_per_second > 0 && (
+        <span>
+          <b>{number(usage.tokens_per_second, 1)}</b>
+          {t('speed')}
+        </span>
       )}
-      {usage && usage.cached_tokens > 0 && <span>{t('cached')} {number(usage.cached_tokens)}</span>}
+      {usage && usage.context > 0 && (
+        <span>
+          {t('context')}{' '}
+          <i class="meter">
+            <i style={{ width: `${share}%` }} />
+          </i>
+          {number(used)} / {number(usage.context)}
+        </span>
+      )}
+      {usage && usage.cached_tokens > 0 && (
+        <span>
+          {t('cached')} {number(usage.cached_tokens)}
+        </span>
+      )}
       {message.model && <span class="hide-s">{message.model}</span>}
       {message.status === 'stopped' && <span>{t('stopped')}</span>}
     </p>

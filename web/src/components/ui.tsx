@@ -18,8 +18,14 @@ interface IconButtonProps {
 }
 export function IconButton({ icon, label, small, pressed, class: css, ...rest }: IconButtonProps) {
   return (
-    <button type="button" class={`ib ${small ? 'sm' : ''} ${css ?? ''}`} aria-label={label} title={label}
-      aria-pressed={pressed} {...rest}>
+    <button
+      type="button"
+      class={`ib ${small ? 'sm' : ''} ${css ?? ''}`}
+      aria-label={label}
+      title={label}
+      aria-pressed={pressed}
+      {...rest}
+    >
       <Icon name={icon} />
     </button>
   );
@@ -27,7 +33,8 @@ export function IconButton({ icon, label, small, pressed, class: css, ...rest }:
 
 /** Enter in a field of its own, once, also from an input method; Esc gives up. */
 export function useEnter<F extends HTMLInputElement | HTMLTextAreaElement>(
-  commit: (value: string) => void, cancel?: () => void,
+  commit: (value: string) => void,
+  cancel?: () => void,
 ): RefObject<F> {
   const ref = useRef<F>(null);
   const fns = useRef({ commit, cancel });
@@ -115,9 +122,20 @@ export function Menu({ label, items, button, class: css, up }: MenuProps) {
   };
   return (
     <span class={`menu ${open ? 'open' : ''}`} ref={root} onKeyDown={onKeyDown}>
-      <button type="button" class={css ?? 'ib'} aria-label={label} title={label} aria-haspopup="menu"
-        aria-expanded={open} aria-controls={open ? id : undefined}
-        onClick={(e) => { e.preventDefault(); e.stopPropagation(); setOpen(!open); }}>
+      <button
+        type="button"
+        class={css ?? 'ib'}
+        aria-label={label}
+        title={label}
+        aria-haspopup="menu"
+        aria-expanded={open}
+        aria-controls={open ? id : undefined}
+        onClick={(e) => {
+          e.preventDefault();
+          e.stopPropagation();
+          setOpen(!open);
+        }}
+      >
         {button}
       </button>
       {open && (
@@ -133,20 +151,40 @@ function MenuRow({ item, close }: { item: MenuItem; close: (focus: boolean) => v
   const inside = (
     <>
       {item.icon && <Icon name={item.icon} />}
-      <span>{item.label}{item.note && <small>{item.note}</small>}</span>
+      <span>
+        {item.label}
+        {item.note && <small>{item.note}</small>}
+      </span>
       {item.checked && <Icon name="check" />}
     </>
   );
   if (item.href)
     return (
-      <a role="menuitem" tabIndex={-1} href={item.href} download={item.download || undefined}
-        onClick={() => close(true)}>{inside}</a>
+      <a
+        role="menuitem"
+        tabIndex={-1}
+        href={item.href}
+        download={item.download || undefined}
+        onClick={() => close(true)}
+      >
+        {inside}
+      </a>
     );
   const radio = item.checked !== undefined;
   return (
-    <button type="button" role={radio ? 'menuitemradio' : 'menuitem'} tabIndex={-1}
-      aria-checked={radio ? item.checked : undefined} class={item.risk ? 'risk' : undefined}
-      onClick={(e) => { e.preventDefault(); e.stopPropagation(); close(true); item.act?.(); }}>
+    <button
+      type="button"
+      role={radio ? 'menuitemradio' : 'menuitem'}
+      tabIndex={-1}
+      aria-checked={radio ? item.checked : undefined}
+      class={item.risk ? 'risk' : undefined}
+      onClick={(e) => {
+        e.preventDefault();
+        e.stopPropagation();
+        close(true);
+        item.act?.();
+      }}
+    >
       {inside}
     </button>
   );
@@ -159,7 +197,8 @@ function place(root: HTMLElement, pop: HTMLElement, up: boolean): void {
   const left = Math.max(8, Math.min(at.left, innerWidth - box.width - 8));
   const below = at.bottom + 4;
   const above = at.top - box.height - 4;
-  const top = (up && above > 8) || below + box.height > innerHeight - 8 ? Math.max(8, above) : below;
+  const top =
+    (up && above > 8) || below + box.height > innerHeight - 8 ? Math.max(8, above) : below;
   pop.style.left = `${left}px`;
   pop.style.top = `${top}px`;
 }
@@ -183,12 +222,23 @@ export function Dialog({ title, onClose, children, wide }: DialogProps) {
     };
   }, []);
   return (
-    <dialog ref={ref} class={wide ? 'dialog wide' : 'dialog'} aria-labelledby={id}
-      onCancel={(e) => { e.preventDefault(); onClose(); }}
-      onClick={(e) => e.target === ref.current && onClose()}>
+    <dialog
+      ref={ref}
+      class={wide ? 'dialog wide' : 'dialog'}
+      aria-labelledby={id}
+      onCancel={(e) => {
+        e.preventDefault();
+        onClose();
+      }}
+      onClick={(e) => e.target === ref.current && onClose()}
+    >
       <div class="dialog-in">
-        <header><h2 id={id} class="title">{title}</h2>
-          <IconButton icon="x" label={t('close')} onClick={onClose} /></header>
+        <header>
+          <h2 id={id} class="title">
+            {title}
+          </h2>
+          <IconButton icon="x" label={t('close')} onClick={onClose} />
+        </header>
         <div class="dialog-body">{children}</div>
       </div>
     </dialog>
@@ -207,8 +257,19 @@ export function Confirm({ text, act, onYes, onClose }: ConfirmProps) {
     <Dialog title={act} onClose={onClose}>
       <p class="ask">{text}</p>
       <div class="foot-row">
-        <button type="button" class="b line" autoFocus onClick={onClose}>{t('cancel')}</button>
-        <button type="button" class="b risk" onClick={() => { onClose(); onYes(); }}>{act}</button>
+        <button type="button" class="b line" autoFocus onClick={onClose}>
+          {t('cancel')}
+        </button>
+        <button
+          type="button"
+          class="b risk"
+          onClick={() => {
+            onClose();
+            onYes();
+          }}
+        >
+          {act}
+        </button>
       </div>
     </Dialog>
   );
@@ -234,9 +295,25 @@ export function Seg<T extends string>({ name, label, value, options, onPick }: S
   );
 }
 
-export function Toggle({ id, on, onSet }: { id: string; on: boolean; onSet: (on: boolean) => void }) {
-  return <input class="tog" type="checkbox" role="switch" id={id} checked={on}
-    onChange={(e) => onSet(e.currentTarget.checked)} />;
+export function Toggle({
+  id,
+  on,
+  onSet,
+}: {
+  id: string;
+  on: boolean;
+  onSet: (on: boolean) => void;
+}) {
+  return (
+    <input
+      class="tog"
+      type="checkbox"
+      role="switch"
+      id={id}
+      checked={on}
+      onChange={(e) => onSet(e.currentTarget.checked)}
+    />
+  );
 }
 
 export function Toasts() {
@@ -246,8 +323,18 @@ export function Toasts() {
       {now && (
         <div class="toast">
           <span>{now.text}</span>
-          {now.act && <button type="button" class="b sm" onClick={() => { toast.value = null; now.act!(); }}>
-            {now.label}</button>}
+          {now.act && (
+            <button
+              type="button"
+              class="b sm"
+              onClick={() => {
+                toast.value = null;
+                now.act!();
+              }}
+            >
+              {now.label}
+            </button>
+          )}
           <IconButton icon="x" small label={t('close')} onClick={() => (toast.value = null)} />
         </div>
       )}
@@ -255,12 +342,20 @@ export function Toasts() {
   );
 }
 export function Said() {
-  return <div class="vh" role="status" id="said">{plain(said.value)}</div>;
+  return (
+    <div class="vh" role="status" id="said">
+      {plain(said.value)}
+    </div>
+  );
 }
 /** Markdown as it is read out: without its marks. */
 export function plain(text: string): string {
-  return text.replace(/```[\s\S]*?(```|$)/g, ' … ').replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
-    .replace(/^[#>\-*+|:\s]+/gm, '').replace(/[*_`~|]+/g, '').trim();
+  return text
+    .replace(/```[\s\S]*?(```|$)/g, ' … ')
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .replace(/^[#>\-*+|:\s]+/gm, '')
+    .replace(/[*_`~|]+/g, '')
+    .trim();
 }
 
 export function useOutside(ref: RefObject<HTMLElement>, onAway: () => void): void {

@@ -71,8 +71,7 @@ async function textOf(file: File): Promise<string> {
 /** Throws an ApiError, for people, when the file cannot be read. */
 export async function readFile(file: File, context: number): Promise<ReadFile> {
   const name = file.name || 'text.txt';
-  if (file.size > FILE_MAX)
-    throw new ApiError(t('fileBig', { name, max: bytes(FILE_MAX) }), 0);
+  if (file.size > FILE_MAX) throw new ApiError(t('fileBig', { name, max: bytes(FILE_MAX) }), 0);
   let text: string;
   try {
     text = (await textOf(file)).replace(/\r\n?/g, '\n').replace(/\u0000/g, '');
@@ -83,7 +82,9 @@ export async function readFile(file: File, context: number): Promise<ReadFile> {
   }
   if (!text.trim()) throw new ApiError(t('fileEmpty', { name }), 0);
   const at = Math.min(cutAt(text, Math.max(256, context * SHARE)), Math.floor(TEXT_MAX / 3));
-  return at < text.length ? { name, text: text.slice(0, at), cutFrom: text.length } : { name, text };
+  return at < text.length
+    ? { name, text: text.slice(0, at), cutFrom: text.length }
+    : { name, text };
 }
 
 export const cutNote = (kept: number): string => t('fileCut', { kept: number(kept) });

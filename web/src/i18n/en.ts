@@ -59,7 +59,7 @@ export const en: Record<Key, string> = {
   untitled: 'Untitled chat',
   writing: 'Writing',
   temporary: 'Temporary',
-  temporaryOn: 'This chat is gone when you close it.',
+  temporaryOn: 'This chat stays out of the list and is deleted when you leave it.',
   welcome1: 'Welcome.',
   welcome2: 'Where shall we begin?',
   stays: 'What you talk about here stays on this server.',

@@ -57,7 +57,9 @@ export function day(then: number, now = Date.now() / 1000): string {
   const date = new Date(then * 1000);
   const sameYear = date.getFullYear() === new Date(now * 1000).getFullYear();
   return new Intl.DateTimeFormat(lang.value, {
-    year: sameYear ? undefined : 'numeric', month: 'long', day: 'numeric',
+    year: sameYear ? undefined : 'numeric',
+    month: 'long',
+    day: 'numeric',
   }).format(date);
 }
 
@@ -77,8 +79,9 @@ export function groupOf(then: number, now = Date.now() / 1000): Group {
 export function groupName(group: Group): string {
   if (!group.startsWith('month:')) return t(group as Key);
   const [year, month] = group.slice(6).split('-').map(Number) as [number, number];
-  return new Intl.DateTimeFormat(lang.value, { year: 'numeric', month: 'long' })
-    .format(new Date(year, month - 1, 1));
+  return new Intl.DateTimeFormat(lang.value, { year: 'numeric', month: 'long' }).format(
+    new Date(year, month - 1, 1),
+  );
 }
 
 /** The language of a text, for `lang` attributes and the voice that reads it. */

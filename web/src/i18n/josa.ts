@@ -6,14 +6,34 @@ type Sound = 'vowel' | 'rieul' | 'consonant';
 
 // How digits end when read in Sino-Korean: 영 일 이 삼 사 오 육 칠 팔 구.
 const DIGIT: Sound[] = [
-  'consonant', 'rieul', 'vowel', 'consonant', 'vowel',
-  'vowel', 'consonant', 'rieul', 'rieul', 'vowel',
+  'consonant',
+  'rieul',
+  'vowel',
+  'consonant',
+  'vowel',
+  'vowel',
+  'consonant',
+  'rieul',
+  'rieul',
+  'vowel',
 ];
 // Letters read by name (엘 엠 엔 알 end in a consonant); words read as words end as they are spelt.
-const LETTER_NAME: Record<string, Sound> = { l: 'rieul', m: 'consonant', n: 'consonant', r: 'rieul' };
+const LETTER_NAME: Record<string, Sound> = {
+  l: 'rieul',
+  m: 'consonant',
+  n: 'consonant',
+  r: 'rieul',
+};
 const WORD_END: Record<string, Sound> = {
-  l: 'rieul', m: 'consonant', n: 'consonant', b: 'consonant', p: 'consonant', k: 'consonant',
-  c: 'consonant', t: 'consonant', g: 'consonant',
+  l: 'rieul',
+  m: 'consonant',
+  n: 'consonant',
+  b: 'consonant',
+  p: 'consonant',
+  k: 'consonant',
+  c: 'consonant',
+  t: 'consonant',
+  g: 'consonant',
 };
 
 /** The number's ending: trailing zeros are read as 십, 백, 천, 만, 억 or 조. */
@@ -46,16 +66,20 @@ export function lastSound(word: string): Sound {
 }
 
 const PAIRS: Record<string, [closed: string, open: string]> = {
-  은: ['은', '는'], 는: ['은', '는'],
-  이: ['이', '가'], 가: ['이', '가'],
-  을: ['을', '를'], 를: ['을', '를'],
-  과: ['과', '와'], 와: ['과', '와'],
+  은: ['은', '는'],
+  는: ['은', '는'],
+  이: ['이', '가'],
+  가: ['이', '가'],
+  을: ['을', '를'],
+  를: ['을', '를'],
+  과: ['과', '와'],
+  와: ['과', '와'],
   이에요: ['이에요', '예요'],
   이라는: ['이라는', '라는'],
 };
 
-export type Particle = '은' | '는' | '이' | '가' | '을' | '를' | '과' | '와' | '이에요' | '이라는'
-  | '으로' | '로';
+export type Particle =
+  '은' | '는' | '이' | '가' | '을' | '를' | '과' | '와' | '이에요' | '이라는' | '으로' | '로';
 
 /** The particle alone: josa('달', '으로') is '로'. */
 export function josa(word: string, particle: Particle): string {

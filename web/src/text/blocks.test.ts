@@ -53,7 +53,10 @@ test('a text fed in pieces of any size ends as the whole', () => {
 test('no text is lost while it grows', () => {
   const blocks = new Blocks();
   for (let i = 1; i <= SAMPLE.length; i++) {
-    const raw = blocks.update(SAMPLE.slice(0, i), false).map((b) => b.raw).join('');
+    const raw = blocks
+      .update(SAMPLE.slice(0, i), false)
+      .map((b) => b.raw)
+      .join('');
     const bare = (s: string) => s.replace(/\s/g, '');
     if (i <= SAMPLE.indexOf('[1]:') + 3) assert.equal(bare(raw), bare(SAMPLE.slice(0, i)));
   }
@@ -80,7 +83,9 @@ test('a text that is replaced begins anew', () => {
   assert.equal(blocks.update('다른 글', false).length, 1);
 });
 test('HTML is shown, not made', () => {
-  const out = lex('<img src=x onerror=alert(1)> <b>굵게</b> H<sub>2</sub>O').map(blockHtml).join('');
+  const out = lex('<img src=x onerror=alert(1)> <b>굵게</b> H<sub>2</sub>O')
+    .map(blockHtml)
+    .join('');
   assert.ok(!/<img|<b>/.test(out), out);
   assert.ok(out.includes('<sub>2</sub>'));
 });

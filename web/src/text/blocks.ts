@@ -22,8 +22,9 @@ export class Blocks {
       this.upTo = 0;
     }
     this.seen = text;
-    const tokens = lex(text.slice(this.upTo).replace(/\r/g, ' '))
-      .filter((token) => token.type !== 'def' || !final);
+    const tokens = lex(text.slice(this.upTo).replace(/\r/g, ' ')).filter(
+      (token) => token.type !== 'def' || !final,
+    );
     if (final) return tokens.filter(visible).map(block);
     const before = [...this.settled];
     let keep = tokens.length - 1;

@@ -35,16 +35,58 @@ const LANGUAGES: Record<string, Load> = {
   yaml: () => import('highlight.js/lib/languages/yaml'),
 };
 const ALIASES: Record<string, string> = {
-  sh: 'bash', shell: 'bash', zsh: 'bash', console: 'bash', h: 'c', 'c++': 'cpp', cc: 'cpp',
-  hpp: 'cpp', cxx: 'cpp', 'c#': 'csharp', cs: 'csharp', docker: 'dockerfile', golang: 'go',
-  hs: 'haskell', toml: 'ini', conf: 'ini', js: 'javascript', jsx: 'javascript', mjs: 'javascript',
-  jsonc: 'json', kt: 'kotlin', make: 'makefile', md: 'markdown', py: 'python', python3: 'python',
-  rb: 'ruby', rs: 'rust', ts: 'typescript', tsx: 'typescript', sv: 'verilog',
-  systemverilog: 'verilog', html: 'xml', svg: 'xml', vue: 'xml', yml: 'yaml', patch: 'diff',
+  sh: 'bash',
+  shell: 'bash',
+  zsh: 'bash',
+  console: 'bash',
+  h: 'c',
+  'c++': 'cpp',
+  cc: 'cpp',
+  hpp: 'cpp',
+  cxx: 'cpp',
+  'c#': 'csharp',
+  cs: 'csharp',
+  docker: 'dockerfile',
+  golang: 'go',
+  hs: 'haskell',
+  toml: 'ini',
+  conf: 'ini',
+  js: 'javascript',
+  jsx: 'javascript',
+  mjs: 'javascript',
+  jsonc: 'json',
+  kt: 'kotlin',
+  make: 'makefile',
+  md: 'markdown',
+  py: 'python',
+  python3: 'python',
+  rb: 'ruby',
+  rs: 'rust',
+  ts: 'typescript',
+  tsx: 'typescript',
+  sv: 'verilog',
+  systemverilog: 'verilog',
+  html: 'xml',
+  svg: 'xml',
+  vue: 'xml',
+  yml: 'yaml',
+  patch: 'diff',
 };
 const NAMES: Record<string, string> = {
-  c: 'C', cpp: 'C++', csharp: 'C#', css: 'CSS', html: 'HTML', ini: 'INI', javascript: 'JavaScript',
-  json: 'JSON', php: 'PHP', sql: 'SQL', typescript: 'TypeScript', xml: 'XML', yaml: 'YAML', r: 'R',
+  c: 'C',
+  cpp: 'C++',
+  csharp: 'C#',
+  css: 'CSS',
+  html: 'HTML',
+  ini: 'INI',
+  javascript: 'JavaScript',
+  json: 'JSON',
+  php: 'PHP',
+  sql: 'SQL',
+  typescript: 'TypeScript',
+  xml: 'XML',
+  yaml: 'YAML',
+  r: 'R',
 };
 /** Longer code stays plain: colours are not worth a stuck page. */
 const MAX = 60_000;
@@ -53,8 +95,11 @@ const canonical = (lang: string): string => ALIASES[lang.toLowerCase()] ?? lang.
 
 export function languageName(lang: string): string {
   const name = canonical(lang);
-  return NAMES[lang.toLowerCase()] ?? NAMES[name] ??
-    (LANGUAGES[name] ? name[0]!.toUpperCase() + name.slice(1) : lang);
+  return (
+    NAMES[lang.toLowerCase()] ??
+    NAMES[name] ??
+    (LANGUAGES[name] ? name[0]!.toUpperCase() + name.slice(1) : lang)
+  );
 }
 
 let core: Promise<HLJSApi> | undefined;

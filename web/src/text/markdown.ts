@@ -9,7 +9,9 @@ export const escapeHtml = (s: string): string =>
   s.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 
 const mathHtml = (tex: string, block: boolean): string =>
-  block ? `<p class="math block">${escapeHtml(tex)}</p>` : `<span class="math">${escapeHtml(tex)}</span>`;
+  block
+    ? `<p class="math block">${escapeHtml(tex)}</p>`
+    : `<span class="math">${escapeHtml(tex)}</span>`;
 
 interface MathToken extends Tokens.Generic {
   text: string;
@@ -28,7 +30,8 @@ const marked = new Marked({
   breaks: true,
   extensions: [
     {
-      name: 'mathBlock', level: 'block',
+      name: 'mathBlock',
+      level: 'block',
       start: (src) => found(src.search(BLOCK_START) + 1 || -1),
       tokenizer(src) {
         const m = BLOCK_MATH.exec(src);
@@ -37,11 +40,14 @@ const marked = new Marked({
       renderer: (token) => mathHtml((token as MathToken).text, true),
     },
     {
-      name: 'mathInline', level: 'inline', start: (src) => found(src.search(/\$|\\[([]/)),
+      name: 'mathInline',
+      level: 'inline',
+      start: (src) => found(src.search(/\$|\\[([]/)),
       tokenizer(src) {
         const m = INLINE_MATH.exec(src);
         return m
-          ? { type: 'mathInline', raw: m[0], text: (m[1] ?? m[2] ?? m[3] ?? m[4] ?? '').trim() } : undefined;
+          ? { type: 'mathInline', raw: m[0], text: (m[1] ?? m[2] ?? m[3] ?? m[4] ?? '').trim() }
+          : undefined;
       },
       renderer: (token) => mathHtml((token as MathToken).text, false),
     },
@@ -56,7 +62,8 @@ const marked = new Marked({
       return `<pre><code${css}>${escapeHtml(text)}</code></pre>`;
     },
     image({ href, text }) {
-      if (/^data:image\//i.test(href)) return `<img src="${escapeHtml(href)}" alt="${escapeHtml(text)}">`;
+      if (/^data:image\//i.test(href))
+        return `<img src="${escapeHtml(href)}" alt="${escapeHtml(text)}">`;
       return `<a class="pic" href="${escapeHtml(href)}">${escapeHtml(text || href)}</a>`;
     },
   },

@@ -26,8 +26,13 @@ export function formula(tex: string, block: boolean): Node | null {
   let node = cache.get(key);
   if (!node) {
     try {
-      const html = temml.renderToString(tex,
-        { displayMode: block, throwOnError: true, trust: false, maxExpand: 200, maxSize: [20, 20] });
+      const html = temml.renderToString(tex, {
+        displayMode: block,
+        throwOnError: true,
+        trust: false,
+        maxExpand: 200,
+        maxSize: [20, 20],
+      });
       // Styles would be blocked by the policy anyway, with a report for each.
       node = sanitizeMath(html.replace(/ style="[^"]*"/g, ''));
     } catch {

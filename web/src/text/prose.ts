@@ -55,7 +55,8 @@ export class Prose {
     const entry: Shown = {
       raw: block.raw,
       nodes: [...fragment.childNodes],
-      code: block.token.type === 'code' && code?.firstChild instanceof Text ? code.firstChild : null,
+      code:
+        block.token.type === 'code' && code?.firstChild instanceof Text ? code.firstChild : null,
     };
     this.root.append(fragment);
     this.shown.push(entry);
@@ -77,8 +78,12 @@ export class Prose {
     const inside = /^(UL|OL|LI|BLOCKQUOTE|DIV|FIGURE|PRE|TABLE|TBODY|TR)$/;
     while (at.lastElementChild && (at === this.root || inside.test(at.tagName))) {
       const next: Element = at.lastElementChild;
-      if (/^(BR|HR|INPUT|A|STRONG|EM|SPAN|CODE)$/.test(next.tagName) && next.parentElement !== this.root &&
-        !(next.tagName === 'CODE' && at.tagName === 'PRE')) break;
+      if (
+        /^(BR|HR|INPUT|A|STRONG|EM|SPAN|CODE)$/.test(next.tagName) &&
+        next.parentElement !== this.root &&
+        !(next.tagName === 'CODE' && at.tagName === 'PRE')
+      )
+        break;
       at = next;
     }
     at.append(this.caret);
@@ -119,8 +124,11 @@ function frameCode(pre: HTMLPreElement): void {
   const lang = /lang-(\S+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
   const figure = Object.assign(document.createElement('figure'), { className: 'code' });
   const caption = document.createElement('figcaption');
-  const copy = Object.assign(document.createElement('button'),
-    { className: 'ib sm copy-code', type: 'button', title: t('copyCode') });
+  const copy = Object.assign(document.createElement('button'), {
+    className: 'ib sm copy-code',
+    type: 'button',
+    title: t('copyCode'),
+  });
   copy.setAttribute('aria-label', t('copyCode'));
   copy.append(icon('M7 7h9v9H7zM13 7V4H4v9h3'));
   caption.append(lang ? languageName(lang) : t('codeText'), copy);
@@ -132,7 +140,11 @@ function frameCode(pre: HTMLPreElement): void {
 function icon(d: string): SVGElement {
   const space = 'http://www.w3.org/2000/svg';
   const svg = document.createElementNS(space, 'svg');
-  for (const [k, v] of Object.entries({ class: 'i s', viewBox: '0 0 20 20', 'aria-hidden': 'true' }))
+  for (const [k, v] of Object.entries({
+    class: 'i s',
+    viewBox: '0 0 20 20',
+    'aria-hidden': 'true',
+  }))
     svg.setAttribute(k, v);
   const path = document.createElementNS(space, 'path');
   path.setAttribute('d', d);

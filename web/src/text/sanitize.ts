@@ -3,11 +3,53 @@
 // no address but http, https and mailto.
 import DOMPurify from 'dompurify';
 
-const TAGS = ['p', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'ul', 'ol', 'li', 'blockquote', 'table',
-  'thead', 'tbody', 'tr', 'th', 'td', 'pre', 'code', 'em', 'strong', 'del', 'a', 'hr', 'br', 'sub',
-  'sup', 'kbd', 'u', 'mark', 'input', 'span', 'img'];
-const ATTRIBUTES = ['href', 'title', 'align', 'start', 'type', 'checked', 'disabled', 'class', 'src',
-  'alt'];
+const TAGS = [
+  'p',
+  'h1',
+  'h2',
+  'h3',
+  'h4',
+  'h5',
+  'h6',
+  'ul',
+  'ol',
+  'li',
+  'blockquote',
+  'table',
+  'thead',
+  'tbody',
+  'tr',
+  'th',
+  'td',
+  'pre',
+  'code',
+  'em',
+  'strong',
+  'del',
+  'a',
+  'hr',
+  'br',
+  'sub',
+  'sup',
+  'kbd',
+  'u',
+  'mark',
+  'input',
+  'span',
+  'img',
+];
+const ATTRIBUTES = [
+  'href',
+  'title',
+  'align',
+  'start',
+  'type',
+  'checked',
+  'disabled',
+  'class',
+  'src',
+  'alt',
+];
 const CLASSES = /^(lang-[\w+#.-]{1,40}|math|math block|pic)$/;
 const DATA_IMAGE = /^data:image\/(png|jpeg|gif|webp);base64,[a-z0-9+/=\s]+$/i;
 const LINK = /^(?:https?:\/\/|mailto:)/i;
@@ -41,13 +83,17 @@ export function sanitizeProse(html: string): DocumentFragment {
 
 const marks = DOMPurify(window);
 marks.addHook('afterSanitizeAttributes', (node) => {
-  if (!/^(hljs-[\w-]+ ?|[\w-]+_ ?)+$/.test(node.getAttribute('class') ?? '')) node.removeAttribute('class');
+  if (!/^(hljs-[\w-]+ ?|[\w-]+_ ?)+$/.test(node.getAttribute('class') ?? ''))
+    node.removeAttribute('class');
 });
 /** Highlighted code: spans with highlight.js' classes and nothing else. */
 export function sanitizeCode(html: string): DocumentFragment {
   return marks.sanitize(html, {
-    ALLOWED_TAGS: ['span'], ALLOWED_ATTR: ['class'], ALLOW_DATA_ATTR: false,
-    ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
+    ALLOWED_TAGS: ['span'],
+    ALLOWED_ATTR: ['class'],
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
+    RETURN_DOM_FRAGMENT: true,
   });
 }
 
