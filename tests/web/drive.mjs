@@ -21,7 +21,7 @@ export async function launch() {
 }
 
 /** A page in a profile of its own; faults collect in page.faults, foreign addresses too. */
-export async function open(browser, url, { lang = 'ko-KR', phone = false, dark = false } = {}) {
+export async function open(browser, url, { lang = 'ko-KR', phone = false, dark = false } = {}, wait = true) {
   const context = await browser.newContext({
     locale: lang,
     colorScheme: dark ? 'dark' : 'light',
@@ -41,7 +41,7 @@ export async function open(browser, url, { lang = 'ko-KR', phone = false, dark =
       page.faults.push(`asks ${at.origin}`);
   });
   await page.goto(url);
-  await page.waitForSelector('#say, .shared, .hello');
+  if (wait) await page.waitForSelector('#say, .shared, .hello');
   return page;
 }
 export async function close(page, ignore = /$^/) {

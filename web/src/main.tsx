@@ -109,3 +109,8 @@ function begin(): void {
   loadAll().catch(fail);
 }
 effect(begin);
+// The first visit has enough to load: the shell is kept once the page is at rest.
+if (import.meta.env.PROD && 'serviceWorker' in navigator && isSecureContext)
+  window.addEventListener('load', () =>
+    setTimeout(() => void navigator.serviceWorker.register('./sw.js').catch(console.warn), 3000),
+  );
