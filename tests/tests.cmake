@@ -77,5 +77,6 @@ endif()
 # The web app: its own units by Node, and the whole of it in a browser.
 add_test(NAME web.units COMMAND tests/web/run.sh web/test.mjs)
 add_test(NAME web.pages COMMAND tests/web/run.sh tests/web/web_test.mjs)
-set_tests_properties(web.units web.pages PROPERTIES
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600 SKIP_RETURN_CODE 77)
+add_test(NAME web.served COMMAND tests/web/run.sh tests/web/served_test.mjs $<TARGET_FILE:damso>)
+set_tests_properties(web.units web.pages web.served PROPERTIES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200 SKIP_RETURN_CODE 77)

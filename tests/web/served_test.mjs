@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// The web app as the program serves it, with a real small model: node tests/web/served_test.mjs
+// DAMSO. Needs DAMSO_TEST_MODELS. What the model says proves nothing: the page is compared with
+// what the server has.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { ask, axe, close, compose, launch, open } from './drive.mjs';
+
+const damso = resolve(process.argv[2]);
+const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
+const LONG = '1부터 500까지 한 줄에 하나씩 세어 주세요.';
+let server, home, url, browser, page;
+
+async function start() {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: home,
+    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
+    DAMSO_CTX: '4096',
+    DAMSO_STORE: `sqlite:${home}/store.db`,
+  };
+  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
+    if (process.env[name]) env[name] = process.env[name];
+  const args = ['serve', '--port', '0', '-m', 'gemma3-270m'];
+  server = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  server.ended = new Promise((ended) => server.on('exit', ended));
+  for await (const line of createInterface({ input: server.stdout })) {
+    const at = / at (http:\S+)/.exec(line);
+    if (at) return `${at[1]}/`;
+  }
+  throw new Error('the server did not start');
+}
+async function ended(status) {
+  await page.waitForSelector('.turn:last-child:not([data-status=running])', { timeout: 120_000 });
+  assert.equal(await page.getAttribute('.turn:last-child', 'data-status'), status);
+}
+const turns = (n) =>
+  page.waitForFunction((want) => document.querySelectorAll('.turn').length === want, n);
+const writing = (n) =>
+  page.waitForFunction(
+    (want) =>
+      document.querySelectorAll('.turn').length === want &&
+      document.querySelector('.turn:last-child .prose')?.innerText.length > 8,
+    n,
+    { timeout: 300_000 },
+  );
+const chatId = () => decodeURIComponent(new URL(page.url()).hash.split('/')[2]);
+const stored = async () => (await fetch(`${url}api/v1/chats/${chatId()}`)).json();
+const shown = () => page.locator('.turn:last-child .prose').innerText();
+const bare = (text) => text.replace(/[\s*_#`>|\-+.\d]/g, '');
+
+if (!skip) {
+  before(async () => {
+    home = mkdtempSync(join(tmpdir(), 'damso-web-'));
+    url = await start();
+    await fetch(`${url}api/v1/settings`, {
+      method: 'PUT',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ sampling: { max_tokens: 200 } }), // small models do not know an end
+    });
+    browser = await launch();
+    page = await open(browser, url);
+  });
+  after(async () => {
+    await close(page);
+    await browser.close();
+    server.kill('SIGTERM');
+    assert.equal(await server.ended, 0);
+    rmSync(home, { recursive: true });
+  });
+}
+
+test('a first visit: a question is answered, and the chat gets a title', { skip }, async () => {
+  await ask(page, '한국의 수도는 어디인가요?');
+  await ended('done');
+  const { messages, chat } = await stored();
+  assert.deepEqual(messages.map((m) => m.role), ['user', 'assistant']);
+  assert.equal(bare(await shown()), bare(messages[1].content));
+  assert.match(await page.innerText('.quiet'), /토큰\/초/);
+  assert.equal(chat.id, chatId());
+  await page.waitForFunction(
+    () => document.querySelector('.bar h1').textContent !== '이름 없는 대화',
+    null,
+    { timeout: 120_000 },
+  );
+  await axe(page, 'a chat');
+});
+test('another answer is a branch', { skip }, async () => {
+  await page.click('.turn:last-child [aria-label="다시 쓰기"]');
+  await page.waitForSelector('.turn:last-child .branch >> text=2/2', { timeout: 300_000 });
+  await ended('done');
+  await page.click('.turn:last-child [aria-label="앞의 것"]');
+  await page.waitForSelector('.turn:last-child .branch >> text=1/2');
+  const { head, messages } = await stored();
+  assert.equal(head, messages.find((m) => m.role === 'assistant').id);
+});
+test('an answer is stopped, goes on, and outlives a reload', { skip }, async () => {
+  await page.click('.side .new');
+  await ask(page, LONG);
+  await writing(2);
+  await page.keyboard.press('Escape');
+  await ended('stopped');
+  await page.click('.turn:last-child .go-on');
+  await page.waitForSelector('.turn:last-child[data-status=running]');
+  await page.reload();
+  await turns(2);
+  await page.waitForSelector('.turn:last-child .prose');
+  if ((await page.getAttribute('.turn:last-child', 'data-status')) === 'running') {
+    await page.focus('#say');
+    await page.keyboard.press('Escape');
+  }
+  await page.waitForSelector('.turn:last-child:not([data-status=running])');
+  const { messages } = await stored();
+  assert.equal(bare(await shown()), bare(messages.at(-1).content));
+});
+test('Korean composition sends once', { skip }, async () => {
+  await page.focus('#say');
+  const ime = await compose(page, []);
+  await ime.commit('안녕하세');
+  const { commit, imeEnter, enter } = await compose(page, ['ㅇ', '요']);
+  await imeEnter();
+  await commit('요');
+  await enter();
+  await turns(4);
+  await page.waitForTimeout(300);
+  const { messages } = await stored();
+  assert.equal(messages.filter((m) => m.content === '안녕하세요').length, 1);
+  await ended('done');
+});
+test('a file goes along; an edit makes a branch', { skip }, async () => {
+  await page.click('.side .new');
+  await page.waitForSelector('.starts');
+  const buffer = Buffer.from('비밀 낱말은 청자예요.');
+  await page.setInputFiles('input[type=file]', [{ name: '메모.txt', mimeType: 'text/plain', buffer }]);
+  await page.waitForSelector('.file[aria-busy=false]');
+  await ask(page, '파일을 읽어 주세요');
+  await turns(2);
+  await ended('done');
+  const { messages } = await stored();
+  const file = messages.find((m) => m.files.length).files[0];
+  assert.equal(await (await fetch(`${url}api/v1/files/${file.id}`)).text(), '비밀 낱말은 청자예요.');
+  await page.hover('.turn:first-child');
+  await page.click('.turn:first-child [aria-label="고치기"]');
+  await page.fill('.edit textarea', '안녕?');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.slip >> text=안녕?');
+  await ended('done');
+  await page.reload();
+  await page.waitForSelector('.slip >> text=안녕?');
+});
+test('chats are found by a part of a Korean word, renamed, deleted and brought back', { skip }, async () => {
+  await page.fill('#find', '비밀번호아님');
+  await page.waitForSelector('.side .none');
+  await page.fill('#find', '수도');
+  await page.waitForSelector('.side li mark');
+  await page.fill('#find', '');
+  await page.click('.bar [aria-haspopup=menu]');
+  await page.click('[role=menuitem] >> text=이름 바꾸기');
+  await page.fill('dialog input', '되와 돼');
+  await page.click('dialog .b.main');
+  await page.waitForSelector('.bar h1 >> text=되와 돼');
+  const row = page.locator('.side li', { hasText: '되와 돼' });
+  await row.hover();
+  await row.locator('[aria-haspopup=menu]').click();
+  await page.click('[role=menuitem] >> text=지우기');
+  await row.waitFor({ state: 'detached' });
+  await page.click('.toast .b');
+  await page.waitForSelector('.side li >> text=되와 돼');
+});
+test('a shared chat is read in another profile, on a phone, in the dark', { skip }, async () => {
+  await page.click('.side li a:has-text("되와 돼")');
+  await turns(2);
+  await page.click('.bar .wide');
+  await page.click('dialog .b.main');
+  const link = await page.inputValue('dialog input.mono');
+  await page.keyboard.press('Escape');
+  const reader = await open(browser, link, { lang: 'en-US', phone: true, dark: true });
+  assert.equal(await reader.innerText('h1'), '되와 돼');
+  await axe(reader, 'a shared chat');
+  await reader.click('text=Continue in my chats');
+  await reader.waitForSelector('#say');
+  await reader.waitForSelector('.turn:nth-child(2)');
+  await close(reader);
+});
