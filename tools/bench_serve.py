@@ -9,6 +9,9 @@ temperature 0.  Only one server runs at a time; the order changes each round.  P
 rounds, lowest and highest: output tokens a second of all clients, time to first token (median and the
 slowest), time per output token.  Needs nothing but the standard library.
 
+With --again N instead: a prompt of --words words, and how soon its first token comes when it is sent
+again, with another ending, and after kill -9 and a restart of the server.
+
 With --leave N instead: clients of damso that go away, N while their prompt is read, N while their
 answer is written and N while they wait behind others; how long until the server has stopped."""
 import argparse, asyncio, json, os, random, signal, socket, statistics, subprocess, tempfile, threading, time
@@ -27,17 +30,19 @@ def free_port():
 
 
 class Server:
-    def __init__(self, kind, args, clients, more=()):
+    def __init__(self, kind, args, clients, more=(), home=None):
         self.port = free_port()
         port = ['--port', str(self.port)]
         room = max(clients, 1)
         if kind == 'damso':
-            command = [args.damso, 'serve', '-m', args.model, '-t', str(args.threads), '--cache', '0', *port, *more]
+            command = [args.damso, 'serve', '-m', args.model, '-t', str(args.threads), *port, *more]
+            if not home:  # it would answer from what it kept
+                command += ['--cache', '0']
         else:
             command = [args.peer, '-m', args.model, '-t', str(args.threads), '-np', str(room), '-c', str(1024 * room), *port]
-        self.home = tempfile.TemporaryDirectory()
+        self.home = None if home else tempfile.TemporaryDirectory()
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        env={**os.environ, 'HOME': self.home.name})
+                                        env={**os.environ, 'HOME': home or self.home.name})
         until = time.time() + 120
         while time.time() < until:
             try:
@@ -56,7 +61,8 @@ class Server:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        self.home.cleanup()
+        if self.home:
+            self.home.cleanup()
 
 
 async def request(port, text, n_answer, out):
@@ -138,6 +144,37 @@ def leaving(args):
         server.close()
 
 
+def again(args):
+    rng = random.Random(args.seed)
+    text = ' '.join(rng.choice(WORDS) for _ in range(args.words))
+
+    def ttft(server, ending=''):
+        out = []
+        asyncio.run(request(server.port, text + ending, 4, out))
+        return out[0][1] * 1e3
+
+    def row(what, ms):
+        print(f'| {what} | {statistics.median(ms):.0f} | {min(ms):.0f} to {max(ms):.0f} |', flush=True)
+
+    print(f'| a prompt of {args.words} words | median ms | lowest to highest |\n' + '| --- ' * 3 + '|')
+    with tempfile.TemporaryDirectory() as home:
+        server = Server('damso', args, 1, home=home)
+        ttft(server, ' warm')
+        text = 'Another one: ' + text
+        row('first', [ttft(server)])
+        row('again', [ttft(server) for _ in range(args.again)])
+        row('with another ending', [ttft(server, f' {rng.choice(WORDS)} {i}?') for i in range(args.again)])
+        after = []
+        for i in range(args.again):
+            time.sleep(4)  # the cache is written behind the answers
+            server.process.kill()
+            server.process.wait()
+            server = Server('damso', args, 1, home=home)
+            after.append(ttft(server))
+        row('after kill -9 and a restart', after)
+        server.process.kill()
+
+
 def show(runs, key, digits=0):
     v = [r[key] for r in runs]
     return f'{statistics.median(v):.{digits}f} ({min(v):.{digits}f} to {max(v):.{digits}f})'
@@ -151,9 +188,10 @@ def main():
         p.add_argument(f'--{name}', type=int, default=value)
     p.add_argument('--clients', default='1,4,16,32')
     p.add_argument('--leave', type=int, default=0, metavar='N')
+    p.add_argument('--again', type=int, default=0, metavar='N')
     args = p.parse_args()
-    if args.leave:
-        leaving(args)
+    if args.leave or args.again:
+        (leaving if args.leave else again)(args)
         return
     kinds = ['damso', 'peer'] if args.peer else ['damso']
     print('| clients | server | tokens/s | TTFT median ms | TTFT slowest ms | TPOT ms | errors |\n' + '| --- ' * 7 + '|')
