@@ -21,7 +21,12 @@ export async function launch() {
 }
 
 /** A page in a profile of its own; faults collect in page.faults, foreign addresses too. */
-export async function open(browser, url, { lang = 'ko-KR', phone = false, dark = false } = {}, wait = true) {
+export async function open(
+  browser,
+  url,
+  { lang = 'ko-KR', phone = false, dark = false } = {},
+  wait = true,
+) {
   const context = await browser.newContext({
     locale: lang,
     colorScheme: dark ? 'dark' : 'light',

@@ -79,7 +79,10 @@ test('a first visit: a question is answered, and the chat gets a title', { skip 
   await ask(page, '한국의 수도는 어디인가요?');
   await ended('done');
   const { messages, chat } = await stored();
-  assert.deepEqual(messages.map((m) => m.role), ['user', 'assistant']);
+  assert.deepEqual(
+    messages.map((m) => m.role),
+    ['user', 'assistant'],
+  );
   assert.equal(bare(await shown()), bare(messages[1].content));
   assert.match(await page.innerText('.quiet'), /토큰\/초/);
   assert.equal(chat.id, chatId());
@@ -136,14 +139,19 @@ test('a file goes along; an edit makes a branch', { skip }, async () => {
   await page.click('.side .new');
   await page.waitForSelector('.starts');
   const buffer = Buffer.from('비밀 낱말은 청자예요.');
-  await page.setInputFiles('input[type=file]', [{ name: '메모.txt', mimeType: 'text/plain', buffer }]);
+  await page.setInputFiles('input[type=file]', [
+    { name: '메모.txt', mimeType: 'text/plain', buffer },
+  ]);
   await page.waitForSelector('.file[aria-busy=false]');
   await ask(page, '파일을 읽어 주세요');
   await turns(2);
   await ended('done');
   const { messages } = await stored();
   const file = messages.find((m) => m.files.length).files[0];
-  assert.equal(await (await fetch(`${url}api/v1/files/${file.id}`)).text(), '비밀 낱말은 청자예요.');
+  assert.equal(
+    await (await fetch(`${url}api/v1/files/${file.id}`)).text(),
+    '비밀 낱말은 청자예요.',
+  );
   await page.hover('.turn:first-child');
   await page.click('.turn:first-child [aria-label="고치기"]');
   await page.fill('.edit textarea', '안녕?');
@@ -153,25 +161,29 @@ test('a file goes along; an edit makes a branch', { skip }, async () => {
   await page.reload();
   await page.waitForSelector('.slip >> text=안녕?');
 });
-test('chats are found by a part of a Korean word, renamed, deleted and brought back', { skip }, async () => {
-  await page.fill('#find', '비밀번호아님');
-  await page.waitForSelector('.side .none');
-  await page.fill('#find', '수도');
-  await page.waitForSelector('.side li mark');
-  await page.fill('#find', '');
-  await page.click('.bar [aria-haspopup=menu]');
-  await page.click('[role=menuitem] >> text=이름 바꾸기');
-  await page.fill('dialog input', '되와 돼');
-  await page.click('dialog .b.main');
-  await page.waitForSelector('.bar h1 >> text=되와 돼');
-  const row = page.locator('.side li', { hasText: '되와 돼' });
-  await row.hover();
-  await row.locator('[aria-haspopup=menu]').click();
-  await page.click('[role=menuitem] >> text=지우기');
-  await row.waitFor({ state: 'detached' });
-  await page.click('.toast .b');
-  await page.waitForSelector('.side li >> text=되와 돼');
-});
+test(
+  'chats are found by a part of a Korean word, renamed, deleted and brought back',
+  { skip },
+  async () => {
+    await page.fill('#find', '비밀번호아님');
+    await page.waitForSelector('.side .none');
+    await page.fill('#find', '수도');
+    await page.waitForSelector('.side li mark');
+    await page.fill('#find', '');
+    await page.click('.bar [aria-haspopup=menu]');
+    await page.click('[role=menuitem] >> text=이름 바꾸기');
+    await page.fill('dialog input', '되와 돼');
+    await page.click('dialog .b.main');
+    await page.waitForSelector('.bar h1 >> text=되와 돼');
+    const row = page.locator('.side li', { hasText: '되와 돼' });
+    await row.hover();
+    await row.locator('[aria-haspopup=menu]').click();
+    await page.click('[role=menuitem] >> text=지우기');
+    await row.waitFor({ state: 'detached' });
+    await page.click('.toast .b');
+    await page.waitForSelector('.side li >> text=되와 돼');
+  },
+);
 test('a shared chat is read in another profile, on a phone, in the dark', { skip }, async () => {
   await page.click('.side li a:has-text("되와 돼")');
   await turns(2);

@@ -58,9 +58,9 @@ test('a question is answered while it is written, and becomes Markdown', async (
   assert.equal(await answer.locator('.reason').count(), 1);
   assert.match(await answer.locator('.quiet').innerText(), /토큰\/초/);
   assert.equal(await answer.locator('a[rel~=noopener][target=_blank]').count(), 1);
+  assert.match(await page.innerText('#said'), /가중치 전체를/);
   await answer.locator('.copy-code').click();
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^\/\/ 토큰/);
-  assert.match(await page.innerText('#said'), /가중치 전체를/);
   await close(page);
 });
 test('an answer is stopped, and goes on', async () => {
@@ -204,6 +204,24 @@ test('files of many kinds become text; a long one is cut for all to see', async 
   const bad = { name: 'a.bin', mimeType: '', buffer: Buffer.from([0x7f, 0x45, 0, 1]) };
   await page.setInputFiles('input[type=file]', [bad]);
   await page.waitForSelector('.toast >> text=a.bin은 읽을 수 없는 파일이에요');
+  await close(page);
+});
+test('a file that is dropped anywhere or pasted is attached', async () => {
+  const page = await open(browser, chat());
+  await page.evaluate(() => {
+    const give = (name) => {
+      const data = new DataTransfer();
+      data.items.add(new File(['글'], name, { type: 'text/plain' }));
+      return data;
+    };
+    const how = { bubbles: true, cancelable: true };
+    const turn = document.querySelector('.turn');
+    turn.dispatchEvent(new DragEvent('drop', { ...how, dataTransfer: give('끌어온.txt') }));
+    const paste = new ClipboardEvent('paste', { ...how, clipboardData: give('붙인.txt') });
+    document.querySelector('#say').dispatchEvent(paste);
+  });
+  await page.waitForSelector('.file[aria-busy=false] >> text=끌어온.txt');
+  await page.waitForSelector('.file[aria-busy=false] >> text=붙인.txt');
   await close(page);
 });
 test('a shared chat is read elsewhere and continued as a copy', async () => {
@@ -411,7 +429,7 @@ test('200 tokens a second cost little', async (context) => {
   mock.script = [`${LONG}\n\n`.repeat(12)];
   const page = await open(browser, mock.url);
   const cdp = await page.context().newCDPSession(page);
-  await cdp.send('Performance.enable');
+  await cdp.send('Performance.enable', { timeDomain: 'threadTicks' }); // its own time, not the clock's
   const busy = async () => {
     const { metrics } = await cdp.send('Performance.getMetrics');
     return metrics.find((m) => m.name === 'TaskDuration').value;
@@ -422,7 +440,7 @@ test('200 tokens a second cost little', async (context) => {
   await page.waitForTimeout(5000);
   const share = ((await busy()) - from) / ((performance.now() - began) / 1000);
   context.diagnostic(`streaming takes ${(share * 100).toFixed(1)} % of a core`);
-  assert.ok(share < 0.4, `${share}`); // the aim is 0.2 on a quiet machine
+  assert.ok(share < 0.3, `${share}`); // the aim is 0.2
   await close(page);
 });
 test('a chat of 1,000 messages opens and scrolls', async (context) => {

@@ -29,6 +29,7 @@ let toastTimer = 0;
 export function tell(text: string, label?: string, act?: () => void): void {
   clearTimeout(toastTimer);
   toast.value = { text, label, act };
+  said.value = text;
   toastTimer = window.setTimeout(() => (toast.value = null), act ? 10_000 : 4000);
 }
 export function fail(error: unknown): void {

@@ -70,6 +70,8 @@ export class View {
 }
 
 export const view = signal<View | null>(null);
+/** Counts what the reader asked for here: then, and only then, the page goes to the end. */
+export const asked = signal(0);
 
 /** Reads the chat and lets its deltas join; events stand already, so nothing falls between. */
 export async function openChat(id: string): Promise<void> {
@@ -218,6 +220,7 @@ export async function send(
       if (!target.tree.get(made.user.id)) target.put(made.user);
       if (!target.tree.get(made.answer.id)) target.put(made.answer);
       target.head.value = made.answer.id;
+      asked.value++;
     });
     if (!before) {
       putChat(target.chat.peek());
@@ -251,6 +254,7 @@ export async function regenerate(id: string): Promise<void> {
     batch(() => {
       if (!current.tree.get(made.id)) current.put(made);
       current.head.value = made.id;
+      asked.value++;
     });
     said.value = t('statusWriting');
   } catch (error) {

@@ -4,8 +4,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { online } from '../events';
 import { t, type Key } from '../i18n';
 import { drawer, folded, go, route } from '../route';
-import { folders, folder, temporary, titleOf } from '../store';
-import { leave, openChat, send, view, type View } from '../view';
+import { folders, folder, settings, temporary, titleOf } from '../store';
+import { asked, leave, openChat, send, view, type View } from '../view';
 import { Compose, insert, touch } from './composer';
 import { dialog } from './dialogs';
 import { Icon, Moon } from './icon';
@@ -104,7 +104,7 @@ function Chat({ open }: { open: View }) {
           ]}
         />
       </div>
-      <Scroller busy={busy} turns={path.length}>
+      <Scroller busy={busy}>
         {state === 'loading' && <Late />}
         {path.map((cell, i) => (
           <Turn
@@ -120,8 +120,14 @@ function Chat({ open }: { open: View }) {
           <Offline />
           <Compose id={open.id} busy={busy} onSend={(text, files) => send(text, files)} />
           <p class="hint">
-            <Hint keys={['Enter']} text={t('send')} />
-            <Hint keys={['Shift Enter']} text={t('newline')} />
+            <Hint
+              keys={[settings.value.send_key === 'ctrl-enter' ? 'Ctrl Enter' : 'Enter']}
+              text={t('send')}
+            />
+            <Hint
+              keys={[settings.value.send_key === 'ctrl-enter' ? 'Enter' : 'Shift Enter']}
+              text={t('newline')}
+            />
             {busy && <Hint keys={['Esc']} text={t('stop')} />}
             <Hint keys={['?']} text={t('allKeys')} />
           </p>
@@ -143,11 +149,10 @@ function Late() {
 
 interface ScrollerProps {
   busy: boolean;
-  turns: number;
   children: preact.ComponentChildren;
 }
 /** Follows the text only while the reader is at the end; otherwise says that there is more. */
-function Scroller({ busy, turns, children }: ScrollerProps) {
+function Scroller({ busy, children }: ScrollerProps) {
   const box = useRef<HTMLDivElement>(null);
   const thread = useRef<HTMLDivElement>(null);
   const pinned = useRef(true);
@@ -159,7 +164,7 @@ function Scroller({ busy, turns, children }: ScrollerProps) {
   useLayoutEffect(() => {
     pinned.current = true;
     toEnd();
-  }, [turns]);
+  }, [asked.value]);
   useEffect(() => {
     const watch = new ResizeObserver(() => pinned.current && toEnd());
     watch.observe(thread.current!);

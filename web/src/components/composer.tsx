@@ -15,7 +15,17 @@ import { Icon } from './icon';
 import { IconButton, Menu } from './ui';
 
 /** What was written and not sent, by chat; `new` before there is one. */
-const drafts = new Map<string, string>();
+const drafts = {
+  get: (id: string): string => sessionStorage.getItem(`damso.draft.${id}`) ?? '',
+  set(id: string, text: string): void {
+    try {
+      sessionStorage.setItem(`damso.draft.${id}`, text);
+    } catch {
+      /* too long to keep: it stands in the field all the same */
+    }
+  },
+  delete: (id: string): void => sessionStorage.removeItem(`damso.draft.${id}`),
+};
 /** Text that a starter or a prompt puts into the field. */
 export const insert = signal<string | null>(null);
 
@@ -80,7 +90,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
 
   useEffect(() => listen(area.current!, m), []);
   useLayoutEffect(() => {
-    area.current!.value = drafts.get(id) ?? '';
+    area.current!.value = drafts.get(id);
     grow(area.current!);
     if (!touch()) area.current!.focus();
   }, [id]);
@@ -115,6 +125,29 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       }
     }
   };
+  // Anywhere on the page: a file that misses the field must not take the page's place.
+  const take = useRef(add);
+  take.current = add;
+  useEffect(() => {
+    const off = new AbortController();
+    const on = (name: string, handle: (e: DragEvent) => void): void =>
+      window.addEventListener(name, handle as (e: Event) => void, { signal: off.signal });
+    on('dragover', (e) => {
+      if (!e.dataTransfer?.types.includes('Files')) return;
+      e.preventDefault();
+      setOver(true);
+    });
+    on('dragleave', (e) => {
+      if (!e.relatedTarget) setOver(false);
+    });
+    on('drop', (e) => {
+      setOver(false);
+      if (!e.dataTransfer?.files.length) return;
+      e.preventDefault();
+      void take.current(e.dataTransfer.files);
+    });
+    return () => off.abort();
+  }, []);
   const onPaste = (e: ClipboardEvent): void => {
     const files = [...(e.clipboardData?.files ?? [])];
     if (!files.length || e.clipboardData?.types.includes('text/plain')) return;
@@ -128,18 +161,6 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       onSubmit={(e) => {
         e.preventDefault();
         void submit();
-      }}
-      onDragOver={(e) => {
-        if (e.dataTransfer?.types.includes('Files')) {
-          e.preventDefault();
-          setOver(true);
-        }
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(e) => {
-        e.preventDefault();
-        setOver(false);
-        void add(e.dataTransfer?.files ?? []);
       }}
     >
       {chips.length > 0 && (
@@ -171,7 +192,10 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
               class="go stop"
               aria-label={t('stop')}
               title={t('stop')}
-              onClick={() => void stop()}
+              onClick={() => {
+                void stop();
+                area.current?.focus(); // the button goes, the hand stays
+              }}
             >
               <Icon name="stop" />
             </button>

@@ -316,10 +316,17 @@ export function Toggle({
   );
 }
 
+/** A popover, so that it is seen above a dialog too; screen readers hear it from Said. */
 export function Toasts() {
   const now = toast.value;
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!now) return;
+    place.current?.showPopover?.();
+    return () => place.current?.hidePopover?.();
+  }, [now]);
   return (
-    <div class="toast-place" role="status">
+    <div class="toast-place" popover="manual" ref={place}>
       {now && (
         <div class="toast">
           <span>{now.text}</span>
