@@ -243,12 +243,15 @@ test('settings are kept; a prompt asks for its variables', async () => {
   await page.click('[aria-label="설정"]');
   await page.check('.seg label:has-text("어둡게") input');
   assert.equal(await page.getAttribute('html', 'data-theme'), 'dark');
+  await page.click('.set nav >> text=답변');
+  await page.check('.seg label:has-text("안 함") input');
   await page.click('.set nav >> text=지침과 기억');
   await page.fill('.add input', '나는 서울에 산다');
   await page.click('.add button');
   await page.keyboard.press('Escape');
   await page.waitForTimeout(600);
   assert.equal(mock.settings.theme, 'dark');
+  assert.equal(mock.settings.sampling.reasoning_effort, 'none');
   assert.equal(mock.settings.memory[0].text, '나는 서울에 산다');
   await page.click('[aria-label="글감"]');
   await page.click('[role=menuitem] >> text=번역');

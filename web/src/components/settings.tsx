@@ -208,12 +208,42 @@ function NumberOpt({ range }: { range: Range }) {
     </div>
   );
 }
+/** For models that reason; the others do not mind. */
+function Effort() {
+  const pick = (effort: string): void => {
+    const sampling: Options = { ...settings.peek().sampling };
+    if (effort) sampling.reasoning_effort = effort;
+    else delete sampling.reasoning_effort;
+    set({ sampling });
+  };
+  return (
+    <div class="opt">
+      <div>
+        <b>{t('set_effort')}</b>
+        <p>{t('set_effortHint')}</p>
+      </div>
+      <Seg
+        name="effort"
+        label={t('set_effort')}
+        value={settings.value.sampling?.reasoning_effort ?? ''}
+        onPick={pick}
+        options={[
+          ['', t('set_default')],
+          ['none', t('set_effortNone')],
+          ['low', t('set_effortLow')],
+          ['high', t('set_effortHigh')],
+        ]}
+      />
+    </div>
+  );
+}
 function Answers() {
   return (
     <>
       <Switch name="stream" label={t('set_stream')} hint={t('set_streamHint')} fallback />
       <Switch name="quiet_line" label={t('set_quiet')} hint={t('set_quietHint')} fallback />
       <Switch name="open_reasoning" label={t('set_openReasoning')} fallback={false} />
+      <Effort />
       {RANGES.map((range) => (
         <NumberOpt key={range.name} range={range} />
       ))}
