@@ -172,7 +172,8 @@ function Scroller({ busy, children }: ScrollerProps) {
     return () => watch.disconnect();
   }, []);
   const onScroll = (): void => {
-    const el = box.current!;
+    const el = box.current;
+    if (!el) return; // an event that came after the chat was left
     const gap = el.scrollHeight - el.scrollTop - el.clientHeight;
     pinned.current = gap < 40;
     if (away !== gap > 240) setAway(gap > 240);
