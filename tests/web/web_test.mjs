@@ -142,6 +142,7 @@ test('chats are found, renamed, pinned, archived, deleted and brought back', asy
     await page.click(`[role=menuitem] >> text=${item}`);
   };
   await menu('이사 당일', '이름 바꾸기');
+  await page.waitForSelector('.rename:focus');
   await page.keyboard.press('Control+A');
   await page.keyboard.type('새 이름');
   await page.keyboard.press('Enter');

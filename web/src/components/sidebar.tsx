@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The list of chats: search, folders, days, and what can be done to each.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Chat, Folder } from '../api';
 import { groupName, groupOf, lang, t, type Group } from '../i18n';
 import { drawer, folded, go, href, route } from '../route';
@@ -313,7 +313,10 @@ function Rename({ chat, done }: { chat: Chat; done: () => void }) {
     done();
   };
   const field = useEnter<HTMLInputElement>(commit, give);
-  useEffect(() => field.current?.select(), []);
+  useLayoutEffect(() => {
+    field.current?.focus(); // select() alone does not, outside Chromium
+    field.current?.select();
+  }, []);
   return (
     <input
       class="field rename"
