@@ -88,7 +88,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
   });
   const m = machine.current;
 
-  useEffect(() => listen(area.current!, m), []);
+  useLayoutEffect(() => listen(area.current!, m), []);
   useLayoutEffect(() => {
     area.current!.value = drafts.get(id);
     grow(area.current!);

@@ -39,7 +39,7 @@ export function useEnter<F extends HTMLInputElement | HTMLTextAreaElement>(
   const ref = useRef<F>(null);
   const fns = useRef({ commit, cancel });
   fns.current = { commit, cancel };
-  useEffect(() => {
+  useLayoutEffect(() => {
     const field = ref.current!;
     const machine = new Composer({
       send: () => fns.current.commit(field.value),
