@@ -11,7 +11,8 @@ from served import MODELS, SMALL, Server
 DAMSO = os.path.abspath(sys.argv.pop(1))
 JSON = {'Content_Type': 'application/json'}
 SHORT = {'temperature': 0, 'max_tokens': 8}
-LONG = {'temperature': 0, 'max_tokens': 1500, 'seed': 1}
+# No machine is through with it while a test looks: an answer that may not end by itself.
+LONG = {'temperature': 0, 'max_tokens': 6000, 'json_schema': {'type': 'array', 'items': {'type': 'boolean'}, 'minItems': 2000}}
 POEM = 'Write a very long story about a ship, with many chapters.'
 
 

@@ -136,48 +136,74 @@ static void multiply_part(const struct walker *w, const struct cpu_op *co, int i
     d->mm->run(&job, from, to, d->scratch[w->thread].mm);
 }
 
-/* Units of the i-th piece of a work of n units, and the unit that it begins with: large pieces
- * first and small ones in the end, so that all threads end together; none so large that a thread
- * which the system stops keeps the others for long.  0: there is no such piece. */
-static size_t piece_of(size_t n, size_t n_threads, size_t i, size_t *begin)
+/* Pieces of a work of `units` units; see piece_next. */
+struct pieces {
+    size_t units, n_threads, next; /* next: of this thread's pieces */
+    bool small;
+};
+
+/* Below some 20 us a thread takes its share at once: the shared counter would cost more than it
+ * evens out. */
+#define CPU_SMALL_MACS ((size_t)8 << 20)
+
+/* The i-th piece: large ones first and small ones in the end, so that all threads end together;
+ * none so large that a thread which the system stops keeps the others for long. */
+static size_t piece_at(const struct pieces *p, size_t i, size_t *begin)
 {
-    const size_t most = MAX(n / (8 * n_threads), (size_t)1);
-    for (*begin = 0; *begin < n;) {
-        size_t size = MIN(MAX((n - *begin) / (2 * n_threads), (size_t)1), most);
-        size_t round = MIN(num_div_up(n - *begin, size), n_threads);
+    const size_t most = MAX(p->units / (8 * p->n_threads), (size_t)1);
+    for (*begin = 0; *begin < p->units;) {
+        size_t left = p->units - *begin;
+        size_t size = MIN(MAX(left / (2 * p->n_threads), (size_t)1), most);
+        size_t round = MIN(num_div_up(left, size), p->n_threads);
         if (i < round) {
             *begin += i * size;
-            return MIN(size, n - *begin);
+            return MIN(size, p->units - *begin);
         }
-        *begin = MIN(*begin + round * size, n);
+        *begin = MIN(*begin + round * size, p->units);
         i -= round;
     }
     return 0;
+}
+
+/* Units of this thread's next piece, and the one that it begins with; 0: there is none left.  The
+ * first one is the thread's own, the others are taken as they come. */
+static size_t piece_next(const struct walker *w, struct pieces *p, size_t *begin)
+{
+    if (p->small) {
+        struct share s = share_of(w, p->next++ == 0 ? p->units : 0);
+        *begin = s.from;
+        return s.to - s.from;
+    }
+    size_t i = p->next++ == 0 ? (size_t)w->thread : p->n_threads + os_pool_take(w->d->pool, 1);
+    return piece_at(p, i, begin);
 }
 
 static void run_matmul(const struct walker *w, const struct cpu_op *co)
 {
     struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
+    const size_t n = op_rows(d, op), k = op->part[0].weight->cols;
     if (co->quantizes_src) {
-        struct share s = share_of(w, op_rows(d, op));
+        struct share s = share_of(w, n);
         for (size_t r = s.from; r < s.to; r++)
-            quantize_row(w, co, buf_row(d, op->src, r), r, op->part[0].weight->cols);
+            quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
     /* Two panels a unit; the parts lie one behind the other. */
     const size_t unit = 2 * (size_t)d->mm->panel_rows;
-    size_t total = 0, at, len;
+    struct pieces p = {.n_threads = (size_t)w->n_threads};
+    size_t at, len;
     for (int i = 0; i < op->n_parts; i++)
-        total += num_div_up(op->part[i].weight->rows, unit);
-    while ((len = piece_of(total, (size_t)w->n_threads, os_pool_take(d->pool, 1), &at)) > 0)
+        p.units += num_div_up(op->part[i].weight->rows, unit);
+    p.small = p.units * unit * k < CPU_SMALL_MACS / n;
+    while ((len = piece_next(w, &p, &at)) > 0)
         for (int i = 0; i < op->n_parts && len > 0; i++) {
             size_t rows = op->part[i].weight->rows, units = num_div_up(rows, unit);
-            size_t n = at < units ? MIN(len, units - at) : 0;
-            if (n)
-                multiply_part(w, co, i, at * unit, MIN((at + n) * unit, rows));
+            size_t some = at < units ? MIN(len, units - at) : 0;
+            if (some)
+                multiply_part(w, co, i, at * unit, MIN((at + some) * unit, rows));
             at = at > units ? at - units : 0;
-            len -= n;
+            len -= some;
         }
 }
 

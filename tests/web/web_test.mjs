@@ -64,7 +64,7 @@ test('a question is answered while it is written, and becomes Markdown', async (
   await close(page);
 });
 test('an answer is stopped, and goes on', async () => {
-  mock.script = ['가나다라 '.repeat(400), '끝.'];
+  mock.script = ['가나다라 '.repeat(4000), '끝.'];
   const page = await open(browser, chat());
   await ask(page, '길게');
   await page.waitForFunction(
