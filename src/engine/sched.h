@@ -141,7 +141,7 @@ enum sched_speculate {
 struct sched_opts {
     size_t queue_max;   /* jobs that wait */
     size_t running_max; /* answers at once; no more than the engine's batch and out_max */
-    uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 100 ms */
+    uint64_t step_ns;   /* how long a step with prompts in it should take; 0: 50 ms */
     enum sched_speculate speculate;
     /* A smaller model of the same vocabulary that guesses, too; the scheduler's until sched_free.
      * Its batch and out_max are running_max at least.  NULL: none. */

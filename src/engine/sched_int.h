@@ -15,7 +15,7 @@
 
 #include <pthread.h>
 
-#define SCHED_STEP_NS       ((uint64_t)100000000)
+#define SCHED_STEP_NS       ((uint64_t)50000000) /* a client that leaves is noticed between steps */
 #define SCHED_CACHE_IDLE_NS ((uint64_t)3000000000)
 #define SCHED_FETCH_NS      ((uint64_t)20000000) /* that a step may wait for the cache's file */
 
