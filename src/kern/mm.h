@@ -11,6 +11,7 @@
 #ifndef KERN_MM_H
 #define KERN_MM_H
 
+#include "base/num.h"
 #include "cpu/cpu.h"
 #include "kern/format.h"
 #include "kern/kern.h"
@@ -42,7 +43,7 @@ static inline size_t mm_act_at(const struct mm_act *a, size_t row, size_t col)
 /* Columns of q to allocate for k of them. */
 static inline size_t mm_act_width(size_t k)
 {
-    return (k + MM_CHUNK - 1) / MM_CHUNK * MM_CHUNK;
+    return num_align(k, MM_CHUNK);
 }
 
 /* Columns [col, col + n) of a row; both whole blocks of 32. */
@@ -51,7 +52,7 @@ static inline void mm_quantize(const struct kern *kern, const struct mm_act *a, 
 {
     for (size_t len; n > 0; col += len, x += len, n -= len) {
         size_t at = mm_act_at(a, row, col);
-        len = MM_CHUNK - col % MM_CHUNK < n ? MM_CHUNK - col % MM_CHUNK : n;
+        len = MIN(MM_CHUNK - col % MM_CHUNK, n);
         kern->quantize(a->q + at, a->d + at / 32, a->sum + at / 32, a->neg32 + at / 32,
                        a->neg16 + at / 16, x, len);
     }
