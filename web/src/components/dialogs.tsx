@@ -86,14 +86,21 @@ function FolderDialog({ folder }: { folder: Folder | null }) {
           />
         </label>
         <p class="muted">{t('folderInstructionsHint')}</p>
-        <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>
-            {t('cancel')}
-          </button>
-          <button class="b main">{t('save')}</button>
-        </div>
+        <FormFoot act={t('save')} />
       </form>
     </Dialog>
+  );
+}
+
+/** The end of a dialog's form. */
+function FormFoot({ act }: { act: string }) {
+  return (
+    <div class="foot-row">
+      <button type="button" class="b line" onClick={close}>
+        {t('cancel')}
+      </button>
+      <button class="b main">{act}</button>
+    </div>
   );
 }
 
@@ -145,12 +152,7 @@ function RenameDialog({ chat }: { chat: Chat }) {
             autoFocus
           />
         </label>
-        <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>
-            {t('cancel')}
-          </button>
-          <button class="b main">{t('save')}</button>
-        </div>
+        <FormFoot act={t('save')} />
       </form>
     </Dialog>
   );
@@ -262,12 +264,7 @@ function FillDialog({ prompt, use }: { prompt: Prompt; use: (text: string) => vo
             <textarea class="field" name={name} rows={1} required autoFocus={i === 0} />
           </label>
         ))}
-        <div class="foot-row">
-          <button type="button" class="b line" onClick={close}>
-            {t('cancel')}
-          </button>
-          <button class="b main">{t('insert')}</button>
-        </div>
+        <FormFoot act={t('insert')} />
       </form>
     </Dialog>
   );

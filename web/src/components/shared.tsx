@@ -3,15 +3,15 @@
 import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { api, type Shared as SharedChat } from '../api';
-import { day, lang, t } from '../i18n';
+import { day, t } from '../i18n';
 import { go } from '../route';
-import { fail, isDark, set, settings } from '../store';
+import { fail } from '../store';
 import { Tree } from '../tree';
 import type { Cell } from '../view';
 import { copyCode, Missing } from './chat';
 import { Icon, Jar } from './icon';
 import { Turn } from './turn';
-import { copy, IconButton } from './ui';
+import { copy, LookButtons } from './ui';
 
 export function Shared({ token }: { token: string }) {
   const [got, setGot] = useState<{ chat: SharedChat; cells: Cell[] } | 'gone' | null>(null);
@@ -34,8 +34,6 @@ export function Shared({ token }: { token: string }) {
     );
   }, [token]);
   if (got === 'gone') return <Missing text={t('sharedGone')} />;
-  void settings.value;
-  const dark = isDark();
   const take = (): void => {
     api.copyShared(token).then((chat) => go({ name: 'chat', id: chat.id }), fail);
   };
@@ -47,16 +45,7 @@ export function Shared({ token }: { token: string }) {
           <b>{t('app')}</b>
         </a>
         <span class="note">{t('sharedNote')}</span>
-        <IconButton
-          icon="globe"
-          label={t('toLang')}
-          onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })}
-        />
-        <IconButton
-          icon={dark ? 'sun' : 'moon'}
-          label={dark ? t('toLight') : t('toDark')}
-          onClick={() => set({ theme: dark ? 'light' : 'dark' })}
-        />
+        <LookButtons />
         <button type="button" class="b main sm" onClick={take}>
           {t('continueHere')}
         </button>

@@ -2,7 +2,7 @@
 // The list of chats: search, folders, days, and what can be done to each.
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Chat, Folder } from '../api';
-import { groupName, groupOf, lang, t, type Group } from '../i18n';
+import { groupName, groupOf, t, type Group } from '../i18n';
 import { drawer, folded, go, href, route } from '../route';
 import {
   archiveChat,
@@ -13,21 +13,18 @@ import {
   editChat,
   folder,
   folders,
-  isDark,
   loadChats,
   me,
   moreChats,
   pinned,
   query,
-  set,
-  settings,
   titleOf,
   unpinned,
 } from '../store';
 import { api } from '../api';
 import { dialog } from './dialogs';
 import { Icon, Jar } from './icon';
-import { IconButton, Menu, useEnter, type MenuItem } from './ui';
+import { IconButton, LookButtons, Menu, useEnter, type MenuItem } from './ui';
 
 export function Sidebar() {
   const root = useRef<HTMLElement>(null);
@@ -359,8 +356,6 @@ export function chatItems(chat: Chat, rename: () => void): (MenuItem | null)[] {
 }
 
 function MeRow() {
-  void settings.value;
-  const dark = isDark();
   const name = me.value?.accounts ? me.value.user.name : t('me');
   return (
     <div class="me-row">
@@ -370,16 +365,7 @@ function MeRow() {
         </span>
         <span dir="auto">{name}</span>
       </span>
-      <IconButton
-        icon="globe"
-        label={t('toLang')}
-        onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })}
-      />
-      <IconButton
-        icon={dark ? 'sun' : 'moon'}
-        label={dark ? t('toLight') : t('toDark')}
-        onClick={() => set({ theme: dark ? 'light' : 'dark' })}
-      />
+      <LookButtons />
       <IconButton
         icon="gear"
         label={t('settings')}

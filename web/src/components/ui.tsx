@@ -3,8 +3,8 @@
 import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Composer, listen } from '../compose';
-import { t } from '../i18n';
-import { fail, said, tell, toast } from '../store';
+import { lang, t } from '../i18n';
+import { fail, isDark, said, set, settings, tell, toast } from '../store';
 import { Icon, type IconName } from './icon';
 
 interface IconButtonProps {
@@ -28,6 +28,26 @@ export function IconButton({ icon, label, small, pressed, class: css, ...rest }:
     >
       <Icon name={icon} />
     </button>
+  );
+}
+
+/** The other language, and the other of light and dark. */
+export function LookButtons() {
+  void settings.value;
+  const dark = isDark();
+  return (
+    <>
+      <IconButton
+        icon="globe"
+        label={t('toLang')}
+        onClick={() => set({ language: lang.peek() === 'ko' ? 'en' : 'ko' })}
+      />
+      <IconButton
+        icon={dark ? 'sun' : 'moon'}
+        label={dark ? t('toLight') : t('toDark')}
+        onClick={() => set({ theme: dark ? 'light' : 'dark' })}
+      />
+    </>
   );
 }
 
