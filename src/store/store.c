@@ -175,7 +175,7 @@ static void store_run_one(struct store *s, struct store_batch *b, size_t i, bool
     op->n = 0;
     op->more = false;
     op->e = (struct errinfo){0};
-    op->err = s->db->engine->run(s->db, op, lost);
+    op->err = store_db_run(s->db, op, lost);
 }
 
 /* Runs ops [from, from + n) as one transaction.  False when it is lost as a whole; then each has
@@ -307,7 +307,7 @@ static void store_wait(struct store *s)
 static void store_tick(struct store *s, struct store_batch *b)
 {
     uint64_t now = os_now_ns();
-    if (now - s->swept_ns >= STORE_SWEEP_NS && !s->db->engine->sweep(s->db))
+    if (now - s->swept_ns >= STORE_SWEEP_NS && !store_db_sweep(s->db))
         s->swept_ns = now;
     if (now - s->looked_ns < STORE_TICK_NS)
         return;
@@ -349,7 +349,7 @@ static enum err store_open_db(struct store_db **db, const char *url, struct erri
     return store_sqlite_open(db, url, store_sqlite_schema, e);
 }
 
-static int store_start(struct store *s)
+static int store_start_thread(struct store *s)
 {
     sigset_t all, old; /* signals are for the program's own threads */
     sigfillset(&all);
@@ -383,7 +383,7 @@ enum err store_open(struct store **out, const char *url, struct errinfo *e)
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&s->work, &clock);
     pthread_condattr_destroy(&clock);
-    if (store_start(s) != 0) {
+    if (store_start_thread(s) != 0) {
         store_free(s);
         return err_set(e, ERR_MEMORY, "cannot start the store's thread");
     }

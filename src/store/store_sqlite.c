@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The SQLite engine: opening, bringing up to date, transactions.  The operations themselves are in
- * store_sqlite_ops.c.  WAL with synchronous=FULL: a commit returns when the disk has it. */
+ * The SQLite engine: opening, bringing up to date, transactions, statements.  WAL with
+ * synchronous=FULL: a commit returns when the disk has it. */
 #include "store/store_sqlite_int.h"
 
 #include "base/log.h"
@@ -96,38 +96,29 @@ enum err store_sqlite_fail(struct store_sqlite *s, int rc, struct errinfo *e)
         why = errno;
     switch (rc & 0xff) {
     case SQLITE_FULL:
-        return err_set(e, ERR_IO, "%s: the disk is full; nothing of this was kept", s->path);
+        return err_set(e, ERR_IO, "%s: the disk is full; nothing of this was kept", s->db.name);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-        return err_set(e, ERR_BUSY, "%s: another program keeps the database for over %d s", s->path,
-                       STORE_BUSY_MS / 1000);
-    case SQLITE_NOMEM: return err_set(e, ERR_MEMORY, "%s: no memory for the database", s->path);
-    case SQLITE_CORRUPT: return err_set(e, ERR_CORRUPT, "%s: the database is damaged", s->path);
-    case SQLITE_NOTADB: return err_set(e, ERR_CORRUPT, "%s is not a database", s->path);
+        return err_set(e, ERR_BUSY, "%s: another program keeps the database for over %d s",
+                       s->db.name, STORE_BUSY_MS / 1000);
+    case SQLITE_NOMEM: return err_set(e, ERR_MEMORY, "%s: no memory for the database", s->db.name);
+    case SQLITE_CORRUPT: return err_set(e, ERR_CORRUPT, "%s: the database is damaged", s->db.name);
+    case SQLITE_NOTADB: return err_set(e, ERR_CORRUPT, "%s is not a database", s->db.name);
     case SQLITE_CONSTRAINT: return err_set(e, ERR_USAGE, "an id of this is there already");
     case SQLITE_TOOBIG: return err_set(e, ERR_TOOBIG, "a text is too long for the database");
     case SQLITE_READONLY:
-    case SQLITE_PERM: return err_set(e, ERR_IO, "%s: %s", s->path, sqlite3_errstr(rc));
+    case SQLITE_PERM: return err_set(e, ERR_IO, "%s: %s", s->db.name, sqlite3_errstr(rc));
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return err_set(e, ERR_IO, "%s: %s%s%s", s->path, sqlite3_errstr(rc), why ? ": " : "",
+        return err_set(e, ERR_IO, "%s: %s%s%s", s->db.name, sqlite3_errstr(rc), why ? ": " : "",
                        why ? strerror(why) : "");
-    default: return err_set(e, ERR_FAILED, "%s: %s", s->path, sqlite3_errstr(rc));
+    default: return err_set(e, ERR_FAILED, "%s: %s", s->db.name, sqlite3_errstr(rc));
     }
-}
-
-int store_sqlite_step(struct store_sqlite *s, enum store_sql which)
-{
-    sqlite3_stmt *q = s->sql[which];
-    errno = 0;
-    int rc = sqlite3_step(q);
-    int end = sqlite3_reset(q);
-    sqlite3_clear_bindings(q);
-    return rc == SQLITE_DONE || rc == SQLITE_ROW ? end : rc;
 }
 
 static enum err store_exec(struct store_sqlite *s, const char *text, struct errinfo *e)
 {
+    errno = 0;
     int rc = sqlite3_exec(s->lite, text, NULL, NULL, NULL);
     return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
 }
@@ -186,7 +177,7 @@ static enum err store_back_up(struct store_sqlite *s, int version, struct errinf
 {
     struct arena tmp;
     arena_init(&tmp);
-    char *to = arena_printf(&tmp, "%s.backup-v%d", s->path, version);
+    char *to = arena_printf(&tmp, "%s.backup-v%d", s->db.name, version);
     char *part = arena_printf(&tmp, "%s.part", to);
     sqlite3_stmt *q = NULL;
     unlink(part);
@@ -220,7 +211,7 @@ static enum err store_read_version(struct store_sqlite *s, int64_t *version, str
     TRY(store_ask(s, "PRAGMA application_id", &application, NULL, e));
     TRY(store_ask(s, "SELECT count(*) FROM sqlite_schema", &n_tables, NULL, e));
     if (application != STORE_APPLICATION && (application || *version || n_tables))
-        return err_set(e, ERR_CORRUPT, "%s is another program's database", s->path);
+        return err_set(e, ERR_CORRUPT, "%s is another program's database", s->db.name);
     return ERR_OK;
 }
 
@@ -261,7 +252,7 @@ static enum err store_migrate(struct store_sqlite *s, struct store_schema schema
         return err_set(e, ERR_UNSUPPORTED,
                        "%s has the form %lld, and this program knows forms up to %d: take a newer "
                        "damso",
-                       s->path, (long long)version, schema.n_steps);
+                       s->db.name, (long long)version, schema.n_steps);
     /* A copy cannot be made inside a transaction: look inside, copy outside, look again. */
     while (version < schema.n_steps && old) {
         TRY(store_exec(s, "BEGIN IMMEDIATE", e));
@@ -283,7 +274,7 @@ static enum err store_migrate(struct store_sqlite *s, struct store_schema schema
 
 static enum err store_connect(struct store_sqlite *s, struct errinfo *e)
 {
-    int rc = sqlite3_open_v2(s->path, &s->lite,
+    int rc = sqlite3_open_v2(s->db.name, &s->lite,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
                                  SQLITE_OPEN_EXRESCODE,
                              NULL);
@@ -311,7 +302,7 @@ static enum err store_prepare(struct store_sqlite *s, struct errinfo *e)
         int rc = sqlite3_prepare_v3(s->lite, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
                                     NULL);
         if (rc != SQLITE_OK) /* tables changed by hand: the text names what is missing */
-            return err_set(e, ERR_CORRUPT, "%s: %s", s->path, sqlite3_errmsg(s->lite));
+            return err_set(e, ERR_CORRUPT, "%s: %s", s->db.name, sqlite3_errmsg(s->lite));
     }
     return ERR_OK;
 }
@@ -319,14 +310,9 @@ static enum err store_prepare(struct store_sqlite *s, struct errinfo *e)
 static bool store_sqlite_changed(struct store_db *db)
 {
     struct store_sqlite *s = (struct store_sqlite *)db;
-    sqlite3_stmt *q = s->sql[STORE_SQL_CHANGED];
-    int64_t now = s->data_version;
-    if (sqlite3_step(q) == SQLITE_ROW)
-        now = sqlite3_column_int64(q, 0);
-    sqlite3_reset(q);
-    bool other = now != s->data_version;
-    s->data_version = now;
-    return other;
+    int64_t before = s->data_version;
+    store_ask(s, "PRAGMA data_version", &s->data_version, NULL, NULL);
+    return s->data_version != before;
 }
 
 /* Two programs that make the same database at once get BUSY here without SQLite's own waiting. */
@@ -341,16 +327,16 @@ static enum err store_set_wal(struct store_sqlite *s, struct errinfo *e)
     }
     TRY(err);
     if (strcmp(mode, "wal") != 0)
-        return err_set(e, ERR_IO, "%s: the file system keeps no write-ahead log", s->path);
+        return err_set(e, ERR_IO, "%s: the file system keeps no write-ahead log", s->db.name);
     return ERR_OK;
 }
 
 static enum err store_open_all(struct store_sqlite *s, struct store_schema schema,
                                struct errinfo *e)
 {
-    bool memory = strcmp(s->path, ":memory:") == 0;
+    bool memory = strcmp(s->db.name, ":memory:") == 0;
     if (!memory)
-        TRY(store_make_file(s->path, e));
+        TRY(store_make_file(s->db.name, e));
     TRY(store_connect(s, e));
     int64_t version;
     TRY(store_version(s, &version, e)); /* before anything is written */
@@ -369,7 +355,8 @@ static void store_sqlite_close(struct store_db *db)
         sqlite3_finalize(s->sql[i]);
     int rc = sqlite3_close(s->lite);
     CHECK(rc == SQLITE_OK);
-    mem_free(s->path);
+    str_done(&s->match);
+    mem_free(s->db.name);
     mem_free(s);
 }
 
@@ -377,92 +364,123 @@ static void store_sqlite_close(struct store_db *db)
 
 static enum err store_sqlite_begin(struct store_db *db, bool writes, struct errinfo *e)
 {
-    struct store_sqlite *s = (struct store_sqlite *)db;
-    int rc = store_sqlite_step(s, writes ? STORE_SQL_BEGIN_WRITE : STORE_SQL_BEGIN_READ);
-    return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
+    return store_exec((struct store_sqlite *)db, writes ? "BEGIN IMMEDIATE" : "BEGIN", e);
 }
 
 static enum err store_sqlite_commit(struct store_db *db, struct errinfo *e)
 {
-    struct store_sqlite *s = (struct store_sqlite *)db;
-    int rc = store_sqlite_step(s, STORE_SQL_COMMIT);
-    return rc == SQLITE_OK ? ERR_OK : store_sqlite_fail(s, rc, e);
+    return store_exec((struct store_sqlite *)db, "COMMIT", e);
+}
+
+static bool store_sqlite_in_transaction(struct store_db *db)
+{
+    return !sqlite3_get_autocommit(((struct store_sqlite *)db)->lite);
 }
 
 static void store_sqlite_rollback(struct store_db *db)
 {
-    struct store_sqlite *s = (struct store_sqlite *)db;
-    if (!sqlite3_get_autocommit(s->lite))
-        store_sqlite_step(s, STORE_SQL_ROLLBACK);
+    if (store_sqlite_in_transaction(db))
+        store_exec((struct store_sqlite *)db, "ROLLBACK", NULL);
 }
 
-static enum err store_sqlite_run(struct store_db *db, struct store_op *op, bool *lost)
+static enum err store_sqlite_mark(struct store_db *db, struct errinfo *e)
 {
-    struct store_sqlite *s = (struct store_sqlite *)db;
-    int rc = store_sqlite_step(s, STORE_SQL_SAVE);
-    enum err err = rc == SQLITE_OK ? store_sqlite_op(s, op, &op->e)
-                                   : store_sqlite_fail(s, rc, &op->e);
-    /* A full disk may have ended the transaction; then there is no savepoint to go back to. */
-    *lost = sqlite3_get_autocommit(s->lite);
-    if (err != ERR_OK && !*lost)
-        *lost = store_sqlite_step(s, STORE_SQL_SAVE_UNDO) != SQLITE_OK;
-    if (!*lost && (rc = store_sqlite_step(s, STORE_SQL_SAVE_KEEP)) != SQLITE_OK) {
-        *lost = true;
-        err = err == ERR_OK ? store_sqlite_fail(s, rc, &op->e) : err;
+    return store_exec((struct store_sqlite *)db, "SAVEPOINT op", e);
+}
+
+static enum err store_sqlite_keep(struct store_db *db, struct errinfo *e)
+{
+    return store_exec((struct store_sqlite *)db, "RELEASE op", e);
+}
+
+static enum err store_sqlite_undo(struct store_db *db, struct errinfo *e)
+{
+    return store_exec((struct store_sqlite *)db, "ROLLBACK TO op; RELEASE op", e);
+}
+
+/* ---- statements ---- */
+
+/* A bind that fails (only for memory) leaves a NULL, which the NOT NULL of the column refuses. */
+static void store_sqlite_bind(struct store_sqlite *s, sqlite3_stmt *q, int at,
+                              const struct store_value *v)
+{
+    switch (v->type) {
+    case STORE_NULL: break;
+    case STORE_INT: sqlite3_bind_int64(q, at, v->i); break;
+    case STORE_BLOB: sqlite3_bind_blob64(q, at, v->bytes.p, v->bytes.n, SQLITE_STATIC); break;
+    case STORE_TEXT:
+        sqlite3_bind_text64(q, at, v->bytes.p, v->bytes.n, SQLITE_STATIC, SQLITE_UTF8);
+        break;
+    case STORE_WORDS:
+        str_clear(&s->match);
+        store_sqlite_match(v->bytes, &s->match);
+        sqlite3_bind_text64(q, at, s->match.p, s->match.n, SQLITE_STATIC, SQLITE_UTF8);
+        break;
     }
-    return err;
 }
 
-/* Some of what a row of statements removes, all or none; the last says how much: true when there
- * may be more. */
-static bool store_sweep_some(struct store_sqlite *s, const enum store_sql *which, size_t n,
-                             int64_t before)
+static struct store_value store_sqlite_column(sqlite3_stmt *q, int at)
 {
-    struct errinfo e;
-    bool more = false;
-    int rc = store_sqlite_step(s, STORE_SQL_BEGIN_WRITE);
-    for (size_t i = 0; i < n && rc == SQLITE_OK; i++) {
-        sqlite3_bind_int64(s->sql[which[i]], 1, before);
-        rc = store_sqlite_step(s, which[i]);
-        more = sqlite3_changes(s->lite) >= 100;
+    struct store_value v = {.type = STORE_NULL};
+    switch (sqlite3_column_type(q, at)) {
+    case SQLITE_INTEGER:
+        v = (struct store_value){STORE_INT, sqlite3_column_int64(q, at), {0}};
+        break;
+    case SQLITE_TEXT:
+        v = (struct store_value){
+            STORE_TEXT, 0, {(const char *)sqlite3_column_text(q, at), 0}
+        };
+        break;
+    case SQLITE_BLOB:
+        v = (struct store_value){
+            STORE_BLOB, 0, {sqlite3_column_blob(q, at), 0}
+        };
+        break;
     }
-    if (rc == SQLITE_OK)
-        rc = store_sqlite_step(s, STORE_SQL_COMMIT);
-    if (rc == SQLITE_OK)
-        return more;
-    /* a full disk, say: what has expired is not found anyway */
-    store_sqlite_fail(s, rc, &e);
-    store_sqlite_rollback(&s->db);
-    log_at(LOG_WARN, "store", "sweep=\"%s\"", e.text);
-    return false;
+    if (v.type == STORE_TEXT || v.type == STORE_BLOB)
+        v.bytes.n = (size_t)sqlite3_column_bytes(q, at);
+    if (!v.bytes.p) /* of no bytes */
+        v.bytes.p = "";
+    return v;
 }
 
-static bool store_sqlite_sweep(struct store_db *db)
+static bool store_sqlite_step(struct store_db *db, struct store_stmt *q)
 {
-    static const enum store_sql objects[] = {STORE_SQL_SWEEP}, shares[] = {STORE_SQL_SWEEP_SHARES},
-                                files[] = {STORE_SQL_SWEEP_FILES};
-    static const enum store_sql deleted[] = {
-        STORE_SQL_SWEEP_DELETED_TEXTS, STORE_SQL_SWEEP_DELETED_TITLES, STORE_SQL_SWEEP_DELETED};
-    static const enum store_sql temporary[] = {STORE_SQL_SWEEP_TEMPORARY_TEXTS,
-                                               STORE_SQL_SWEEP_TEMPORARY_TITLES,
-                                               STORE_SQL_SWEEP_TEMPORARY};
     struct store_sqlite *s = (struct store_sqlite *)db;
-    int64_t now = os_unix_time();
-    bool more = store_sweep_some(s, objects, N_ELEMS(objects), now);
-    more |= store_sweep_some(s, shares, N_ELEMS(shares), now);
-    more |= store_sweep_some(s, files, N_ELEMS(files), now - STORE_ORPHAN_S);
-    more |= store_sweep_some(s, deleted, N_ELEMS(deleted), now - STORE_UNDO_S);
-    more |= store_sweep_some(s, temporary, N_ELEMS(temporary), (now - STORE_TEMPORARY_S) * 1000000);
-    return more;
+    sqlite3_stmt *lite = s->sql[q->which];
+    int n_args = sqlite3_bind_parameter_count(lite), n_columns = sqlite3_column_count(lite);
+    CHECK(n_args <= STORE_ARGS_MAX && n_columns <= STORE_COLUMNS_MAX);
+    for (int i = 0; i < n_args && q->phase == STORE_BOUND; i++)
+        store_sqlite_bind(s, lite, i + 1, &q->args[i]);
+    errno = 0;
+    int rc = sqlite3_step(lite);
+    for (int i = 0; i < n_columns && rc == SQLITE_ROW; i++)
+        q->row[i] = store_sqlite_column(lite, i);
+    if (rc == SQLITE_DONE)
+        q->n_changed = (size_t)sqlite3_changes(s->lite);
+    else if (rc != SQLITE_ROW)
+        q->err = store_sqlite_fail(s, rc, &q->e);
+    return rc == SQLITE_ROW;
+}
+
+static void store_sqlite_end(struct store_db *db, struct store_stmt *q)
+{
+    sqlite3_stmt *lite = ((struct store_sqlite *)db)->sql[q->which];
+    sqlite3_reset(lite);
+    sqlite3_clear_bindings(lite);
 }
 
 static const struct store_engine store_sqlite_engine = {
     .begin = store_sqlite_begin,
     .commit = store_sqlite_commit,
     .rollback = store_sqlite_rollback,
-    .run = store_sqlite_run,
+    .in_transaction = store_sqlite_in_transaction,
+    .mark = store_sqlite_mark,
+    .keep = store_sqlite_keep,
+    .undo = store_sqlite_undo,
+    .step = store_sqlite_step,
+    .end = store_sqlite_end,
     .changed = store_sqlite_changed,
-    .sweep = store_sqlite_sweep,
     .close = store_sqlite_close,
 };
 
@@ -471,8 +489,9 @@ enum err store_sqlite_open(struct store_db **out, const char *path, struct store
 {
     struct store_sqlite *s = mem_alloc(sizeof *s);
     s->db.engine = &store_sqlite_engine;
-    s->path = mem_alloc(strlen(path) + 1);
-    strcpy(s->path, path);
+    str_init(&s->match, 64 * STORE_SEARCH_BYTES_MAX);
+    s->db.name = mem_alloc(strlen(path) + 1);
+    strcpy(s->db.name, path);
     enum err err = store_open_all(s, schema, e);
     if (err != ERR_OK) {
         store_sqlite_close(&s->db);
