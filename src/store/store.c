@@ -7,6 +7,7 @@
 #include "os/os_sys.h"
 #include "store/store_int.h"
 
+#include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ struct store {
     struct store_stats stats;
 };
 
-static const bool store_writes[STORE_N_OPS] = {
+const bool store_writes[STORE_N_OPS] = {
 #define STORE_OP(name, fn, writes) writes,
 #include "store/store_op.def"
 #undef STORE_OP
@@ -63,9 +64,12 @@ static enum err store_check_meta(const char *text, struct errinfo *e)
     if (n > STORE_META_BYTES_MAX)
         return err_set(e, ERR_TOOBIG, "metadata has %zu bytes, at most %zu are kept", n,
                        STORE_META_BYTES_MAX);
-    if (n && !utf8_valid((struct span){text, n}))
-        return err_set(e, ERR_USAGE, "metadata is not UTF-8");
-    return ERR_OK;
+    if (!text)
+        return ERR_OK;
+    json_t *o = json_loadb(text, n, 0, NULL); /* refuses what is not UTF-8, and U+0000 */
+    bool good = json_is_object(o);
+    json_decref(o);
+    return good ? ERR_OK : err_set(e, ERR_USAGE, "the metadata is not a JSON object");
 }
 
 static enum err store_check_body(struct span body, size_t *total, struct errinfo *e)
@@ -74,6 +78,8 @@ static enum err store_check_body(struct span body, size_t *total, struct errinfo
         *total > STORE_PUT_BYTES_MAX)
         return err_set(e, ERR_TOOBIG, "at most %zu MiB are kept of a body, %zu MiB of an object",
                        STORE_BODY_BYTES_MAX >> 20, STORE_PUT_BYTES_MAX >> 20);
+    if (!utf8_valid(body))
+        return err_set(e, ERR_USAGE, "a body is not UTF-8");
     return ERR_OK;
 }
 
@@ -346,7 +352,7 @@ static enum err store_open_db(struct store_db **db, const char *url, struct erri
                        (int)span_find(u, SPAN(":"), 0), url);
     if (!*url)
         return err_set(e, ERR_USAGE, "the store's address names no file");
-    return store_sqlite_open(db, url, store_sqlite_schema, e);
+    return store_sqlite_open(db, url, store_schema, e);
 }
 
 static int store_start_thread(struct store *s)

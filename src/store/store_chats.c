@@ -95,12 +95,34 @@ static enum err store_change(struct store_db *db, enum store_sql which, int64_t 
     return store_finish(q, e);
 }
 
+enum err store_index(struct store_db *db, enum store_sql words, enum store_sql add, int64_t n,
+                     struct errinfo *e)
+{
+    struct str folded;
+    struct store_stmt *q = store_start(db, words);
+    store_bind_int(q, 1, n);
+    bool there = store_step(q);
+    str_init(&folded, 4 * STORE_BODY_BYTES_MAX);
+    if (there)
+        store_text_words(store_span(q, 0), &folded);
+    enum err err = store_end(q, e);
+    if (err == ERR_OK && there) {
+        q = store_start(db, add);
+        store_bind_int(q, 1, n);
+        store_bind_span(q, 2, str_span(&folded));
+        store_bind_words(q, 3, STORE_GRAMS, str_span(&folded));
+        err = store_finish(q, e);
+    }
+    str_done(&folded);
+    return err;
+}
+
 static enum err store_set_title(struct store_db *db, enum store_sql which, int64_t chat,
                                 const char *title, struct errinfo *e)
 {
     TRY(store_row_step(db, STORE_SQL_TITLE_DROP, chat, e));
     TRY(store_change(db, which, chat, 0, title, e));
-    return store_row_step(db, STORE_SQL_TITLE_ADD, chat, e);
+    return store_index(db, STORE_SQL_TITLE_GET, STORE_SQL_TITLE_ADD, chat, e);
 }
 
 enum err store_op_chat_add(struct store_db *db, struct store_op *op, struct errinfo *e)
@@ -122,7 +144,7 @@ enum err store_op_chat_add(struct store_db *db, struct store_op *op, struct erri
     store_bind_int(q, 8, store_now_us());
     store_bind_int(q, 9, c->temporary);
     TRY(store_number(q, &n, &found, e));
-    TRY(store_row_step(db, STORE_SQL_TITLE_ADD, n, e));
+    TRY(store_index(db, STORE_SQL_TITLE_GET, STORE_SQL_TITLE_ADD, n, e));
     if (x->n_add)
         TRY(store_messages_put(db, op, n, e));
     return store_chat_read(db, op, e);
@@ -187,22 +209,35 @@ enum err store_op_chat_restore(struct store_db *db, struct store_op *op, struct 
 
 /* ---- lists ---- */
 
-/* Reads up to the limit of chats that are not pinned. */
-static enum err store_read_chats(struct store_op *op, struct store_stmt *q, bool count_pinned,
+static const char *store_snippet(struct store_stmt *q, struct span words, struct arena *a)
+{
+    struct str out;
+    struct span text = store_span(q, 13);
+    if (!text.n)
+        return NULL;
+    str_init(&out, 1024);
+    store_text_snippet(text, words, &out);
+    const char *kept = arena_dup(a, out.p, out.n);
+    str_done(&out);
+    return kept;
+}
+
+/* Reads up to the limit of chats, of a list without words those that are not pinned. */
+static enum err store_read_chats(struct store_op *op, struct store_stmt *q, struct span words,
                                  struct errinfo *e)
 {
     struct store_chats *x = op->chats;
     size_t limit = x->query.limit ? x->query.limit : 50, counted = 0;
     x->chats = arena_array(op->arena, STORE_LIST_MAX, sizeof *x->chats);
     while (!x->more && store_step(q)) {
-        bool counts = count_pinned || !store_int(q, 7);
+        bool counts = words.n || !store_int(q, 7);
         x->more = x->n_chats == STORE_LIST_MAX || (counts && counted == limit);
         if (x->more)
             break;
         counted += counts;
         struct store_chat *c = &x->chats[x->n_chats++];
         store_chat_columns(q, op->arena, c);
-        c->snippet = store_column(q, 13, op->arena);
+        c->snippet = store_snippet(q, words, op->arena);
     }
     return store_end(q, e);
 }
@@ -225,10 +260,12 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
     if (want->folder)
         store_bind_int(q, 3, folder);
     store_bind_int(q, 4, want->before_us);
-    store_bind_int(q, 5, (int64_t)STORE_LIST_MAX + 1);
-    if (find)
-        store_bind_words(q, 6, str_span(&words));
-    enum err err = store_read_chats(op, q, find, e);
+    store_bind_int(q, 5, (int64_t)(find && want->limit ? want->limit : STORE_LIST_MAX) + 1);
+    if (find) {
+        store_bind_words(q, 6, STORE_WORDS, str_span(&words));
+        store_bind_words(q, 7, STORE_PARTS, str_span(&words));
+    }
+    enum err err = store_read_chats(op, q, str_span(&words), e);
     str_done(&words);
     return err;
 }
@@ -237,12 +274,15 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
 
 enum err store_op_running_end(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
-    struct store_stmt *q = store_start(db, STORE_SQL_TEXT_ADD_RUNNING);
-    TRY(store_finish(q, e));
-    q = store_start(db, STORE_SQL_RUNNING_END);
-    TRY(store_finish(q, e));
-    op->n = q->n_changed;
-    return ERR_OK;
+    int64_t n;
+    bool found;
+    for (;; op->n++) {
+        TRY(store_number(store_start(db, STORE_SQL_RUNNING_NEXT), &n, &found, e));
+        if (!found)
+            return ERR_OK;
+        TRY(store_row_step(db, STORE_SQL_RUNNING_END, n, e));
+        TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
+    }
 }
 
 enum err store_chat_touch(struct store_db *db, int64_t chat, struct errinfo *e)

@@ -13,6 +13,20 @@ const char *store_db_name(const struct store_db *db)
     return db->name;
 }
 
+void store_db_init(struct store_db *db, const struct store_engine *engine, const char *name)
+{
+    db->engine = engine;
+    db->name = mem_alloc(strlen(name) + 1);
+    strcpy(db->name, name);
+    arena_init(&db->tmp);
+}
+
+void store_db_done(struct store_db *db)
+{
+    arena_done(&db->tmp);
+    mem_free(db->name);
+}
+
 /* ---- binding ---- */
 
 struct store_stmt *store_start(struct store_db *db, enum store_sql which)
@@ -20,6 +34,8 @@ struct store_stmt *store_start(struct store_db *db, enum store_sql which)
     struct store_stmt *q = &db->stmt;
     CHECK(q->phase == STORE_IDLE);
     memset(q->args, 0, sizeof q->args);
+    arena_done(&db->tmp);
+    arena_init(&db->tmp);
     q->db = db;
     q->which = which;
     q->phase = STORE_BOUND;
@@ -47,8 +63,27 @@ void store_bind_text(struct store_stmt *q, int at, const char *text)
         store_bind_span(q, at, span_of(text));
 }
 
+static struct span store_without_nul(struct arena *a, struct span text)
+{
+    struct str out;
+    str_init(&out, 3 * text.n);
+    for (size_t at = 0; at < text.n;) {
+        const char *nul = memchr(text.p + at, 0, text.n - at);
+        size_t n = nul ? (size_t)(nul - text.p) - at : text.n - at;
+        str_add(&out, text.p + at, n);
+        if (nul)
+            str_add_cstr(&out, "\xef\xbf\xbd");
+        at += n + (nul != NULL);
+    }
+    struct span kept = {arena_dup(a, out.p, out.n), out.n};
+    str_done(&out);
+    return kept;
+}
+
 void store_bind_span(struct store_stmt *q, int at, struct span text)
 {
+    if (text.n && memchr(text.p, 0, text.n))
+        text = store_without_nul(&q->db->tmp, text);
     store_arg(q, at, STORE_TEXT)->bytes = text.n ? text : SPAN("");
 }
 
@@ -57,9 +92,9 @@ void store_bind_blob(struct store_stmt *q, int at, const void *p, size_t n)
     store_arg(q, at, STORE_BLOB)->bytes = (struct span){n ? p : "", n};
 }
 
-void store_bind_words(struct store_stmt *q, int at, struct span words)
+void store_bind_words(struct store_stmt *q, int at, enum store_type type, struct span words)
 {
-    store_arg(q, at, STORE_WORDS)->bytes = words;
+    store_arg(q, at, type)->bytes = words;
 }
 
 /* ---- rows ---- */
@@ -152,20 +187,33 @@ enum err store_db_run(struct store_db *db, struct store_op *op, bool *lost)
 #undef STORE_OP
     };
     const struct store_engine *engine = db->engine;
-    enum err err = engine->mark(db, &op->e);
+    bool writes = store_writes[op->what];
+    enum err err = engine->mark(db, writes, &op->e);
     if (err == ERR_OK)
         err = functions[op->what](db, op, &op->e);
     CHECK(db->stmt.phase == STORE_IDLE);
     /* A full disk may have ended the transaction; then there is no mark to go back to. */
     *lost = !engine->in_transaction(db);
     if (err != ERR_OK)
-        *lost = *lost || engine->undo(db, NULL) != ERR_OK;
-    else if (*lost || engine->keep(db, &op->e) != ERR_OK) {
+        *lost = *lost || engine->undo(db, writes, NULL) != ERR_OK;
+    else if (*lost || engine->keep(db, writes, &op->e) != ERR_OK) {
         *lost = true;
         err = op->e.code != ERR_OK ? op->e.code : ERR_FAILED;
     }
     return err;
 }
+
+/* ---- the schema ---- */
+
+static const struct store_ddl store_ddls[] = {
+#define DDL(version, text)              {version, text, text},
+#define DDL2(version, sqlite, postgres) {version, sqlite, postgres},
+#include "store/store_schema.def"
+#undef DDL
+#undef DDL2
+};
+
+const struct store_schema store_schema = {store_ddls, N_ELEMS(store_ddls)};
 
 /* ---- sweeping ---- */
 
@@ -185,9 +233,9 @@ static bool store_sweep_some(struct store_db *db, const enum store_sql *which, s
         err = db->engine->commit(db, &e);
     if (err == ERR_OK)
         return more;
-    /* a full disk, say: what has expired is not found anyway */
+    /* A full disk, say: what has expired is not found anyway.  Another server may be at it. */
     db->engine->rollback(db);
-    log_at(LOG_WARN, "store", "sweep=\"%s\"", e.text);
+    log_at(err == ERR_BUSY ? LOG_DEBUG : LOG_WARN, "store", "sweep=\"%s\"", e.text);
     return false;
 }
 

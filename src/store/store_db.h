@@ -24,9 +24,11 @@
 #define STORE_COLUMNS_MAX 16
 
 enum store_sql {
-#define SQL(name, text) STORE_SQL_##name,
+#define SQL(name, text)              STORE_SQL_##name,
+#define SQL2(name, sqlite, postgres) STORE_SQL_##name,
 #include "store/store_sql.def"
 #undef SQL
+#undef SQL2
     STORE_N_SQL
 };
 
@@ -35,7 +37,10 @@ enum store_type {
     STORE_INT,
     STORE_TEXT,
     STORE_BLOB,
-    STORE_WORDS /* bound only: words to be found, as store_text_words gives them */
+    /* bound only */
+    STORE_WORDS, /* to be found, as store_text_words gives them */
+    STORE_GRAMS, /* the pairs of characters of such words; SQLite makes its own */
+    STORE_PARTS  /* the pairs that a text must have where these words are to be found */
 };
 
 struct store_value {
@@ -63,9 +68,11 @@ struct store_stmt *store_start(struct store_db *db, enum store_sql which);
 /* `at` is the number of ?N. */
 void store_bind_int(struct store_stmt *q, int at, int64_t i);
 void store_bind_text(struct store_stmt *q, int at, const char *text); /* NULL stays */
+/* U+0000 is kept as U+FFFD: PostgreSQL has no place for it, and both engines keep the same. */
 void store_bind_span(struct store_stmt *q, int at, struct span text);
 void store_bind_blob(struct store_stmt *q, int at, const void *p, size_t n);
-void store_bind_words(struct store_stmt *q, int at, struct span words);
+/* type: STORE_WORDS, STORE_GRAMS, STORE_PARTS. */
+void store_bind_words(struct store_stmt *q, int at, enum store_type type, struct span words);
 
 /* The next row; false at the end and for an error. */
 bool store_step(struct store_stmt *q);

@@ -12,11 +12,15 @@ struct store_engine {
     enum err (*begin)(struct store_db *db, bool writes, struct errinfo *e);
     enum err (*commit)(struct store_db *db, struct errinfo *e);
     void (*rollback)(struct store_db *db); /* harmless without a transaction */
+    /* After a failed transaction was rolled back: whether it should be run once more, `n` times
+     * tried so far.  May wait; NULL: never. */
+    bool (*retry)(struct store_db *db, int n);
     bool (*in_transaction)(struct store_db *db);
-    /* A place in the transaction: what follows is kept by `keep`, or taken back by `undo`. */
-    enum err (*mark)(struct store_db *db, struct errinfo *e);
-    enum err (*keep)(struct store_db *db, struct errinfo *e);
-    enum err (*undo)(struct store_db *db, struct errinfo *e);
+    /* A place in the transaction: what follows is kept by `keep`, or taken back by `undo`.
+     * writes: what follows may write. */
+    enum err (*mark)(struct store_db *db, bool writes, struct errinfo *e);
+    enum err (*keep)(struct store_db *db, bool writes, struct errinfo *e);
+    enum err (*undo)(struct store_db *db, bool writes, struct errinfo *e);
     /* Runs q->which with q->args as far as its next row, into q->row; false at the end, with
      * q->n_changed, and for an error, with q->err and q->e. */
     bool (*step)(struct store_db *db, struct store_stmt *q);
@@ -31,20 +35,36 @@ struct store_db {
     const struct store_engine *engine;
     char *name;
     struct store_stmt stmt; /* the one that runs */
+    struct arena tmp;       /* of that statement */
 };
 
-/* The steps from an empty database to the newest, in order; the version is their number. */
-struct store_schema {
-    const char *const *steps;
-    int n_steps;
+/* store_schema.def: what each version adds, in order. */
+struct store_ddl {
+    int version;
+    const char *sqlite, *postgres; /* "": nothing */
 };
-extern const struct store_schema store_sqlite_schema;
+struct store_schema {
+    const struct store_ddl *rows;
+    size_t n_rows;
+};
+extern const struct store_schema store_schema;
+/* The newest version. */
+static inline int store_schema_version(struct store_schema s)
+{
+    return s.n_rows ? s.rows[s.n_rows - 1].version : 0;
+}
 
 /* path as SQLite takes it: a file, or ":memory:". */
 enum err store_sqlite_open(struct store_db **out, const char *path, struct store_schema schema,
                            struct errinfo *e);
+/* url: postgres://... or postgresql://..., as libpq takes it. */
+enum err store_postgres_open(struct store_db **out, const char *url, struct store_schema schema,
+                             struct errinfo *e);
 
 /* ---- store_db.c ---- */
+
+void store_db_init(struct store_db *db, const struct store_engine *engine, const char *name);
+void store_db_done(struct store_db *db);
 
 /* One operation of a transaction; when it fails nothing of it remains.  *lost: the transaction
  * itself is gone. */
@@ -57,6 +77,7 @@ bool store_db_sweep(struct store_db *db);
 /* Whether an operation on chats may be sent; adds its bytes to op->bytes.  store_chat.c */
 enum err store_check_chats(struct store_op *op, struct errinfo *e);
 /* store.c */
+extern const bool store_writes[STORE_N_OPS];
 enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e);
 
 /* ---- the operations: each runs between a mark and its `keep` or `undo` ---- */
@@ -66,7 +87,10 @@ enum err store_check_text(const char *what, const char *text, bool must, struct 
 #include "store/store_op.def"
 #undef STORE_OP
 
-/* store_chats.c.  The row number of the owner's chat op.chats.id; NOTFOUND. */
+/* store_chats.c.  After `words` gave a row's text: what a search finds it by. */
+enum err store_index(struct store_db *db, enum store_sql words, enum store_sql add, int64_t n,
+                     struct errinfo *e);
+/* The row number of the owner's chat op.chats.id; NOTFOUND. */
 enum err store_chat_row(struct store_db *db, const struct store_chats *x, int64_t *n,
                         struct errinfo *e);
 /* Reads it into chats[0]. */

@@ -290,7 +290,7 @@ static void test_foreign(void **state)
     lite_exec(file, "PRAGMA user_version = 77");
     expect_err(store_open(&store, file, &e), ERR_UNSUPPORTED);
     char known[16];
-    snprintf(known, sizeof known, "up to %d", store_sqlite_schema.n_steps);
+    snprintf(known, sizeof known, "up to %d", store_schema_version(store_schema));
     assert_true(strstr(e.text, "77") && strstr(e.text, known) && strstr(e.text, file));
     char other[160];
     snprintf(other, sizeof other, "%s/other.db", folder);
@@ -321,14 +321,16 @@ static int64_t lite_number(const char *path, const char *text)
 static void test_climb(void **state)
 {
     (void)state;
-    const char *steps[8];
-    int n = store_sqlite_schema.n_steps;
+    struct store_ddl rows[80];
+    size_t n_rows = store_schema.n_rows;
+    int n = store_schema_version(store_schema);
     char backup[200];
     struct stat st;
-    assert_true(n + 2 <= 8);
-    memcpy(steps, store_sqlite_schema.steps, (size_t)n * sizeof *steps);
-    steps[n] = "ALTER TABLE objects ADD COLUMN extra TEXT";
-    steps[n + 1] = "CREATE TABLE more (x INTEGER) STRICT; SELECT nothing FROM nowhere";
+    assert_true(n_rows + 2 <= N_ELEMS(rows));
+    memcpy(rows, store_schema.rows, n_rows * sizeof *rows);
+    rows[n_rows] = (struct store_ddl){n + 1, "ALTER TABLE objects ADD COLUMN extra TEXT", NULL};
+    rows[n_rows + 1] = (struct store_ddl){
+        n + 2, "CREATE TABLE more (x INTEGER) STRICT; SELECT nothing FROM nowhere", NULL};
     snprintf(backup, sizeof backup, "%s.backup-v%d", file, n);
     expect_ok(store_open(&store, file, &e));
     expect_ok(put(store, "r", "k", 0, "before"));
@@ -337,9 +339,10 @@ static void test_climb(void **state)
     assert_int_equal(stat(backup, &st), -1);
     struct store_db *db;
     /* a step that fails leaves all as it was */
-    expect_err(store_sqlite_open(&db, file, (struct store_schema){steps, n + 2}, &e), ERR_FAILED);
+    expect_err(store_sqlite_open(&db, file, (struct store_schema){rows, n_rows + 2}, &e),
+               ERR_FAILED);
     assert_int_equal(lite_number(file, "PRAGMA user_version"), n);
-    expect_ok(store_sqlite_open(&db, file, (struct store_schema){steps, n + 1}, &e));
+    expect_ok(store_sqlite_open(&db, file, (struct store_schema){rows, n_rows + 1}, &e));
     db->engine->close(db);
     assert_int_equal(lite_number(file, "PRAGMA user_version"), n + 1);
     assert_int_equal(lite_number(file, "SELECT count(*) FROM objects WHERE extra IS NULL"), 1);

@@ -224,7 +224,7 @@ static enum err store_put_message(struct store_db *db, const struct store_chats 
     store_bind_text(q, 11, m->usage);
     store_bind_text(q, 12, x->default_model ? x->default_model : "");
     TRY(store_number(q, n, &found, e));
-    TRY(store_row_step(db, STORE_SQL_TEXT_ADD, *n, e));
+    TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, *n, e));
     return store_put_files(db, x->owner, *n, m, e);
 }
 
@@ -304,7 +304,7 @@ enum err store_op_message_set(struct store_db *db, struct store_op *op, struct e
     if (x->set & STORE_SET_USAGE)
         store_bind_text(q, 6, m->usage);
     TRY(store_finish(q, e));
-    TRY(store_row_step(db, STORE_SQL_TEXT_ADD, n, e));
+    TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
     if (!(x->set & STORE_SET_STATUS) || m->status != STORE_RUNNING || x->idle)
         TRY(store_chat_touch(db, chat, e)); /* not for each second of an answer */
     TRY(store_read_message(db, op, n, e));

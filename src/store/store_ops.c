@@ -24,19 +24,6 @@ static enum err store_not_there(struct errinfo *e)
     return err_set(e, ERR_NOTFOUND, "there is nothing with this id");
 }
 
-/* Metadata, and what is looked for in it. */
-static enum err store_check_pairs(struct store_db *db, const char *text, struct errinfo *e)
-{
-    int64_t good = 0;
-    bool found;
-    if (!text)
-        return ERR_OK;
-    struct store_stmt *q = store_start(db, STORE_SQL_IS_OBJECT);
-    store_bind_text(q, 1, text);
-    TRY(store_number(q, &good, &found, e));
-    return good ? ERR_OK : err_set(e, ERR_USAGE, "the metadata is not a JSON object");
-}
-
 /* ---- objects ---- */
 
 static void store_bind_name(struct store_stmt *q, const struct store_object *o)
@@ -99,7 +86,6 @@ enum err store_op_put(struct store_db *db, struct store_op *op, struct errinfo *
     const struct store_object *o = &op->object;
     int64_t n = 0;
     bool found;
-    TRY(store_check_pairs(db, o->metadata, e));
     struct store_stmt *q = store_start(db, STORE_SQL_PUT);
     store_bind_text(q, 1, store_kinds[o->kind]);
     store_bind_text(q, 2, o->id);
@@ -127,7 +113,6 @@ enum err store_op_get(struct store_db *db, struct store_op *op, struct errinfo *
 
 enum err store_op_update(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
-    TRY(store_check_pairs(db, op->object.metadata, e));
     struct store_stmt *q = store_start(db, STORE_SQL_UPDATE);
     store_bind_name(q, &op->object);
     store_bind_text(q, 5, op->object.metadata ? op->object.metadata : "{}");
@@ -160,7 +145,6 @@ enum err store_op_list(struct store_db *db, struct store_op *op, struct errinfo 
     const struct store_query *want = &op->query;
     int64_t n, created = want->descending ? INT64_MAX : -1;
     size_t total = 0, limit = store_limit(op);
-    TRY(store_check_pairs(db, want->metadata, e));
     if (want->after) {
         struct store_object from, name = op->object;
         struct arena_mark mark = arena_mark(op->arena);

@@ -20,73 +20,6 @@
 #define STORE_BUSY_MS 5000
 #define STORE_WAL_MAX "67108864" /* what the log is cut to after a burst */
 
-static const char *const store_steps[] = {
-    /* 1 */
-    "CREATE TABLE objects (n INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL,"
-    " owner TEXT NOT NULL, created INTEGER NOT NULL, model TEXT NOT NULL,"
-    " metadata TEXT NOT NULL,"
-    " previous TEXT, expires INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (kind, id)) STRICT;"
-    "CREATE INDEX objects_order ON objects (kind, owner, created, id);"
-    "CREATE INDEX objects_expires ON objects (expires) WHERE expires > 0;"
-    "CREATE TABLE items (object INTEGER NOT NULL REFERENCES objects (n) ON DELETE CASCADE,"
-    " place INTEGER NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,"
-    " UNIQUE (object, place), UNIQUE (object, id)) STRICT;"
-    "CREATE TABLE secret (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL) STRICT;"
-    "CREATE TABLE keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, scopes TEXT NOT NULL,"
-    " hash BLOB NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
-    " revoked INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0,"
-    " requests_minute INTEGER NOT NULL, tokens_minute INTEGER NOT NULL,"
-    " n_concurrent INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
-    /* 2: chats.  A message's parent does not cascade: a trigger would call itself once a message;
-     * who removes a message removes what follows in the same statement.  The full-text tables
-     * are kept by the operations, not by triggers, which a schema that is not trusted may not have.
-     */
-    "CREATE TABLE folders (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
-    " name TEXT NOT NULL, instructions TEXT NOT NULL, created INTEGER NOT NULL) STRICT;"
-    "CREATE INDEX folders_owner ON folders (owner, name);"
-    "CREATE TABLE chats (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
-    " title TEXT NOT NULL, titled INTEGER NOT NULL DEFAULT 0, model TEXT NOT NULL,"
-    " folder INTEGER REFERENCES folders (n) ON DELETE SET NULL,"
-    " head INTEGER REFERENCES messages (n) ON DELETE SET NULL,"
-    " created INTEGER NOT NULL, updated_us INTEGER NOT NULL, pinned INTEGER NOT NULL DEFAULT 0,"
-    " archived INTEGER NOT NULL DEFAULT 0, temporary INTEGER NOT NULL DEFAULT 0,"
-    " deleted INTEGER NOT NULL DEFAULT 0) STRICT;"
-    "CREATE INDEX chats_order ON chats (owner, updated_us);"
-    "CREATE INDEX chats_folder ON chats (folder) WHERE folder IS NOT NULL;"
-    "CREATE INDEX chats_head ON chats (head) WHERE head IS NOT NULL;"
-    "CREATE INDEX chats_deleted ON chats (deleted) WHERE deleted > 0;"
-    "CREATE INDEX chats_temporary ON chats (updated_us) WHERE temporary = 1;"
-    "CREATE TABLE messages (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
-    " chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE,"
-    " parent INTEGER REFERENCES messages (n), role TEXT NOT NULL, content TEXT NOT NULL,"
-    " reasoning TEXT NOT NULL, model TEXT NOT NULL, created INTEGER NOT NULL,"
-    " status TEXT NOT NULL, error TEXT NOT NULL, usage TEXT) STRICT;"
-    "CREATE INDEX messages_chat ON messages (chat);"
-    "CREATE INDEX messages_parent ON messages (parent);"
-    "CREATE INDEX messages_running ON messages (chat) WHERE status = 'running';"
-    "CREATE TABLE files (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,"
-    " name TEXT NOT NULL, type TEXT NOT NULL, created INTEGER NOT NULL, bytes INTEGER NOT NULL,"
-    " body TEXT NOT NULL) STRICT;"
-    "CREATE INDEX files_created ON files (created);"
-    "CREATE TABLE message_files ("
-    " message INTEGER NOT NULL REFERENCES messages (n) ON DELETE CASCADE,"
-    " place INTEGER NOT NULL, file INTEGER NOT NULL REFERENCES files (n),"
-    " PRIMARY KEY (message, place)) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX message_files_file ON message_files (file);"
-    "CREATE TABLE settings (owner TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;"
-    "CREATE TABLE shares (n INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE,"
-    " chat INTEGER NOT NULL REFERENCES chats (n) ON DELETE CASCADE, title TEXT NOT NULL,"
-    " created INTEGER NOT NULL, expires INTEGER NOT NULL, body TEXT NOT NULL) STRICT;"
-    "CREATE INDEX shares_chat ON shares (chat);"
-    "CREATE INDEX shares_expires ON shares (expires);"
-    "CREATE VIRTUAL TABLE messages_text USING fts5 (content, content = 'messages',"
-    " content_rowid = 'n', tokenize = 'bigram', prefix = '1');"
-    "CREATE VIRTUAL TABLE chats_text USING fts5 (title, content = 'chats', content_rowid = 'n',"
-    " tokenize = 'bigram', prefix = '1');",
-};
-
-const struct store_schema store_sqlite_schema = {store_steps, (int)N_ELEMS(store_steps)};
-
 /* ---- errors ---- */
 
 enum err store_sqlite_fail(struct store_sqlite *s, int rc, struct errinfo *e)
@@ -231,13 +164,15 @@ static enum err store_climb(struct store_sqlite *s, struct store_schema schema, 
     int64_t version;
     char text[96];
     TRY(store_read_version(s, &version, e));
-    *old = version > 0 && version < schema.n_steps;
-    if (version >= schema.n_steps || (*old && !s->backed_up))
+    *old = version > 0 && version < store_schema_version(schema);
+    if (version >= store_schema_version(schema) || (*old && !s->backed_up))
         return ERR_OK;
-    for (int64_t i = version; i < schema.n_steps; i++)
-        TRY(store_exec(s, schema.steps[i], e));
+    for (size_t i = 0; i < schema.n_rows; i++) {
+        if (schema.rows[i].version > version)
+            TRY(store_exec(s, schema.rows[i].sqlite, e));
+    }
     snprintf(text, sizeof text, "PRAGMA user_version = %d; PRAGMA application_id = %d",
-             schema.n_steps, STORE_APPLICATION);
+             store_schema_version(schema), STORE_APPLICATION);
     TRY(store_exec(s, text, e));
     *old = false;
     return ERR_OK;
@@ -248,13 +183,13 @@ static enum err store_migrate(struct store_sqlite *s, struct store_schema schema
     bool old = true;
     int64_t version;
     TRY(store_version(s, &version, e));
-    if (version > schema.n_steps)
+    if (version > store_schema_version(schema))
         return err_set(e, ERR_UNSUPPORTED,
                        "%s has the form %lld, and this program knows forms up to %d: take a newer "
                        "damso",
-                       s->db.name, (long long)version, schema.n_steps);
+                       s->db.name, (long long)version, store_schema_version(schema));
     /* A copy cannot be made inside a transaction: look inside, copy outside, look again. */
-    while (version < schema.n_steps && old) {
+    while (version < store_schema_version(schema) && old) {
         TRY(store_exec(s, "BEGIN IMMEDIATE", e));
         enum err err = store_climb(s, schema, &old, e);
         if (err == ERR_OK)
@@ -294,14 +229,17 @@ static enum err store_connect(struct store_sqlite *s, struct errinfo *e)
 static enum err store_prepare(struct store_sqlite *s, struct errinfo *e)
 {
     static const char *const texts[STORE_N_SQL] = {
-#define SQL(name, text) text,
+#define SQL(name, text)              text,
+#define SQL2(name, sqlite, postgres) sqlite,
 #include "store/store_sql.def"
 #undef SQL
+#undef SQL2
     };
     for (int i = 0; i < STORE_N_SQL; i++) {
         int rc = sqlite3_prepare_v3(s->lite, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &s->sql[i],
                                     NULL);
-        if (rc != SQLITE_OK) /* tables changed by hand: the text names what is missing */
+        if (rc != SQLITE_OK &&
+            texts[i][0]) /* tables changed by hand: the text names what is missing */
             return err_set(e, ERR_CORRUPT, "%s: %s", s->db.name, sqlite3_errmsg(s->lite));
     }
     return ERR_OK;
@@ -340,7 +278,7 @@ static enum err store_open_all(struct store_sqlite *s, struct store_schema schem
     TRY(store_connect(s, e));
     int64_t version;
     TRY(store_version(s, &version, e)); /* before anything is written */
-    if (version <= schema.n_steps && !memory)
+    if (version <= store_schema_version(schema) && !memory)
         TRY(store_set_wal(s, e));
     TRY(store_migrate(s, schema, e));
     TRY(store_prepare(s, e));
@@ -356,7 +294,7 @@ static void store_sqlite_close(struct store_db *db)
     int rc = sqlite3_close(s->lite);
     CHECK(rc == SQLITE_OK);
     str_done(&s->match);
-    mem_free(s->db.name);
+    store_db_done(&s->db);
     mem_free(s);
 }
 
@@ -383,18 +321,21 @@ static void store_sqlite_rollback(struct store_db *db)
         store_exec((struct store_sqlite *)db, "ROLLBACK", NULL);
 }
 
-static enum err store_sqlite_mark(struct store_db *db, struct errinfo *e)
+static enum err store_sqlite_mark(struct store_db *db, bool writes, struct errinfo *e)
 {
+    (void)writes;
     return store_exec((struct store_sqlite *)db, "SAVEPOINT op", e);
 }
 
-static enum err store_sqlite_keep(struct store_db *db, struct errinfo *e)
+static enum err store_sqlite_keep(struct store_db *db, bool writes, struct errinfo *e)
 {
+    (void)writes;
     return store_exec((struct store_sqlite *)db, "RELEASE op", e);
 }
 
-static enum err store_sqlite_undo(struct store_db *db, struct errinfo *e)
+static enum err store_sqlite_undo(struct store_db *db, bool writes, struct errinfo *e)
 {
+    (void)writes;
     return store_exec((struct store_sqlite *)db, "ROLLBACK TO op; RELEASE op", e);
 }
 
@@ -416,6 +357,8 @@ static void store_sqlite_bind(struct store_sqlite *s, sqlite3_stmt *q, int at,
         store_sqlite_match(v->bytes, &s->match);
         sqlite3_bind_text64(q, at, s->match.p, s->match.n, SQLITE_STATIC, SQLITE_UTF8);
         break;
+    case STORE_GRAMS:
+    case STORE_PARTS: CHECK(!"a statement of SQLite has no such argument");
     }
 }
 
@@ -448,6 +391,8 @@ static bool store_sqlite_step(struct store_db *db, struct store_stmt *q)
 {
     struct store_sqlite *s = (struct store_sqlite *)db;
     sqlite3_stmt *lite = s->sql[q->which];
+    if (!lite) /* nothing to do in this engine */
+        return false;
     int n_args = sqlite3_bind_parameter_count(lite), n_columns = sqlite3_column_count(lite);
     CHECK(n_args <= STORE_ARGS_MAX && n_columns <= STORE_COLUMNS_MAX);
     for (int i = 0; i < n_args && q->phase == STORE_BOUND; i++)
@@ -488,10 +433,8 @@ enum err store_sqlite_open(struct store_db **out, const char *path, struct store
                            struct errinfo *e)
 {
     struct store_sqlite *s = mem_alloc(sizeof *s);
-    s->db.engine = &store_sqlite_engine;
     str_init(&s->match, 64 * STORE_SEARCH_BYTES_MAX);
-    s->db.name = mem_alloc(strlen(path) + 1);
-    strcpy(s->db.name, path);
+    store_db_init(&s->db, &store_sqlite_engine, path);
     enum err err = store_open_all(s, schema, e);
     if (err != ERR_OK) {
         store_sqlite_close(&s->db);

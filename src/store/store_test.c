@@ -394,7 +394,7 @@ static void test_memory(void **state)
     expect_ok(store_open(&s, "sqlite::memory:", &e));
     assert_null(get(s, &a, "r", ""));
     store_close(s);
-    expect_err(store_open(&s, "postgresql://localhost/x", &e), ERR_UNSUPPORTED);
+    expect_err(store_open(&s, "mysql://localhost/x", &e), ERR_UNSUPPORTED);
     assert_null(s);
     expect_err(store_open(&s, "sqlite:", &e), ERR_USAGE);
     arena_done(&a);

@@ -15,6 +15,16 @@
 /* The folded character at `at` (< s.n), and how many bytes of s it takes. */
 int32_t store_text_char(struct span s, size_t at, size_t *len);
 bool store_text_is_space(int32_t cp);
+/* Where a word of `words` (store_text_words) first stands in s, in bytes; SIZE_MAX. */
+size_t store_text_find(struct span s, struct span words);
+/* A part of s, with the place that store_text_find gives: about 50 characters, with ... where s
+ * goes on. */
+void store_text_snippet(struct span s, struct span words, struct str *out);
+/* The pairs of neighbours in words and the characters by themselves, each once, in order: the first
+ * character * 2^21 + the second or 0.  parts: only those that a text must have in which each word
+ * is found, a character by itself where it is the whole word.  The caller frees *out by mem_free.
+ */
+size_t store_text_grams(struct span words, bool parts, int64_t **out);
 /* Appends the folded words of s with one space between; false where there is none. */
 bool store_text_words(struct span s, struct str *out);
 
