@@ -9,6 +9,13 @@ add_test(NAME house.docs COMMAND tools/docs.sh $<TARGET_FILE:damso>)
 set_tests_properties(house.layers house.tidy house.headers house.docs PROPERTIES
     LABELS house WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 
+# The store's tests once more on its other engine; DAMSO_TEST_POSTGRES=off leaves them out.
+foreach(name store_test store_chat_test store_key_test store_life_test)
+    add_test(NAME store.${name}.postgres COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(store.${name}.postgres PROPERTIES
+        ENVIRONMENT DAMSO_TEST_STORE=postgres SKIP_RETURN_CODE 77)
+endforeach()
+
 # The program from outside.  fetch talks to a server of its own on 127.0.0.1.
 add_test(NAME app.cli COMMAND python3 tests/cli_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>)

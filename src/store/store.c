@@ -184,32 +184,48 @@ static void store_run_one(struct store *s, struct store_batch *b, size_t i, bool
     op->err = store_db_run(s->db, op, lost);
 }
 
+/* One try.  *began: it came as far as the operations. */
+static enum err store_try(struct store *s, struct store_batch *b, size_t from, size_t n,
+                          bool writes, bool *began, struct errinfo *e)
+{
+    const struct store_engine *engine = s->db->engine;
+    bool lost = false;
+    TRY(engine->begin(s->db, writes, e));
+    *began = true;
+    for (size_t i = from; i < from + n; i++) {
+        store_run_one(s, b, i, &lost);
+        if (lost) {
+            *e = b->ops[i]->e;
+            return b->ops[i]->err;
+        }
+    }
+    return engine->commit(s->db, e);
+}
+
 /* Runs ops [from, from + n) as one transaction.  False when it is lost as a whole; then each has
  * its error, and *again says whether they may be better off alone. */
 static bool store_transact(struct store *s, struct store_batch *b, size_t from, size_t n,
                            bool *again)
 {
     const struct store_engine *engine = s->db->engine;
-    struct errinfo e = {0};
-    bool writes = false, lost = false;
+    struct errinfo e;
+    enum err err;
+    bool writes = false, more;
+    int n_tries = 0;
+    *again = false;
     for (size_t i = from; i < from + n; i++)
         writes |= store_writes[b->ops[i]->what];
-    enum err err = engine->begin(s->db, writes, &e);
-    *again = err == ERR_OK;
-    for (size_t i = from; i < from + n && err == ERR_OK; i++) {
-        store_run_one(s, b, i, &lost);
-        if (lost) {
-            err = b->ops[i]->err;
-            e = b->ops[i]->e;
-        }
-    }
-    if (err == ERR_OK)
-        err = engine->commit(s->db, &e);
+    do {
+        e = (struct errinfo){0};
+        err = store_try(s, b, from, n, writes, again, &e);
+        if (err != ERR_OK)
+            engine->rollback(s->db);
+        more = err != ERR_OK && engine->retry && engine->retry(s->db, n_tries++);
+    } while (more);
     if (err == ERR_OK) {
         b->n_commits += writes;
         return true;
     }
-    engine->rollback(s->db);
     for (size_t i = from; i < from + n; i++) {
         b->ops[i]->err = err;
         b->ops[i]->e = e;
@@ -345,10 +361,13 @@ static void *store_main(void *arg)
 static enum err store_open_db(struct store_db **db, const char *url, struct errinfo *e)
 {
     struct span u = span_of(url);
+    if (span_starts(u, SPAN("postgres://")) || span_starts(u, SPAN("postgresql://")))
+        return store_postgres_open(db, url, store_schema, e);
     if (span_starts(u, SPAN("sqlite:")))
         url += strlen("sqlite:");
     else if (span_find(u, SPAN("://"), 0) != SIZE_MAX)
-        return err_set(e, ERR_UNSUPPORTED, "the store '%.*s:...' is of no known engine (sqlite:)",
+        return err_set(e, ERR_UNSUPPORTED,
+                       "the store '%.*s:...' is of no known engine (sqlite:, postgres:)",
                        (int)span_find(u, SPAN(":"), 0), url);
     if (!*url)
         return err_set(e, ERR_USAGE, "the store's address names no file");

@@ -168,7 +168,7 @@ static void test_running(void **state)
     expect_err(run(STORE_MESSAGE_DELETE, &x), ERR_USAGE);
 
     store_close(store); /* whoever wrote it is gone */
-    expect_ok(store_open(&store, file, &e));
+    expect_ok(store_open(&store, url, &e));
     struct store_op op = {.what = STORE_RUNNING_END, .chats = &x};
     expect_ok(store_run(store, &op, &e));
     assert_int_equal(op.n, 1);
@@ -411,6 +411,8 @@ static void test_settings_shares(void **state)
 static void test_migrate(void **state)
 {
     (void)state;
+    if (on_postgres()) /* which began with this form */
+        return;
     struct store_db *db;
     struct store_schema old = store_schema;
     while (old.rows[old.n_rows - 1].version > 1)

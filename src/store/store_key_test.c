@@ -173,7 +173,7 @@ static void test_other_program(void **state)
     arena_init(&a);
     struct store_key key = {.name = NULL};
     expect_ok(store_keys_open(&k, store, &e));
-    expect_ok(store_open(&other, file, &e));
+    expect_ok(store_open(&other, url, &e));
     make(other, &a, &key, text);
     wait_for(k, text, STORE_KEY_GOOD);
     struct store_op op = {.what = STORE_KEY_REVOKE, .key.id = key.id};

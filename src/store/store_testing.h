@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * store_testing.h - what the tests of this folder share: a database in a folder of its own. */
+ * store_testing.h - what the tests of this folder share: a database of its own for each test.
+ *
+ * DAMSO_TEST_STORE=postgres runs them on PostgreSQL: a server for the program (tests/postgres.sh),
+ * and a new database for each test.  `url` is what to open; `file` is SQLite's alone. */
 #ifndef STORE_STORE_TESTING_H
 #define STORE_STORE_TESTING_H
 
@@ -9,11 +12,13 @@
 #include "store/store.h"
 
 #include <dirent.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[64], file[128];
+static char folder[64], file[128], url[256];
 static struct store *store;
 static struct errinfo e;
 
@@ -29,12 +34,85 @@ static struct errinfo e;
         assert_true(e.text[0]);                                                                    \
     } while (0)
 
+/* ---- PostgreSQL ---- */
+
+static char pg_folder[64];
+static int pg_port;
+
+static inline bool on_postgres(void)
+{
+    const char *which = getenv("DAMSO_TEST_STORE");
+    return which && strcmp(which, "postgres") == 0;
+}
+
+static inline void pg_stop(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "tests/postgres.sh stop %s", pg_folder);
+    if (system(command) != 0)
+        fprintf(stderr, "%s failed\n", command);
+}
+
+/* Once; ends the program where it cannot be. */
+static inline void pg_start(void)
+{
+    static pid_t owner;
+    char command[128];
+    if (owner)
+        return;
+    owner = getpid();
+    snprintf(pg_folder, sizeof pg_folder, "/tmp/store_pg_XXXXXX");
+    assert_non_null(mkdtemp(pg_folder));
+    snprintf(command, sizeof command, "tests/postgres.sh start %s %d", pg_folder, (int)owner);
+    FILE *f = popen(command, "r");
+    bool good = f && fscanf(f, "%d", &pg_port) == 1;
+    int status = f ? pclose(f) : -1;
+    if (!good || status != 0)
+        exit(status > 0 && status >> 8 == 77 ? 77 : 1); /* 77: it is to be left out */
+    atexit(pg_stop);
+}
+
+/* Runs SQL in a database; the first value, or "" . */
+static inline const char *pg_sql(const char *database, const char *text)
+{
+    static char value[256];
+    char to[256];
+    snprintf(to, sizeof to, "postgresql://damso@/%s?host=%s/pg&port=%d", database, pg_folder,
+             pg_port);
+    PGconn *c = PQconnectdb(to);
+    PGresult *r = PQexec(c, text);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", text, PQerrorMessage(c));
+    snprintf(value, sizeof value, "%s", PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
+    PQclear(r);
+    PQfinish(c);
+    return value;
+}
+
+static char pg_database[32]; /* of this test */
+
+static inline void pg_new_database(void)
+{
+    static int n;
+    char text[64];
+    pg_start();
+    snprintf(pg_database, sizeof pg_database, "test%d", ++n);
+    snprintf(text, sizeof text, "CREATE DATABASE %s", pg_database);
+    pg_sql("postgres", text);
+    snprintf(url, sizeof url, "postgres://damso:pw@127.0.0.1:%d/%s", pg_port, pg_database);
+}
+
+/* ---- a place for each test ---- */
+
 static inline int setup_folder(void **state)
 {
     (void)state;
     snprintf(folder, sizeof folder, "/tmp/store_test_XXXXXX");
     assert_non_null(mkdtemp(folder));
     snprintf(file, sizeof file, "%s/a/damso.db", folder);
+    snprintf(url, sizeof url, "%s", file);
+    if (on_postgres())
+        pg_new_database();
     return 0;
 }
 
@@ -64,7 +142,7 @@ static inline int teardown_folder(void **state)
 static inline int setup(void **state)
 {
     setup_folder(state);
-    expect_ok(store_open(&store, file, &e));
+    expect_ok(store_open(&store, url, &e));
     return 0;
 }
 

@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# A PostgreSQL of its own for tests, in a folder:
+#   tests/postgres.sh start FOLDER PID   makes and starts it, on a socket in FOLDER and a free port of 127.0.0.1;
+#                                        prints that port.  User damso, password pw (the socket asks for none).  It
+#                                        ends with the process PID at the latest.
+#   tests/postgres.sh restart FOLDER     as after the lack of power
+#   tests/postgres.sh stop FOLDER        ends it and removes FOLDER
+# PostgreSQL refuses to run as root: then it runs as the user postgres of Debian's package.
+set -eu
+[ "${DAMSO_TEST_POSTGRES:-}" != off ] || exit 77
+bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
+[ -n "$bin" ] || bin=$(dirname "$(command -v initdb || echo /none/initdb)")
+if [ ! -x "$bin/initdb" ]; then
+    echo "no PostgreSQL (Debian: apt install postgresql); DAMSO_TEST_POSTGRES=off leaves its tests out" >&2
+    exit 1
+fi
+folder=$2
+as() {
+    if [ "$(id -u)" = 0 ]; then (cd / && exec setpriv --reuid=postgres --regid=postgres --clear-groups "$@"); else "$@"; fi
+}
+case $1 in
+start)
+    mkdir -p "$folder"
+    chmod 711 "$folder"
+    mkdir -p "$folder/pg"
+    [ "$(id -u)" != 0 ] || chown -R postgres: "$folder/pg"
+    echo pw >"$folder/pw"
+    chmod 644 "$folder/pw"
+    as "$bin/initdb" -D "$folder/pg/data" -U damso --pwfile="$folder/pw" --auth-local=trust \
+        --auth-host=scram-sha-256 -E UTF8 --locale=C --no-sync >/dev/null
+    for try in 1 2 3 4 5; do
+        port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        cat >>"$folder/pg/data/postgresql.conf" <<CONF
+port = $port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$folder/pg'
+max_connections = 40
+shared_buffers = 16MB
+CONF
+        as "$bin/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w -t 60 start >/dev/null 2>&1 && break
+        [ $try != 5 ] || { cat "$folder/pg/log" >&2; exit 1; }
+    done
+    echo "$port"
+    (
+        trap '' HUP INT TERM
+        while kill -0 "$3" 2>/dev/null && [ -e "$folder/pg/data/PG_VERSION" ]; do sleep 1; done
+        [ ! -e "$folder/pg/data/PG_VERSION" ] || "$0" stop "$folder"
+    ) </dev/null >/dev/null 2>&1 &
+    ;;
+restart)
+    as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate -w stop >/dev/null
+    as "$bin/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w -t 60 start >/dev/null
+    ;;
+stop)
+    as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate -w stop >/dev/null 2>&1 || true
+    rm -rf "$folder"
+    ;;
+esac
