@@ -30,6 +30,13 @@ set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} 
 add_test(NAME app.chats COMMAND python3 tests/chats_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.chats PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 
+foreach(engine sqlite postgres)
+    add_test(NAME app.users.${engine}
+             COMMAND python3 tests/users_test.py $<TARGET_FILE:damso> ${engine})
+    set_tests_properties(app.users.${engine} PROPERTIES
+        WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600)
+endforeach()
+
 # The server's APIs with the real clients of tools/clients.sh.
 foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py openai_test.py
              openai_test.mjs)

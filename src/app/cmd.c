@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "store/store.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -49,6 +50,19 @@ static void print_help(const struct cmd_args *a, const struct conf_opt *opts, si
     str_done(&out);
 }
 
+/* Who lists the processes sees the arguments: an address keeps its password for us alone. */
+static void hide_secrets(struct cmd_args *a)
+{
+    const char *store = a->conf.store;
+    for (int i = 0; i < a->argc; i++) {
+        if (store < a->argv[i] || store > a->argv[i] + strlen(a->argv[i]))
+            continue;
+        a->conf.store = arena_dup(&a->conf.arena, store, strlen(store));
+        store_hide_secret(a->argv[i] + (store - a->argv[i]));
+        return;
+    }
+}
+
 enum err cmd_parse(struct cmd_args *a, const struct conf_opt *opts, size_t n_opts, int min_left,
                    int max_left, struct errinfo *e)
 {
@@ -67,6 +81,7 @@ enum err cmd_parse(struct cmd_args *a, const struct conf_opt *opts, size_t n_opt
         a->done = true;
         return ERR_OK;
     }
+    hide_secrets(a);
     int level = log_level_named(a->conf.log_level);
     CHECK(level >= 0);
     if (a->conf.origin[CONF_ID_log_level] != CONF_DEFAULT)

@@ -3,6 +3,7 @@
 #include "app/cmd.h"
 
 #include "base/num.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,9 @@ static void print_values(const struct conf *c, struct arena *a)
     printf("# settings file: %s\n", c->file ? c->file : "none");
     for (int i = 0; i < CONF_N; i++) {
         struct conf_info info = conf_info((enum conf_id)i, a);
-        char *line = arena_printf(a, "%s = %s", info.name, conf_value(c, (enum conf_id)i, a));
+        char *value = arena_printf(a, "%s", conf_value(c, (enum conf_id)i, a));
+        store_hide_secret(value);
+        char *line = arena_printf(a, "%s = %s", info.name, value);
         printf("%-44s # %s; %s\n", line, conf_origin_name(c->origin[i]), info.help);
     }
 }

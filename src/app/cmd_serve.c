@@ -30,6 +30,7 @@ struct serve {
     struct serve_pull *pull; /* NULL: models are not loaded */
     struct api_opts opts;
     struct os_sandbox sandbox;
+    struct store_needs store; /* what it may reach from within the sandbox */
 };
 
 /* ---- options ---- */
@@ -116,7 +117,7 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[2 * SERVE_MODELS_MAX + 5] = {0}, *write[4] = {0};
+    const char *read[2 * SERVE_MODELS_MAX + 5 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
@@ -129,6 +130,9 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         read[n_read++] = c->tls_cert;
     if (c->tls_key[0])
         read[n_read++] = c->tls_key;
+    s->store = store_needs(c->store, &s->arena);
+    for (size_t i = 0; s->store.files[i]; i++)
+        read[n_read++] = s->store.files[i];
     if (folder) {
         TRY(make_folder(s, folder, e));
         TRY(os_crash_open(DAMSO_VERSION, arena_printf(&s->arena, "%s/crash.log", folder), e));
@@ -139,8 +143,9 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         write[n_write++] = c->cache_dir;
     if (strcmp(c->sandbox, "off") == 0)
         return ERR_OK;
-    return os_sandbox_files(&s->sandbox, &(struct os_sandbox_opts){.read = read, .write = write},
-                            e);
+    const struct os_sandbox_opts o = {
+        .read = read, .write = write, .connect = s->store.connects, .ports = s->store.ports};
+    return os_sandbox_files(&s->sandbox, &o, e);
 }
 
 /* Once the server listens: which system calls it may make. */
@@ -149,7 +154,7 @@ static enum err keep_calls(struct serve *s, struct errinfo *e)
     char text[64];
     if (strcmp(s->conf->sandbox, "off") == 0)
         return ERR_OK;
-    TRY(os_sandbox_calls(&s->sandbox, &(struct os_sandbox_opts){0}, e));
+    TRY(os_sandbox_calls(&s->sandbox, &(struct os_sandbox_opts){.connect = s->store.connects}, e));
     os_sandbox_text(&s->sandbox, text);
     log_at(LOG_INFO, "serve", "sandbox %s", text);
     return ERR_OK;

@@ -38,6 +38,16 @@ void os_sandbox_text(const struct os_sandbox *s, char out[64])
 #define OS_LANDLOCK_TRUNCATE  ((uint64_t)1 << 14)
 #define OS_LANDLOCK_IOCTL_DEV ((uint64_t)1 << 15)
 
+/* Of the headers of 6.7, with version 4. */
+#define OS_LANDLOCK_CONNECT_TCP ((uint64_t)1 << 1)
+#define OS_LANDLOCK_NET_PORT    2
+struct os_landlock_ruleset {
+    uint64_t files, net;
+};
+struct os_landlock_port {
+    uint64_t allowed, port;
+};
+
 #define OS_LANDLOCK_FILE_READ LANDLOCK_ACCESS_FS_READ_FILE
 #define OS_LANDLOCK_READ      (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define OS_LANDLOCK_WRITE                                                                          \
@@ -120,6 +130,16 @@ static enum err os_landlock_fill(int rules, const struct os_sandbox_opts *o, uin
     return ERR_OK;
 }
 
+static enum err os_landlock_ports(int rules, const int *ports, struct errinfo *e)
+{
+    for (; *ports; ports++) {
+        struct os_landlock_port rule = {OS_LANDLOCK_CONNECT_TCP, (uint64_t)*ports};
+        if (syscall(SYS_landlock_add_rule, rules, OS_LANDLOCK_NET_PORT, &rule, 0) != 0)
+            return err_set(e, ERR_FAILED, "Landlock refuses port %d: %s", *ports, strerror(errno));
+    }
+    return ERR_OK;
+}
+
 static int os_n_threads(void)
 {
     int n = 0;
@@ -142,11 +162,16 @@ enum err os_sandbox_files(struct os_sandbox *s, const struct os_sandbox_opts *o,
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version <= 0)
         return ERR_OK; /* not in this kernel, or off */
-    struct landlock_ruleset_attr attr = {.handled_access_fs = os_landlock_handled((int)version)};
-    int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    bool ports = version >= 4 && o->connect && o->ports;
+    struct os_landlock_ruleset attr = {.files = os_landlock_handled((int)version),
+                                       .net = ports ? OS_LANDLOCK_CONNECT_TCP : 0};
+    int rules = (int)syscall(SYS_landlock_create_ruleset, &attr,
+                             ports ? sizeof attr : sizeof attr.files, 0);
     if (rules < 0)
         return err_set(e, ERR_FAILED, "Landlock: %s", strerror(errno));
-    enum err err = os_landlock_fill(rules, o, attr.handled_access_fs, e);
+    enum err err = os_landlock_fill(rules, o, attr.files, e);
+    if (err == ERR_OK && ports)
+        err = os_landlock_ports(rules, o->ports, e);
     if (err == ERR_OK && syscall(SYS_landlock_restrict_self, rules, 0) != 0)
         err = err_set(e, ERR_FAILED, "Landlock: %s", strerror(errno));
     close(rules);

@@ -19,7 +19,8 @@
 struct os_sandbox_opts {
     const char *const *read;  /* files and folders to read, NULL-terminated; NULL: none */
     const char *const *write; /* folders to read and write below; they exist */
-    bool connect;             /* may open connections (downloads) */
+    bool connect;             /* may open connections (to a database) */
+    const int *ports; /* with connect: by TCP only to these, 0-terminated (Landlock 4); NULL: any */
 };
 
 /* What is in force. */

@@ -349,11 +349,37 @@ static void test_connect(void **state)
     expect_end(pid);
 }
 
+/* Connections to one port alone, where the kernel's Landlock knows of ports. */
+static void child_ports(void)
+{
+    struct errinfo e = {0};
+    struct os_sandbox s = {0};
+    const int wrong[] = {port == 1 ? 2 : 1, 0}, right[] = {port, 0};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct os_sandbox_opts o = {.connect = true, .ports = right};
+    MUST(os_sandbox_files(&s, &o, &e) == ERR_OK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    MUST(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0 && close(fd) == 0);
+    o.ports = wrong; /* and no other, from now on */
+    MUST(os_sandbox_files(&s, &o, &e) == ERR_OK);
+    fprintf(stderr, "landlock %d\n", s.landlock);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (s.landlock >= 4)
+        MUST_FAIL(connect(fd, (struct sockaddr *)&a, sizeof a), EACCES);
+}
+
+static void test_ports(void **state)
+{
+    (void)state;
+    expect_end(start(child_ports));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_files), TEST(test_wrong_files), TEST(test_calls),
-                                       TEST(test_connect)};
+                                       TEST(test_connect), TEST(test_ports)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

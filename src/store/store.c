@@ -358,10 +358,38 @@ static void *store_main(void *arg)
 
 /* ---- life ---- */
 
+static bool store_is_postgres(const char *url)
+{
+    struct span u = span_of(url);
+    return span_starts(u, SPAN("postgres://")) || span_starts(u, SPAN("postgresql://"));
+}
+
+struct store_needs store_needs(const char *url, struct arena *a)
+{
+    return store_is_postgres(url) ? store_postgres_needs(url, a) : (struct store_needs){0};
+}
+
+/* A password stands before the last @ of user:password@host, or is one of the parameters. */
+void store_hide_secret(char *url)
+{
+    if (!store_is_postgres(url))
+        return;
+    char *from = strstr(url, "://") + 3, *end = from + strcspn(from, "/?"), *at = NULL;
+    for (char *p = from; p < end; p++)
+        at = *p == '@' ? p : at;
+    char *colon = at ? memchr(from, ':', (size_t)(at - from)) : NULL;
+    if (colon)
+        memset(colon + 1, '*', (size_t)(at - colon - 1));
+    for (char *p = end; (p = strstr(p, "password=")); p += strcspn(p, "&")) {
+        p += strlen("password=");
+        memset(p, '*', strcspn(p, "&"));
+    }
+}
+
 static enum err store_open_db(struct store_db **db, const char *url, struct errinfo *e)
 {
     struct span u = span_of(url);
-    if (span_starts(u, SPAN("postgres://")) || span_starts(u, SPAN("postgresql://")))
+    if (store_is_postgres(url))
         return store_postgres_open(db, url, store_schema, e);
     if (span_starts(u, SPAN("sqlite:")))
         url += strlen("sqlite:");

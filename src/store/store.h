@@ -118,6 +118,16 @@ enum err store_open(struct store **out, const char *url, struct errinfo *e);
 /* Runs what waits, then ends.  NULL is fine.  Nothing may be sent meanwhile. */
 void store_close(struct store *s);
 
+/* What a process needs to keep a store open, for a sandbox. */
+struct store_needs {
+    bool connects;        /* opens connections, also later */
+    int ports[8];         /* by TCP to these; 0 behind the last */
+    const char *files[8]; /* reads these too; NULL behind the last */
+};
+struct store_needs store_needs(const char *url, struct arena *a);
+/* Overwrites what is secret in an address, for lists of processes and of settings. */
+void store_hide_secret(char *url);
+
 /* Hands op to the store; `done` is called once, also when it fails.  Errors of this call, after
  * which `done` is not called: BUSY (the queue is full), USAGE, TOOBIG. */
 enum err store_send(struct store *s, struct store_op *op, struct errinfo *e);

@@ -61,6 +61,9 @@ enum err store_sqlite_open(struct store_db **out, const char *path, struct store
 enum err store_postgres_open(struct store_db **out, const char *url, struct store_schema schema,
                              struct errinfo *e);
 
+/* store_postgres_link.c, for such a url. */
+struct store_needs store_postgres_needs(const char *url, struct arena *a);
+
 /* ---- store_db.c ---- */
 
 void store_db_init(struct store_db *db, const struct store_engine *engine, const char *name);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STORE_PG_VERSION_MIN 130000
 #define STORE_PG_CONNECT_NS  10000000000u /* for one try */
@@ -49,6 +50,43 @@ enum err store_postgres_name(const char *url, struct str *out, struct errinfo *e
              database);
     PQconninfoFree(all);
     return ERR_OK;
+}
+
+static void store_need_file(struct store_needs *n, size_t *n_files, const char *path,
+                            struct arena *a)
+{
+    if (path && *path && access(path, R_OK) == 0 && *n_files < N_ELEMS(n->files) - 1)
+        n->files[(*n_files)++] = arena_dup(a, path, strlen(path));
+}
+
+struct store_needs store_postgres_needs(const char *url, struct arena *a)
+{
+    static const char *const files[] = {"sslrootcert", "sslcert", "sslkey", "sslcrl"};
+    struct store_needs n = {.connects = true};
+    const char *home = getenv("HOME"), *ports = getenv("PGPORT");
+    size_t n_ports = 0, n_files = 0;
+    PQconninfoOption *all = PQconninfoParse(url, NULL); /* opening it says what is wrong */
+    for (PQconninfoOption *o = all; o && o->keyword; o++) {
+        for (size_t i = 0; i < N_ELEMS(files); i++)
+            if (strcmp(o->keyword, files[i]) == 0)
+                store_need_file(&n, &n_files, o->val, a);
+        if (strcmp(o->keyword, "port") == 0 && o->val)
+            ports = o->val;
+    }
+    for (const char *p = ports ? ports : ""; *p && n_ports < N_ELEMS(n.ports) - 1;) {
+        char *end;
+        long port = strtol(p, &end, 10);
+        if (port > 0 && port < 65536)
+            n.ports[n_ports++] = (int)port;
+        p = *end ? end + 1 : end;
+    }
+    if (!n_ports)
+        n.ports[0] = 5432;
+    store_need_file(&n, &n_files, "/etc/passwd", a); /* libpq looks up its user's home */
+    if (home)
+        store_need_file(&n, &n_files, arena_printf(a, "%s/.postgresql", home), a);
+    PQconninfoFree(all);
+    return n;
 }
 
 /* ---- one try ---- */
