@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # A PostgreSQL of its own for tests, in a folder:
 #   tests/postgres.sh start FOLDER PID   makes and starts it, on a socket in FOLDER and a free port of 127.0.0.1;
-#                                        prints that port.  User damso, password pw (the socket asks for none).  It
+#                                        with TLS (FOLDER/root.crt); prints that port.  User damso, password pw (the socket asks for none).  It
 #                                        ends with the process PID at the latest.
 #   tests/postgres.sh restart FOLDER     as after the lack of power
 #   tests/postgres.sh stop FOLDER        ends it and removes FOLDER
@@ -29,11 +29,17 @@ start)
     chmod 644 "$folder/pw"
     as "$bin/initdb" -D "$folder/pg/data" -U damso --pwfile="$folder/pw" --auth-local=trust \
         --auth-host=scram-sha-256 -E UTF8 --locale=C --no-sync >/dev/null
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$folder/pg/data/server.key" -out "$folder/root.crt" 2>/dev/null
+    cp "$folder/root.crt" "$folder/pg/data/server.crt"
+    chmod 600 "$folder/pg/data/server.key"
+    [ "$(id -u)" != 0 ] || chown postgres: "$folder/pg/data/server.key" "$folder/pg/data/server.crt"
     for try in 1 2 3 4 5; do
         port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
         cat >>"$folder/pg/data/postgresql.conf" <<CONF
 port = $port
 listen_addresses = '127.0.0.1'
+ssl = on
 unix_socket_directories = '$folder/pg'
 max_connections = 40
 shared_buffers = 16MB

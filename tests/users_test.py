@@ -70,8 +70,8 @@ class Users(unittest.TestCase):
             self.url = f'postgres://damso:pw@127.0.0.1:{int(r.stdout)}/postgres'
         self.server = self.open()
 
-    def open(self):
-        return Server(DAMSO, '-m', SMALL, '--store', self.url, '--log-level', 'info', folder=self.dir, DAMSO_CTX='256')
+    def open(self, **env):
+        return Server(DAMSO, '-m', SMALL, '--store', self.url, '--log-level', 'info', folder=self.dir, DAMSO_CTX='256', **env)
 
     def check(self, users):
         """Each acknowledged message once, in order, and nothing else but what its sender may not have heard of."""
@@ -154,6 +154,20 @@ class Users(unittest.TestCase):
         self.assertIn('connected=again', log)
         self.assertIn('connect=yes', log)
         self.assertNotIn(':pw@', log)
+
+    @unittest.skipUnless(ENGINE == 'postgres', 'a file has no password')
+    def test_password_file(self):
+        """The password from a file and a certificate, both out of the sandbox; a new connection too."""
+        self.assertEqual(self.server.close(), 0)
+        with open(f'{self.dir}/pass', 'w') as f:
+            f.write('127.0.0.1:*:*:damso:pw')
+        os.chmod(f'{self.dir}/pass', 0o600)
+        self.url = self.url.replace(':pw@', '@') + f'?sslmode=verify-full&sslrootcert={self.postgres}/root.crt'
+        self.server = self.open(PGPASSFILE=f'{self.dir}/pass')
+        os.unlink(f'{self.dir}/pass')  # the first connection has read it
+        subprocess.run([f'{HERE}/postgres.sh', 'restart', self.postgres], check=True)
+        self.assertEqual(self.server.get('/api/v1/chats')[1], {'chats': [], 'more': False})
+        self.assertEqual(self.server.close(), 0)
 
 
 if __name__ == '__main__':

@@ -406,6 +406,91 @@ static void test_settings_shares(void **state)
     expect_err(run(STORE_SHARE_GET, &y), ERR_NOTFOUND);
 }
 
+/* ---- what one engine could keep and the other not ---- */
+
+static void test_nul(void **state)
+{
+    (void)state;
+    struct store_message m = message("u1", NULL, STORE_USER, "");
+    m.content = SPAN("one\0two \0");
+    add_chat("c1", "");
+    add_message("c1", m);
+    struct store_chats x = {.id = "c1"};
+    expect_ok(run(STORE_CHAT_GET, &x));
+    assert_true(span_eq(x.messages[0].content, SPAN("one\xef\xbf\xbdtwo \xef\xbf\xbd")));
+    assert_string_equal(search("e\xef\xbf\xbdt"), "c1");
+    x = (struct store_chats){
+        .file = {.id = "f", .name = "n", .body = SPAN("\0")}
+    };
+    expect_ok(run(STORE_FILE_ADD, &x));
+    x.id = "f";
+    expect_ok(run(STORE_FILE_GET, &x));
+    assert_true(span_eq(x.files[0].body, SPAN("\xef\xbf\xbd")));
+}
+
+static const char *snippet(const char *text)
+{
+    struct store_chats x = {.query = {.text = text}};
+    expect_ok(run(STORE_CHAT_LIST, &x));
+    assert_int_equal(x.n_chats, 1);
+    return x.chats[0].snippet;
+}
+
+static void test_snippet(void **state)
+{
+    (void)state;
+    add_chat("c1", "여행");
+    add_message("c1", message("u1", NULL, STORE_USER,
+                              "가나다라마바사아자차카타파하 Ünited 가나다라마바사아자차카타파하"
+                              "가나다라마바사아자차카타파하가나다라마바사아자차카타파하"));
+    assert_null(snippet("여"));
+    assert_string_equal(snippet("ÜN"), "…라마바사아자차카타파하 Ünited 가나다라마바사아자차카타파하"
+                                       "가나다라마바사아자차카타파하가나다…");
+    assert_string_equal(snippet("가나다라 nit"), snippet("가"));
+    assert_int_equal(strncmp(snippet("가"), "가나다라", 12), 0);
+}
+
+/* What has gone is swept: a temporary chat a day after its last change, as when its page is closed.
+ */
+static void test_sweep(void **state)
+{
+    (void)state;
+    struct store_db *db;
+    static const char old[] = "UPDATE chats SET updated_us = 1; UPDATE files SET created = 1";
+    add_chat("kept", "");
+    for (int i = 0; i < 3; i++) {
+        struct store_chats x = {
+            .chat = {.id = i == 0   ? "t0"
+                           : i == 1 ? "t1"
+                                    : "t2",
+                     .temporary = true}
+        };
+        struct store_message m = message(arena_printf(&mem, "m%d", i), NULL, STORE_USER, "word");
+        x.add = &m;
+        x.n_add = 1;
+        expect_ok(run(STORE_CHAT_ADD, &x));
+    }
+    struct store_chats x = {
+        .file = {.id = "f", .name = "n"}
+    };
+    expect_ok(run(STORE_FILE_ADD, &x));
+    store_close(store);
+    store = NULL;
+    exec_sql(old);
+    expect_ok(on_postgres() ? store_postgres_open(&db, url, store_schema, &e)
+                            : store_sqlite_open(&db, url, store_schema, &e));
+    store_db_sweep(db);
+    db->engine->close(db);
+    expect_ok(store_open(&store, url, &e));
+    x = (struct store_chats){.id = "kept"};
+    expect_ok(run(STORE_CHAT_GET, &x));
+    x.id = "t1";
+    expect_err(run(STORE_CHAT_GET, &x), ERR_NOTFOUND);
+    x.id = "f";
+    expect_err(run(STORE_FILE_GET, &x), ERR_NOTFOUND);
+    assert_string_equal(search("word"), "");
+}
+
 /* ---- a database of the form before chats ---- */
 
 static void test_migrate(void **state)
@@ -438,9 +523,10 @@ static void test_migrate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHATS_TEST(test_tree),    CHATS_TEST(test_long),  CHATS_TEST(test_running),
-        CHATS_TEST(test_korean),  CHATS_TEST(test_parts), CHATS_TEST(test_list),
-        CHATS_TEST(test_titles),  CHATS_TEST(test_files), CHATS_TEST(test_settings_shares),
+        CHATS_TEST(test_tree),    CHATS_TEST(test_long),    CHATS_TEST(test_running),
+        CHATS_TEST(test_korean),  CHATS_TEST(test_parts),   CHATS_TEST(test_list),
+        CHATS_TEST(test_titles),  CHATS_TEST(test_files),   CHATS_TEST(test_settings_shares),
+        CHATS_TEST(test_nul),     CHATS_TEST(test_snippet), CHATS_TEST(test_sweep),
         CHATS_TEST(test_migrate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,10 +224,10 @@ static const char *store_snippet(struct store_stmt *q, struct span words, struct
 
 /* Reads up to the limit of chats, of a list without words those that are not pinned. */
 static enum err store_read_chats(struct store_op *op, struct store_stmt *q, struct span words,
-                                 struct errinfo *e)
+                                 size_t limit, struct errinfo *e)
 {
     struct store_chats *x = op->chats;
-    size_t limit = x->query.limit ? x->query.limit : 50, counted = 0;
+    size_t counted = 0;
     x->chats = arena_array(op->arena, STORE_LIST_MAX, sizeof *x->chats);
     while (!x->more && store_step(q)) {
         bool counts = words.n || !store_int(q, 7);
@@ -246,6 +246,7 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
 {
     struct store_chats *x = op->chats;
     const struct store_chat_query *want = &x->query;
+    size_t limit = want->limit ? want->limit : 50;
     int64_t folder;
     struct str words;
     x->n_chats = 0;
@@ -260,12 +261,12 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
     if (want->folder)
         store_bind_int(q, 3, folder);
     store_bind_int(q, 4, want->before_us);
-    store_bind_int(q, 5, (int64_t)(find && want->limit ? want->limit : STORE_LIST_MAX) + 1);
+    store_bind_int(q, 5, (int64_t)(find ? limit : STORE_LIST_MAX) + 1);
     if (find) {
         store_bind_words(q, 6, STORE_WORDS, str_span(&words));
         store_bind_words(q, 7, STORE_PARTS, str_span(&words));
     }
-    enum err err = store_read_chats(op, q, str_span(&words), e);
+    enum err err = store_read_chats(op, q, str_span(&words), limit, e);
     str_done(&words);
     return err;
 }

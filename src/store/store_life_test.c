@@ -23,14 +23,6 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
-static void lite_exec(const char *path, const char *text)
-{
-    sqlite3 *lite;
-    assert_int_equal(sqlite3_open(path, &lite), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(lite, text, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(lite);
-}
-
 /* ---- a kill in the middle of writing ---- */
 
 static char *body_of(unsigned i, char *out, size_t n_max)
@@ -287,14 +279,17 @@ static void test_foreign(void **state)
     expect_ok(store_open(&store, file, &e));
     store_close(store);
     store = NULL;
-    lite_exec(file, "PRAGMA user_version = 77");
+    exec_sql("PRAGMA user_version = 77");
     expect_err(store_open(&store, file, &e), ERR_UNSUPPORTED);
     char known[16];
     snprintf(known, sizeof known, "up to %d", store_schema_version(store_schema));
     assert_true(strstr(e.text, "77") && strstr(e.text, known) && strstr(e.text, file));
     char other[160];
     snprintf(other, sizeof other, "%s/other.db", folder);
-    lite_exec(other, "CREATE TABLE t (x)");
+    sqlite3 *lite;
+    assert_int_equal(sqlite3_open(other, &lite), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(lite, "CREATE TABLE t (x)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(lite);
     expect_err(store_open(&store, other, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.text, "another program"));
     FILE *f = fopen(other, "wb");
@@ -538,14 +533,51 @@ static void test_many_programs(void **state)
     assert_int_equal(n, N_THREADS * 20);
 }
 
+/* Two programs write, and one of them is killed: the other goes on. */
+static void test_two_programs(void **state)
+{
+    (void)state;
+    int ends[2];
+    unsigned kept;
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        write_for_ever(ends[1]);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], &kept, sizeof kept), sizeof kept); /* it writes */
+    expect_ok(store_open(&store, url, &e));
+    char id[32];
+    for (int i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "mine%d", i);
+        expect_ok(put(store, id, "k", 0, id));
+        if (i == 50)
+            kill(pid, SIGKILL);
+    }
+    waitpid(pid, NULL, 0);
+    while (read(ends[0], &kept, sizeof kept) == sizeof kept)
+        ;
+    close(ends[0]);
+    struct arena a;
+    arena_init(&a);
+    for (unsigned i = 0; i < 100 + kept; i++) {
+        snprintf(id, sizeof id, i < 100 ? "mine%u" : "r%u", i < 100 ? i : i - 100);
+        assert_non_null(get(store, &a, id, "k"));
+    }
+    printf("%u of the other\n", kept + 1);
+    arena_done(&a);
+}
+
 #define TEST_CLOSED(name) cmocka_unit_test_setup_teardown(name, setup_folder, teardown_folder)
 
-/* Those that have an engine's own form are in store_sqlite's half and in store_postgres_test.c. */
+/* What is PostgreSQL's alone is in store_postgres_test.c. */
 int main(void)
 {
     const struct CMUnitTest both[] = {
-        TEST_CLOSED(test_kill), TEST_CLOSED(test_many_programs),
-        TEST(test_threads),     TEST(test_queue),
+        TEST_CLOSED(test_kill),
+        TEST_CLOSED(test_many_programs),
+        TEST_CLOSED(test_two_programs),
+        TEST(test_threads),
+        TEST(test_queue),
         TEST(test_one_fails),
     };
     const struct CMUnitTest sqlite[] = {

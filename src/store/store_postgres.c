@@ -13,12 +13,15 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
+#include <poll.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #define STORE_PG_TRIES      6
+#define STORE_PG_SILENT_NS  70000000000u /* above the server's own statement_timeout */
 #define STORE_PG_RESOLVE_NS 30000000000u /* to find out about a COMMIT without an answer */
 
 /* ---- errors ---- */
@@ -70,10 +73,43 @@ static bool store_is_good(const PGresult *res)
     return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
+PGresult *store_postgres_result(struct store_postgres *s)
+{
+    struct pollfd fd = {.fd = PQsocket(s->conn), .events = POLLIN};
+    uint64_t until = os_now_ns() + STORE_PG_SILENT_NS;
+    while (s->ready && PQisBusy(s->conn)) {
+        uint64_t now = os_now_ns();
+        if (now >= until) {
+            shutdown(fd.fd, SHUT_RDWR); /* libpq then finds it closed */
+            break;
+        }
+        if (poll(&fd, 1, (int)((until - now) / 1000000) + 1) > 0 && !PQconsumeInput(s->conn))
+            break;
+    }
+    return PQgetResult(s->conn);
+}
+
+/* PQexec, with an end of its patience: the last result. */
+static PGresult *store_ask(struct store_postgres *s, const char *text)
+{
+    PGresult *last = NULL, *res;
+    if (!PQsendQuery(s->conn, text))
+        return NULL;
+    while ((res = store_postgres_result(s))) {
+        if (last && !store_is_good(last)) { /* the first failure tells */
+            PQclear(res);
+            continue;
+        }
+        PQclear(last);
+        last = res;
+    }
+    return last;
+}
+
 enum err store_postgres_exec(struct store_postgres *s, const char *text, int64_t *number,
                              struct errinfo *e)
 {
-    PGresult *res = PQexec(s->conn, text);
+    PGresult *res = store_ask(s, text);
     enum err err = store_is_good(res) ? ERR_OK : store_postgres_fail(s, res, e);
     if (number)
         *number = err == ERR_OK && PQntuples(res) && !PQgetisnull(res, 0, 0)
@@ -156,7 +192,7 @@ static enum err store_postgres_commit(struct store_db *db, struct errinfo *e)
                  (long long)s->runner, (long long)++s->batch);
         TRY(store_postgres_exec(s, text, NULL, e));
     }
-    PGresult *res = PQexec(s->conn, "COMMIT");
+    PGresult *res = store_ask(s, "COMMIT");
     bool good = store_is_good(res), kept = good && strcmp(PQcmdStatus(res), "COMMIT") == 0;
     enum err err = kept   ? ERR_OK
                    : good ? err_set(e, ERR_FAILED, "%s: a failed transaction", s->db.name)
@@ -293,7 +329,7 @@ static bool store_postgres_step(struct store_db *db, struct store_stmt *q)
     }
     for (;;) {
         PQclear(s->res);
-        s->res = PQgetResult(s->conn);
+        s->res = store_postgres_result(s);
         if (!s->res)
             return false;
         if (PQresultStatus(s->res) == PGRES_SINGLE_TUPLE)
@@ -315,7 +351,7 @@ static void store_postgres_end(struct store_db *db, struct store_stmt *q)
     bool more = q->phase == STORE_ROWS;
     PQclear(s->res);
     s->res = NULL;
-    while (more && (s->res = PQgetResult(s->conn))) {
+    while (more && (s->res = store_postgres_result(s))) {
         if (PQresultStatus(s->res) != PGRES_SINGLE_TUPLE && !store_is_good(s->res) &&
             q->err == ERR_OK)
             q->err = store_postgres_fail(s, s->res, &q->e);

@@ -22,6 +22,9 @@ struct store_postgres {
     bool heard;            /* keys may have changed */
 };
 
+/* The next result of what was sent, NULL behind the last, as PQgetResult; a server that says
+ * nothing for longer than it may work is taken for lost. */
+PGresult *store_postgres_result(struct store_postgres *s);
 /* The explanation of a result that is none: the database and the reason, no text of a user. */
 enum err store_postgres_fail(struct store_postgres *s, const PGresult *res, struct errinfo *e);
 /* Runs statements without arguments; *number: the first column of the last one's first row as a

@@ -83,8 +83,11 @@ struct store_needs store_postgres_needs(const char *url, struct arena *a)
     if (!n_ports)
         n.ports[0] = 5432;
     store_need_file(&n, &n_files, "/etc/passwd", a); /* libpq looks up its user's home */
-    if (home)
+    store_need_file(&n, &n_files, getenv("PGPASSFILE"), a);
+    if (home) {
+        store_need_file(&n, &n_files, arena_printf(a, "%s/.pgpass", home), a);
         store_need_file(&n, &n_files, arena_printf(a, "%s/.postgresql", home), a);
+    }
     PQconninfoFree(all);
     return n;
 }

@@ -46,15 +46,19 @@ static void expect_refused(const char *address, enum err code, const char *says)
 static void test_refusals(void **state)
 {
     (void)state;
-    char to[300];
+    char to[400];
     snprintf(to, sizeof to, "postgres://damso:Secret@127.0.0.1:%d/%s", pg_port, pg_database);
     expect_refused(to, ERR_USAGE, "password is wrong");
     snprintf(to, sizeof to, "postgres://nobody:Secret@127.0.0.1:%d/%s", pg_port, pg_database);
     expect_refused(to, ERR_USAGE, "password is wrong"); /* who is there is not told */
     snprintf(to, sizeof to, "postgres://damso:pw@127.0.0.1:%d/nowhere", pg_port);
     expect_refused(to, ERR_NOTFOUND, "no such database");
-    snprintf(to, sizeof to, "%s?sslmode=require", url);
-    expect_refused(to, ERR_IO, "SSL");
+    snprintf(to, sizeof to, "%s?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt",
+             url);
+    expect_refused(to, ERR_IO, "certificate verify failed");
+    snprintf(to, sizeof to, "%s?sslmode=verify-full&sslrootcert=%s/root.crt", url, pg_folder);
+    expect_ok(store_open(&store, to, &e));
+    store_close(store);
     expect_refused("postgres://damso:Secret@127.0.0.1:1/x", ERR_IO, "127.0.0.1");
     expect_refused("postgres://damso:Secret%@127.0.0.1/x", ERR_USAGE, "no PostgreSQL URL");
     expect_refused("postgres://damso:Secret@127.0.0.1:port/x", ERR_IO, "port");
@@ -269,7 +273,8 @@ static void test_cut_commit(void **state)
     struct arena a;
     arena_init(&a);
     proxy_open(&p);
-    snprintf(to, sizeof to, "postgres://damso:pw@127.0.0.1:%d/%s", p.port, pg_database);
+    snprintf(to, sizeof to, "postgres://damso:pw@127.0.0.1:%d/%s?sslmode=disable", p.port,
+             pg_database);
     expect_ok(store_open(&store, to, &e));
     for (int i = 0; i < 9; i++) {
         snprintf(id, sizeof id, "r%d", i);

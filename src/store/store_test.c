@@ -65,7 +65,8 @@ static void test_update(void **state)
     assert_string_equal(op.objects[0].metadata, "{\"n\":\"1\"}");
     assert_string_equal(op.objects[0].body.p, "body");
     assert_int_equal(op.objects[0].created, 5);
-    static const char *const bad[] = {"[]", "{", "1", "", "{\"a\":}", "{\"a\":\"\xff\"}"};
+    static const char *const bad[] = {
+        "[]", "{", "1", "", "{\"a\":}", "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}"};
     for (size_t i = 0; i < N_ELEMS(bad); i++) {
         op.object.metadata = bad[i];
         expect_err(store_run(store, &op, &e), ERR_USAGE);
@@ -376,6 +377,7 @@ static void test_limits(void **state)
     expect_err(put(store, "", "", 0, "x"), ERR_USAGE);
     expect_err(put(store, "a\nb", "", 0, "x"), ERR_USAGE);
     expect_err(put(store, "\xc0", "", 0, "x"), ERR_USAGE);
+    expect_err(put(store, "id", "", 0, "\xc0"), ERR_USAGE);
     expect_err(put(store, "id", "", -1, "x"), ERR_USAGE);
     free(big);
     arena_done(&a);

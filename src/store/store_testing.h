@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <libpq-fe.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -144,6 +145,19 @@ static inline int setup(void **state)
     setup_folder(state);
     expect_ok(store_open(&store, url, &e));
     return 0;
+}
+
+/* SQL by the side, in the test's database; nobody has it open. */
+static inline void exec_sql(const char *text)
+{
+    sqlite3 *lite;
+    if (on_postgres()) {
+        pg_sql(pg_database, text);
+        return;
+    }
+    assert_int_equal(sqlite3_open(file, &lite), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(lite, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(lite);
 }
 
 /* ---- short forms ---- */
