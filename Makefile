@@ -33,7 +33,8 @@ test: build ## load two models and the API clients once, then run every test
 	@cmake --build --preset release
 	@echo "== the test models"
 	@build/damso pull all-tests
-	@echo "== the clients for the tests"
+	@echo "== the clients and the database for the tests"
+	@tests/postgres.sh install
 	@tools/clients.sh
 	@echo "== the tests"
 	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" DAMSO_TEST_CLIENTS=1 ctest --test-dir build --output-on-failure
@@ -47,6 +48,7 @@ docs: build ## bring the pages up to date that the program writes (docs/CONF.md,
 
 # The leak sanitizer cannot work within the server's sandbox.
 asan tsan: setup
+	@tests/postgres.sh install
 	@echo "== building build-$@"
 	@cmake --preset $@ >build.log 2>&1 || { cat build.log; exit 1; }
 	@cmake --build --preset $@

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # A PostgreSQL of its own for tests, in a folder:
+#   tests/postgres.sh install            installs Debian's package where there is no PostgreSQL
 #   tests/postgres.sh start FOLDER PID   makes and starts it, on a socket in FOLDER and a free port of 127.0.0.1;
 #                                        with TLS (FOLDER/root.crt); prints that port.  User damso, password pw (the socket asks for none).  It
 #                                        ends with the process PID at the latest.
@@ -8,9 +9,16 @@
 #   tests/postgres.sh stop FOLDER        ends it and removes FOLDER
 # PostgreSQL refuses to run as root: then it runs as the user postgres of Debian's package.
 set -eu
-[ "${DAMSO_TEST_POSTGRES:-}" != off ] || exit 77
+if [ "${DAMSO_TEST_POSTGRES:-}" = off ]; then
+    [ "$1" = install ] && exit 0
+    exit 77
+fi
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 [ -n "$bin" ] || bin=$(dirname "$(command -v initdb || echo /none/initdb)")
+if [ "$1" = install ]; then
+    [ -x "$bin/initdb" ] || exec "$(dirname "$0")/../tools/setup.sh" postgresql
+    exit 0
+fi
 if [ ! -x "$bin/initdb" ]; then
     echo "no PostgreSQL (Debian: apt install postgresql); DAMSO_TEST_POSTGRES=off leaves its tests out" >&2
     exit 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A damso server for tests of its APIs, and requests to it with nothing but the standard library."""
-import http.client, importlib, json, os, re, shutil, signal, subprocess, sys, tempfile, time
+import atexit, http.client, importlib, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 
 MODELS = os.environ.get('DAMSO_TEST_MODELS')
 SMALL = 'smollm2-135m-instruct'
@@ -42,8 +42,39 @@ def thinking_model(path):
         f.write(data)
 
 
+class Postgres:
+    """A PostgreSQL of this program's own (tests/postgres.sh), with a database for each folder of a server."""
+    one = None
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'postgres.sh')
+
+    def __init__(self):
+        self.folder, self.made = tempfile.mkdtemp(), set()
+        r = subprocess.run([self.script, 'start', self.folder, str(os.getpid())], stdout=subprocess.PIPE)
+        if r.returncode:
+            shutil.rmtree(self.folder)
+            sys.exit(r.returncode)  # 77: it is to be left out
+        self.port = int(r.stdout)
+        atexit.register(subprocess.run, [self.script, 'stop', self.folder])
+
+    def restart(self):
+        """As the lack of power does."""
+        subprocess.run([self.script, 'restart', self.folder], check=True)
+
+    def database(self, folder):
+        name = 'd' + ''.join(c for c in folder if c.isalnum()).lower()
+        if name not in self.made:
+            self.made.add(name)
+            subprocess.run(['psql', '-q', f'postgresql://damso@/postgres?host={self.folder}/pg&port={self.port}',
+                            '-c', f'CREATE DATABASE {name}'], check=True)
+        return f'postgres://damso:pw@127.0.0.1:{self.port}/{name}'
+
+
 def store_of(folder):
-    return f'sqlite:{folder}/store.db'
+    """The store of a server at home in `folder`: a file there, or with DAMSO_TEST_STORE=postgres a database."""
+    if os.environ.get('DAMSO_TEST_STORE') != 'postgres':
+        return f'sqlite:{folder}/store.db'
+    Postgres.one = Postgres.one or Postgres()
+    return Postgres.one.database(folder)
 
 
 def new_key(damso, folder, *args):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A hundred users chat at once over /api/v1, on either store, and the server is killed in the middle: what was
-acknowledged is there once and in order.  tests/users_test.py DAMSO sqlite|postgres.  Needs DAMSO_TEST_MODELS."""
-import os, shutil, subprocess, sys, tempfile, threading, time, unittest
+acknowledged is there once and in order.  tests/users_test.py DAMSO; DAMSO_TEST_STORE=postgres for that store.
+Needs DAMSO_TEST_MODELS."""
+import os, shutil, sys, tempfile, threading, time, unittest
 
-from served import MODELS, SMALL, Server, store_of
+from served import MODELS, SMALL, Postgres, Server, store_of
 
-DAMSO, ENGINE = os.path.abspath(sys.argv.pop(1)), sys.argv.pop(1)
-HERE = os.path.dirname(os.path.abspath(__file__))
+DAMSO = os.path.abspath(sys.argv.pop(1))
+ENGINE = os.environ.get('DAMSO_TEST_STORE', 'sqlite')
 USERS, TURNS = 100, 4
 JSON = {'Content_Type': 'application/json'}
 FEW = {'temperature': 0, 'max_tokens': 2}
@@ -59,15 +60,6 @@ class Users(unittest.TestCase):
         self.dir = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.url = store_of(self.dir)
-        if ENGINE == 'postgres':
-            self.postgres = f'{self.dir}/postgres'
-            os.chmod(self.dir, 0o711)
-            r = subprocess.run([f'{HERE}/postgres.sh', 'start', self.postgres, str(os.getpid())], stdout=subprocess.PIPE)
-            if r.returncode == 77:
-                self.skipTest('DAMSO_TEST_POSTGRES=off')
-            self.assertEqual(r.returncode, 0)
-            self.addCleanup(subprocess.run, [f'{HERE}/postgres.sh', 'stop', self.postgres])
-            self.url = f'postgres://damso:pw@127.0.0.1:{int(r.stdout)}/postgres'
         self.server = self.open()
 
     def open(self, **env):
@@ -143,7 +135,7 @@ class Users(unittest.TestCase):
         """The sandboxed server finds its database again, and shows nobody its password."""
         chat = self.server.call('POST', '/api/v1/chats', {}, **JSON)[1]['id']
         for _ in range(2):
-            subprocess.run([f'{HERE}/postgres.sh', 'restart', self.postgres], check=True)
+            Postgres.one.restart()
             self.assertEqual(self.server.get(f'/api/v1/chats/{chat}')[0], 200)
             self.assertEqual(self.server.call('PATCH', f'/api/v1/chats/{chat}', {'title': 'x'}, **JSON)[0], 200)
         with open(f'/proc/{self.server.process.pid}/cmdline') as f:
@@ -162,10 +154,10 @@ class Users(unittest.TestCase):
         with open(f'{self.dir}/pass', 'w') as f:
             f.write('127.0.0.1:*:*:damso:pw')
         os.chmod(f'{self.dir}/pass', 0o600)
-        self.url = self.url.replace(':pw@', '@') + f'?sslmode=verify-full&sslrootcert={self.postgres}/root.crt'
+        self.url = self.url.replace(':pw@', '@') + f'?sslmode=verify-full&sslrootcert={Postgres.one.folder}/root.crt'
         self.server = self.open(PGPASSFILE=f'{self.dir}/pass')
         os.unlink(f'{self.dir}/pass')  # the first connection has read it
-        subprocess.run([f'{HERE}/postgres.sh', 'restart', self.postgres], check=True)
+        Postgres.one.restart()
         self.assertEqual(self.server.get('/api/v1/chats')[1], {'chats': [], 'more': False})
         self.assertEqual(self.server.close(), 0)
 

@@ -68,8 +68,10 @@ static inline void pg_start(void)
     FILE *f = popen(command, "r");
     bool good = f && fscanf(f, "%d", &pg_port) == 1;
     int status = f ? pclose(f) : -1;
-    if (!good || status != 0)
+    if (!good || status != 0) {
+        rmdir(pg_folder);
         exit(status > 0 && status >> 8 == 77 ? 77 : 1); /* 77: it is to be left out */
+    }
     atexit(pg_stop);
 }
 
