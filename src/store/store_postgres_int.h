@@ -19,6 +19,7 @@ struct store_postgres {
     bool ready;            /* opened as a whole: a lost connection is made again */
     bool writes, retry;    /* of the transaction: it writes; it failed, and may be run again */
     bool down;             /* the server was waited for in vain */
+    uint64_t tried_ns;     /* the last time */
     bool heard;            /* keys may have changed */
 };
 

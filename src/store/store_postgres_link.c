@@ -14,6 +14,7 @@
 
 #define STORE_PG_VERSION_MIN 130000
 #define STORE_PG_CONNECT_NS  10000000000u /* for one try */
+#define STORE_PG_DOWN_NS     2000000000u /* the same once it is known to be away; and between tries */
 #define STORE_PG_WAIT_NS     10000000000u /* for a server that went away */
 
 /* ---- the address ---- */
@@ -120,10 +121,10 @@ static PGconn *store_begin_link(const struct store_postgres *s)
     return conn;
 }
 
-static bool store_poll_link(PGconn *conn)
+static bool store_poll_link(PGconn *conn, uint64_t most_ns)
 {
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
-    uint64_t until = os_now_ns() + STORE_PG_CONNECT_NS;
+    uint64_t until = os_now_ns() + most_ns;
     while (PQstatus(conn) != CONNECTION_BAD && want != PGRES_POLLING_OK) {
         struct pollfd fd = {.fd = PQsocket(conn),
                             .events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT};
@@ -161,9 +162,11 @@ static enum err store_refused(struct store_postgres *s, struct errinfo *e, bool 
         return err_set(e, known[i].err, "%s: %s", s->db.name, known[i].text);
     }
     *wait = true;
+    enum err err = s->ready ? ERR_BUSY : ERR_IO; /* later it may be there again */
+    if (PQstatus(s->conn) != CONNECTION_BAD)
+        return err_set(e, err, "%s: the server does not answer", s->db.name);
     /* Of libpq itself: the host, and what the system said.  One line. */
-    const char *line = *all ? all : "no answer within 10 s";
-    return err_set(e, ERR_IO, "%s: %.*s", s->db.name, (int)strcspn(line, "\n"), line);
+    return err_set(e, err, "%s: %.*s", s->db.name, (int)strcspn(all, "\n"), all);
 }
 
 static void store_keep_password(struct store_postgres *s)
@@ -252,7 +255,8 @@ static enum err store_try_link(struct store_postgres *s, struct errinfo *e, bool
     *wait = false;
     store_postgres_unlink(s);
     s->conn = store_begin_link(s);
-    enum err err = store_poll_link(s->conn) ? ERR_OK : store_refused(s, e, wait);
+    uint64_t most_ns = s->down ? STORE_PG_DOWN_NS : STORE_PG_CONNECT_NS;
+    enum err err = store_poll_link(s->conn, most_ns) ? ERR_OK : store_refused(s, e, wait);
     if (err == ERR_OK) {
         PQsetErrorVerbosity(s->conn, PQERRORS_DEFAULT);
         PQsetnonblocking(s->conn, 0);
@@ -274,6 +278,8 @@ enum err store_postgres_link(struct store_postgres *s, struct errinfo *e)
     if (s->conn && PQstatus(s->conn) == CONNECTION_OK)
         return ERR_OK;
     uint64_t began = os_now_ns();
+    if (s->down && began - s->tried_ns < STORE_PG_DOWN_NS) /* who waits is told at once */
+        return err_set(e, ERR_BUSY, "%s: the server cannot be reached", s->db.name);
     bool again = s->conn || s->heard, wait;
     enum err err;
     for (long pause_ms = 20;; pause_ms = MIN(2 * pause_ms, 500)) {
@@ -285,6 +291,7 @@ enum err store_postgres_link(struct store_postgres *s, struct errinfo *e)
         nanosleep(&(struct timespec){0, pause_ms * 1000000}, NULL);
     }
     s->down = err != ERR_OK;
+    s->tried_ns = os_now_ns();
     if (err == ERR_OK && again)
         log_at(LOG_WARN, "store", "connected=again ms=%llu",
                (unsigned long long)((os_now_ns() - began) / 1000000));
