@@ -99,18 +99,21 @@ enum err store_index(struct store_db *db, enum store_sql words, enum store_sql a
                      struct errinfo *e)
 {
     struct str folded;
+    int64_t owner = 0;
     struct store_stmt *q = store_start(db, words);
     store_bind_int(q, 1, n);
     bool there = store_step(q);
     str_init(&folded, 4 * STORE_BODY_BYTES_MAX);
-    if (there)
+    if (there) {
         store_text_words(store_span(q, 0), &folded);
+        owner = store_text_owner(store_span(q, 1));
+    }
     enum err err = store_end(q, e);
     if (err == ERR_OK && there) {
         q = store_start(db, add);
         store_bind_int(q, 1, n);
         store_bind_span(q, 2, str_span(&folded));
-        store_bind_words(q, 3, STORE_GRAMS, str_span(&folded));
+        store_bind_grams(q, 3, STORE_GRAMS, str_span(&folded), owner);
         err = store_finish(q, e);
     }
     str_done(&folded);
@@ -263,8 +266,8 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
     store_bind_int(q, 4, want->before_us);
     store_bind_int(q, 5, (int64_t)(find ? limit : STORE_LIST_MAX) + 1);
     if (find) {
-        store_bind_words(q, 6, STORE_WORDS, str_span(&words));
-        store_bind_words(q, 7, STORE_PARTS, str_span(&words));
+        store_bind_words(q, 6, str_span(&words));
+        store_bind_grams(q, 7, STORE_PARTS, str_span(&words), store_text_owner(span_of(x->owner)));
     }
     enum err err = store_read_chats(op, q, str_span(&words), limit, e);
     str_done(&words);

@@ -92,9 +92,17 @@ void store_bind_blob(struct store_stmt *q, int at, const void *p, size_t n)
     store_arg(q, at, STORE_BLOB)->bytes = (struct span){n ? p : "", n};
 }
 
-void store_bind_words(struct store_stmt *q, int at, enum store_type type, struct span words)
+void store_bind_words(struct store_stmt *q, int at, struct span words)
 {
-    store_arg(q, at, type)->bytes = words;
+    store_arg(q, at, STORE_WORDS)->bytes = words;
+}
+
+void store_bind_grams(struct store_stmt *q, int at, enum store_type type, struct span words,
+                      int64_t owner)
+{
+    struct store_value *v = store_arg(q, at, type);
+    v->bytes = words;
+    v->i = owner;
 }
 
 /* ---- rows ---- */

@@ -71,8 +71,10 @@ void store_bind_text(struct store_stmt *q, int at, const char *text); /* NULL st
 /* U+0000 is kept as U+FFFD: PostgreSQL has no place for it, and both engines keep the same. */
 void store_bind_span(struct store_stmt *q, int at, struct span text);
 void store_bind_blob(struct store_stmt *q, int at, const void *p, size_t n);
-/* type: STORE_WORDS, STORE_GRAMS, STORE_PARTS. */
-void store_bind_words(struct store_stmt *q, int at, enum store_type type, struct span words);
+void store_bind_words(struct store_stmt *q, int at, struct span words);
+/* type: STORE_GRAMS or STORE_PARTS; owner: store_text_owner, one more of them. */
+void store_bind_grams(struct store_stmt *q, int at, enum store_type type, struct span words,
+                      int64_t owner);
 
 /* The next row; false at the end and for an error. */
 bool store_step(struct store_stmt *q);

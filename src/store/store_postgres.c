@@ -251,13 +251,14 @@ static int64_t store_get_be(const char *p, int n)
 }
 
 /* A bigint[] in PostgreSQL's binary form (array_recv, int8recv). */
-static struct span store_grams_array(struct arena *a, struct span words, bool parts)
+static struct span store_grams_array(struct arena *a, const struct store_value *v)
 {
     int64_t *grams;
-    size_t n = store_text_grams(words, parts, &grams), size;
+    size_t n = store_text_grams(v->bytes, v->type == STORE_PARTS, &grams), size;
+    grams[n++] = v->i;
     CHECK(num_mul(n, 12, &size) && num_add(size, 20, &size));
     char *p = arena_alloc(a, size);
-    store_put_be(p, n ? 1 : 0, 4);
+    store_put_be(p, 1, 4); /* dimensions */
     store_put_be(p + 4, 0, 4);
     store_put_be(p + 8, 20, 4); /* int8 */
     store_put_be(p + 12, n, 4);
@@ -267,7 +268,7 @@ static struct span store_grams_array(struct arena *a, struct span words, bool pa
         store_put_be(p + 24 + 12 * i, (uint64_t)grams[i], 8);
     }
     mem_free(grams);
-    return (struct span){p, n ? size : 12};
+    return (struct span){p, size};
 }
 
 /* Numbers as text, which any number's type takes; all else as its bytes. */
@@ -277,8 +278,8 @@ static struct span store_wire(struct arena *a, const struct store_value *v, int 
     switch (v->type) {
     case STORE_NULL: return (struct span){NULL, 0};
     case STORE_INT: return span_of(arena_printf(a, "%lld", (long long)v->i));
-    case STORE_GRAMS: return store_grams_array(a, v->bytes, false);
-    case STORE_PARTS: return store_grams_array(a, v->bytes, true);
+    case STORE_GRAMS:
+    case STORE_PARTS: return store_grams_array(a, v);
     default: return v->bytes;
     }
 }

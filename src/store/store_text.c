@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/num.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -134,7 +135,7 @@ static int text_by_number(const void *a, const void *b)
 size_t store_text_grams(struct span words, bool parts, int64_t **out)
 {
     size_t n = 0, len, n_kept = 0;
-    int64_t *all = mem_alloc((2 * words.n + 1) * sizeof *all);
+    int64_t *all = mem_alloc((2 * words.n + 2) * sizeof *all); /* and one of the caller's */
     int64_t before = 0; /* the character before in the same word */
     bool alone = true;  /* it is the word so far */
     for (size_t at = 0; at <= words.n; at += len) {
@@ -155,4 +156,14 @@ size_t store_text_grams(struct span words, bool parts, int64_t **out)
     }
     *out = all;
     return n_kept;
+}
+
+int64_t store_text_owner(struct span owner)
+{
+    unsigned char hash[crypto_generichash_BYTES_MIN]; /* BLAKE2b: what is stored depends on it */
+    uint64_t v = 0;
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)owner.p, owner.n, NULL, 0);
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | hash[i];
+    return (int64_t)(v >> 2 | (uint64_t)1 << 62); /* above every pair */
 }

@@ -22,9 +22,11 @@ size_t store_text_find(struct span s, struct span words);
 void store_text_snippet(struct span s, struct span words, struct str *out);
 /* The pairs of neighbours in words and the characters by themselves, each once, in order: the first
  * character * 2^21 + the second or 0.  parts: only those that a text must have in which each word
- * is found, a character by itself where it is the whole word.  The caller frees *out by mem_free.
- */
+ * is found, a character by itself where it is the whole word.  The caller frees *out by mem_free;
+ * there is room for one more. */
 size_t store_text_grams(struct span words, bool parts, int64_t **out);
+/* An owner as a number beside those: an index then finds one owner's texts among many others'. */
+int64_t store_text_owner(struct span owner);
 /* Appends the folded words of s with one space between; false where there is none. */
 bool store_text_words(struct span s, struct str *out);
 
