@@ -91,14 +91,23 @@ class Users(unittest.TestCase):
             u.start()
         return users
 
-    def test_all_at_once(self):
-        began = time.monotonic()
-        users = self.start_users()
+    def wait_for_answers(self, users, n):
+        end = time.monotonic() + 60
+        while sum(u.answers for u in users) < n and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def all_through(self, users):
+        """None of them met anything but patience."""
         for u in users:
             u.join(120)
         self.assertEqual([(u.number, u.failed) for u in users if u.failed or u.is_alive()], [])
-        taken = time.monotonic() - began
         self.assertEqual(self.check(users), USERS * TURNS * 2)
+
+    def test_all_at_once(self):
+        began = time.monotonic()
+        users = self.start_users()
+        self.all_through(users)
+        taken = time.monotonic() - began
         self.assertEqual(self.server.close(), 0)
         with open(f'{self.dir}/log') as f:
             log = f.read()
@@ -113,9 +122,7 @@ class Users(unittest.TestCase):
 
     def test_killed(self):
         users = self.start_users()
-        end = time.monotonic() + 60
-        while sum(u.answers for u in users) < USERS // 4 and time.monotonic() < end:
-            time.sleep(0.02)
+        self.wait_for_answers(users, USERS // 4)
         self.server.kill()
         for u in users:
             u.join(120)
@@ -146,6 +153,15 @@ class Users(unittest.TestCase):
         self.assertIn('connected=again', log)
         self.assertIn('connect=yes', log)
         self.assertNotIn(':pw@', log)
+
+    @unittest.skipUnless(ENGINE == 'postgres', 'a file does not go away')
+    def test_database_restarts_under_load(self):
+        users = self.start_users()
+        for n in (USERS, 2 * USERS):
+            self.wait_for_answers(users, n)
+            Postgres.one.restart()
+        self.all_through(users)
+        self.assertEqual(self.server.close(), 0)
 
     @unittest.skipUnless(ENGINE == 'postgres', 'a file has no password')
     def test_password_file(self):
