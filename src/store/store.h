@@ -10,7 +10,8 @@
  *       and may send again.
  * Owner: an operation, its texts and its arena belong to the store from store_send to `done`.
  * Limits: the constants below; a full queue is BUSY.  What has expired is not found, and is
- *       removed in passing.  Several processes may have the same database open. */
+ *       removed in passing.  Several processes may have the same database open.  A transaction
+ *       that another process or a lost connection spoilt is run again, with all that is in it. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -110,10 +111,12 @@ struct store_op {
 
 struct store;
 
-/* url: "sqlite:FILE", "sqlite::memory:", or a path.  A new database and its folder can be read by
- * their owner alone.  An older one is brought up to date, after a copy of it was made beside it.
- * Errors: UNSUPPORTED (another engine; a newer database, with both numbers), CORRUPT, IO, BUSY,
- * each naming the file. */
+/* url: "sqlite:FILE", "sqlite::memory:", or a path; "postgres://..." as libpq takes it.  A new file
+ * and its folder can be read by their owner alone.  What has an older form is brought up to date,
+ * after a copy was made: of the file beside it, of the tables in the database.
+ * Errors: UNSUPPORTED (another engine; a newer form, with both numbers), CORRUPT, IO, BUSY, USAGE
+ * and NOTFOUND (who may not in, and where there is no such database), each naming the store
+ * without its password. */
 enum err store_open(struct store **out, const char *url, struct errinfo *e);
 /* Runs what waits, then ends.  NULL is fine.  Nothing may be sent meanwhile. */
 void store_close(struct store *s);

@@ -158,8 +158,9 @@ static enum err store_refused(struct store_postgres *s, struct errinfo *e, bool 
     for (size_t i = 0; i < N_ELEMS(known); i++) {
         if (!strstr(all, known[i].state))
             continue;
-        *wait = known[i].wait;
-        return err_set(e, known[i].err, "%s: %s", s->db.name, known[i].text);
+        *wait = known[i].wait; /* once it was open, a refusal is nobody's wrong request */
+        return err_set(e, s->ready && !*wait ? ERR_IO : known[i].err, "%s: %s", s->db.name,
+                       known[i].text);
     }
     *wait = true;
     enum err err = s->ready ? ERR_BUSY : ERR_IO; /* later it may be there again */
@@ -190,8 +191,10 @@ static enum err store_set_up(struct store_postgres *s, struct errinfo *e)
         return err_set(e, ERR_UNSUPPORTED, "%s: the database's encoding is %.20s, not UTF8",
                        s->db.name, encoding ? encoding : "unknown");
     snprintf(text, sizeof text,
-             "SET synchronous_commit = on; SET lock_timeout = '5s'; SET statement_timeout = '60s';"
-             "SET idle_in_transaction_session_timeout = '60s'; SET bytea_output = 'hex';"
+             "SET lock_timeout = '5s'; SET statement_timeout = '60s';"
+             "SET idle_in_transaction_session_timeout = '60s';"
+             "SELECT set_config('synchronous_commit', 'on', false) "
+             "WHERE current_setting('synchronous_commit') IN ('off', 'local');"
              "SELECT set_config('damso.runner', '%lld', false);"
              "SELECT pg_advisory_lock_shared(%d, %lld)",
              (long long)s->runner, STORE_PG_LOCKS, (long long)s->runner);
@@ -213,7 +216,12 @@ static enum err store_prepare_one(struct store_postgres *s, int which, const cha
     }
     CHECK(!dollars.full && s->n_args[which] <= STORE_ARGS_MAX);
     snprintf(name, sizeof name, "s%d", which);
-    PGresult *res = PQprepare(s->conn, name, dollars.p, 0, NULL);
+    PGresult *res = NULL, *end;
+    if (PQsendPrepare(s->conn, name, dollars.p, 0, NULL)) {
+        res = store_postgres_result(s);
+        while ((end = store_postgres_result(s)))
+            PQclear(end);
+    }
     enum err err = ERR_OK;
     if (PQresultStatus(res) != PGRES_COMMAND_OK) /* tables changed by hand: say what is missing */
         err = PQresultErrorField(res, PG_DIAG_SQLSTATE)
@@ -284,9 +292,8 @@ enum err store_postgres_link(struct store_postgres *s, struct errinfo *e)
     enum err err;
     for (long pause_ms = 20;; pause_ms = MIN(2 * pause_ms, 500)) {
         err = store_try_link(s, e, &wait);
-        if (err == ERR_OK || !wait || s->down || os_now_ns() - began > STORE_PG_WAIT_NS ||
-            (!s->ready &&
-             err == ERR_IO)) /* at the start only a server that says so is waited for */
+        wait = wait && (s->ready || err != ERR_IO); /* at first only for one that says it starts */
+        if (err == ERR_OK || !wait || s->down || os_now_ns() - began > STORE_PG_WAIT_NS)
             break;
         nanosleep(&(struct timespec){0, pause_ms * 1000000}, NULL);
     }
