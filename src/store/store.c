@@ -27,7 +27,8 @@ struct store {
     pthread_mutex_t watch_mu; /* before mu; held while `keys` runs */
     void (*keys)(void *arg, const struct store_key *keys, size_t n);
     void *keys_arg;
-    bool keys_stale; /* what the watcher has may be old */
+    bool keys_stale;  /* what the watcher has may be old */
+    bool keys_failed; /* and could not be read the last time */
 
     pthread_mutex_t mu;
     pthread_cond_t work; /* monotonic */
@@ -257,9 +258,10 @@ static void store_tell(struct store *s, struct store_batch *b, bool changed)
         b->marks[0] = arena_mark(&tmp);
         b->n = 1;
         if (store_transact(s, b, 0, 1, &ignored) && op.err == ERR_OK) {
-            s->keys_stale = false;
+            s->keys_stale = s->keys_failed = false;
             s->keys(s->keys_arg, op.keys, op.n);
-        } else {
+        } else if (!s->keys_failed) { /* told once, not each second */
+            s->keys_failed = true;
             log_at(LOG_ERROR, "store", "keys=\"%s\"", op.e.text);
         }
         arena_done(&tmp);

@@ -276,17 +276,23 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
 
 /* ---- for messages ---- */
 
-enum err store_op_running_end(struct store_db *db, struct store_op *op, struct errinfo *e)
+enum err store_stop_running(struct store_db *db, enum store_sql next, size_t *n_stopped,
+                            struct errinfo *e)
 {
     int64_t n;
     bool found;
-    for (;; op->n++) {
-        TRY(store_number(store_start(db, STORE_SQL_RUNNING_NEXT), &n, &found, e));
+    for (*n_stopped = 0;; ++*n_stopped) {
+        TRY(store_number(store_start(db, next), &n, &found, e));
         if (!found)
             return ERR_OK;
-        TRY(store_row_step(db, STORE_SQL_RUNNING_END, n, e));
+        TRY(store_row_step(db, STORE_SQL_RUNNING_STOP, n, e));
         TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
     }
+}
+
+enum err store_op_running_end(struct store_db *db, struct store_op *op, struct errinfo *e)
+{
+    return store_stop_running(db, STORE_SQL_RUNNING_NEXT, &op->n, e);
 }
 
 enum err store_chat_touch(struct store_db *db, int64_t chat, struct errinfo *e)

@@ -247,6 +247,21 @@ static bool store_sweep_some(struct store_db *db, const enum store_sql *which, s
     return false;
 }
 
+/* Answers whose server is gone. */
+static void store_sweep_running(struct store_db *db)
+{
+    struct errinfo e;
+    size_t n = 0;
+    enum err err = db->engine->begin(db, true, &e);
+    if (err == ERR_OK)
+        err = store_stop_running(db, STORE_SQL_RUNNING_LEFT, &n, &e);
+    if (err == ERR_OK && n)
+        err = db->engine->commit(db, &e);
+    if (err == ERR_OK && n)
+        log_at(LOG_WARN, "store", "stopped=%zu", n);
+    db->engine->rollback(db);
+}
+
 bool store_db_sweep(struct store_db *db)
 {
     static const enum store_sql objects[] = {STORE_SQL_SWEEP}, shares[] = {STORE_SQL_SWEEP_SHARES},
@@ -257,6 +272,7 @@ bool store_db_sweep(struct store_db *db)
                                                STORE_SQL_SWEEP_TEMPORARY_TITLES,
                                                STORE_SQL_SWEEP_TEMPORARY};
     int64_t now = os_unix_time();
+    store_sweep_running(db);
     bool more = store_sweep_some(db, objects, N_ELEMS(objects), now);
     more |= store_sweep_some(db, shares, N_ELEMS(shares), now);
     more |= store_sweep_some(db, files, N_ELEMS(files), now - STORE_ORPHAN_S);

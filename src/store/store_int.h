@@ -93,6 +93,9 @@ enum err store_check_text(const char *what, const char *text, bool must, struct 
 /* store_chats.c.  After `words` gave a row's text: what a search finds it by. */
 enum err store_index(struct store_db *db, enum store_sql words, enum store_sql add, int64_t n,
                      struct errinfo *e);
+/* Stops the answers whose row numbers `next` gives, one after the other. */
+enum err store_stop_running(struct store_db *db, enum store_sql next, size_t *n_stopped,
+                            struct errinfo *e);
 /* The row number of the owner's chat op.chats.id; NOTFOUND. */
 enum err store_chat_row(struct store_db *db, const struct store_chats *x, int64_t *n,
                         struct errinfo *e);

@@ -368,6 +368,28 @@ static void test_two_servers(void **state)
         pause_ms(20);
     }
     assert_int_equal(op.n, 1);
+
+    /* And without one that starts: by sweeping. */
+    struct store_db *db;
+    expect_ok(store_open(&other, url, &e));
+    m.id = "run2";
+    x = (struct store_chats){.owner = "local", .id = "c", .add = &m, .n_add = 1};
+    op = (struct store_op){.what = STORE_MESSAGES_ADD, .chats = &x, .arena = &a};
+    expect_ok(store_run(other, &op, &e));
+    expect_ok(store_postgres_open(&db, url, store_schema, &e));
+    store_db_sweep(db);
+    x = (struct store_chats){.owner = "local", .id = "c", .at = "run2"};
+    op = (struct store_op){.what = STORE_CHAT_GET, .chats = &x, .arena = &a};
+    expect_ok(store_run(store, &op, &e));
+    assert_true(x.chats[0].running);
+    store_close(other);
+    for (int i = 0; i < 100 && x.chats[0].running; i++) {
+        pause_ms(20);
+        store_db_sweep(db);
+        expect_ok(store_run(store, &op, &e));
+    }
+    assert_false(x.chats[0].running);
+    db->engine->close(db);
     arena_done(&a);
 }
 

@@ -411,6 +411,8 @@ static bool store_sqlite_step(struct store_db *db, struct store_stmt *q)
 static void store_sqlite_end(struct store_db *db, struct store_stmt *q)
 {
     sqlite3_stmt *lite = ((struct store_sqlite *)db)->sql[q->which];
+    if (!lite)
+        return;
     sqlite3_reset(lite);
     sqlite3_clear_bindings(lite);
 }
