@@ -104,7 +104,7 @@ static enum err store_check_put(struct store_op *op, struct errinfo *e)
     return ERR_OK;
 }
 
-static enum err store_check_key(const struct store_key *k, struct errinfo *e)
+enum err store_check_key(const struct store_key *k, struct errinfo *e)
 {
     TRY(store_check_text("the key's name", k->name, true, e));
     TRY(store_check_text("the key's scopes", k->scopes, false, e));
@@ -118,6 +118,8 @@ static enum err store_check(struct store_op *op, struct errinfo *e)
 {
     CHECK((size_t)op->what < STORE_N_OPS);
     op->bytes = 0;
+    if (op->what >= STORE_PEOPLE_GET)
+        return store_check_people(op, e);
     if (op->what >= STORE_CHAT_ADD)
         return store_check_chats(op, e);
     if (op->what >= STORE_KEY_ADD) {
@@ -237,7 +239,8 @@ static bool store_transact(struct store *s, struct store_batch *b, size_t from, 
 static bool store_changes_keys(const struct store_batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
-        if ((b->ops[i]->what == STORE_KEY_ADD || b->ops[i]->what == STORE_KEY_REVOKE) &&
+        enum store_what what = b->ops[i]->what;
+        if ((what == STORE_KEY_ADD || what == STORE_KEY_REVOKE || what == STORE_KEY_USER_ADD) &&
             b->ops[i]->err == ERR_OK)
             return true;
     }

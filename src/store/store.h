@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * store.h - what outlives the process: stored answers with their items, chats, API keys.
+ * store.h - what outlives the process: stored answers with their items, chats, API keys, users.
  *
  * Does: run operations on one thread of its own, out of a bounded queue, and call back.  What waits
  *       together is written together, with one wait for the disk.  An operation that was answered
@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "store/store_chat.h"
+#include "store/store_users.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,8 +93,9 @@ struct store_op {
     struct store_query query;
     struct store_key key;
     unsigned char secret[STORE_HASH_BYTES];
-    struct store_chats *chats; /* of operations on chats; lives until `done` */
-    struct arena *arena;       /* for the answer; NULL where there is none (PUT, DELETE, ...) */
+    struct store_chats *chats;   /* of operations on chats; lives until `done` */
+    struct store_people *people; /* the same, of those on people */
+    struct arena *arena;         /* for the answer; NULL where there is none (PUT, DELETE, ...) */
     void (*done)(struct store_op *op, void *arg);
     void *arg;
 

@@ -79,9 +79,12 @@ bool store_db_sweep(struct store_db *db);
 
 /* Whether an operation on chats may be sent; adds its bytes to op->bytes.  store_chat.c */
 enum err store_check_chats(struct store_op *op, struct errinfo *e);
+/* The same on people.  store_users.c */
+enum err store_check_people(const struct store_op *op, struct errinfo *e);
 /* store.c */
 extern const bool store_writes[STORE_N_OPS];
 enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e);
+enum err store_check_key(const struct store_key *k, struct errinfo *e);
 
 /* ---- the operations: each runs between a mark and its `keep` or `undo` ---- */
 

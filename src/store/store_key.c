@@ -83,20 +83,26 @@ static enum err store_get_secret(struct store *s, unsigned char out[STORE_HASH_B
     return ERR_OK;
 }
 
-enum err store_key_make(struct store *s, struct store_key *key, char text[STORE_KEY_CHARS + 1],
-                        struct arena *a, struct errinfo *e)
+static void store_key_new(const unsigned char secret[STORE_HASH_BYTES], struct store_key *key,
+                          char text[STORE_KEY_CHARS + 1], struct arena *a)
 {
-    unsigned char secret[STORE_HASH_BYTES];
-    TRY(store_get_secret(s, secret, e));
     memcpy(text, STORE_KEY_PREFIX, STORE_PREFIX);
     for (size_t i = STORE_PREFIX; i < STORE_KEY_CHARS; i++)
         text[i] = store_digits[randombytes_uniform(sizeof(store_digits) - 1)];
     text[STORE_KEY_CHARS] = 0;
     key->id = arena_dup(a, text + STORE_PREFIX, STORE_KEY_ID);
     store_hash(secret, (struct span){text, STORE_KEY_CHARS}, key->hash);
-    sodium_memzero(secret, sizeof secret);
     key->created = os_unix_time();
     key->revoked = key->used = 0;
+}
+
+enum err store_key_make(struct store *s, struct store_key *key, char text[STORE_KEY_CHARS + 1],
+                        struct arena *a, struct errinfo *e)
+{
+    unsigned char secret[STORE_HASH_BYTES];
+    TRY(store_get_secret(s, secret, e));
+    store_key_new(secret, key, text, a);
+    sodium_memzero(secret, sizeof secret);
     struct store_op op = {.what = STORE_KEY_ADD, .key = *key};
     return store_run(s, &op, e);
 }
@@ -192,6 +198,12 @@ void store_keys_close(struct store_keys *k)
     sodium_memzero(k->secret, sizeof k->secret);
     mem_free(k->rows);
     mem_free(k);
+}
+
+void store_keys_make(struct store_keys *k, struct store_key *key, char text[STORE_KEY_CHARS + 1],
+                     struct arena *a)
+{
+    store_key_new(k->secret, key, text, a);
 }
 
 /* ---- checking ---- */

@@ -44,6 +44,12 @@ void store_scopes_text(unsigned scopes, struct str *out);
 enum err store_key_make(struct store *s, struct store_key *key, char text[STORE_KEY_CHARS + 1],
                         struct arena *a, struct errinfo *e);
 
+/* The same without keeping it: for who sends STORE_KEY_ADD or STORE_KEY_USER_ADD itself and may not
+ * wait.  Any thread. */
+struct store_keys;
+void store_keys_make(struct store_keys *k, struct store_key *key, char text[STORE_KEY_CHARS + 1],
+                     struct arena *a);
+
 enum store_verdict {
     STORE_KEY_GOOD,
     STORE_KEY_UNKNOWN, /* no such key, or no key at all */
@@ -57,8 +63,6 @@ struct store_grant {
     unsigned scopes;                                      /* admin has all bits set */
     int64_t requests_minute, tokens_minute, n_concurrent; /* 0: no limit */
 };
-
-struct store_keys;
 
 /* Reads the keys and begins to watch them (the store's only watcher). */
 enum err store_keys_open(struct store_keys **out, struct store *s, struct errinfo *e);
