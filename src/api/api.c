@@ -7,6 +7,9 @@
 #include "api/api_chats.h"
 #include "api/api_metrics.h"
 #include "api/api_ollama.h"
+#include "api/api_password.h"
+#include "api/api_people.h"
+#include "api/api_tries.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 
@@ -47,7 +50,8 @@ static void dispatch(struct http_req *r, void *arg)
     c->dialect = http_req_header(r, "anthropic-version") ? API_ANTHROPIC : c->route->dialect;
     if (c->dialect == API_ANTHROPIC)
         http_header(r, "request-id", r->id);
-    c->client = num_hash(r->client, strlen(r->client), 0);
+    const char *address = api_call_address(c);
+    c->client = num_hash(address, strlen(address), 0);
     if (api_auth_check(c->api->auth, c))
         c->route->run(c);
     else
@@ -160,6 +164,19 @@ uint64_t api_call_arrived_ns(const struct api_call *c)
     return c->self ? c->self->arrived_ns : c->req->arrived_ns;
 }
 
+/* The last of the list is what the proxy itself saw; those before it anybody may have written. */
+const char *api_call_address(const struct api_call *c)
+{
+    const char *list = c->api->o.proxy ? http_req_header(c->req, "x-forwarded-for") : NULL;
+    if (!list)
+        return c->req->client;
+    const char *last = strrchr(list, ',');
+    last = last ? last + 1 : list;
+    last += strspn(last, " ");
+    size_t n = strcspn(last, " ");
+    return n && n < 64 ? arena_dup(c->req->arena, last, n) : c->req->client;
+}
+
 const char *api_new_id(struct arena *a, const char *prefix)
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -192,7 +209,14 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     a->metrics = api_metrics_new();
     a->pulls = api_pulls_new(a);
     a->started_unix = os_unix_time();
-    enum err r = api_auth_open(&a->auth, o->store, o->keys_needed, e);
+    a->tries = api_tries_new();
+    enum err r = ERR_OK;
+    if (o->store)
+        r = api_people_open(&a->people, o->store, o->proxy || o->http.tls_cert_file, e);
+    if (r == ERR_OK && o->accounts)
+        r = api_passwords_open(&a->passwords, e);
+    if (r == ERR_OK)
+        r = api_auth_open(&a->auth, o->store, a->people, o->keys_needed, o->accounts, e);
     if (r == ERR_OK)
         r = api_models_open(&a->models, &a->o, e);
     if (r == ERR_OK && o->store)
@@ -227,6 +251,9 @@ void api_close(struct api *a)
     api_pulls_free(a->pulls);
     api_models_close(a->models);
     api_auth_close(a->auth);
+    api_passwords_close(a->passwords);
+    api_people_close(a->people);
+    api_tries_free(a->tries);
     api_metrics_free(a->metrics);
     mem_free(a);
 }

@@ -25,6 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define API_SETUP_CHARS 43
+
 struct api;
 
 struct api_model_row {
@@ -46,6 +48,13 @@ struct api_load_news {
     const struct api_model_row *row; /* over and well: to be listed; NULL: it is already */
 };
 
+/* A model that may be loaded, as lists show it. */
+struct api_offer {
+    const char *name, *title, *about_ko, *about_en, *licence;
+    double gb; /* 10^9 bytes to be loaded */
+    double memory_gib;
+};
+
 typedef void api_load_told(void *sink, const struct api_load_news *news);
 
 /* Loads models that a server then has: the caller's, for POST /api/pull.  Its news come one after
@@ -53,7 +62,9 @@ typedef void api_load_told(void *sink, const struct api_load_news *news);
  * closes the server. */
 struct api_loader {
     void *arg;
-    const char *refusal; /* why there is no start */
+    const char *refusal;            /* why there is no start */
+    const struct api_offer *offers; /* what there is to load */
+    size_t n_offers;
     /* sha256: of the file, 64 digits, lives as long as the server; NULL: not known.  Errors:
      * NOTFOUND, BUSY, CANCELLED; then there are no news. */
     enum err (*start)(void *arg, const char *name, api_load_told *told, void *sink,
@@ -77,6 +88,9 @@ struct api_opts {
     const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
     uint64_t cache_bytes_max; /* of each model */
     bool keys_needed;         /* no request without an API key */
+    bool accounts;            /* people log in; needs a store */
+    bool user_keys;           /* they may make API keys of their own */
+    bool proxy;               /* a proxy is before it: ends TLS, says X-Forwarded-For */
     struct store *store;      /* keeps stored answers, chats and keys; NULL: none are kept */
     struct api_web web;       /* lives as long as the server */
 };
@@ -85,6 +99,9 @@ struct api_opts {
  * model's), http_open. */
 enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e);
 uint16_t api_port(const struct api *a);
+/* With accounts and no user yet: the secret of a new link that makes the first admin, to be shown
+ * once, and former such links are gone.  "" where there are users.  May wait. */
+enum err api_setup_link(struct api *a, char token[API_SETUP_CHARS + 1], struct errinfo *e);
 /* No new requests; true when the last is answered, false when some are left after wait_ns. */
 bool api_drain(struct api *a, uint64_t wait_ns);
 /* Ends what still runs. */

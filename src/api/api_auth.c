@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * api_auth.c - keys and their limits.
+ * api_auth.c - keys, sessions and their limits.
  *
  * A limit a minute is a bucket that holds a minute's worth and fills evenly: a burst is fine, the
  * mean is held.  Tokens are taken when an answer ends, so its bucket may go below nothing, and
  * requests are refused until it is filled again. */
 #include "api/api_auth.h"
 
+#include "api/api_people.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 #include "store/store_key.h"
@@ -16,30 +17,41 @@
 #include <string.h>
 #include <strings.h>
 
+/* Of a key or of a user; 0: none. */
+struct limits {
+    int64_t requests_minute, tokens_minute, n_concurrent;
+};
+
 struct api_limit {
-    struct api_limit *next;
+    struct api_limit *next, *above; /* above: the user's whose key it is; NULL: none */
     struct api_auth *auth;
-    char id[STORE_KEY_ID + 1];
-    struct store_grant grant;
+    char id[API_USER_ID_MAX + 1];
+    struct limits most;
     double requests, tokens; /* left in the buckets */
     uint64_t filled_ns;
     int64_t n_running;
 };
 
 struct api_auth {
-    struct store_keys *keys; /* NULL: no store */
-    bool needed;
+    struct store_keys *keys;   /* NULL: no store */
+    struct api_people *people; /* NULL: no store */
+    bool needed, accounts;
     pthread_mutex_t lock;
-    struct api_limit *limits; /* one a key that was used, until the end */
+    struct api_limit *limits; /* one a key or user that was used, until the end */
 };
 
-enum err api_auth_open(struct api_auth **out, struct store *store, bool needed, struct errinfo *e)
+enum err api_auth_open(struct api_auth **out, struct store *store, struct api_people *people,
+                       bool needed, bool accounts, struct errinfo *e)
 {
     struct api_auth *a = mem_alloc(sizeof *a);
     enum err r = store ? store_keys_open(&a->keys, store, e) : ERR_OK;
-    a->needed = needed;
+    a->needed = needed || accounts;
+    a->accounts = accounts;
+    a->people = people;
     pthread_mutex_init(&a->lock, NULL);
-    if (r == ERR_OK && needed && (!a->keys || store_keys_count(a->keys) == 0))
+    if (r == ERR_OK && accounts && !people)
+        r = err_set(e, ERR_USAGE, "accounts need a store");
+    if (r == ERR_OK && needed && !accounts && (!a->keys || store_keys_count(a->keys) == 0))
         r = err_set(e, ERR_USAGE,
                     "requests from other machines need an API key, and there is none: make one "
                     "with `damso key add NAME`, or listen on 127.0.0.1");
@@ -77,25 +89,27 @@ static struct span key_of(const struct http_req *r)
 /* ---- limits ---- */
 
 /* With the lock held. */
-static struct api_limit *limit_of(struct api_auth *a, const struct store_grant *g)
+static struct api_limit *limit_of(struct api_auth *a, const char *id, struct limits most,
+                                  struct api_limit *above)
 {
     struct api_limit *l = a->limits;
-    while (l && strcmp(l->id, g->id) != 0)
+    while (l && strcmp(l->id, id) != 0)
         l = l->next;
     if (!l) {
         l = mem_alloc(sizeof *l);
-        memcpy(l->id, g->id, sizeof l->id);
+        snprintf(l->id, sizeof l->id, "%s", id);
         l->auth = a;
         l->next = a->limits;
         l->filled_ns = os_now_ns();
         a->limits = l;
     }
     /* A limit that is new, or was changed meanwhile, begins with a full bucket. */
-    if (l->grant.requests_minute != g->requests_minute)
-        l->requests = (double)g->requests_minute;
-    if (l->grant.tokens_minute != g->tokens_minute)
-        l->tokens = (double)g->tokens_minute;
-    l->grant = *g;
+    if (l->most.requests_minute != most.requests_minute)
+        l->requests = (double)most.requests_minute;
+    if (l->most.tokens_minute != most.tokens_minute)
+        l->tokens = (double)most.tokens_minute;
+    l->most = most;
+    l->above = above;
     return l;
 }
 
@@ -104,17 +118,17 @@ static void fill(struct api_limit *l)
     uint64_t now = os_now_ns();
     double minutes = (double)(now - l->filled_ns) / 60e9;
     l->filled_ns = now;
-    l->requests = fmin((double)l->grant.requests_minute,
-                       l->requests + minutes * (double)l->grant.requests_minute);
-    l->tokens = fmin((double)l->grant.tokens_minute,
-                     l->tokens + minutes * (double)l->grant.tokens_minute);
+    l->requests = fmin((double)l->most.requests_minute,
+                       l->requests + minutes * (double)l->most.requests_minute);
+    l->tokens = fmin((double)l->most.tokens_minute,
+                     l->tokens + minutes * (double)l->most.tokens_minute);
 }
 
 static bool refuse_rate(struct api_call *c, const char *what, int64_t limit, double missing)
 {
     double wait_s = missing * 60 / (double)limit;
     api_refuse(&c->fault, 429, "rate_limit_exceeded", "",
-               "this key has %lld %s a minute; try again in %.0f s", (long long)limit, what,
+               "there are %lld %s a minute for you; try again in %.0f s", (long long)limit, what,
                ceil(wait_s));
     c->fault.retry_s = (unsigned)fmin(ceil(wait_s), 3600);
     return false;
@@ -134,45 +148,53 @@ static void tell(struct api_call *c, const char *what, int64_t limit, double lef
     http_header(c->req, name, value);
 }
 
-/* With the lock held. */
-static bool take_request(struct api_limit *l, struct api_call *c)
+/* With the lock held: the key's, and its user's. */
+static bool take_request(struct api_limit *first, struct api_call *c)
 {
-    fill(l);
-    if (l->grant.requests_minute && l->requests < 1)
-        return refuse_rate(c, "requests", l->grant.requests_minute, 1 - l->requests);
-    if (l->grant.tokens_minute && l->tokens <= 0)
-        return refuse_rate(c, "tokens", l->grant.tokens_minute, 1 - l->tokens);
-    l->requests -= 1;
-    tell(c, "requests", l->grant.requests_minute, l->requests);
-    tell(c, "tokens", l->grant.tokens_minute, l->tokens);
+    for (struct api_limit *l = first; l; l = l->above) {
+        fill(l);
+        if (l->most.requests_minute && l->requests < 1)
+            return refuse_rate(c, "requests", l->most.requests_minute, 1 - l->requests);
+        if (l->most.tokens_minute && l->tokens <= 0)
+            return refuse_rate(c, "tokens", l->most.tokens_minute, 1 - l->tokens);
+    }
+    for (struct api_limit *l = first; l; l = l->above)
+        l->requests -= 1;
+    tell(c, "requests", first->most.requests_minute, first->requests);
+    tell(c, "tokens", first->most.tokens_minute, first->tokens);
     return true;
 }
 
-bool api_limit_begin(struct api_limit *l, struct api_fault *f)
+bool api_limit_begin(struct api_limit *first, struct api_fault *f)
 {
-    if (!l)
+    int64_t full = 0;
+    if (!first)
         return true;
-    pthread_mutex_lock(&l->auth->lock);
-    int64_t most = l->grant.n_concurrent;
-    bool ok = !most || l->n_running < most;
-    l->n_running += ok;
-    pthread_mutex_unlock(&l->auth->lock);
-    return ok || api_refuse(f, 429, "rate_limit_exceeded", "",
-                            "this key may have %lld requests under way, and has", (long long)most);
+    pthread_mutex_lock(&first->auth->lock);
+    for (struct api_limit *l = first; l && !full; l = l->above)
+        if (l->most.n_concurrent && l->n_running >= l->most.n_concurrent)
+            full = l->most.n_concurrent;
+    for (struct api_limit *l = first; l && !full; l = l->above)
+        l->n_running++;
+    pthread_mutex_unlock(&first->auth->lock);
+    return !full || api_refuse(f, 429, "rate_limit_exceeded", "",
+                               "you may have %lld requests under way, and have", (long long)full);
 }
 
-void api_limit_end(struct api_limit *l, size_t n_tokens)
+void api_limit_end(struct api_limit *first, size_t n_tokens)
 {
-    if (!l)
+    if (!first)
         return;
-    pthread_mutex_lock(&l->auth->lock);
-    CHECK(l->n_running > 0);
-    l->n_running--;
-    l->tokens -= (double)n_tokens;
-    pthread_mutex_unlock(&l->auth->lock);
+    pthread_mutex_lock(&first->auth->lock);
+    for (struct api_limit *l = first; l; l = l->above) {
+        CHECK(l->n_running > 0);
+        l->n_running--;
+        l->tokens -= (double)n_tokens;
+    }
+    pthread_mutex_unlock(&first->auth->lock);
 }
 
-/* ---- keys ---- */
+/* ---- who ---- */
 
 static bool refuse_key(struct api_call *c, enum store_verdict verdict)
 {
@@ -185,6 +207,54 @@ static bool refuse_key(struct api_call *c, enum store_verdict verdict)
     return api_refuse(&c->fault, 401, "invalid_api_key", "", "%s", texts[verdict]);
 }
 
+/* Counts it among what its key and its user may; sets whose it is. */
+static bool admit(struct api_auth *a, struct api_call *c, const struct store_grant *key)
+{
+    const struct api_who *who = c->who;
+    pthread_mutex_lock(&a->lock);
+    if (who)
+        c->limit = limit_of(
+            a, who->id,
+            (struct limits){who->requests_minute, who->tokens_minute, who->n_concurrent}, NULL);
+    if (key)
+        c->limit = limit_of(
+            a, key->id,
+            (struct limits){key->requests_minute, key->tokens_minute, key->n_concurrent}, c->limit);
+    bool ok = take_request(c->limit, c);
+    pthread_mutex_unlock(&a->lock);
+    c->owner = who ? who->id : c->limit->id;
+    c->client = num_hash(c->owner, strlen(c->owner), 1);
+    return ok;
+}
+
+static bool check_key(struct api_auth *a, struct api_call *c, const struct store_grant *key)
+{
+    struct api_who *who = arena_alloc(c->req->arena, sizeof *who);
+    unsigned scopes = key->scopes;
+    if (a->people && api_people_key(a->people, key->id, who)) {
+        c->who = who;
+        if (who->disabled)
+            return api_refuse(&c->fault, 401, "disabled", "", "this account is disabled");
+        if (!who->admin) /* of a user who was an admin when it was made */
+            scopes &= STORE_SCOPE_CHAT | STORE_SCOPE_MODELS;
+    }
+    if (!(scopes & c->route->scope))
+        return api_refuse(&c->fault, 403, "missing_scope", "", "this API key is not for %s %s",
+                          c->route->method, c->route->path);
+    return admit(a, c, key);
+}
+
+static bool check_session(struct api_auth *a, struct api_call *c, struct api_who *who)
+{
+    c->who = who;
+    if (!api_people_same_origin(c->req, &c->fault))
+        return false;
+    if (!who->admin && !(c->route->scope & (API_CHAT | API_MODELS)))
+        return api_refuse(&c->fault, 403, "not_admin", "", "%s %s is for admins", c->route->method,
+                          c->route->path);
+    return admit(a, c, NULL);
+}
+
 bool api_auth_check(struct api_auth *a, struct api_call *c)
 {
     struct store_grant grant;
@@ -193,18 +263,32 @@ bool api_auth_check(struct api_auth *a, struct api_call *c)
         return true;
     enum store_verdict verdict = a->keys ? store_keys_check(a->keys, text, &grant)
                                          : STORE_KEY_UNKNOWN;
+    if (verdict == STORE_KEY_GOOD)
+        return check_key(a, c, &grant);
+    if (a->accounts && text.n == 0) {
+        struct api_who *who = arena_alloc(c->req->arena, sizeof *who);
+        if (api_people_session(a->people, c->req, who))
+            return check_session(a, c, who);
+        return api_refuse(&c->fault, 401, "login_needed", "", "log in first, or send an API key");
+    }
     if (verdict == STORE_KEY_UNKNOWN && !a->needed)
         return true;
-    if (verdict != STORE_KEY_GOOD)
-        return refuse_key(c, verdict);
-    if (!(grant.scopes & c->route->scope))
-        return api_refuse(&c->fault, 403, "missing_scope", "", "this API key is not for %s %s",
-                          c->route->method, c->route->path);
-    pthread_mutex_lock(&a->lock);
-    c->limit = limit_of(a, &grant);
-    bool ok = take_request(c->limit, c);
-    pthread_mutex_unlock(&a->lock);
-    c->owner = c->limit->id;
-    c->client = num_hash(grant.id, sizeof grant.id, 1);
-    return ok;
+    return refuse_key(c, verdict);
+}
+
+bool api_auth_user_may(struct api_call *c)
+{
+    if (c->who && *c->who->session)
+        return true;
+    if (c->api->o.accounts)
+        return api_refuse(&c->fault, 403, "no_session", "",
+                          "this is for who is logged in, not for API keys");
+    return api_refuse(&c->fault, 404, "no_accounts", "", "this server runs without accounts");
+}
+
+void api_auth_key_new(struct api_auth *a, struct store_key *key, char text[STORE_KEY_CHARS + 1],
+                      struct arena *arena)
+{
+    CHECK(a->keys);
+    store_keys_make(a->keys, key, text, arena);
 }

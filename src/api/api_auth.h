@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * api_auth.h - who asks, whether they may, and how much of it.
  *
- * Does: find the key in Authorization: Bearer, x-api-key or api-key; refuse 401 where keys are
- *       needed and none good is given, 403 what its scopes do not open, 429 what its limits do
- *       not leave; count requests, tokens and answers under way of each key.
+ * Does: find the key in Authorization: Bearer, x-api-key or api-key, or with accounts the user by
+ *       a cookie (api_people.h); refuse 401 where one is needed and none good is given, 403 what
+ *       scopes or role do not open, 429 what limits do not leave; count requests, tokens and
+ *       answers under way of each key and each user.
  * Does not: need a key on the machine itself, unless told so: then a text that is no key is let
  *       pass, since SDKs always send one.
  * Threads: any. */
@@ -13,15 +14,23 @@
 #include "api/api_call.h"
 
 struct api_auth;
-struct api_limit; /* a key's counters */
+struct api_limit; /* a key's counters, or a user's */
 
-/* needed: no request without a good key.  store may be NULL when not needed.
+/* needed: no request without a good key; accounts: or without a user who is logged in.  store may
+ * be NULL when neither is; people goes with it.
  * Errors: USAGE when keys are needed and there is none, with what to do. */
-enum err api_auth_open(struct api_auth **out, struct store *store, bool needed, struct errinfo *e);
+enum err api_auth_open(struct api_auth **out, struct store *store, struct api_people *people,
+                       bool needed, bool accounts, struct errinfo *e);
 void api_auth_close(struct api_auth *a); /* NULL is fine */
 
-/* Sets owner, client and limit of the call; false with its fault. */
+/* Sets who, owner, client and limit of the call; false with its fault. */
 bool api_auth_check(struct api_auth *a, struct api_call *c);
+/* Whether it is from a user who is logged in; false with its fault. */
+bool api_auth_user_may(struct api_call *c);
+
+/* Makes a key: name, scopes, expires, limits are taken from *key; text is the only copy. */
+void api_auth_key_new(struct api_auth *a, struct store_key *key, char text[STORE_KEY_CHARS + 1],
+                      struct arena *arena);
 
 /* An answer begins and ends; begin gives false with the fault when too many are under way.  l may
  * be NULL: no limits. */

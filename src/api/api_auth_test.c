@@ -109,10 +109,10 @@ static void test_no_key_where_one_is_needed(void **state)
 {
     (void)state;
     why = (struct errinfo){0};
-    assert_int_equal(api_auth_open(&auth, store, true, &why), ERR_USAGE);
+    assert_int_equal(api_auth_open(&auth, store, NULL, true, false, &why), ERR_USAGE);
     assert_non_null(strstr(why.text, "damso key add"));
     assert_null(auth);
-    assert_int_equal(api_auth_open(&auth, NULL, true, &why), ERR_USAGE);
+    assert_int_equal(api_auth_open(&auth, NULL, NULL, true, false, &why), ERR_USAGE);
     assert_null(auth);
 }
 
@@ -122,7 +122,7 @@ static void test_headers(void **state)
     const char *key = key_with((struct store_key){0});
     struct answer a;
     char v[256];
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     assert_int_equal(get_by("/use", key), 200);
     assert_int_equal(get("/use", "authorization: bearer   ", key, NULL), 200);
     assert_int_equal(get("/use", "x-api-key: ", key, NULL), 200);
@@ -150,7 +150,7 @@ static void test_keys_that_ended(void **state)
     (void)state;
     const char *late = key_with((struct store_key){.expires = 1}), *good;
     good = key_with((struct store_key){0});
-    expect_ok(api_auth_open(&auth, store, false, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, false, false, &why));
     assert_int_equal(get_by("/use", late), 401); /* also where none is needed */
     assert_int_equal(get_by("/use", good), 200);
     assert_int_equal(get_by("/use", "sk-anything"), 200); /* SDKs send some text */
@@ -181,7 +181,7 @@ static void test_scopes(void **state)
     const char *keys[N_ELEMS(rows)];
     for (size_t i = 0; i < N_ELEMS(rows); i++)
         keys[i] = key_with((struct store_key){.scopes = rows[i].scopes});
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     for (size_t i = 0; i < N_ELEMS(rows); i++)
         for (size_t k = 0; k < N_ELEMS(paths); k++)
             assert_int_equal(get_by(paths[k], keys[i]), rows[i].want[k]);
@@ -197,7 +197,7 @@ static void test_requests_a_minute(void **state)
     const char *fast = key_with((struct store_key){.requests_minute = 6000});
     struct answer a;
     char v[256];
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     for (int i = 2; i >= 0; i--) {
         char want[16];
         snprintf(want, sizeof want, "%d", i);
@@ -227,7 +227,7 @@ static void test_tokens_a_minute(void **state)
     const char *key = key_with((struct store_key){.tokens_minute = 6000});
     struct answer a;
     char v[256];
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     assert_int_equal(get("/use?tokens=50", "x-api-key: ", key, &a), 200);
     assert_string_equal(head_value(&a, "x-ratelimit-remaining-tokens", v), "6000");
     answer_done(&a);
@@ -248,7 +248,7 @@ static void test_answers_under_way(void **state)
     const char *two = key_with((struct store_key){.n_concurrent = 2});
     const char *any = key_with((struct store_key){0});
     struct answer a;
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     assert_int_equal(get_by("/use?tokens=1", two), 200); /* begins and ends */
     assert_int_equal(get_by("/use?hold", two), 200);
     assert_int_equal(get_by("/use?tokens=1", two), 200);
@@ -279,7 +279,7 @@ static void test_buckets_from_many_sides(void **state)
     (void)state;
     const char *key = key_with((struct store_key){.requests_minute = 20});
     pthread_t t[4];
-    expect_ok(api_auth_open(&auth, store, true, &why));
+    expect_ok(api_auth_open(&auth, store, NULL, true, false, &why));
     atomic_store(&n_let_in, 0);
     uint64_t begin_ns = os_now_ns();
     for (size_t i = 0; i < N_ELEMS(t); i++)

@@ -17,7 +17,13 @@ struct api_auth;
 struct api_chats;
 struct api_limit;
 struct api_metrics;
+struct api_passwords;
+struct api_people;
 struct api_pulls;
+struct api_tries;
+struct api_who;
+
+#define API_LOCAL "local" /* who owns the chats where nobody logs in */
 
 /* What a key must have for an endpoint; OPEN asks for none. */
 enum api_scope {
@@ -43,7 +49,10 @@ struct api {
     struct api_auth *auth;
     struct api_metrics *metrics;
     struct api_pulls *pulls;
-    struct api_chats *chats; /* NULL without a store */
+    struct api_chats *chats;         /* NULL without a store */
+    struct api_people *people;       /* the same */
+    struct api_passwords *passwords; /* NULL without accounts */
+    struct api_tries *tries;
     int64_t started_unix;
 };
 
@@ -63,13 +72,14 @@ struct api_call {
     const struct api_route *route;
     enum api_dialect dialect; /* the route's, or Anthropic's for its clients at shared paths */
     struct api_fault fault;
-    bool exact;              /* the answer has numbers that a model wrote: every digit counts */
-    const char *owner;       /* the id of its key, "" without: whose stored answers it sees */
-    uint64_t client;         /* whose turn it is in queues: the key, or the address */
-    struct api_limit *limit; /* of its key; NULL: none */
-    json_t *body;            /* api_call_body */
-    struct api_ask *ask;     /* api_call_ask */
-    void *own;               /* the endpoint's */
+    bool exact;        /* the answer has numbers that a model wrote: every digit counts */
+    const char *owner; /* the id of its user or key, "" without: whose stored answers it sees */
+    const struct api_who *who; /* its user; NULL: none */
+    uint64_t client;           /* whose turn it is in queues: the user, the key, or the address */
+    struct api_limit *limit;   /* of its key or user; NULL: none */
+    json_t *body;              /* api_call_body */
+    struct api_ask *ask;       /* api_call_ask */
+    void *own;                 /* the endpoint's */
 
     /* api_model_want's */
     struct api_model *model;
@@ -100,6 +110,9 @@ void api_call_release(struct api_call *c);
 void api_call_wake(struct api_call *c);
 struct arena *api_call_arena(const struct api_call *c);
 uint64_t api_call_arrived_ns(const struct api_call *c);
+
+/* The address of the client: the proxy's word for it where there is one. */
+const char *api_call_address(const struct api_call *c);
 
 /* "PREFIX" and 24 random letters and digits, of the arena. */
 const char *api_new_id(struct arena *a, const char *prefix);

@@ -32,6 +32,8 @@ void api_events_free(struct api_events *k);
 /* Tells the owner's listeners; o goes.  chat: for those who listen to one only. */
 void api_events_tell(struct api_chats *k, const char *owner, const char *chat, const char *name,
                      json_t *o);
+/* Ends the owner's streams: who may, connects again. */
+void api_events_drop(struct api_chats *k, const char *owner);
 /* A stream of events for the call. */
 void api_events_listen(struct api_events *k, struct api_call *c, const char *owner,
                        const char *chat);

@@ -70,6 +70,19 @@ void api_events_tell(struct api_chats *chats, const char *owner, const char *cha
     str_done(&data);
 }
 
+void api_events_drop(struct api_chats *chats, const char *owner)
+{
+    struct api_events *k = chats->events;
+    pthread_mutex_lock(&k->mu);
+    for (struct listener *l = k->all; l; l = l->next) {
+        if (strcmp(l->owner, owner) != 0)
+            continue;
+        l->over = true;
+        http_wake(l->req);
+    }
+    pthread_mutex_unlock(&k->mu);
+}
+
 static enum http_fill fill(void *state, struct str *out)
 {
     struct listener *l = state;

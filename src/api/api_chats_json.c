@@ -51,7 +51,7 @@ json_t *api_chats_messages(const struct store_message *m, size_t n)
 
 const char *api_chats_owner(const struct api_call *c)
 {
-    return *c->owner ? c->owner : "local";
+    return *c->owner ? c->owner : API_LOCAL;
 }
 
 struct api_stored *api_chats_new(struct api_call *c, enum store_what what, struct store_chats **x)

@@ -2,6 +2,7 @@
 #include "api/api_embed.h"
 
 #include "api/api_auth.h"
+#include "api/api_people.h"
 #include "api/api_prompt.h"
 #include "base/num.h"
 
@@ -32,6 +33,8 @@ static void unref(struct api_embed *b)
         return;
     if (b->counted)
         api_limit_end(b->call->limit, b->n_tokens);
+    if (b->counted)
+        api_people_used(b->call->api->people, b->call->owner, b->model->name, b->n_tokens, 0);
     for (size_t i = 0; i < b->n; i++) {
         if (b->jobs)
             job_done(&b->jobs[i]);

@@ -4,6 +4,7 @@
 
 #include "api/api_auth.h"
 #include "api/api_metrics.h"
+#include "api/api_people.h"
 #include "base/num.h"
 #include "os/os_sys.h"
 
@@ -59,6 +60,9 @@ static void unref(struct api_gen *g)
     struct api_usage usage = api_gen_usage(g);
     if (g->counted)
         api_limit_end(g->call->limit, usage.n_prompt + usage.n_answer);
+    if (g->counted)
+        api_people_used(g->call->api->people, g->call->owner, g->model->name, usage.n_prompt,
+                        usage.n_answer);
     if (g->ops->drop)
         g->ops->drop(g);
     for (size_t i = 0; i < g->n_choices; i++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * api_me.c - GET /api/v1/me: who the web app works for, and with what. */
 #include "api/api_chats.h"
+#include "api/api_people.h"
 
 static json_t *model_of(struct api_model *m)
 {
@@ -23,8 +24,11 @@ void api_do_me(struct api_call *c)
     for (size_t i = 0; i < n; i++)
         json_array_append_new(models, model_of(api_models_at(set, i)));
     const char *user = api_chats_owner(c);
+    const char *role = !c->who || c->who->admin ? "admin" : "user";
     api_call_json(c, 200,
-                  api_pack("{s{ss ss ss} sb ss so ss}", "user", "id", user, "name", user, "role",
-                           "admin", "accounts", 0, "version", DAMSO_VERSION, "models", models,
-                           "default_model", api_models_at(set, 0)->name));
+                  api_pack("{s{ss ss ss} sb sb ss so ss}", "user", "id", user, "name",
+                           c->who ? c->who->name : user, "role", role, "accounts",
+                           (int)c->api->o.accounts, "user_keys", (int)c->api->o.user_keys,
+                           "version", DAMSO_VERSION, "models", models, "default_model",
+                           api_models_at(set, 0)->name));
 }

@@ -259,19 +259,39 @@ static struct api_model *wanted(struct api_models *set)
     return NULL;
 }
 
+/* The same: one that is to be closed, and is cold from now on. */
+static struct api_model *leaving(struct api_models *set)
+{
+    for (size_t i = 0; i < set->n; i++) {
+        struct api_model *m = &set->model[i];
+        bool leaves = m->leaves && m->state == API_READY && !m->n_users;
+        m->leaves = false; /* who wants it meanwhile keeps it */
+        if (!leaves)
+            continue;
+        m->state = API_COLD;
+        return m;
+    }
+    return NULL;
+}
+
 static void *loader_main(void *arg)
 {
     struct api_models *set = arg;
     for (;;) {
-        struct api_model *m = NULL;
+        struct api_model *m = NULL, *old = NULL;
         pthread_mutex_lock(&set->lock);
-        while (!set->stop && !(m = wanted(set)))
+        while (!set->stop && !(old = leaving(set)) && !(m = wanted(set)))
             pthread_cond_wait(&set->change, &set->lock);
         bool stop = set->stop;
         pthread_mutex_unlock(&set->lock);
-        if (stop)
+        if (old) {
+            close_parts(old);
+            log_at(LOG_INFO, "api", "close=%s", old->name);
+        } else if (stop) {
             return NULL;
-        load(set, m);
+        } else {
+            load(set, m);
+        }
     }
 }
 
@@ -397,6 +417,30 @@ enum api_model_state api_model_state(struct api_model *m)
     enum api_model_state state = m->state;
     pthread_mutex_unlock(&m->set->lock);
     return state;
+}
+
+struct api_model_look api_model_look(struct api_model *m)
+{
+    struct api_model_look look = {.state = API_COLD};
+    pthread_mutex_lock(&m->set->lock);
+    look.state = m->state;
+    look.n_users = m->n_users;
+    if (m->state == API_BROKEN)
+        look.error = m->error;
+    if (m->state == API_READY)
+        look.memory = engine_memory(m->engine);
+    pthread_mutex_unlock(&m->set->lock);
+    return look;
+}
+
+bool api_model_unload(struct api_model *m)
+{
+    pthread_mutex_lock(&m->set->lock);
+    bool may = m->state == API_READY && !m->n_users;
+    m->leaves = may;
+    pthread_cond_broadcast(&m->set->change);
+    pthread_mutex_unlock(&m->set->lock);
+    return may;
 }
 
 /* ---- uses ---- */

@@ -36,6 +36,7 @@ struct api_model {
     /* under the set's lock */
     enum api_model_state state;
     size_t n_users;
+    bool leaves; /* to be closed once nobody uses it */
     uint64_t used_ns;
     struct errinfo error; /* API_BROKEN */
 
@@ -84,6 +85,17 @@ bool api_model_came(struct api_call *c);
 void api_model_leave(struct api_call *c);
 /* A use without a wait; false where it is not open. */
 bool api_model_hold(struct api_model *m);
+
+/* How it is, for people; the error of one that is broken. */
+struct api_model_look {
+    enum api_model_state state;
+    size_t n_users;
+    struct engine_memory memory; /* of an open one */
+    struct errinfo error;
+};
+struct api_model_look api_model_look(struct api_model *m);
+/* Closes it, on the loader's thread; false where it is not open, or is used. */
+bool api_model_unload(struct api_model *m);
 
 /* What its file says; read when first asked for, without a use. */
 const struct api_about *api_model_about(struct api_model *m);

@@ -33,5 +33,7 @@ void api_ollama_line(struct str *out, json_t *o);
 /* The loads that requests wait for. */
 struct api_pulls *api_pulls_new(struct api *a);
 void api_pulls_free(struct api_pulls *p); /* all are over */
+/* Those under way: [{name, bytes, total}]. */
+json_t *api_pulls_json(struct api_pulls *p);
 
 #endif

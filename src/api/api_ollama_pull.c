@@ -55,6 +55,19 @@ void api_pulls_free(struct api_pulls *p)
     mem_free(p);
 }
 
+json_t *api_pulls_json(struct api_pulls *p)
+{
+    json_t *list = json_array();
+    pthread_mutex_lock(&p->lock);
+    for (const struct pull *l = p->first; l; l = l->next)
+        if (!l->over)
+            json_array_append_new(list, api_pack("{ss sI sI}", "name", l->name, "bytes",
+                                                 (json_int_t)l->bytes, "total",
+                                                 (json_int_t)l->bytes_total));
+    pthread_mutex_unlock(&p->lock);
+    return list;
+}
+
 /* ---- a load, with the lock held ---- */
 
 static void end_if_done(struct pull *l)

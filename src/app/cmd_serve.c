@@ -67,6 +67,9 @@ static void set_rest(struct serve *s)
                                     .level = app_level(c),
                                     .kv = app_kv(c)};
     app_packed(c, &o->model);
+    o->accounts = strcmp(c->accounts, "on") == 0;
+    o->user_keys = strcmp(c->user_keys, "on") == 0;
+    o->proxy = strcmp(c->proxy, "on") == 0;
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
     o->cache_dir = c->cache ? c->cache_dir : NULL;
     o->cache_bytes_max = (uint64_t)c->cache << 20;
@@ -78,6 +81,17 @@ static void set_rest(struct serve *s)
     o->models = s->models.rows;
     o->n_models = s->models.n;
     o->models_max = s->pull ? SERVE_MODELS_MAX : 0;
+}
+
+/* Passwords cross no network in the clear. */
+static enum err check_accounts(const struct serve *s, struct errinfo *e)
+{
+    const struct conf *c = s->conf;
+    if (!s->opts.accounts || for_this_machine(c->host) || s->opts.proxy || c->tls_cert[0])
+        return ERR_OK;
+    return err_set(e, ERR_USAGE,
+                   "passwords would cross the network in the clear: give --tls-cert and --tls-key, "
+                   "or --proxy with a proxy before this server that does https");
 }
 
 /* ---- giving up what is not needed ---- */
@@ -169,10 +183,27 @@ static void print_ready(const struct serve *s, const struct api *api)
     printf("damso serves %s at %s://%s%s%s:%u\n", s->models.rows[0].name, scheme, host,
            s->conf->host, end, api_port(api));
     fflush(stdout);
+    if (s->opts.accounts)
+        return; /* a request needs a key there */
     fprintf(stderr,
             "try: curl %s://%s%s%s:%u/v1/chat/completions -H 'Content-Type: application/json' "
             "-d '{\"messages\":[{\"role\":\"user\",\"content\":\"Say hello.\"}]}'\n",
             scheme, host, s->conf->host, end, api_port(api));
+}
+
+/* The first admin comes in by a link that is shown here alone. */
+static enum err print_setup(const struct serve *s, struct api *api, struct errinfo *e)
+{
+    char token[API_SETUP_CHARS + 1];
+    const char *host = s->conf->host, *end = strchr(host, ':') ? "]" : "";
+    TRY(api_setup_link(api, token, e));
+    if (*token)
+        fprintf(stderr,
+                "nobody has an account yet: open %s://%s%s%s:%u/#/join/%s to become the admin "
+                "(good once, for 7 days)\n",
+                s->opts.http.tls_cert_file ? "https" : "http", *end ? "[" : "", host, end,
+                api_port(api), token);
+    return ERR_OK;
 }
 
 /* Waits for the signal, then for the requests under way; a second signal ends the wait. */
@@ -198,6 +229,9 @@ static enum err serve_api(struct serve *s, const sigset_t *signals, struct errin
     r = keep_calls(s, e);
     if (r == ERR_OK) {
         print_ready(s, api);
+        r = print_setup(s, api, e);
+    }
+    if (r == ERR_OK) {
         wait_for_end(s, api, signals);
     }
     serve_pull_end(s->pull);
@@ -212,6 +246,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(set_http(s, e));
     TRY(serve_pull_open(&s->pull, &s->models, &s->opts.loader, e));
     set_rest(s);
+    TRY(check_accounts(s, e));
     /* Threads inherit this: only the wait below takes the signals. */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

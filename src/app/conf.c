@@ -430,6 +430,14 @@ static enum err set_opt(const struct conf_opt *o, const char *shown, const char 
     return ERR_OK;
 }
 
+/* --accounts: a setting that is off or on, and neither word follows. */
+static bool is_switch(const struct found *f, const struct args *s)
+{
+    if (f->row < 0 || rows[f->row].kind != KIND_PICK || strcmp(rows[f->row].choices, "off|on") != 0)
+        return false;
+    return s->i >= s->argc || !is_choice("off|on", s->argv[s->i]);
+}
+
 /* One option with its value; s->i stands behind both after it.  With c == NULL only --conf and
  * --help are looked at, which must be known before the file is read. */
 static enum err take_option(struct args *s, struct conf *c, struct arena *a, struct errinfo *e)
@@ -447,6 +455,8 @@ static enum err take_option(struct args *s, struct conf *c, struct arena *a, str
         *f.opt->flag = true;
         return ERR_OK;
     }
+    if (!f.value && is_switch(&f, s))
+        f.value = "on";
     if (!f.value && s->i >= s->argc)
         return err_set(e, ERR_USAGE, "%s needs a value", f.shown);
     if (!f.value)

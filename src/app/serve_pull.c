@@ -157,6 +157,27 @@ static void *reader_main(void *arg)
 
 /* ---- beginning and end ---- */
 
+/* Those that this version can run. */
+static void list_offers(struct serve_models *models, struct api_loader *loader)
+{
+    const struct catalogue *k = models->catalogue;
+    struct api_offer *offers = arena_array(&models->arena, k->n_models, sizeof *offers);
+    size_t n = 0;
+    for (unsigned i = 0; i < k->n_models; i++) {
+        const struct catalogue_model *m = &k->models[i];
+        if (m->engine)
+            offers[n++] = (struct api_offer){.name = m->name,
+                                             .title = m->title,
+                                             .about_ko = m->about.ko,
+                                             .about_en = m->about.en,
+                                             .licence = m->licence.name,
+                                             .gb = m->gb,
+                                             .memory_gib = m->memory_gib};
+    }
+    loader->offers = offers;
+    loader->n_offers = n;
+}
+
 enum err serve_pull_open(struct serve_pull **out, struct serve_models *models,
                          struct api_loader *loader, struct errinfo *e)
 {
@@ -185,6 +206,7 @@ enum err serve_pull_open(struct serve_pull **out, struct serve_models *models,
     loader->arg = p;
     loader->start = start;
     loader->cancel = cancel;
+    list_offers(models, loader);
     *out = p;
     return ERR_OK;
 }
