@@ -10,7 +10,7 @@ set_tests_properties(house.layers house.tidy house.headers house.docs PROPERTIES
     LABELS house WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 
 # The store's tests once more on its other engine; DAMSO_TEST_POSTGRES=off leaves them out.
-foreach(name store_test store_chat_test store_key_test store_life_test)
+foreach(name store_test store_chat_test store_key_test store_life_test store_users_test)
     add_test(NAME store.${name}.postgres COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(store.${name}.postgres PROPERTIES
         ENVIRONMENT DAMSO_TEST_STORE=postgres SKIP_RETURN_CODE 77)
