@@ -402,7 +402,7 @@ class Accounts(unittest.TestCase):
         other.login('a', GOOD + '2')
         a.delete('/api/v1/account/sessions')
         other.get('/api/v1/me', want=401)
-        a.post('/api/v1/account', {'name': 'admin'}, want=400, method='PATCH')
+        a.post('/api/v1/account', {'name': 'admin'}, want=409, method='PATCH')
         self.assertEqual(a.post('/api/v1/account', {'name': '새 이름'}, method='PATCH')['name'], '새 이름')
 
     def test_keys(self):
@@ -450,7 +450,7 @@ class Accounts(unittest.TestCase):
             self.assertEqual(a.ask(method, f'/api/v1/admin/{path}')[0], 403, path)
         me = admin.get('/api/v1/account')['id']
         for change in ({'role': 'user'}, {'disabled': True}):
-            admin.post(f'/api/v1/admin/users/{me}', change, want=400, method='PATCH')  # the last one
+            admin.post(f'/api/v1/admin/users/{me}', change, want=409, method='PATCH')  # the last one
         # Limits hold over all that a user has: here a session and a key.
         self.assertEqual(admin.post(f'/api/v1/admin/users/{a.id}', {'requests_minute': 3}, method='PATCH')['requests_minute'], 3)
         statuses = [a.ask('GET', '/api/v1/chats')[0], Who(server).ask('GET', '/api/v1/chats', **key)[0], a.ask('GET', '/api/v1/chats')[0]]
@@ -493,7 +493,7 @@ class Accounts(unittest.TestCase):
         listed = admin.get('/api/v1/admin/invitations')['invitations']
         self.assertEqual([(i['note'], 'token' in i) for i in listed], [('가족', False)])
         Who(server).join(two['token'], 'one')
-        Who(server).join(two['token'], 'ONE', want=400)  # taken, and not used up by that
+        Who(server).join(two['token'], 'ONE', want=409)  # taken, and not used up by that
         Who(server).join(two['token'], 'two')
         Who(server).join(two['token'], 'three', want=404)
         gone = admin.post('/api/v1/admin/invitations')

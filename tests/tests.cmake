@@ -99,5 +99,6 @@ endif()
 add_test(NAME web.units COMMAND tests/web/run.sh web/test.mjs)
 add_test(NAME web.pages COMMAND tests/web/run.sh tests/web/web_test.mjs)
 add_test(NAME web.served COMMAND tests/web/run.sh tests/web/served_test.mjs $<TARGET_FILE:damso>)
-set_tests_properties(web.units web.pages web.served PROPERTIES
+add_test(NAME web.people COMMAND tests/web/run.sh tests/web/people_test.mjs $<TARGET_FILE:damso>)
+set_tests_properties(web.units web.pages web.served web.people PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200 SKIP_RETURN_CODE 77)

@@ -610,12 +610,24 @@ void api_people_run(struct api_stored *s, api_stored_then *then)
     api_stored_run(s, run_look);
 }
 
+/* What a page tells apart, of what the store refuses by one error. */
+static const char *why_not(const struct api_call *c, const struct store_people *x)
+{
+    struct api_who who;
+    if (x->user.folded && api_people_named(c->api->people, x->user.folded, &who) &&
+        strcmp(who.id, x->user.id ? x->user.id : "") != 0)
+        return "name_taken";
+    return x->set & (STORE_USER_SET_ADMIN | STORE_USER_SET_DISABLED) ? "last_admin" : "conflict";
+}
+
 bool api_people_ok(struct api_call *c, const struct api_stored *s)
 {
     if (s->op.err == ERR_OK)
         return true;
     if (s->op.err == ERR_NOTFOUND)
         api_refuse(&c->fault, 404, "not_found", "", "%s", s->op.e.text);
+    else if (s->op.err == ERR_USAGE)
+        api_refuse(&c->fault, 409, why_not(c, s->op.people), "", "%s", s->op.e.text);
     else
         api_refuse_err(&c->fault, "", &s->op.e);
     api_call_fail(c);

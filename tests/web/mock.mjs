@@ -162,6 +162,7 @@ export class Mock {
     const [what, id, sub, mid, verb] = parts;
     const chat = what === 'chats' ? this.chats.get(id) : null;
     const missing = { status: 404, error: { message: 'there is no such chat' } };
+    if (what === 'session') return { accounts: false, user: null, empty: false };
     if (what === 'me')
       return {
         user: { id: 'u1', name: 'me', role: 'admin' },

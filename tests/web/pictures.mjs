@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { launch, open, root } from './drive.mjs';
 import { Mock } from './mock.mjs';
+import { withPeople } from './mock_people.mjs';
 import { seed } from './seed.mjs';
 
 const mock = new Mock();
@@ -25,5 +26,21 @@ for (const [name, hash, how] of shots) {
   await page.screenshot({ path: join(root, `docs/${name}.png`) });
   await page.context().close();
 }
-await browser.close();
 mock.stop();
+for (const [name, who, hash, how, ready] of [
+  ['web-login', null, '', {}, 'input[name=password]'],
+  ['web-admin', '하늘', '#/admin', {}, '.chart .ln'],
+  ['web-usage', '하늘', '#/admin/usage', { dark: true }, '.f1'],
+]) {
+  const people = withPeople(new Mock(), who);
+  seed(people);
+  await people.start();
+  const page = await open(browser, people.url + hash, how, false);
+  await page.waitForSelector(ready, { state: 'attached' });
+  await page.evaluate(() => document.activeElement.blur());
+  await page.waitForTimeout(ready === '.chart .ln' ? 61_000 : 500); // the minute that is drawn
+  await page.screenshot({ path: join(root, `docs/${name}.png`) });
+  await page.context().close();
+  people.stop();
+}
+await browser.close();

@@ -53,9 +53,15 @@ export interface Model {
   name: string;
   context: number;
 }
+export interface User {
+  id: string;
+  name: string;
+  role: 'admin' | 'user';
+}
 export interface Me {
-  user: { id: string; name: string; role: string };
+  user: User;
   accounts: boolean;
+  user_keys: boolean;
   version: string;
   models: Model[];
   default_model: string;
@@ -100,16 +106,25 @@ export class ApiError extends Error {
   constructor(
     message: string,
     readonly status: number,
+    /** What the server calls it: `wrong_login`. */
+    readonly code = '',
+    /** Seconds after which it may be tried again. */
+    readonly retry = 0,
   ) {
     super(message);
   }
 }
 
 const BASE = '/api/v1';
-const path = (...parts: string[]): string =>
+export const path = (...parts: string[]): string =>
   BASE + parts.map((p) => `/${encodeURIComponent(p)}`).join('');
 
-async function request<T>(method: string, url: string, body?: unknown, type?: string): Promise<T> {
+export async function request<T>(
+  method: string,
+  url: string,
+  body?: unknown,
+  type?: string,
+): Promise<T> {
   const write = method !== 'GET';
   let response: Response;
   try {
@@ -130,9 +145,14 @@ async function request<T>(method: string, url: string, body?: unknown, type?: st
     /* not JSON: a proxy's page, told by its status below */
   }
   if (!response.ok) {
-    const error = (data as { error?: string | { message?: string } } | null)?.error;
-    const why = typeof error === 'string' ? error : error?.message;
-    throw new ApiError(t('err_server', { why: why ?? String(response.status) }), response.status);
+    const error = (data as { error?: string | { message?: string; code?: string } } | null)?.error;
+    const about = typeof error === 'string' ? { message: error } : error;
+    throw new ApiError(
+      t('err_server', { why: about?.message ?? String(response.status) }),
+      response.status,
+      about?.code ?? '',
+      Number(response.headers.get('Retry-After')) || 0,
+    );
   }
   return data as T;
 }
@@ -168,6 +188,8 @@ function queryOf(query: ChatQuery): string {
 }
 
 export const api = {
+  session: () =>
+    get<{ accounts: boolean; user: User | null; empty: boolean }>(path('session')),
   me: () => get<Me>(path('me')),
   chats: (query: ChatQuery) =>
     get<{ chats: Chat[]; more: boolean }>(path('chats') + queryOf(query)),

@@ -21,6 +21,8 @@ export interface Handlers {
   chat(chat: Chat): void;
   deleted(chat: string): void;
   onReconnect(): void;
+  /** The server refused: perhaps one has to log in. */
+  onRefused(): void;
 }
 
 /** Whether the event stream stands; false shows the offline notice. */
@@ -75,6 +77,7 @@ export function connect(handlers: Handlers): { ready: Promise<void>; close(): vo
       if (!offline) offline = window.setTimeout(() => (online.value = false), 1500);
       isReady(); // the app opens, offline
       if (source?.readyState !== EventSource.CLOSED) return;
+      handlers.onRefused();
       timer = window.setTimeout(open, RETRY_MS[Math.min(fails++, RETRY_MS.length - 1)]);
     };
     on('delta', (delta: Delta) => handlers.delta(delta));

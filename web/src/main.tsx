@@ -5,13 +5,15 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { Screen, starter } from './components/chat';
 import { dialog, Dialogs } from './components/dialogs';
+import { lazy } from './components/lazy';
 import { Shared } from './components/shared';
 import { fold, Sidebar } from './components/sidebar';
 import { Said, Toasts } from './components/ui';
 import { connect } from './events';
 import { lang, t } from './i18n';
 import { drawer, folded, go, listenRoute, route } from './route';
-import { applyLook, fail, loadAll, loadChats, settings } from './store';
+import { api } from './api';
+import { applyLook, fail, gate, loadAll, loadChats, me, settings } from './store';
 import { onChat, onDeleted, onDelta, onMessage, refresh, stop, view } from './view';
 import './styles/tokens.css';
 import './styles/base.css';
@@ -21,33 +23,59 @@ import './styles/prose.css';
 import './styles/compose.css';
 import './styles/dialog.css';
 
+const Login = lazy(() => import('./components/login').then((m) => m.Login));
+const Join = lazy(() => import('./components/login').then((m) => m.Join));
+const Admin = lazy(() => import('./components/admin').then((m) => m.Admin));
+
+/** A page by itself, without the list. */
+function Alone({ children }: { children: preact.ComponentChildren }) {
+  return (
+    <div class="app alone">
+      {children}
+      <Dialogs />
+      <Toasts />
+      <Said />
+    </div>
+  );
+}
+
 function App() {
   useEffect(() => {
     document.documentElement.lang = lang.value;
   }, [lang.value]);
-  if (route.value.name === 'shared')
+  const now = route.value;
+  if (now.name === 'shared')
     return (
-      <div class="app alone">
-        <Shared token={route.value.token} />
-        <Dialogs />
-        <Toasts />
-        <Said />
-      </div>
+      <Alone>
+        <Shared token={now.token} />
+      </Alone>
+    );
+  if (now.name === 'join')
+    return (
+      <Alone>
+        <Join token={now.token} />
+      </Alone>
+    );
+  if (gate.value !== 'open')
+    return (
+      <Alone>
+        <Login empty={gate.value === 'empty'} />
+      </Alone>
     );
   return (
     <div class={folded.value ? 'app folded' : 'app'}>
       <a
         class="skip"
-        href="#say"
+        href={now.name === 'admin' ? '#page' : '#say'}
         onClick={(e) => {
           e.preventDefault();
           focusField();
         }}
       >
-        {t('skip')}
+        {t(now.name === 'admin' ? 'skipPage' : 'skip')}
       </a>
       <Sidebar />
-      <Screen />
+      {now.name === 'admin' ? <Admin tab={now.tab} /> : <Screen />}
       <Dialogs />
       <Toasts />
       <Said />
@@ -56,7 +84,7 @@ function App() {
 }
 
 function focusField(): void {
-  document.querySelector<HTMLElement>('#say')?.focus();
+  document.querySelector<HTMLElement>('#say, #page')?.focus();
 }
 function focusFind(): void {
   if (folded.peek()) fold();
@@ -93,9 +121,15 @@ document.addEventListener('keydown', onKey);
 render(<App />, document.getElementById('app')!);
 
 let begun = false;
-function begin(): void {
-  if (begun || route.value.name === 'shared') return; // a reader may have no account here
+async function begin(): Promise<void> {
+  // A reader may have no account here, and who comes by a link has none yet.
+  if (begun || route.value.name === 'shared' || route.value.name === 'join') return;
   begun = true;
+  const session = await api.session().catch(() => null); // offline: the events will say so
+  if (session?.accounts && !session.user) {
+    gate.value = session.empty ? 'empty' : 'login';
+    return;
+  }
   connect({
     delta: onDelta,
     message: onMessage,
@@ -105,10 +139,14 @@ function begin(): void {
       void loadChats();
       refresh();
     },
+    onRefused() {
+      if (me.peek()?.accounts && gate.peek() === 'open')
+        api.session().then((s) => s.user || (gate.value = 'login'), () => null);
+    },
   });
   loadAll().catch(fail);
 }
-effect(begin);
+effect(() => void begin());
 // The first visit has enough to load: the shell is kept once the page is at rest.
 if (import.meta.env.PROD && 'serviceWorker' in navigator && isSecureContext)
   window.addEventListener('load', () =>

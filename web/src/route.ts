@@ -4,13 +4,19 @@
 import { signal } from '@preact/signals';
 
 export type Route =
-  { name: 'new' } | { name: 'chat'; id: string } | { name: 'shared'; token: string };
+  | { name: 'new' }
+  | { name: 'chat'; id: string }
+  | { name: 'shared'; token: string }
+  | { name: 'join'; token: string }
+  | { name: 'admin'; tab: string };
 
 function parse(hash: string): Route {
   const [, name, arg] = hash.split('/');
   try {
     if (name === 'chat' && arg) return { name, id: decodeURIComponent(arg) };
-    if (name === 'shared' && arg) return { name, token: decodeURIComponent(arg) };
+    if ((name === 'shared' || name === 'join') && arg)
+      return { name, token: decodeURIComponent(arg) };
+    if (name === 'admin') return { name, tab: arg ?? '' };
   } catch {
     /* a broken escape leads to the start */
   }
@@ -19,7 +25,9 @@ function parse(hash: string): Route {
 
 export function href(to: Route): string {
   if (to.name === 'chat') return `#/chat/${encodeURIComponent(to.id)}`;
-  if (to.name === 'shared') return `#/shared/${encodeURIComponent(to.token)}`;
+  if (to.name === 'shared' || to.name === 'join')
+    return `#/${to.name}/${encodeURIComponent(to.token)}`;
+  if (to.name === 'admin') return to.tab ? `#/admin/${to.tab}` : '#/admin';
   return '#/';
 }
 

@@ -6,6 +6,8 @@ import { lang, setLang, t } from './i18n';
 import { go, route } from './route';
 
 export const me = signal<Me | null>(null);
+/** Whether one has to log in first; `empty`: nobody can yet. */
+export const gate = signal<'open' | 'login' | 'empty'>('open');
 export const chats = signal<Chat[]>([]);
 export const moreChats = signal(false);
 export const folders = signal<Folder[]>([]);
@@ -33,6 +35,10 @@ export function tell(text: string, label?: string, act?: () => void): void {
   toastTimer = window.setTimeout(() => (toast.value = null), act ? 10_000 : 4000);
 }
 export function fail(error: unknown): void {
+  if (error instanceof ApiError && error.code === 'login_needed') {
+    gate.value = 'login'; // the session has ended meanwhile
+    return;
+  }
   console.error(error);
   tell(error instanceof ApiError ? error.message : String(error));
 }

@@ -28,7 +28,7 @@ export function Screen() {
   return <Chat key={id} open={open} />;
 }
 
-function MenuButton() {
+export function MenuButton() {
   const open = (): void => {
     if (folded.peek() && !matchMedia('(max-width: 780px)').matches) fold();
     else drawer.value = true;

@@ -7,8 +7,11 @@ import { drawer } from '../route';
 import { me, set, settings } from '../store';
 import { Icon } from './icon';
 import { Keys } from './dialogs';
+import { lazy } from './lazy';
 import { showArchived } from './sidebar';
 import { Dialog, IconButton, Seg, Toggle } from './ui';
+
+const Account = lazy(() => import('./account').then((m) => m.Account));
 
 const SECTIONS: [Key, () => preact.JSX.Element][] = [
   ['set_look', Look],
@@ -17,17 +20,19 @@ const SECTIONS: [Key, () => preact.JSX.Element][] = [
   ['set_personal', Personal],
   ['set_prompts', Prompts],
   ['set_data', Data],
+  ['set_account', () => <Account />],
   ['set_keys', Shortcuts],
 ];
 
 export function SettingsDialog({ at, onClose }: { at?: string; onClose: () => void }) {
   const [now, setNow] = useState<string>(at ?? 'set_look');
+  const shown = SECTIONS.filter(([key]) => key !== 'set_account' || me.value?.accounts);
   const Section = SECTIONS.find(([key]) => key === now)?.[1] ?? Look;
   return (
     <Dialog title={t('settings')} onClose={onClose} wide>
       <div class="set">
         <nav aria-label={t('settings')}>
-          {SECTIONS.map(([key]) => (
+          {shown.map(([key]) => (
             <button
               key={key}
               type="button"

@@ -366,6 +366,18 @@ function MeRow() {
         <span dir="auto">{name}</span>
       </span>
       <LookButtons />
+      {me.value?.user.role === 'admin' && (
+        <a
+          class="ib"
+          href={href({ name: 'admin', tab: '' })}
+          aria-label={t('admin')}
+          title={t('admin')}
+          aria-current={route.value.name === 'admin' ? 'page' : undefined}
+          onClick={() => (drawer.value = false)}
+        >
+          <Icon name="admin" />
+        </a>
+      )}
       <IconButton
         icon="gear"
         label={t('settings')}

@@ -346,7 +346,7 @@ export function Toasts() {
     return () => place.current?.hidePopover?.();
   }, [now]);
   return (
-    <div class="toast-place" popover="manual" ref={place}>
+    <div class="toast-place" popover="manual" role="region" aria-label={t('notice')} ref={place}>
       {now && (
         <div class="toast">
           <span>{now.text}</span>

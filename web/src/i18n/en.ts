@@ -5,6 +5,8 @@ import type { Key } from './ko';
 export const en: Record<Key, string> = {
   app: 'damso',
   skip: 'Skip to the message field',
+  notice: 'Notice',
+  skipPage: 'Skip to the page',
   newChat: 'New chat',
   find: 'Find a chat',
   findNone: 'No chat matches “{q}”.',
@@ -206,6 +208,9 @@ export const en: Record<Key, string> = {
   key_starter: 'Pick a starter',
   key_help: 'Show shortcuts',
   key_side: 'Fold the list',
+  admin: 'Admin',
+  opening: 'Opening',
+  set_account: 'Your account',
   err_network: 'The server could not be reached.',
   err_server: 'The server could not answer: {why}',
   s1_title: 'Turn a notice into plain words',

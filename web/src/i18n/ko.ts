@@ -5,6 +5,8 @@
 export const ko = {
   app: '담소',
   skip: '질문 칸으로 가기',
+  notice: '알림',
+  skipPage: '본문으로 가기',
   newChat: '새 대화',
   find: '대화 찾기',
   findNone: '“{q}”에 맞는 대화가 없어요.',
@@ -207,6 +209,9 @@ export const ko = {
   key_starter: '시작 글 고르기',
   key_help: '단축키 보기',
   key_side: '목록 접고 펴기',
+  admin: '관리',
+  opening: '펼치고 있어요',
+  set_account: '내 계정',
   err_network: '서버에 닿지 못했어요.',
   err_server: '서버가 답하지 못했어요: {why}',
   s1_title: '안내문을 쉬운 말로 풀기',
