@@ -405,6 +405,27 @@ class Accounts(unittest.TestCase):
         a.post('/api/v1/account', {'name': 'admin'}, want=409, method='PATCH')
         self.assertEqual(a.post('/api/v1/account', {'name': '새 이름'}, method='PATCH')['name'], '새 이름')
 
+    def test_two_servers(self):
+        """On one database: who came in at one of them is known at the other at once, and soon gone there, too."""
+        home = self.home()
+        self.cli(home, 'add', 'mina', '--admin', '--password', stdin=GOOD)
+        one, two = (self.serve('--accounts', folder=home) for _ in range(2))
+        who = Who(one)
+        for _ in range(3):
+            who.server, who.origin = one, f'http://127.0.0.1:{one.port}'
+            who.login('mina')
+            who.server, who.origin = two, f'http://127.0.0.1:{two.port}'
+            self.assertEqual(who.get('/api/v1/session')['user']['name'], 'mina')
+            who.server, who.origin = one, f'http://127.0.0.1:{one.port}'
+            who.login('mina')
+            who.server, who.origin = two, f'http://127.0.0.1:{two.port}'
+            who.get('/api/v1/chats')
+        who.server, who.origin = one, f'http://127.0.0.1:{one.port}'
+        cookie = who.cookie
+        who.post('/api/v1/logout')
+        who.cookie, who.server = cookie, two
+        wait_for(lambda: who.ask('GET', '/api/v1/me')[0] == 401, 5)
+
     def test_keys(self):
         server, admin = self.people()
         a = self.user(admin, 'a')

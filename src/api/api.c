@@ -40,6 +40,17 @@ const struct api_route *api_routes(size_t *n)
     return routes;
 }
 
+/* With the newest sessions. */
+static void dispatch_again(struct api_call *c, struct api_stored *s)
+{
+    (void)s;
+    c->fault = (struct api_fault){0};
+    if (api_auth_check(c->api->auth, c))
+        c->route->run(c);
+    else
+        api_call_fail(c);
+}
+
 static void dispatch(struct http_req *r, void *arg)
 {
     struct api_call *c = arena_alloc(r->arena, sizeof *c);
@@ -54,6 +65,8 @@ static void dispatch(struct http_req *r, void *arg)
     c->client = num_hash(address, strlen(address), 0);
     if (api_auth_check(c->api->auth, c))
         c->route->run(c);
+    else if (c->api->o.accounts && c->fault.status == 401 && api_people_unknown(c->api->people, r))
+        api_people_look(c, dispatch_again);
     else
         api_call_fail(c);
 }

@@ -39,8 +39,9 @@ static json_t *user_json(const char *id, const char *name, bool admin)
     return api_pack("{ss ss ss}", "id", id, "name", name, "role", admin ? "admin" : "user");
 }
 
-void api_do_session_get(struct api_call *c)
+static void tell_session(struct api_call *c, struct api_stored *s)
 {
+    (void)s;
     struct api_who *who = arena_alloc(c->req->arena, sizeof *who);
     bool accounts = c->api->o.accounts;
     bool known = accounts && api_people_session(c->api->people, c->req, who);
@@ -48,6 +49,14 @@ void api_do_session_get(struct api_call *c)
                   api_pack("{sb so sb}", "accounts", (int)accounts, "user",
                            known ? user_json(who->id, who->name, who->admin) : json_null(), "empty",
                            accounts && api_people_count(c->api->people) == 0));
+}
+
+void api_do_session_get(struct api_call *c)
+{
+    if (c->api->o.accounts && api_people_unknown(c->api->people, c->req))
+        api_people_look(c, tell_session);
+    else
+        tell_session(c, NULL);
 }
 
 /* ---- a session ---- */

@@ -423,6 +423,20 @@ static bool read_cookie(const struct api_people *p, const struct http_req *r,
     return false;
 }
 
+bool api_people_unknown(struct api_people *p, const struct http_req *r)
+{
+    char token[API_TOKEN_CHARS + 1];
+    struct store_session wanted;
+    if (!p || !read_cookie(p, r, token) || !api_token_hash(token, wanted.hash))
+        return false;
+    pthread_mutex_lock(&p->mu);
+    const struct table *t = p->table;
+    bool known = t->n_sessions &&
+                 bsearch(&wanted, t->sessions, t->n_sessions, sizeof wanted, by_hash);
+    pthread_mutex_unlock(&p->mu);
+    return !known;
+}
+
 bool api_people_session(struct api_people *p, const struct http_req *r, struct api_who *out)
 {
     char token[API_TOKEN_CHARS + 1];
@@ -574,14 +588,10 @@ static void change_gone(void *state)
     change_unref(h);
 }
 
-static void run_look(struct api_call *c, struct api_stored *s)
+/* Reads the table anew; `then` gets s, which is kept until it returns, or is NULL. */
+static void look_then(struct api_call *c, struct api_stored *s, api_stored_then *then)
 {
     static const struct http_ops ops = {.woken = change_woken, .done = change_gone};
-    api_stored_then *then = *(api_stored_then **)c->own;
-    if (s->op.err != ERR_OK) {
-        then(c, s);
-        return;
-    }
     struct change *h = mem_alloc(sizeof *h);
     *h = (struct change){
         .people = c->api->people,
@@ -595,11 +605,26 @@ static void run_look(struct api_call *c, struct api_stored *s)
     arena_init(&h->arena);
     h->op.people = &h->x;
     h->op.arena = &h->arena;
-    atomic_fetch_add(&s->refs, 1); /* `then` looks at what came */
+    if (s)
+        atomic_fetch_add(&s->refs, 1);
     http_later(c->req, &ops, h);
     http_hold(c->req);
     if (store_send(h->people->store, &h->op, NULL) != ERR_OK)
         change_read(&(struct store_op){.err = ERR_BUSY}, h);
+}
+
+static void run_look(struct api_call *c, struct api_stored *s)
+{
+    api_stored_then *then = *(api_stored_then **)c->own;
+    if (s->op.err == ERR_OK)
+        look_then(c, s, then);
+    else
+        then(c, s);
+}
+
+void api_people_look(struct api_call *c, api_stored_then *then)
+{
+    look_then(c, NULL, then);
 }
 
 void api_people_run(struct api_stored *s, api_stored_then *then)

@@ -45,6 +45,11 @@ bool api_people_named(struct api_people *p, const char *folded, struct api_who *
 bool api_people_id(struct api_people *p, const char *id, struct api_who *out);
 /* By the cookie; false without a good session.  Notes the use. */
 bool api_people_session(struct api_people *p, const struct http_req *r, struct api_who *out);
+/* There is a cookie, and the table knows no such session: another server may have begun it within
+ * this second.  p may be NULL. */
+bool api_people_unknown(struct api_people *p, const struct http_req *r);
+/* Reads the table anew, then calls `then` with NULL. */
+void api_people_look(struct api_call *c, api_stored_then *then);
 /* Whose key it is; false: no user's. */
 bool api_people_key(struct api_people *p, const char *key, struct api_who *out);
 /* The sessions of a user, newest first, with memory of `a`. */

@@ -53,7 +53,7 @@ const ko = {
   passwordChanged: '비밀번호를 바꿨어요. 다른 기기에서는 나갔어요.',
   sessions: '들어와 있는 기기',
   sessionHere: '이 기기',
-  sessionUsed: '{when}에 씀',
+  sessionUsed: '{when} 씀',
   sessionEnd: '내보내기',
   sessionEndOf: '{device} 내보내기',
   sessionsEnd: '다른 기기 모두 내보내기',
