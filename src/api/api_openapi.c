@@ -77,7 +77,7 @@ static json_t *operation(const struct api_route *r)
                             api_pack("{sbs{s{s{ss}}}}", "required", 1, "content",
                                      "application/json", "schema", "type", "object"));
     if (r->scope != API_OPEN)
-        json_object_set_new(o, "security", api_pack("[{s[]}]", "key"));
+        json_object_set_new(o, "security", api_pack("[{s[]}{s[]}]", "key", "session"));
     api_openapi_chats(o, r->method, r->path);
     return o;
 }
@@ -113,9 +113,11 @@ void api_do_openapi(struct api_call *c)
         json_array_append_new(tags, api_pack("{sss{ss}}", "name", dialects[i].name, "externalDocs",
                                              "url", dialects[i].about));
     }
-    api_call_json(c, 200,
-                  api_pack("{sss{ssss}sososos{sos{s{ssss}}}}", "openapi", "3.1.0", "info", "title",
-                           "damso", "version", DAMSO_VERSION, "tags", tags, "paths", all_paths(),
-                           "security", json_array(), "components", "schemas", schemas,
-                           "securitySchemes", "key", "type", "http", "scheme", "bearer"));
+    api_call_json(
+        c, 200,
+        api_pack("{sss{ssss}sososos{sos{s{ssss}s{ssssss}}}}", "openapi", "3.1.0", "info", "title",
+                 "damso", "version", DAMSO_VERSION, "tags", tags, "paths", all_paths(), "security",
+                 json_array(), "components", "schemas", schemas, "securitySchemes", "key", "type",
+                 "http", "scheme", "bearer", "session", "type", "apiKey", "in", "cookie", "name",
+                 c->api->o.proxy || c->api->o.http.tls_cert_file ? "__Host-damso" : "damso"));
 }

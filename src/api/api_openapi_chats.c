@@ -7,18 +7,15 @@
 
 #include <string.h>
 
-#define S         "{\"type\":\"string\"}"
-#define I         "{\"type\":\"integer\"}"
-#define N         "{\"type\":\"number\"}"
-#define B         "{\"type\":\"boolean\"}"
-#define S_OR_NULL "{\"type\":[\"string\",\"null\"]}"
-#define REF(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
-#define LIST(of)  "{\"type\":\"array\",\"items\":" of "}"
+#define S         API_S
+#define I         API_I
+#define N         API_N
+#define B         API_B
+#define S_OR_NULL API_S_OR_NULL
+#define REF(name) API_REF(name)
+#define LIST(of)  API_LIST(of)
 
-/* Each is an object; `members` are its properties. */
-static const struct {
-    const char *name, *members;
-} schemas[] = {
+static const struct api_openapi_schema schemas[] = {
     {"Chat",         "{\"id\":" S ",\"title\":" S ",\"created\":" I ",\"updated\":" N ",\"pinned\":" B
              ",\"archived\":" B ",\"folder\":" S_OR_NULL ",\"model\":" S ",\"temporary\":" B
              ",\"running\":" B ",\"snippet\":" S "}"                                           },
@@ -59,14 +56,12 @@ static const struct {
     {"ChatDeleted",  "{\"deleted\":" B "}"                                                                 },
     {"ChatMe",
      "{\"user\":{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"role\":" S "}}"
-     ",\"accounts\":" B ",\"version\":" S
+     ",\"accounts\":" B ",\"user_keys\":" B ",\"version\":" S
      ",\"models\":" LIST("{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S
                          ",\"context\":" I "}}") ",\"default_model\":" S "}"                               },
 };
 
-static const struct {
-    const char *method, *path, *takes, *gives;
-} uses[] = {
+static const struct api_openapi_use uses[] = {
     {"GET",    "me",                                   NULL,           "ChatMe"      },
     {"GET",    "chats",                                NULL,           "ChatList"    },
     {"POST",   "chats",                                "ChatNew",      "Chat"        },
@@ -105,6 +100,8 @@ static const struct {
     {"events",            "chat",     "string" },
     {"chats/{id}/export", "as",       "string" },
     {"files",             "name",     "string" },
+    {"admin/usage",       "days",     "integer"},
+    {"admin/live",        "offers",   "integer"},
 };
 
 static json_t *content_of(const char *schema)
@@ -113,14 +110,22 @@ static json_t *content_of(const char *schema)
     return api_pack("{s{s{so}}}", "application/json", "schema", "$ref", ref);
 }
 
-void api_openapi_chats_schemas(json_t *to)
+static void add_schemas(json_t *to, const struct api_openapi_schema *list, size_t n)
 {
-    for (size_t i = 0; i < N_ELEMS(schemas); i++) {
-        json_t *members = json_loads(schemas[i].members, 0, NULL);
+    for (size_t i = 0; i < n; i++) {
+        json_t *members = json_loads(list[i].members, 0, NULL);
         CHECK(members);
-        json_object_set_new(to, schemas[i].name,
+        json_object_set_new(to, list[i].name,
                             api_pack("{ssso}", "type", "object", "properties", members));
     }
+}
+
+void api_openapi_chats_schemas(json_t *to)
+{
+    size_t n;
+    const struct api_openapi_schema *people = api_openapi_people(&n);
+    add_schemas(to, schemas, N_ELEMS(schemas));
+    add_schemas(to, people, n);
 }
 
 static void set_queries(json_t *operation, const char *path, bool post)
@@ -135,6 +140,20 @@ static void set_queries(json_t *operation, const char *path, bool post)
     }
 }
 
+static void set_bodies(json_t *operation, const char *method, const char *path,
+                       const struct api_openapi_use *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(list[i].method, method) != 0 || strcmp(list[i].path, path) != 0)
+            continue;
+        json_t *ok = json_object_get(json_object_get(operation, "responses"), "200");
+        json_object_set_new(ok, "content", content_of(list[i].gives));
+        if (list[i].takes)
+            json_object_set_new(json_object_get(operation, "requestBody"), "content",
+                                content_of(list[i].takes));
+    }
+}
+
 void api_openapi_chats(json_t *operation, const char *method, const char *path)
 {
     static const char base[] = "/api/v1/";
@@ -145,15 +164,10 @@ void api_openapi_chats(json_t *operation, const char *method, const char *path)
     json_object_set_new(operation, "tags", api_pack("[s]", "damso"));
     if (post || strcmp(method, "GET") == 0)
         set_queries(operation, path, post);
-    for (size_t i = 0; i < N_ELEMS(uses); i++) {
-        if (strcmp(uses[i].method, method) != 0 || strcmp(uses[i].path, path) != 0)
-            continue;
-        json_t *ok = json_object_get(json_object_get(operation, "responses"), "200");
-        json_object_set_new(ok, "content", content_of(uses[i].gives));
-        if (uses[i].takes)
-            json_object_set_new(json_object_get(operation, "requestBody"), "content",
-                                content_of(uses[i].takes));
-    }
+    size_t n;
+    const struct api_openapi_use *people = api_openapi_people_uses(&n);
+    set_bodies(operation, method, path, uses, N_ELEMS(uses));
+    set_bodies(operation, method, path, people, n);
     if (strcmp(path, "files") == 0)
         json_object_set_new(json_object_get(operation, "requestBody"), "content",
                             api_pack("{s{s{ss}}}", "text/plain", "schema", "type", "string"));
