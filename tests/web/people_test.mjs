@@ -4,7 +4,9 @@
 // what is refused, the admin's page, both languages, a phone, dark, axe on every page.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -14,21 +16,22 @@ import { ask, axe, close, launch, open } from './drive.mjs';
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
 const PASSWORD = '고래가 부르는 노래를 들었다';
-const REFUSED = /status of 4\d\d/; // the browser notes each answer that refuses
+// The browser notes each answer that refuses; the app, what it asked when the page was closed.
+const REFUSED = /status of 4\d\d|서버에 닿지 못했어요/;
 let server, home, url, setup, browser, boss;
 
-async function start(...more) {
+async function start(args, more = {}) {
   const env = {
     PATH: process.env.PATH,
     HOME: home,
     DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
     DAMSO_CTX: '2048',
     DAMSO_STORE: `sqlite:${home}/store.db`,
+    ...more,
   };
   for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
     if (process.env[name]) env[name] = process.env[name];
-  const args = ['serve', '--port', '0', ...more];
-  const child = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(damso, ['serve', '--port', '0', ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   child.ended = new Promise((ended) => child.on('exit', ended));
   const first = async (stream, pattern) => {
     for await (const line of createInterface({ input: stream })) {
@@ -72,7 +75,7 @@ const rowOf = (name) => boss.locator('tr', { hasText: name });
 if (!skip) {
   before(async () => {
     home = mkdtempSync(join(tmpdir(), 'damso-people-'));
-    const begun = await start('-m', 'smollm2-135m-instruct', '--accounts');
+    const begun = await start(['-m', 'smollm2-135m-instruct', '--accounts']);
     ({ child: server, url } = begun);
     setup = await begun.link;
     browser = await launch();
@@ -139,6 +142,7 @@ test('logging in: wrong, waiting, right; the language and the look switch', { sk
   await page.waitForSelector('h1:has-text("Welcome back")');
   await page.click('[aria-label="Switch to Korean"]');
   await page.click('[aria-label="밝게 보기"]');
+  await page.evaluate(() => Promise.all(document.getAnimations().map((a) => a.finished)));
   await axe(page, 'login, light');
   await page.press('input[name=name]', 'Tab');
   assert.equal(await page.evaluate(() => document.activeElement.name), 'password');
@@ -318,12 +322,55 @@ test('on a phone, in English and dark nothing sticks out', { skip }, async () =>
   await close(page, REFUSED);
 });
 
+/** A catalogue whose second model comes from here, its second half when `go` was called. */
+async function library(folder) {
+  const models = process.env.DAMSO_TEST_MODELS;
+  const file = readFileSync(join(models, 'smollm2-135m-instruct.gguf'));
+  let go;
+  const gate = new Promise((open) => (go = open));
+  const web = createServer(async (req, res) => {
+    const at = Number(/bytes=(\d+)/.exec(req.headers.range ?? '')?.[1] ?? 0);
+    const half = Math.max(at, file.length >> 1);
+    res.writeHead(at ? 206 : 200, {
+      ETag: '"1"',
+      'Content-Length': file.length - at,
+      ...(at && { 'Content-Range': `bytes ${at}-${file.length - 1}/${file.length}` }),
+    });
+    res.write(file.subarray(at, half));
+    await gate;
+    res.end(file.subarray(half));
+  });
+  await new Promise((ready) => web.listen(0, '127.0.0.1', ready));
+  mkdirSync(join(folder, 'models'));
+  symlinkSync(
+    join(models, 'smollm2-135m-instruct.gguf'),
+    join(folder, 'models/smollm2-135m-instruct.gguf'),
+  );
+  const entry = (name, title, path) =>
+    `  - name: ${name}\n    title: ${title}\n    architecture: llama\n    engine: yes\n` +
+    `    about:\n      en: small\n      ko: 작아요\n    file: ${path}\n    bytes: ${file.length}\n` +
+    `    sha256: ${createHash('sha256').update(file).digest('hex')}\n    gb: 0.1\n` +
+    '    memory_gib: 0.3\n    context: 1\n    licence:\n      name: MIT\n' +
+    '      url: https://example.org/licence\n    sources:\n' +
+    `      - url: http://127.0.0.1:${web.address().port}/${path}\n        tried: yes\n`;
+  writeFileSync(
+    join(folder, 'catalogue.yaml'),
+    `models:\n${entry('smollm2-135m-instruct', 'Here', 'smollm2-135m-instruct.gguf')}` +
+      entry('byeol', '별 1호', 'byeol.gguf'),
+  );
+  const env = {
+    DAMSO_MODELS_DIR: join(folder, 'models'),
+    DAMSO_MODEL: 'smollm2-135m-instruct',
+    DAMSO_CATALOGUE: join(folder, 'catalogue.yaml'),
+    no_proxy: '*',
+  };
+  return { env, go, web };
+}
+
 test('without accounts nobody logs in, and the page is the local person’s', { skip }, async () => {
   const alone = mkdtempSync(join(tmpdir(), 'damso-alone-'));
-  const was = home;
-  home = alone;
-  const begun = await start('-m', 'smollm2-135m-instruct');
-  home = was;
+  const { env, go, web } = await library(alone);
+  const begun = await start([], { ...env, HOME: alone, DAMSO_STORE: `sqlite:${alone}/store.db` });
   const page = await open(browser, begun.url);
   await page.click('.me-row [aria-label="관리"]');
   await page.waitForSelector('.chart .ln', { state: 'attached' });
@@ -332,6 +379,32 @@ test('without accounts nobody logs in, and the page is the local person’s', { 
   await axe(page, 'alone');
   await page.click('.me-row [aria-label="설정"]');
   assert.equal(await page.locator('nav .row:has-text("내 계정")').count(), 0);
+  await page.keyboard.press('Escape');
+
+  // A model comes, with progress: stopped, begun again, there.
+  await page.click('.tabs a:has-text("모델")');
+  const get = async () => {
+    await page.click('button:has-text("모델 받기")');
+    await page.fill('dialog input[type=search]', '별');
+    await page.waitForFunction(() => document.querySelectorAll('.offers li').length === 1);
+    await page.click('[aria-label="별 1호 받기"]');
+    await page.waitForSelector('.offers .state:has-text("받는 중")');
+  };
+  await get();
+  await axe(page, 'get a model');
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('[role=progressbar]:not([aria-valuenow="0"])');
+  await axe(page, 'a model comes');
+  await page.click('[aria-label="byeol 받기 멈춤"]');
+  await page.waitForSelector('[role=progressbar]', { state: 'detached' });
+  await get();
+  await page.keyboard.press('Escape');
+  await page.waitForSelector('[role=progressbar]');
+  go();
+  await page.waitForSelector('text=byeol을 다 받았어요.');
+  await page.click('[aria-label="byeol 올리기"]');
+  await page.waitForSelector('[aria-label="byeol 내리기"]', { timeout: 30_000 });
+  web.close();
   await close(page);
   begun.link.catch(() => null);
   begun.child.kill('SIGTERM');
