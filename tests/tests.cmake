@@ -31,12 +31,11 @@ add_test(NAME app.chats COMMAND python3 tests/chats_test.py $<TARGET_FILE:damso>
 set_tests_properties(app.chats PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 add_test(NAME app.accounts COMMAND python3 tests/accounts_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.accounts PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
-
 add_test(NAME app.users COMMAND python3 tests/users_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.users PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600)
 
 # And on the store's other engine.
-foreach(name users chats)
+foreach(name users chats accounts)
     add_test(NAME app.${name}.postgres COMMAND python3 tests/${name}_test.py $<TARGET_FILE:damso>)
     set_tests_properties(app.${name}.postgres PROPERTIES
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800
