@@ -148,31 +148,43 @@ static enum err look(struct api_people *p, struct errinfo *e)
 
 /* ---- what is used ---- */
 
+/* With the lock held: adds to the row of the same day, owner and model. */
+static void count(struct api_people *p, const struct store_usage *x)
+{
+    size_t i = 0;
+    while (i < p->n_usage &&
+           (p->usage[i].day != x->day || strcmp(p->usage[i].owner, x->owner) != 0 ||
+            strcmp(p->usage[i].model, x->model) != 0))
+        i++;
+    if (i == USAGE_MAX) /* too many at once to be told apart */
+        return;
+    struct store_usage *u = &p->usage[i];
+    if (i == p->n_usage) {
+        *u = (struct store_usage){.day = x->day,
+                                  .owner = arena_dup(&p->usage_arena, x->owner, strlen(x->owner)),
+                                  .model = arena_dup(&p->usage_arena, x->model, strlen(x->model))};
+        p->n_usage++;
+    }
+    u->n_requests += x->n_requests;
+    u->n_prompt += x->n_prompt;
+    u->n_answer += x->n_answer;
+}
+
 void api_people_used(struct api_people *p, const char *owner, const char *model, size_t n_prompt,
                      size_t n_answer)
 {
     if (!p)
         return;
-    if (strcmp(owner, API_LOCAL) == 0) /* who chats without accounts */
-        owner = "";
-    int64_t day = os_unix_time() / 86400;
-    size_t i = 0;
+    /* who chats without accounts */
+    bool local = strcmp(owner, API_LOCAL) == 0;
+    const struct store_usage x = {.day = os_unix_time() / 86400,
+                                  .owner = local ? "" : owner,
+                                  .model = model,
+                                  .n_requests = 1,
+                                  .n_prompt = (int64_t)n_prompt,
+                                  .n_answer = (int64_t)n_answer};
     pthread_mutex_lock(&p->mu);
-    while (i < p->n_usage && (p->usage[i].day != day || strcmp(p->usage[i].owner, owner) != 0 ||
-                              strcmp(p->usage[i].model, model) != 0))
-        i++;
-    struct store_usage *u = &p->usage[i];
-    if (i < USAGE_MAX) { /* else too many at once to be told apart; nothing of value is lost */
-        if (i == p->n_usage) {
-            *u = (struct store_usage){.day = day,
-                                      .owner = arena_dup(&p->usage_arena, owner, strlen(owner)),
-                                      .model = arena_dup(&p->usage_arena, model, strlen(model))};
-            p->n_usage++;
-        }
-        u->n_requests++;
-        u->n_prompt += (int64_t)n_prompt;
-        u->n_answer += (int64_t)n_answer;
-    }
+    count(p, &x);
     pthread_mutex_unlock(&p->mu);
 }
 
@@ -190,8 +202,12 @@ void api_people_flush(struct api_people *p)
     pthread_mutex_unlock(&p->mu);
     struct store_people x = {.add = rows, .n_add = n};
     struct store_op op = {.what = STORE_USAGE_ADD, .people = &x};
-    if (n && store_run(p->store, &op, &e) != ERR_OK) {
-        log_at(LOG_WARN, "api", "usage_lost=%zu why=\"%s\"", n, e.text);
+    if (n && store_run(p->store, &op, &e) != ERR_OK) { /* with the next ones, then */
+        log_at(LOG_WARN, "api", "usage_waits=%zu why=\"%s\"", n, e.text);
+        pthread_mutex_lock(&p->mu);
+        for (size_t i = 0; i < n; i++)
+            count(p, &rows[i]);
+        pthread_mutex_unlock(&p->mu);
     }
     arena_done(&a);
 }
