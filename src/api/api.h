@@ -20,6 +20,7 @@
 #include "http/http.h"
 #include "store/store.h"
 #include "tok/tok.h"
+#include "tool/tool.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -92,6 +93,7 @@ struct api_opts {
     bool user_keys;           /* they may make API keys of their own */
     bool proxy;               /* a proxy is before it: ends TLS, says X-Forwarded-For */
     struct store *store;      /* keeps stored answers, chats and keys; NULL: none are kept */
+    struct tool *tool;        /* fetches pages, runs tools; NULL: neither */
     struct api_web web;       /* lives as long as the server */
 };
 

@@ -2,6 +2,7 @@
 #include "api/api_about.h"
 
 #include "base/num.h"
+#include "chat/chat.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,18 @@ static uint32_t arch_u32(const struct gguf *g, const char *arch, const char *key
     return v;
 }
 
+static bool template_takes_tools(const struct gguf *g)
+{
+    const struct span none = {"", 0};
+    struct span source;
+    struct chat *chat = NULL;
+    bool tools = gguf_get_str(g, "tokenizer.chat_template", none, &source, NULL) == ERR_OK &&
+                 source.n && chat_open(&chat, source, none, none, NULL, NULL) == ERR_OK &&
+                 chat_takes_tools(chat);
+    chat_close(chat);
+    return tools;
+}
+
 void api_about_read(struct api_about *out, const struct gguf *g)
 {
     struct span arch = {"", 0};
@@ -39,6 +52,7 @@ void api_about_read(struct api_about *out, const struct gguf *g)
     snprintf(out->quantization, sizeof out->quantization, "%s", file_type_name(type));
     out->ctx = arch_u32(g, out->family, "context_length");
     out->dim = arch_u32(g, out->family, "embedding_length");
+    out->tools = template_takes_tools(g);
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const uint64_t *d = gguf_tensor_at(g, i)->dims;
         out->n_weights += d[0] * d[1] * d[2] * d[3]; /* gguf_open saw that they do not wrap */

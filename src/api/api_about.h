@@ -11,6 +11,7 @@ struct api_about {
     uint64_t n_weights;
     uint32_t ctx; /* trained with; 0: not said */
     uint32_t dim;
+    bool tools; /* its template shows tools to the model */
 };
 
 void api_about_read(struct api_about *out, const struct gguf *g);

@@ -6,14 +6,17 @@
 static json_t *model_of(struct api_model *m)
 {
     size_t ctx = m->row->ctx;
-    bool open = api_model_hold(m);
+    bool open = api_model_hold(m), tools = false;
     if (open) {
+        tools = chat_takes_tools(m->chat);
         ctx = engine_ctx(m->engine);
         api_model_release(m);
     }
     ctx = ctx ? ctx : api_model_about(m)->ctx;
-    return api_pack("{ss ss sI sb}", "id", m->name, "name", m->name, "context", (json_int_t)ctx,
-                    "loaded", (int)open);
+    if (!open)
+        tools = api_model_about(m)->tools;
+    return api_pack("{ss ss sI sb sb}", "id", m->name, "name", m->name, "context", (json_int_t)ctx,
+                    "loaded", (int)open, "tools", (int)tools);
 }
 
 void api_do_me(struct api_call *c)
@@ -26,9 +29,10 @@ void api_do_me(struct api_call *c)
     const char *user = api_chats_owner(c);
     const char *role = !c->who || c->who->admin ? "admin" : "user";
     api_call_json(c, 200,
-                  api_pack("{s{ss ss ss} sb sb ss so ss}", "user", "id", user, "name",
+                  api_pack("{s{ss ss ss} sb sb ss so ss sb}", "user", "id", user, "name",
                            c->who ? c->who->name : user, "role", role, "accounts",
                            (int)c->api->o.accounts, "user_keys", (int)c->api->o.user_keys,
                            "version", DAMSO_VERSION, "models", models, "default_model",
-                           api_models_at(set, 0)->name));
+                           api_models_at(set, 0)->name, "pages",
+                           (int)tool_has_pages(c->api->o.tool)));
 }

@@ -16,6 +16,7 @@
 #include "os/os_crash.h"
 #include "os/os_sandbox.h"
 #include "os/os_sys.h"
+#include "tool/tool.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct serve {
     struct arena arena; /* as long as the server runs */
     struct serve_models models;
     struct serve_pull *pull; /* NULL: models are not loaded */
+    struct tool *tool;
     struct api_opts opts;
     struct os_sandbox sandbox;
     struct store_needs store; /* what it may reach from within the sandbox */
@@ -81,6 +83,23 @@ static void set_rest(struct serve *s)
     o->models = s->models.rows;
     o->n_models = s->models.n;
     o->models_max = s->pull ? SERVE_MODELS_MAX : 0;
+    o->tool = s->tool;
+}
+
+/* Elsewhere than on one's own machine, whoever may use the server could make it visit addresses:
+ * that is for the operator to allow. */
+static enum err open_tools(struct serve *s, struct errinfo *e)
+{
+    const struct conf *c = s->conf;
+    bool pages = strcmp(c->fetch_pages, "on") == 0 ||
+                 (strcmp(c->fetch_pages, "auto") == 0 && for_this_machine(c->host));
+    return tool_open(&s->tool,
+                     &(struct tool_opts){.pages = pages,
+                                         .ports = c->fetch_ports,
+                                         .allow = c->fetch_allow,
+                                         .mcp = c->mcp,
+                                         .confined = strcmp(c->sandbox, "off") != 0},
+                     e);
 }
 
 /* Passwords cross no network in the clear. */
@@ -245,6 +264,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(serve_models_find(&s->models, s->conf, e));
     TRY(set_http(s, e));
     TRY(serve_pull_open(&s->pull, &s->models, &s->opts.loader, e));
+    TRY(open_tools(s, e));
     set_rest(s);
     TRY(check_accounts(s, e));
     /* Threads inherit this: only the wait below takes the signals. */
@@ -255,6 +275,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(keep_files(s, e));
     TRY(store_open(&s->opts.store, s->conf->store, e));
     serve_pull_run(s->pull);
+    tool_run(s->tool);
     enum err r = serve_api(s, &signals, e);
     store_close(s->opts.store);
     return r;
@@ -276,6 +297,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     s->opts.strict_model = strict_model;
     arena_init(&s->arena);
     enum err r = serve(s, e);
+    tool_close(s->tool);
     serve_pull_close(s->pull);
     serve_models_done(&s->models);
     arena_done(&s->arena);
