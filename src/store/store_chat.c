@@ -30,6 +30,9 @@ static enum err store_check_message(const struct store_message *m, bool whole, s
     TRY(store_check_prose("a message's content", m->content, STORE_BODY_BYTES_MAX, total, e));
     TRY(store_check_prose("a message's reasoning", m->reasoning, STORE_BODY_BYTES_MAX, total, e));
     TRY(store_check_prose("a message's usage", usage, STORE_TEXT_BYTES_MAX, total, e));
+    TRY(store_check_prose("a message's calls", span_of(m->calls ? m->calls : ""),
+                          STORE_CALLS_BYTES_MAX, total, e));
+    CHECK(m->n_kept <= STORE_MESSAGE_FILES_MAX);
     if (m->n_files > STORE_MESSAGE_FILES_MAX)
         return err_set(e, ERR_TOOBIG, "a message has %zu files, at most %zu are kept", m->n_files,
                        STORE_MESSAGE_FILES_MAX);
@@ -51,6 +54,10 @@ static enum err store_check_parts(struct store_op *op, struct errinfo *e)
                           STORE_PROSE_BYTES_MAX, &op->bytes, e));
     TRY(store_check_text("the file's name", x->file.name, op->what == STORE_FILE_ADD, e));
     TRY(store_check_text("the file's type", x->file.type, false, e));
+    TRY(store_check_prose("the file's source", span_of(x->file.source ? x->file.source : ""),
+                          STORE_PROSE_BYTES_MAX, &op->bytes, e));
+    TRY(store_check_prose("the chat's tools", span_of(x->chat.tools ? x->chat.tools : ""),
+                          STORE_PROSE_BYTES_MAX, &op->bytes, e));
     TRY(store_check_prose("a file", x->file.body, STORE_FILE_BYTES_MAX, &op->bytes, e));
     TRY(store_check_text("the share's title", x->share.title, false, e));
     TRY(store_check_prose("a share", x->share.body, STORE_BODY_BYTES_MAX, &op->bytes, e));

@@ -18,6 +18,7 @@
 #define STORE_FOLDERS_MAX        ((size_t)1000)      /* of an owner */
 #define STORE_MESSAGE_FILES_MAX  ((size_t)32)        /* of a message */
 #define STORE_FILE_BYTES_MAX     ((size_t)4 << 20)   /* of a file's text */
+#define STORE_CALLS_BYTES_MAX    ((size_t)16 << 20)  /* of a message, with their results */
 #define STORE_SETTINGS_BYTES_MAX ((size_t)256 << 10) /* of an owner */
 #define STORE_PROSE_BYTES_MAX    ((size_t)64 << 10)  /* a folder's instructions */
 #define STORE_SEARCH_BYTES_MAX   ((size_t)256)       /* what is looked for */
@@ -40,6 +41,7 @@ struct store_chat {
     bool titled;         /* the title is the user's own */
     bool deleted;        /* comes back, where `deleted_too` was said */
     bool running;        /* comes back: an answer is being written */
+    const char *tools;   /* JSON of who keeps it; "{}" at first */
     const char *snippet; /* comes back from a search: where it was found; NULL: in the title */
 };
 
@@ -47,7 +49,9 @@ struct store_file {
     const char *id, *name, *type;
     int64_t created;
     struct span body;
-    size_t message; /* CHAT_PATH: the index of the message that has it */
+    const char *source; /* the address that it came from; "": none */
+    size_t message;     /* CHAT_PATH: the index of the message that has it */
+    size_t kept;        /* CHAT_PATH: bytes that the message's answers were shown; 0: all */
 };
 
 struct store_message {
@@ -63,7 +67,11 @@ struct store_message {
     int64_t created;
     const char *const *file_ids; /* MESSAGES_ADD */
     size_t n_files;
-    const char *files; /* comes back: JSON, [{id, name, type, size}] */
+    const char *files;      /* comes back: JSON, [{id, name, type, size, source, kept}] */
+    const char *calls;      /* of tools: JSON of who keeps it; NULL: "[]" */
+    const char *calls_were; /* MESSAGE_SET: BUSY where they are not these; NULL: whatever */
+    const size_t *kept;     /* MESSAGE_SET: of each file, in order */
+    size_t n_kept;
 };
 
 struct store_folder {
@@ -89,7 +97,10 @@ enum store_set {
     STORE_SET_CONTENT = 128,
     STORE_SET_REASONING = 256,
     STORE_SET_STATUS = 512, /* and error */
-    STORE_SET_USAGE = 1024
+    STORE_SET_USAGE = 1024,
+    STORE_SET_CALLS = 2048,
+    STORE_SET_KEPT = 4096, /* of the message's files */
+    STORE_SET_TOOLS = 8192
 };
 
 struct store_chat_query {

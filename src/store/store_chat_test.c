@@ -187,6 +187,63 @@ static void test_running(void **state)
     assert_string_equal(search("dite"), "c1");
 }
 
+/* What tools were called by an answer is changed by one at a time. */
+static void test_calls(void **state)
+{
+    (void)state;
+    add_chat("c1", "t");
+    struct store_message m = message("a1", NULL, STORE_ASSISTANT, "answer");
+    m.calls = "[{\"id\":1}]";
+    add_message("c1", m);
+    struct store_chats x = {.id = "c1", .at = "a1", .set = STORE_SET_CALLS};
+    x.message.calls = "[2]";
+    x.message.calls_were = "[]";
+    expect_err(run(STORE_MESSAGE_SET, &x), ERR_BUSY);
+    x.message.calls_were = "[{\"id\":1}]";
+    expect_ok(run(STORE_MESSAGE_SET, &x));
+    assert_string_equal(x.messages[0].calls, "[2]");
+    assert_string_equal(x.messages[0].content.p, "answer");
+    x = (struct store_chats){.id = "c1", .chat = {.tools = "{\"on\":[]}"}, .set = STORE_SET_TOOLS};
+    expect_ok(run(STORE_CHAT_SET, &x));
+    assert_string_equal(x.chats[0].tools, "{\"on\":[]}");
+    add_message("c1", message("u2", "a1", STORE_USER, "q"));
+    x = (struct store_chats){.id = "c1"};
+    expect_ok(run(STORE_CHAT_GET, &x));
+    assert_string_equal(x.messages[0].calls, "[2]");
+    assert_string_equal(x.messages[1].calls, "[]");
+}
+
+static void test_sources(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"f1", "f2"};
+    add_chat("c1", "t");
+    struct store_chats x = {
+        .file = {.id = "f1", .name = "n", .body = SPAN("12345"), .source = "http://x/\"y"}
+    };
+    expect_ok(run(STORE_FILE_ADD, &x));
+    x.file = (struct store_file){.id = "f2", .name = "m", .body = SPAN("678")};
+    expect_ok(run(STORE_FILE_ADD, &x));
+    struct store_message m = message("u1", NULL, STORE_USER, "q");
+    m.file_ids = ids;
+    m.n_files = 2;
+    add_message("c1", m);
+    x = (struct store_chats){.id = "c1", .at = "u1", .set = STORE_SET_KEPT};
+    x.message.kept = (const size_t[]){3, 0};
+    x.message.n_kept = 2;
+    expect_ok(run(STORE_MESSAGE_SET, &x));
+    assert_non_null(strstr(x.messages[0].files, "\"kept\":3"));
+    assert_non_null(strstr(x.messages[0].files, "\"source\":\"http://x/\\\"y\""));
+    x = (struct store_chats){.id = "c1"};
+    expect_ok(run(STORE_CHAT_PATH, &x));
+    assert_int_equal(x.files[0].kept, 3);
+    assert_int_equal(x.files[1].kept, 0);
+    assert_string_equal(x.files[0].source, "http://x/\"y");
+    x = (struct store_chats){.id = "f1"};
+    expect_ok(run(STORE_FILE_GET, &x));
+    assert_string_equal(x.files[0].source, "http://x/\"y");
+}
+
 /* ---- search ---- */
 
 static void test_korean(void **state)
@@ -523,10 +580,20 @@ static void test_migrate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHATS_TEST(test_tree),    CHATS_TEST(test_long),    CHATS_TEST(test_running),
-        CHATS_TEST(test_korean),  CHATS_TEST(test_parts),   CHATS_TEST(test_list),
-        CHATS_TEST(test_titles),  CHATS_TEST(test_files),   CHATS_TEST(test_settings_shares),
-        CHATS_TEST(test_nul),     CHATS_TEST(test_snippet), CHATS_TEST(test_sweep),
+        CHATS_TEST(test_tree),
+        CHATS_TEST(test_long),
+        CHATS_TEST(test_running),
+        CHATS_TEST(test_calls),
+        CHATS_TEST(test_sources),
+        CHATS_TEST(test_korean),
+        CHATS_TEST(test_parts),
+        CHATS_TEST(test_list),
+        CHATS_TEST(test_titles),
+        CHATS_TEST(test_files),
+        CHATS_TEST(test_settings_shares),
+        CHATS_TEST(test_nul),
+        CHATS_TEST(test_snippet),
+        CHATS_TEST(test_sweep),
         CHATS_TEST(test_migrate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,8 @@ static void store_chat_columns(struct store_stmt *q, struct arena *a, struct sto
                              .temporary = store_int(q, 9) != 0,
                              .titled = store_int(q, 10) != 0,
                              .deleted = store_int(q, 11) != 0,
-                             .running = store_int(q, 12) != 0};
+                             .running = store_int(q, 12) != 0,
+                             .tools = store_column(q, 13, a)};
 }
 
 enum err store_chat_read(struct store_db *db, struct store_op *op, struct errinfo *e)
@@ -184,6 +185,8 @@ enum err store_op_chat_set(struct store_db *db, struct store_op *op, struct erri
         TRY(store_change(db, STORE_SQL_CHAT_ARCHIVED, n, c->archived, NULL, e));
     if (x->set & STORE_SET_MODEL)
         TRY(store_change(db, STORE_SQL_CHAT_MODEL, n, 0, c->model ? c->model : "", e));
+    if (x->set & STORE_SET_TOOLS)
+        TRY(store_change(db, STORE_SQL_CHAT_TOOLS, n, 0, c->tools, e));
     TRY(store_set_pointers(db, x, n, e));
     return store_chat_read(db, op, e);
 }
@@ -215,7 +218,7 @@ enum err store_op_chat_restore(struct store_db *db, struct store_op *op, struct 
 static const char *store_snippet(struct store_stmt *q, struct span words, struct arena *a)
 {
     struct str out;
-    struct span text = store_span(q, 13);
+    struct span text = store_span(q, 14);
     if (!text.n)
         return NULL;
     str_init(&out, 1024);

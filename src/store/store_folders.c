@@ -115,6 +115,7 @@ enum err store_op_file_add(struct store_db *db, struct store_op *op, struct erri
     store_bind_int(q, 5, os_unix_time());
     store_bind_int(q, 6, (int64_t)f->body.n);
     store_bind_span(q, 7, f->body);
+    store_bind_text(q, 8, f->source ? f->source : "");
     return store_finish(q, e);
 }
 
@@ -131,7 +132,8 @@ enum err store_op_file_get(struct store_db *db, struct store_op *op, struct erri
                                                      .name = store_column(q, 1, op->arena),
                                                      .type = store_column(q, 2, op->arena),
                                                      .created = store_int(q, 3),
-                                                     .body = store_column_span(q, 4, op->arena)};
+                                                     .body = store_column_span(q, 4, op->arena),
+                                                     .source = store_column(q, 5, op->arena)};
     TRY(store_end(q, e));
     return x->n_files ? ERR_OK : store_none("file", x->id, e);
 }

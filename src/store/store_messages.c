@@ -63,7 +63,8 @@ static enum err store_message_columns(struct store_db *db, struct store_stmt *q,
                                 .created = store_int(q, 6),
                                 .error = store_column(q, 8, a),
                                 .usage = store_column(q, 9, a),
-                                .files = store_column(q, 10, a)};
+                                .files = store_column(q, 10, a),
+                                .calls = store_column(q, 12, a)};
     return ERR_OK;
 }
 
@@ -85,7 +86,7 @@ static enum err store_read_messages(struct store_db *db, struct store_op *op, st
     x->messages = arena_array(op->arena, room, sizeof *x->messages);
     x->n_messages = 0;
     while (err == ERR_OK && x->n_messages < room && store_step(q)) {
-        total += store_bytes(q, 3) + store_bytes(q, 4);
+        total += store_bytes(q, 3) + store_bytes(q, 4) + store_bytes(q, 12);
         if (total > STORE_ANSWER_BYTES_MAX)
             err = err_set(e, ERR_TOOBIG, "the chat has over %zu MiB", STORE_ANSWER_BYTES_MAX >> 20);
         else
@@ -138,7 +139,9 @@ static enum err store_read_files(struct store_db *db, struct store_op *op, int64
                                                      .type = store_column(q, 2, op->arena),
                                                      .created = store_int(q, 3),
                                                      .body = store_column_span(q, 4, op->arena),
-                                                     .message = x->n_messages - 1 - depth};
+                                                     .message = x->n_messages - 1 - depth,
+                                                     .source = store_column(q, 6, op->arena),
+                                                     .kept = (size_t)store_int(q, 7)};
     }
     TRY(store_end(q, e));
     if (total > STORE_ANSWER_BYTES_MAX)
@@ -223,6 +226,7 @@ static enum err store_put_message(struct store_db *db, const struct store_chats 
     store_bind_text(q, 10, m->error ? m->error : "");
     store_bind_text(q, 11, m->usage);
     store_bind_text(q, 12, x->default_model ? x->default_model : "");
+    store_bind_text(q, 13, m->calls);
     TRY(store_number(q, n, &found, e));
     TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, *n, e));
     return store_put_files(db, x->owner, *n, m, e);
@@ -281,6 +285,30 @@ static enum err store_idle(struct store_db *db, enum store_sql which, int64_t n,
                    : ERR_OK;
 }
 
+/* The calls are what they were when the sender looked. */
+static enum err store_unchanged(struct store_db *db, int64_t n, const char *calls,
+                                struct errinfo *e)
+{
+    struct store_stmt *q = store_start(db, STORE_SQL_MESSAGE_CALLS);
+    store_bind_int(q, 1, n);
+    bool same = store_step(q) && span_eq_cstr(store_span(q, 0), calls);
+    TRY(store_end(q, e));
+    return same ? ERR_OK : err_set(e, ERR_BUSY, "the message's calls have changed meanwhile");
+}
+
+static enum err store_set_kept(struct store_db *db, int64_t n, const struct store_message *m,
+                               struct errinfo *e)
+{
+    for (size_t i = 0; i < m->n_kept; i++) {
+        struct store_stmt *q = store_start(db, STORE_SQL_MESSAGE_KEPT);
+        store_bind_int(q, 1, n);
+        store_bind_int(q, 2, (int64_t)i);
+        store_bind_int(q, 3, (int64_t)m->kept[i]);
+        TRY(store_finish(q, e));
+    }
+    return ERR_OK;
+}
+
 enum err store_op_message_set(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
     const struct store_chats *x = op->chats;
@@ -290,6 +318,10 @@ enum err store_op_message_set(struct store_db *db, struct store_op *op, struct e
     TRY(store_message_row(db, chat, x->at, &n, e));
     if (x->idle)
         TRY(store_idle(db, STORE_SQL_MESSAGE_RUNS, n, e));
+    if (m->calls_were)
+        TRY(store_unchanged(db, n, m->calls_were, e));
+    if (x->set & STORE_SET_KEPT)
+        TRY(store_set_kept(db, n, m, e));
     TRY(store_row_step(db, STORE_SQL_TEXT_DROP, n, e));
     struct store_stmt *q = store_start(db, STORE_SQL_MESSAGE_SET);
     store_bind_int(q, 1, n);
@@ -303,6 +335,8 @@ enum err store_op_message_set(struct store_db *db, struct store_op *op, struct e
     }
     if (x->set & STORE_SET_USAGE)
         store_bind_text(q, 6, m->usage);
+    if (x->set & STORE_SET_CALLS)
+        store_bind_text(q, 7, m->calls);
     TRY(store_finish(q, e));
     TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
     if (!(x->set & STORE_SET_STATUS) || m->status != STORE_RUNNING || x->idle)
