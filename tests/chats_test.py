@@ -148,7 +148,7 @@ class Contract(Chats):
         refs = set(re.findall(r'#/components/schemas/(\w+)', json.dumps(o)))
         self.assertEqual(refs - set(schemas), set())
         ours = {p: ops for p, ops in o['paths'].items() if p.startswith('/api/v1/')}
-        self.assertEqual(len(ours), 41)
+        self.assertEqual(len(ours), 44)
         unsaid = {(m, p) for p, ops in ours.items() for m, op in ops.items() if 'content' not in op['responses']['200']}
         self.assertEqual(unsaid, {('get', '/api/v1/events'), ('get', '/api/v1/files/{id}'), ('get', '/api/v1/chats/{id}/export')})
         chat = self.chat()
@@ -290,7 +290,7 @@ class Contract(Chats):
         self.assertEqual((status, o['name'], o['size']), (200, '가 나.txt', 120))
         chat = self.chat()
         user, answer = self.answered(chat, 'What is in it?', files=[o['id']])
-        self.assertEqual(user['files'], [{'id': o['id'], 'name': '가 나.txt', 'type': 'text/plain', 'size': 120}])
+        self.assertEqual(user['files'], [{'id': o['id'], 'name': '가 나.txt', 'type': 'text/plain', 'size': 120, 'source': '', 'kept': 0}])
         _, want = self.server.post('/v1/chat/completions', {**SHORT, 'messages': [
             {'role': 'user', 'content': 'File "가 나.txt":\n```\n' + 'tea\n' * 30 + '\n```\n\nWhat is in it?'}]})
         self.assertEqual(answer['usage']['prompt_tokens'], want['usage']['prompt_tokens'])

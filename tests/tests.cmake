@@ -28,9 +28,10 @@ set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} T
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 add_test(NAME app.chats COMMAND python3 tests/chats_test.py $<TARGET_FILE:damso>)
-set_tests_properties(app.chats PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 add_test(NAME app.accounts COMMAND python3 tests/accounts_test.py $<TARGET_FILE:damso>)
-set_tests_properties(app.accounts PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
+add_test(NAME app.tools COMMAND python3 tests/tools_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.chats app.accounts app.tools PROPERTIES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 add_test(NAME app.users COMMAND python3 tests/users_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.users PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600)
 

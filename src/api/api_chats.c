@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * api_chats.c - /api/v1/chats: list, find, make, read, change, delete and undo. */
 #include "api/api_chats.h"
+#include "api/api_tools.h"
 
 #include "os/os_sys.h"
 
@@ -158,12 +159,51 @@ static bool keep_title(struct api_stored *s, const struct api_in *in, const char
     return true;
 }
 
+#define TOOLS_MAX 200 /* of a chat */
+
+/* A list of tools' ids that the change gives; *out stays where it gives none. */
+static bool keep_ids(const struct api_in *in, const char *name, json_t **out)
+{
+    json_t *list = NULL, *v;
+    size_t i;
+    if (!api_get_array(in, name, &list))
+        return false;
+    if (json_array_size(list) > TOOLS_MAX)
+        return api_get_refuse(in, name, "%zu tools are more than %d", json_array_size(list),
+                              TOOLS_MAX);
+    json_array_foreach(list, i, v)
+    {
+        if (!json_is_string(v) || json_string_length(v) > API_TOOL_ID_MAX)
+            return api_get_refuse(in, name, "[%zu] is no id of a tool", i);
+    }
+    *out = list ? list : *out;
+    return true;
+}
+
+/* Both lists are one text, so one comes with the other. */
+static bool read_tools(struct api_stored *s, struct store_chats *x, const struct api_in *in)
+{
+    json_t *on = NULL, *always = NULL;
+    if (!keep_ids(in, "tools", &on) || !keep_ids(in, "tools_always", &always))
+        return false;
+    if (!on && !always)
+        return true;
+    if (!on || !always)
+        return api_get_refuse(in, on ? "tools_always" : "tools",
+                              "is missing: tools and tools_always go together");
+    json_t *o = api_pack("{sO sO}", "on", on, "always", always);
+    x->chat.tools = api_stored_text(&s->arena, o);
+    x->set |= STORE_SET_TOOLS;
+    json_decref(o);
+    return true;
+}
+
 static bool read_change(struct api_stored *s, struct store_chats *x, const struct api_in *in)
 {
     if (!keep_title(s, in, &x->chat.title) || !api_get_bool(in, "pinned", &x->chat.pinned) ||
         !api_get_bool(in, "archived", &x->chat.archived) ||
         !keep_text(s, in, "folder", &x->chat.folder) || !keep_model(s, in, &x->chat.model) ||
-        !keep_text(s, in, "head", &x->chat.head))
+        !keep_text(s, in, "head", &x->chat.head) || !read_tools(s, x, in))
         return false;
     x->set |= x->chat.title ? STORE_SET_TITLE : 0;
     x->set |= api_get_any(in, "pinned") ? STORE_SET_PINNED : 0;

@@ -60,15 +60,41 @@ void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t
 
 /* ---- from a chat to a request: api_chats_prompt.c ---- */
 
-/* {messages, and the options}, as /v1/chat/completions takes it.  The chat's path without the
- * message that is to be written, which is its last. */
-json_t *api_chats_body(const struct store_chats *x, const json_t *options);
+struct api_chats_ask {
+    const struct store_chats *x; /* the chat's path; its last message is the one to be written */
+    const json_t *options;
+    const size_t *kept;  /* of each file of x, bytes that are read; NULL or 0: all */
+    const json_t *calls; /* of the message to be written; NULL: none */
+    struct span content; /* the same: what it has */
+    const json_t *tools; /* as requests have them; NULL: none */
+};
+/* {messages, tools, and the options}, as /v1/chat/completions takes it. */
+json_t *api_chats_body(const struct api_chats_ask *a);
+/* Where the text begins that no call of the message follows. */
+size_t api_chats_tail(const json_t *calls);
 /* What options mean there; false with the fault: a name or a value that is not known. */
 bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f);
+/* The `options` of a body, borrowed from it; false with the fault. */
+bool api_chats_read_options(struct api_call *c, const struct api_in *in, json_t **options);
 /* The request for a title of a conversation: messages, and the answer to them. */
 json_t *api_chats_title_body(const json_t *messages, struct span answer);
 /* One short line of what a model or a user wrote; empty where there is nothing in it. */
 void api_chats_title(struct span text, struct str *out);
+
+/* ---- calls of tools: api_chats_calls.c ---- */
+
+enum api_allow { API_ALLOW_NO, API_ALLOW_ONCE, API_ALLOW_ALWAYS };
+
+/* Decides about a call of a message's calls, which it changes; false with the fault: there is none,
+ * or it was decided.  *waits: others still wait. */
+bool api_calls_decide(json_t *calls, const char *id, enum api_allow allow, bool *waits,
+                      struct api_fault *f);
+/* What the model is told of a call: its result, or why there is none. */
+void api_calls_told(const json_t *call, struct str *out);
+/* The message's content with its calls in their places. */
+void api_calls_markdown(const struct store_message *m, struct str *out);
+/* Of {"on": [...], "always": [...]}, which a chat's tools are; never NULL, to let go of. */
+json_t *api_chats_tools(const struct store_chat *c, const char *which);
 
 /* ---- JSON and operations: api_chats_json.c ---- */
 

@@ -18,6 +18,8 @@ json_t *api_chats_chat(const struct store_chat *c)
                          "pinned", (int)c->pinned, "archived", (int)c->archived, "folder",
                          text_or_null(c->folder), "model", c->model, "temporary", (int)c->temporary,
                          "running", (int)c->running);
+    json_object_set_new(o, "tools", api_chats_tools(c, "on"));
+    json_object_set_new(o, "tools_always", api_chats_tools(c, "always"));
     if (c->snippet)
         json_object_set_new(o, "snippet", api_json_text(span_of(c->snippet)));
     return o;
@@ -36,6 +38,7 @@ json_t *api_chats_message(const struct store_message *m)
         json_object_del(o, "error");
     json_object_set_new(o, "usage", m->usage ? api_stored_json(span_of(m->usage)) : json_null());
     json_object_set_new(o, "files", m->files ? api_stored_json(span_of(m->files)) : json_array());
+    json_object_set_new(o, "calls", m->calls ? api_stored_json(span_of(m->calls)) : json_array());
     return o;
 }
 

@@ -39,8 +39,8 @@ static bool keep_files(struct api_stored *s, const struct api_in *in, struct sto
     return true;
 }
 
-/* Options are looked at now: what is wrong with them is said to who sent them. */
-static bool check_options(struct api_call *c, const struct api_in *in, json_t **options)
+/* Now: what is wrong with them is said to who sent them. */
+bool api_chats_read_options(struct api_call *c, const struct api_in *in, json_t **options)
 {
     struct api_ask ask;
     if (!api_get_object(in, "options", options))
@@ -129,7 +129,7 @@ static bool read_ask(struct api_call *c, struct api_stored *s, struct store_mess
     const char *content = NULL, *parent = NULL;
     if (!api_get_text(&in, "content", &content) || !api_get_text(&in, "parent", &parent) ||
         !keep_files(s, &in, &add[0]) || !check_model(c, &in, &add[1].model) ||
-        !check_options(c, &in, &t->options))
+        !api_chats_read_options(c, &in, &t->options))
         return false;
     if ((!content || !*content) && !add[0].n_files)
         return api_get_refuse(&in, "content", "is missing");
@@ -191,7 +191,7 @@ static void with_chat(struct api_call *c, api_stored_then *then)
         return;
     const struct api_in in = {c->body, "", &c->fault};
     const char *model;
-    if (!check_options(c, &in, &t->options) || !check_model(c, &in, &model)) {
+    if (!api_chats_read_options(c, &in, &t->options) || !check_model(c, &in, &model)) {
         api_call_fail(c);
         return;
     }

@@ -68,20 +68,34 @@ static void add_fence(struct str *out, struct span text)
         str_add_char(out, '`');
 }
 
-static void add_files(struct str *out, const struct store_chats *x, size_t message)
+/* What is left out is said: the model must not take a part for the whole. */
+static void add_file(struct str *out, const struct store_file *f, size_t kept)
 {
-    for (size_t i = 0; i < x->n_files; i++) {
-        const struct store_file *f = &x->files[i];
-        if (f->message != message)
-            continue;
-        str_addf(out, "File \"%s\":\n", f->name);
-        add_fence(out, f->body);
-        str_add_char(out, '\n');
-        str_add_span(out, f->body);
-        str_add_char(out, '\n');
-        add_fence(out, f->body);
-        str_add_cstr(out, "\n\n");
+    struct span body = f->body;
+    size_t percent = 100;
+    if (kept && kept < body.n) {
+        percent = MAX((size_t)((double)kept * 100 / (double)body.n), (size_t)1);
+        body.n = kept;
     }
+    str_addf(out, "File \"%s\"", f->name);
+    if (percent < 100)
+        str_addf(out, " (too long: only its first %zu %% are here)", percent);
+    str_add_cstr(out, ":\n");
+    add_fence(out, body);
+    str_add_char(out, '\n');
+    str_add_span(out, body);
+    if (percent < 100)
+        str_add_cstr(out, "\n[The file goes on, but the rest is not here.]");
+    str_add_char(out, '\n');
+    add_fence(out, body);
+    str_add_cstr(out, "\n\n");
+}
+
+static void add_files(struct str *out, const struct api_chats_ask *a, size_t message)
+{
+    for (size_t i = 0; i < a->x->n_files; i++)
+        if (a->x->files[i].message == message)
+            add_file(out, &a->x->files[i], a->kept ? a->kept[i] : 0);
 }
 
 /* Templates want turns: what follows its like, because an answer failed, is one with it. */
@@ -104,25 +118,116 @@ static void add_turn(json_t *messages, const char *role, struct span text)
     str_done(&both);
 }
 
-json_t *api_chats_body(const struct store_chats *x, const json_t *options)
+/* ---- calls ---- */
+
+static size_t place_of(const json_t *call)
+{
+    return (size_t)MAX(json_integer_value(json_object_get(call, "at")), (json_int_t)0);
+}
+
+size_t api_chats_tail(const json_t *calls)
+{
+    size_t n = json_array_size(calls);
+    return n ? place_of(json_array_get(calls, n - 1)) : 0;
+}
+
+static json_t *call_of(const json_t *call)
+{
+    return api_pack("{sO ss s{sO sO}}", "id", json_object_get(call, "id"), "type", "function",
+                    "function", "name", json_object_get(call, "tool"), "arguments",
+                    json_object_get(call, "arguments"));
+}
+
+/* A round's calls, which begin at i, as the turn that made them and what came of each; the first
+ * that is no more of it. */
+static size_t add_round(json_t *messages, const json_t *calls, size_t i, struct span before)
+{
+    const json_t *round = json_object_get(json_array_get(calls, i), "round");
+    json_t *list = json_array(), *results = json_array();
+    for (; i < json_array_size(calls); i++) {
+        const json_t *call = json_array_get(calls, i);
+        struct str told;
+        if (!json_equal(json_object_get(call, "round"), round))
+            break;
+        str_init(&told, PROMPT_BYTES_MAX);
+        api_calls_told(call, &told);
+        json_array_append_new(list, call_of(call));
+        json_array_append_new(results, api_pack("{ss sO so}", "role", "tool", "tool_call_id",
+                                                json_object_get(call, "id"), "content",
+                                                api_json_text(str_span(&told))));
+        str_done(&told);
+    }
+    add_turn(messages, "assistant", before);
+    json_object_set_new(json_array_get(messages, json_array_size(messages) - 1), "tool_calls",
+                        list);
+    json_array_extend(messages, results);
+    json_decref(results);
+    return i;
+}
+
+/* An answer's rounds of calls; what it says after the last is left. */
+static size_t add_calls(json_t *messages, const json_t *calls, struct span content)
+{
+    size_t said = 0;
+    content.p = content.p ? content.p : "";
+    for (size_t i = 0; i < json_array_size(calls);) {
+        size_t at = MIN(place_of(json_array_get(calls, i)), content.n);
+        i = add_round(messages, calls, i,
+                      (struct span){content.p + said, at > said ? at - said : 0});
+        said = MAX(said, at);
+    }
+    return said;
+}
+
+static void add_message(json_t *messages, const struct api_chats_ask *a, size_t i)
 {
     static const char *const roles[STORE_N_ROLES] = {"user", "assistant", "system"};
+    const struct store_message *m = &a->x->messages[i];
+    struct str text;
+    json_t *calls = api_stored_json(span_of(m->calls ? m->calls : "[]"));
+    size_t said = add_calls(messages, calls, m->content);
+    str_init(&text, PROMPT_BYTES_MAX);
+    add_files(&text, a, i);
+    if (m->content.n > said)
+        str_add(&text, m->content.p + said, m->content.n - said);
+    if (text.n)
+        add_turn(messages, roles[m->role], str_span(&text));
+    str_done(&text);
+    json_decref(calls);
+}
+
+json_t *api_chats_body(const struct api_chats_ask *a)
+{
     json_t *messages = json_array();
     struct api_fault ignored = {0}; /* the options were looked at when they came */
-    add_system(messages, x);
-    for (size_t i = 0; i + 1 < x->n_messages; i++) {
-        const struct store_message *m = &x->messages[i];
-        struct str text;
-        str_init(&text, PROMPT_BYTES_MAX);
-        add_files(&text, x, i);
-        str_add_span(&text, m->content);
-        if (text.n)
-            add_turn(messages, roles[m->role], str_span(&text));
-        str_done(&text);
-    }
+    add_system(messages, a->x);
+    for (size_t i = 0; i + 1 < a->x->n_messages; i++)
+        add_message(messages, a, i);
+    add_calls(messages, a->calls, a->content);
     json_t *body = api_pack("{so}", "messages", messages);
-    api_chats_options(options, body, &ignored);
+    if (a->tools)
+        json_object_set(body, "tools", (json_t *)(uintptr_t)a->tools);
+    api_chats_options(a->options, body, &ignored);
+    if (!a->tools)
+        json_object_del(body, "tool_choice");
     return body;
+}
+
+/* auto, none, required, or the id of a tool. */
+static bool set_choice(json_t *v, json_t *body, struct api_fault *f)
+{
+    static const char *const words[] = {"auto", "none", "required"};
+    const char *text = json_string_value(v);
+    if (!text || !*text)
+        return api_refuse(f, 400, "invalid_value", "options.tool_choice",
+                          "options.tool_choice: auto, none, required or the id of a tool is "
+                          "expected");
+    for (size_t i = 0; i < N_ELEMS(words); i++)
+        if (strcmp(words[i], text) == 0)
+            return json_object_set(body, "tool_choice", v) == 0;
+    json_object_set_new(body, "tool_choice",
+                        api_pack("{ss s{sO}}", "type", "function", "function", "name", v));
+    return true;
 }
 
 bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f)
@@ -149,6 +254,10 @@ bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f)
             continue;
         if (i < N_ELEMS(same))
             json_object_set(body, name, v);
+        else if (strcmp(name, "tool_choice") == 0 && set_choice(v, body, f))
+            continue;
+        else if (f->status)
+            return false;
         else if (strcmp(name, "json_schema") == 0)
             json_object_set_new(body, "response_format",
                                 api_pack("{sss{sssO}}", "type", "json_schema", "json_schema",

@@ -2,8 +2,10 @@
  * api_chats_run.c - answers that belong to the server: one thread turns what the scheduler writes
  * into events and stored text.
  *
- * A run: reads its chat, waits for its model, writes, stores the end, perhaps finds a title.  It
- * does one step each time it is woken: by the store, the loader, the scheduler, a stop, the clock.
+ * A run: reads its chat, waits for its model, writes, stores the end, perhaps finds a title.  What
+ * it writes may end with calls of tools: the user is asked, which ends it until they have answered,
+ * or the calls are made and it writes on.  It does one step each time it is woken: by the store,
+ * the loader, the scheduler, a tool, a stop, the clock.
  */
 #include "api/api_chats_int.h"
 
@@ -11,21 +13,16 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define SECOND_NS      1000000000u
-#define TICK_NS        (SECOND_NS / 4)
-#define LINGER_NS      (10 * (uint64_t)SECOND_NS) /* longer than a read of the chat may wait */
 #define TEXT_BYTES_MAX STORE_BODY_BYTES_MAX
 
 /* ---- waking ---- */
 
-/* With mu held. */
-static void run_wake_locked(struct run *r)
+void run_wake_locked(struct run *r)
 {
     struct api_chats *k = r->set;
     if (r->woken)
@@ -60,7 +57,7 @@ static void part_release(void *arg)
     pthread_mutex_unlock(&k->mu);
 }
 
-static bool run_stopped(struct run *r)
+bool run_stopped(struct run *r)
 {
     pthread_mutex_lock(&r->set->mu);
     bool stop = r->stop;
@@ -82,7 +79,7 @@ static void op_answered(struct store_op *op, void *arg)
 }
 
 /* False where the store does not take it now. */
-static bool op_send(struct run *r, enum store_what what)
+bool run_op_send(struct run *r, enum store_what what)
 {
     struct errinfo e;
     r->op = (struct store_op){
@@ -98,7 +95,7 @@ static bool op_send(struct run *r, enum store_what what)
     return true; /* and the run may be in other hands */
 }
 
-static void op_begin(struct run *r)
+void run_op_begin(struct run *r)
 {
     CHECK(!r->op_sent);
     arena_done(&r->op_arena);
@@ -106,8 +103,7 @@ static void op_begin(struct run *r)
     r->x = (struct store_chats){.owner = r->owner, .id = r->chat};
 }
 
-/* True once for each operation that is over. */
-static bool op_came(struct run *r)
+bool run_op_came(struct run *r)
 {
     if (!r->op_sent || !atomic_load(&r->op_over))
         return false;
@@ -120,16 +116,19 @@ static struct span op_copy(struct run *r, const struct str *s)
     return (struct span){arena_dup(&r->op_arena, s->n ? s->p : "", s->n), s->n};
 }
 
-/* Stores what there is; at the end with how it ended. */
-static bool store_text(struct run *r, bool last)
+bool run_store(struct run *r, bool last)
 {
-    op_begin(r);
+    run_op_begin(r);
     r->x.at = r->message.id;
     r->x.deleted_too = true;
     r->x.set = STORE_SET_CONTENT | STORE_SET_REASONING | STORE_SET_STATUS;
     r->x.message.content = op_copy(r, &r->content);
     r->x.message.reasoning = op_copy(r, &r->reasoning);
     r->x.message.status = last ? r->status : STORE_RUNNING;
+    if (r->calls_text) {
+        r->x.set |= STORE_SET_CALLS;
+        r->x.message.calls = r->calls_text;
+    }
     if (last) {
         r->x.set |= STORE_SET_USAGE;
         r->x.message.error = r->error;
@@ -138,7 +137,7 @@ static bool store_text(struct run *r, bool last)
     r->op_last = last;
     r->kept_ns = os_now_ns();
     r->n_kept = r->content.n + r->reasoning.n;
-    return op_send(r, STORE_MESSAGE_SET);
+    return run_op_send(r, STORE_MESSAGE_SET);
 }
 
 /* ---- what is told ---- */
@@ -148,6 +147,14 @@ static void tell_chat(struct run *r)
     if (r->x.n_chats)
         api_events_tell(r->set, r->owner, r->chat, "chat",
                         api_pack("{so}", "chat", api_chats_chat(&r->x.chats[0])));
+}
+
+void run_tell_message(struct run *r)
+{
+    if (!r->x.chats[0].deleted)
+        api_events_tell(
+            r->set, r->owner, r->chat, "message",
+            api_pack("{ss so}", "chat", r->chat, "message", api_chats_message(&r->x.messages[0])));
 }
 
 /* Both lengths, so that who listens knows what it has missed. */
@@ -205,26 +212,29 @@ static bool part_begin(struct run *r, struct run_part *p, struct span prefill,
 
 static void part_end(struct run_part *p)
 {
-    if (p->gen)
+    if (p && p->gen)
         api_gen_end(p->gen);
-    p->gen = NULL;
+    if (p)
+        p->gen = NULL;
 }
 
-static void part_init(struct run *r, struct run_part *p, const struct api_run_opts *o)
+static struct run_part *part_new(struct run *r)
 {
+    struct run_part *p = arena_alloc(&r->arena, sizeof *p);
     p->run = r;
     p->self = (struct api_self){
         .arena = &r->arena, .wake = part_wake, .release = part_release, .arg = p};
     p->call.api = r->set->api;
     p->call.self = &p->self;
     p->call.owner = r->owner;
-    p->call.client = o->client;
-    p->call.limit = o->limit;
+    p->call.client = r->opts.client;
+    p->call.limit = r->opts.limit;
+    return p;
 }
 
 static void set_usage(struct run *r)
 {
-    const struct api_gen *g = r->answer.gen;
+    const struct api_gen *g = r->answer->gen;
     if (!g || !g->n_choices)
         return;
     const struct job *j = &g->choices[0].job;
@@ -234,8 +244,8 @@ static void set_usage(struct run *r)
     struct str text;
     str_init(&text, STORE_TEXT_BYTES_MAX);
     api_json_add(&text, api_pack("{sI sI sI sf sI}", "prompt_tokens", (json_int_t)u.n_prompt,
-                                 "completion_tokens", (json_int_t)u.n_answer, "cached_tokens",
-                                 (json_int_t)u.n_cached, "tokens_per_second",
+                                 "completion_tokens", (json_int_t)(r->n_tokens + u.n_answer),
+                                 "cached_tokens", (json_int_t)u.n_cached, "tokens_per_second",
                                  s > 0 ? (double)(u.n_answer - 1) / s : 0.0, "context",
                                  (json_int_t)engine_ctx(g->model->engine)));
     r->usage = arena_dup(&r->arena, text.p, text.n);
@@ -243,7 +253,7 @@ static void set_usage(struct run *r)
 }
 
 /* The answer ends like this, and is stored as soon as the store is free. */
-static void run_end(struct run *r, enum store_status status, const char *error)
+void run_end(struct run *r, enum store_status status, const char *error)
 {
     snprintf(r->error, sizeof r->error, "%s", error);
     pthread_mutex_lock(&r->set->mu);
@@ -254,9 +264,28 @@ static void run_end(struct run *r, enum store_status status, const char *error)
 
 /* ---- the steps; each is true when another may follow at once ---- */
 
+/* A round of the answer begins. */
+static void ask_model(struct run *r)
+{
+    const struct store_chats *x = &r->read;
+    const char *model = x->n_messages ? x->messages[x->n_messages - 1].model : "";
+    r->answer = part_new(r);
+    r->state = RUN_MODEL;
+    if (!api_model_ask(&r->answer->call, *model ? model : NULL))
+        run_end(r, STORE_ERROR, r->answer->call.fault.text);
+}
+
+/* What may be called is, and who looks sees it. */
+static void begin_calls(struct run *r)
+{
+    part_end(r->answer);
+    run_calls_send(r);
+    r->state = RUN_CALL;
+}
+
 static bool step_read(struct run *r)
 {
-    if (!op_came(r))
+    if (!run_op_came(r))
         return false;
     if (r->op.err == ERR_NOTFOUND) { /* deleted meanwhile */
         r->state = RUN_OVER;
@@ -267,26 +296,73 @@ static bool step_read(struct run *r)
                 r->op.err == ERR_OK ? "" : r->op.e.text);
         return true;
     }
-    const struct store_chats *x = &r->x;
+    r->read = r->x; /* and its memory, until the run is over */
+    r->read_arena = r->op_arena;
+    arena_init(&r->op_arena);
+    const struct store_chats *x = &r->read;
     for (size_t i = 0; i < x->n_messages && !r->first; i++) {
         const struct store_message *m = &x->messages[i];
         if (m->role == STORE_USER)
             r->first = arena_dup(&r->arena, m->content.p, MIN(m->content.n, 200));
     }
-    struct api_call *c = &r->answer.call;
-    const char *model = x->n_messages ? x->messages[x->n_messages - 1].model : "";
-    c->body = api_chats_body(x, r->options);
-    r->messages = json_incref(json_object_get(c->body, "messages"));
-    r->state = RUN_MODEL;
-    if (!api_model_ask(c, *model ? arena_dup(&r->arena, model, strlen(model)) : NULL))
-        run_end(r, STORE_ERROR, c->fault.text);
+    r->kept = arena_array(&r->arena, x->n_files + 1, sizeof *r->kept);
+    for (size_t i = 0; i < x->n_files; i++)
+        r->kept[i] = x->files[i].kept;
+    run_calls_read(r);
+    if (run_calls_ready(r))
+        begin_calls(r);
+    else
+        ask_model(r);
     return true;
+}
+
+/* The next message whose files are now read to another length than was stored; false: none. */
+static bool store_kept(struct run *r)
+{
+    const struct store_chats *x = &r->read;
+    for (; r->fit_next < x->n_messages; r->fit_next++) {
+        size_t *kept, n = 0;
+        bool changed = false;
+        run_op_begin(r);
+        kept = arena_array(&r->op_arena, STORE_MESSAGE_FILES_MAX, sizeof *kept);
+        for (size_t i = 0; i < x->n_files && n < STORE_MESSAGE_FILES_MAX; i++) {
+            if (x->files[i].message != r->fit_next)
+                continue;
+            changed |= r->kept[i] != x->files[i].kept;
+            x->files[i].kept = kept[n++] = r->kept[i];
+        }
+        if (!changed)
+            continue;
+        const char *id = x->messages[r->fit_next].id;
+        r->x.at = arena_dup(&r->op_arena, id, strlen(id));
+        r->x.deleted_too = true;
+        r->x.set = STORE_SET_KEPT;
+        r->x.message.kept = kept;
+        r->x.message.n_kept = n;
+        r->fit_next++;
+        return run_op_send(r, STORE_MESSAGE_SET);
+    }
+    return false;
+}
+
+static void begin_part(struct run *r)
+{
+    size_t from = MIN(api_chats_tail(r->calls), r->content.n);
+    struct span prefill = {NULL, 0};
+    if (r->go_on) /* what it said after its last calls */
+        prefill = (struct span){
+            arena_dup(&r->arena, r->content.p ? r->content.p + from : "", r->content.n - from),
+            r->content.n - from};
+    r->kept_ns = os_now_ns();
+    if (part_begin(r, r->answer, prefill, &answer_ops))
+        r->state = RUN_WRITE;
+    else
+        run_end(r, STORE_ERROR, r->answer->call.fault.text);
 }
 
 static bool step_model(struct run *r)
 {
-    struct api_call *c = &r->answer.call;
-    struct span prefill = {NULL, 0};
+    struct api_call *c = &r->answer->call;
     if (run_stopped(r)) {
         api_model_leave(c);
         run_end(r, STORE_STOPPED, "");
@@ -297,13 +373,37 @@ static bool step_model(struct run *r)
             run_end(r, STORE_ERROR, c->fault.text);
         return c->fault.status != 0;
     }
-    if (r->go_on)
-        prefill = (struct span){arena_dup(&r->arena, r->content.p, r->content.n), r->content.n};
-    r->kept_ns = os_now_ns();
-    if (part_begin(r, &r->answer, prefill, &answer_ops))
-        r->state = RUN_WRITE;
-    else
-        run_end(r, STORE_ERROR, c->fault.text);
+    c->body = run_fit(r, c->model);
+    json_decref(r->messages);
+    r->messages = json_incref(json_object_get(c->body, "messages"));
+    r->fit_next = 0;
+    r->state = RUN_FIT;
+    if (!store_kept(r))
+        begin_part(r);
+    return true;
+}
+
+/* What is cut is shown before the answer begins. */
+static bool step_fit(struct run *r)
+{
+    if (!run_op_came(r))
+        return false;
+    if (r->op.err == ERR_OK)
+        run_tell_message(r);
+    if (!store_kept(r))
+        begin_part(r);
+    return true;
+}
+
+/* After a round that ended with calls; false: the user decides, which ends this run, or there are
+ * too many. */
+static bool go_on_calling(struct run *r)
+{
+    if (run_calls_wait(r) || run_calls_round(r) > RUN_ROUNDS_MAX)
+        return false;
+    r->n_tokens += api_gen_usage(r->answer->gen).n_answer;
+    r->go_on = false;
+    begin_calls(r);
     return true;
 }
 
@@ -312,34 +412,70 @@ static bool step_write(struct run *r)
     struct api_fault f = {0};
     bool stop = run_stopped(r);
     if (stop)
-        api_gen_cancel(r->answer.gen);
-    bool over = api_gen_take(r->answer.gen, &r->scratch, &f);
+        api_gen_cancel(r->answer->gen);
+    bool over = api_gen_take(r->answer->gen, &r->scratch, &f);
     tell_delta(r, "reasoning", &r->reasoning, &r->fresh_reasoning);
     tell_delta(r, "content", &r->content, &r->fresh);
     if (over || f.status) {
         set_usage(r);
+        if (over && !stop && run_calls_take(r) && go_on_calling(r))
+            return true;
         if (stop && f.status)
             run_end(r, STORE_STOPPED, "");
         else
             run_end(r, over ? STORE_FINISHED : STORE_ERROR, f.text);
         return true;
     }
-    op_came(r); /* one that failed is followed by another */
+    run_op_came(r); /* one that failed is followed by another */
     if (!r->op_sent && os_now_ns() - r->kept_ns >= SECOND_NS &&
         r->content.n + r->reasoning.n > r->n_kept)
-        store_text(r, false);
+        run_store(r, false);
     return false;
+}
+
+/* Tells once that calls are made, then waits for all of them. */
+static bool step_call(struct run *r)
+{
+    if (run_op_came(r) && r->op.err == ERR_OK)
+        run_tell_message(r);
+    if (r->op_sent)
+        return false;
+    if (run_calls_came(r)) {
+        r->state = RUN_TOLD;
+        run_store(r, false);
+        return true;
+    }
+    if (r->n_kept != SIZE_MAX) {
+        run_store(r, false);
+        r->n_kept = SIZE_MAX; /* this was told */
+    }
+    return false;
+}
+
+static bool step_told(struct run *r)
+{
+    if (run_op_came(r) && r->op.err == ERR_OK)
+        run_tell_message(r);
+    if (r->op_sent)
+        return false;
+    if (run_stopped(r))
+        run_end(r, STORE_STOPPED, "");
+    else
+        ask_model(r);
+    return true;
 }
 
 /* A use of the model for the title, while the answer still has its own. */
 static void want_title(struct run *r)
 {
-    struct api_call *c = &r->answer.call, *named = &r->namer.call;
-    if (r->status != STORE_FINISHED || run_stopped(r) || !r->answer.gen ||
+    struct api_call *c = &r->answer->call, *named = &r->namer->call;
+    if (r->status != STORE_FINISHED || run_stopped(r) || !r->answer->gen ||
         !api_model_hold(c->model))
         return;
     named->model = c->model;
-    named->body = api_chats_title_body(r->messages, str_span(&r->content));
+    size_t from = MIN(api_chats_tail(r->calls), r->content.n);
+    named->body = api_chats_title_body(
+        r->messages, (struct span){r->content.p ? r->content.p + from : "", r->content.n - from});
 }
 
 static void store_title(struct run *r, struct span text)
@@ -349,45 +485,43 @@ static void store_title(struct run *r, struct span text)
     api_chats_title(text, &title);
     if (!title.n)
         api_chats_title(span_of(r->first ? r->first : ""), &title);
-    op_begin(r);
+    run_op_begin(r);
     r->x.set = STORE_SET_UNTITLED;
     r->x.chat.title = arena_dup(&r->op_arena, title.n ? title.p : "", title.n);
     str_done(&title);
-    r->state = op_send(r, STORE_CHAT_SET) ? RUN_NAMED : RUN_OVER;
+    r->state = run_op_send(r, STORE_CHAT_SET) ? RUN_NAMED : RUN_OVER;
 }
 
 /* The end is stored: all may know. */
 static void kept(struct run *r)
 {
     pthread_mutex_lock(&r->set->mu);
-    r->kept = true;
+    r->kept_end = true;
     pthread_mutex_unlock(&r->set->mu);
     const struct store_chat *chat = &r->x.chats[0];
-    if (!chat->deleted) {
-        api_events_tell(
-            r->set, r->owner, r->chat, "message",
-            api_pack("{ss so}", "chat", r->chat, "message", api_chats_message(&r->x.messages[0])));
+    run_tell_message(r);
+    if (!chat->deleted)
         tell_chat(r);
-    }
-    if (!r->title || chat->titled || chat->deleted) {
-        part_end(&r->answer);
+    if (!r->title || chat->titled || chat->deleted || run_calls_wait(r)) {
+        part_end(r->answer);
         r->state = RUN_OVER;
         return;
     }
+    r->namer = part_new(r);
     want_title(r); /* not of one that was stopped: then the user's words must do */
-    part_end(&r->answer);
-    bool begun = r->namer.call.body && part_begin(r, &r->namer, (struct span){NULL, 0}, &title_ops);
+    part_end(r->answer);
+    bool begun = r->namer->call.body && part_begin(r, r->namer, (struct span){NULL, 0}, &title_ops);
     if (begun) {
         r->state = RUN_TITLE;
     } else {
-        part_end(&r->namer);
+        part_end(r->namer);
         store_title(r, (struct span){NULL, 0});
     }
 }
 
 static bool step_keep(struct run *r)
 {
-    if (op_came(r) && r->op_last) {
+    if (run_op_came(r) && r->op_last) {
         r->op_last = false;
         if (r->op.err == ERR_OK) {
             kept(r);
@@ -397,7 +531,7 @@ static bool step_keep(struct run *r)
         bool give_up = r->op.err == ERR_NOTFOUND || r->set->stop;
         pthread_mutex_unlock(&r->set->mu);
         if (give_up) {
-            part_end(&r->answer);
+            part_end(r->answer);
             r->state = RUN_OVER;
             return true;
         }
@@ -405,14 +539,14 @@ static bool step_keep(struct run *r)
         r->retry_ns = os_now_ns() + SECOND_NS;
     }
     if (!r->op_sent && os_now_ns() >= r->retry_ns)
-        store_text(r, true);
+        run_store(r, true);
     return false;
 }
 
 static bool step_title(struct run *r)
 {
     struct api_fault f = {0};
-    struct api_gen *g = r->namer.gen;
+    struct api_gen *g = r->namer->gen;
     pthread_mutex_lock(&r->set->mu);
     bool stop = r->set->stop;
     pthread_mutex_unlock(&r->set->mu);
@@ -421,13 +555,13 @@ static bool step_title(struct run *r)
     if (!api_gen_take(g, &r->scratch, &f) && !f.status)
         return false;
     store_title(r, f.status ? (struct span){NULL, 0} : str_span(&g->choices[0].content));
-    part_end(&r->namer);
+    part_end(r->namer);
     return true;
 }
 
 static bool step_named(struct run *r)
 {
-    if (!op_came(r))
+    if (!run_op_came(r))
         return false;
     if (r->op.err == ERR_OK)
         tell_chat(r);
@@ -435,11 +569,12 @@ static bool step_named(struct run *r)
     return true;
 }
 
-static void run_step(struct run *r)
+void run_step(struct run *r)
 {
     static bool (*const steps[])(struct run *) = {
-        [RUN_READ] = step_read, [RUN_MODEL] = step_model, [RUN_WRITE] = step_write,
-        [RUN_KEEP] = step_keep, [RUN_TITLE] = step_title, [RUN_NAMED] = step_named};
+        [RUN_READ] = step_read,   [RUN_MODEL] = step_model, [RUN_FIT] = step_fit,
+        [RUN_WRITE] = step_write, [RUN_CALL] = step_call,   [RUN_TOLD] = step_told,
+        [RUN_KEEP] = step_keep,   [RUN_TITLE] = step_title, [RUN_NAMED] = step_named};
     while (r->state != RUN_OVER && steps[r->state](r)) {
     }
     if (r->state == RUN_OVER && !r->over_ns)
@@ -459,6 +594,7 @@ void api_run_start(struct api_chats *k, const struct api_run_opts *o)
     r->chat = arena_dup(&r->arena, o->chat, strlen(o->chat));
     r->message.id = arena_dup(&r->arena, m->id, strlen(m->id));
     r->options = o->options;
+    r->opts = *o;
     r->go_on = o->go_on;
     r->title = o->title;
     str_init(&r->content, TEXT_BYTES_MAX);
@@ -469,11 +605,13 @@ void api_run_start(struct api_chats *k, const struct api_run_opts *o)
     str_add_span(&r->content, m->content);
     str_add_span(&r->reasoning, m->reasoning);
     r->n_kept = r->content.n + r->reasoning.n;
-    part_init(r, &r->answer, o);
-    part_init(r, &r->namer, o);
-    op_begin(r);
+    r->calls_text = m->calls && strcmp(m->calls, "[]") != 0
+                        ? arena_dup(&r->arena, m->calls, strlen(m->calls))
+                        : NULL;
+    arena_init(&r->read_arena);
+    run_op_begin(r);
     r->x.at = r->message.id;
-    bool sent = op_send(r, STORE_CHAT_PATH);
+    bool sent = run_op_send(r, STORE_CHAT_PATH);
     if (!sent)
         run_end(r, STORE_ERROR, "the store has too much to do; try again");
     pthread_mutex_lock(&k->mu);
@@ -516,7 +654,9 @@ void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t
                 continue;
             m->content = text_copy(a, &r->content);
             m->reasoning = text_copy(a, &r->reasoning);
-            if (r->kept) {
+            if (r->calls_text)
+                m->calls = arena_dup(a, r->calls_text, strlen(r->calls_text));
+            if (r->kept_end) {
                 m->status = r->status;
                 m->error = arena_dup(a, r->error, strlen(r->error));
                 m->usage = r->usage ? arena_dup(a, r->usage, strlen(r->usage)) : NULL;
@@ -529,13 +669,17 @@ void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t
     pthread_mutex_unlock(&k->mu);
 }
 
-static void run_free(struct run *r)
+void run_free(struct run *r)
 {
     arena_done(&r->op_arena);
     json_decref(r->options);
     json_decref(r->messages);
-    json_decref(r->answer.call.body); /* where no generation took it over */
-    json_decref(r->namer.call.body);
+    if (r->answer) /* where no generation took it over */
+        json_decref(r->answer->call.body);
+    if (r->namer)
+        json_decref(r->namer->call.body);
+    run_calls_free(r);
+    arena_done(&r->read_arena);
     str_done(&r->content);
     str_done(&r->reasoning);
     str_done(&r->fresh);
@@ -543,154 +687,4 @@ static void run_free(struct run *r)
     str_done(&r->scratch);
     arena_done(&r->arena);
     mem_free(r);
-}
-
-/* ---- the thread ---- */
-
-/* Those that may go. */
-static void sweep(struct api_chats *k, uint64_t now)
-{
-    struct run *gone = NULL;
-    pthread_mutex_lock(&k->mu);
-    for (struct run **at = &k->all; *at;) {
-        struct run *r = *at;
-        bool old = r->over_ns && (k->stop || now - r->over_ns >= LINGER_NS);
-        if (!old || r->woken || atomic_load(&r->n_gens)) {
-            at = &r->next;
-            continue;
-        }
-        *at = r->next;
-        r->next = gone;
-        gone = r;
-    }
-    pthread_mutex_unlock(&k->mu);
-    while (gone) {
-        struct run *r = gone;
-        gone = r->next;
-        run_free(r);
-    }
-}
-
-static void tick(struct api_chats *k)
-{
-    pthread_mutex_lock(&k->mu);
-    struct run *r = k->all; /* new ones come before it, and only this thread removes */
-    pthread_mutex_unlock(&k->mu);
-    for (; r; r = r->next)
-        run_step(r);
-    sweep(k, os_now_ns());
-}
-
-/* With mu held: sleeps until a run is woken, or it is time to look at all. */
-static void wait_for_work(struct api_chats *k, uint64_t until_ns)
-{
-    struct timespec until = {.tv_sec = (time_t)(until_ns / SECOND_NS),
-                             .tv_nsec = (long)(until_ns % SECOND_NS)};
-    while (!k->woken && !k->stop) {
-        if (!k->all)
-            pthread_cond_wait(&k->work, &k->mu);
-        else if (pthread_cond_timedwait(&k->work, &k->mu, &until) != 0)
-            return;
-    }
-    if (k->stop && !k->woken && k->all) {
-        uint64_t soon_ns = os_now_ns() + TICK_NS / 16;
-        until = (struct timespec){.tv_sec = (time_t)(soon_ns / SECOND_NS),
-                                  .tv_nsec = (long)(soon_ns % SECOND_NS)};
-        pthread_cond_timedwait(&k->work, &k->mu, &until);
-    }
-}
-
-static void *chats_main(void *arg)
-{
-    struct api_chats *k = arg;
-    uint64_t next_ns = os_now_ns() + TICK_NS;
-    pthread_mutex_lock(&k->mu);
-    while (!k->stop || k->all) {
-        wait_for_work(k, next_ns);
-        struct run *woken = k->woken;
-        bool stop = k->stop;
-        k->woken = NULL;
-        for (struct run *r = woken, *next; r; r = next) {
-            next = r->next_woken;
-            r->woken = false; /* from here on it may be in the other list */
-            pthread_mutex_unlock(&k->mu);
-            run_step(r);
-            pthread_mutex_lock(&k->mu);
-        }
-        pthread_mutex_unlock(&k->mu);
-        if (stop || os_now_ns() >= next_ns) {
-            tick(k);
-            next_ns = os_now_ns() + TICK_NS;
-        }
-        pthread_mutex_lock(&k->mu);
-    }
-    pthread_mutex_unlock(&k->mu);
-    return NULL;
-}
-
-static enum err chats_start(struct api_chats *k, struct errinfo *e)
-{
-    sigset_t all, old; /* signals are for the program's own threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    k->running = pthread_create(&k->thread, NULL, chats_main, k) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return k->running ? ERR_OK : err_set(e, ERR_MEMORY, "cannot start the thread of chats");
-}
-
-enum err api_chats_open(struct api_chats **out, struct api *api, struct errinfo *e)
-{
-    struct api_chats *k = mem_alloc(sizeof *k);
-    struct store_chats x = {0};
-    struct store_op op = {.what = STORE_RUNNING_END, .chats = &x};
-    k->api = api;
-    k->events = api_events_new();
-    pthread_mutex_init(&k->mu, NULL);
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&k->work, &clock);
-    pthread_condattr_destroy(&clock);
-    *out = k;
-    TRY(store_run(api->o.store, &op, e));
-    if (op.n)
-        log_at(LOG_WARN, "chats", "stopped=%zu why=\"the server that wrote them ended\"", op.n);
-    return chats_start(k, e);
-}
-
-void api_chats_drain(struct api_chats *k)
-{
-    if (k)
-        api_events_end(k->events);
-}
-
-bool api_chats_idle(struct api_chats *k)
-{
-    bool idle = true;
-    if (!k)
-        return true;
-    pthread_mutex_lock(&k->mu);
-    for (struct run *r = k->all; r; r = r->next)
-        idle &= r->status != STORE_RUNNING;
-    pthread_mutex_unlock(&k->mu);
-    return idle;
-}
-
-void api_chats_close(struct api_chats *k)
-{
-    if (!k)
-        return;
-    if (k->running) {
-        pthread_mutex_lock(&k->mu);
-        k->stop = true;
-        for (struct run *r = k->all; r; r = r->next)
-            r->stop = true;
-        pthread_cond_signal(&k->work);
-        pthread_mutex_unlock(&k->mu);
-        pthread_join(k->thread, NULL);
-    }
-    api_events_free(k->events);
-    pthread_cond_destroy(&k->work);
-    pthread_mutex_destroy(&k->mu);
-    mem_free(k);
 }

@@ -34,7 +34,7 @@ static struct store_message message(enum store_role role, const char *content)
 static json_t *messages_of(struct store_chats *x)
 {
     x->settings = x->settings.p ? x->settings : SPAN("{}");
-    json_t *body = api_chats_body(x, NULL);
+    json_t *body = api_chats_body(&(struct api_chats_ask){.x = x});
     json_t *messages = json_incref(json_object_get(body, "messages"));
     json_decref(body);
     return messages;
@@ -88,6 +88,102 @@ static void test_files(void **state)
         "{\"role\":\"user\",\"content\":\"File \\\"b\\\":\\n```\\ntwo\\n```\\n\\n\"}]");
 }
 
+/* A file of which a part is read says so. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "")};
+    struct store_file files[] = {
+        {.name = "a", .body = SPAN("0123456789"), .message = 0},
+        {.name = "b", .body = SPAN("x"),          .message = 0},
+    };
+    struct store_chats x = {.messages = m,
+                            .n_messages = 2,
+                            .instructions = "",
+                            .settings = SPAN("{}"),
+                            .files = files,
+                            .n_files = 2};
+    const struct api_chats_ask a = {
+        .x = &x, .kept = (const size_t[]){4, 0}
+    };
+    json_t *body = api_chats_body(&a);
+    expect_json(
+        json_incref(json_object_get(body, "messages")),
+        "[{\"role\":\"user\",\"content\":\"File \\\"a\\\" (too long: only its first 40 % "
+        "are here):\\n```\\n0123\\n[The file goes on, but the rest is not here.]\\n```\\n\\n"
+        "File \\\"b\\\":\\n```\\nx\\n```\\n\\nq\"}]");
+    json_decref(body);
+}
+
+/* Rounds of calls come where they were made; what came of each follows. */
+static void test_calls(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"),
+                                message(STORE_ASSISTANT, "I lookso it is"),
+                                message(STORE_USER, "more"), message(STORE_ASSISTANT, "well")};
+    m[1].calls =
+        "[{\"id\":\"1\",\"tool\":\"s__a\",\"arguments\":\"{}\",\"at\":6,\"round\":1,"
+        "\"state\":\"done\",\"result\":\"r1\",\"bytes\":9},"
+        "{\"id\":\"2\",\"tool\":\"s__b\",\"arguments\":\"{\\\"x\\\":1}\",\"at\":6,\"round\":1,"
+        "\"state\":\"refused\"},"
+        "{\"id\":\"3\",\"tool\":\"s__a\",\"arguments\":\"{}\",\"at\":6,\"round\":2,"
+        "\"state\":\"failed\",\"result\":\"gone\",\"bytes\":4}]";
+    struct store_chats x = {.messages = m, .n_messages = 4, .instructions = ""};
+#define CALL(id, name, arguments)                                                                  \
+    "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"" name                      \
+    "\",\"arguments\":\"" arguments "\"}}"
+#define RESULT(id, text) "{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"" text "\"},"
+    expect_json(messages_of(&x),
+                "[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"I "
+                "look\","
+                "\"tool_calls\":[" CALL("1", "s__a", "{}") "," CALL(
+                    "2", "s__b", "{\\\"x\\\":1}") "]}," RESULT("1",
+                                                               "r1\\n[The result is cut here: "
+                                                               "these are the first 2 of 9 bytes.]")
+                    RESULT("2", "The user refused this call. Do not make it again; go on without "
+                                "it.") "{\"role\":\"assistant\",\"content\":\"\",\"tool_calls\":"
+                                       "[" CALL("3", "s__a", "{}") "]}," RESULT(
+                                           "3", "Error: gone") "{\"role\":\"assistant\","
+                                                               "\"content\":\"so it is\"},"
+                                                               "{\"role\":\"user\",\"content\":"
+                                                               "\"more\"}]");
+    json_t *calls = parse(m[1].calls);
+    assert_int_equal(api_chats_tail(calls), 6);
+    assert_int_equal(api_chats_tail(NULL), 0);
+    json_decref(calls);
+    struct str text;
+    str_init(&text, 4096);
+    api_calls_markdown(&m[1], &text);
+    assert_true(span_starts(str_span(&text), SPAN("I look\n\n**s")) ||
+                span_starts(str_span(&text), SPAN("I look\n\n**:")));
+    assert_true(span_ends(str_span(&text), SPAN("so it is")));
+    str_done(&text);
+}
+
+static void test_decide(void **state)
+{
+    (void)state;
+    struct api_fault f = {0};
+    bool waits;
+    json_t *calls = parse("[{\"id\":\"1\",\"tool\":\"a\",\"state\":\"asked\"},"
+                          "{\"id\":\"2\",\"tool\":\"b\",\"state\":\"asked\"},"
+                          "{\"id\":\"3\",\"tool\":\"b\",\"state\":\"asked\"}]");
+    assert_true(api_calls_decide(calls, "1", API_ALLOW_NO, &waits, &f));
+    assert_true(waits);
+    assert_false(api_calls_decide(calls, "1", API_ALLOW_ONCE, &waits, &f));
+    assert_int_equal(f.status, 409);
+    f = (struct api_fault){0};
+    assert_false(api_calls_decide(calls, "9", API_ALLOW_ONCE, &waits, &f));
+    assert_int_equal(f.status, 404);
+    f = (struct api_fault){0};
+    assert_true(api_calls_decide(calls, "2", API_ALLOW_ALWAYS, &waits, &f)); /* and 3 with it */
+    assert_false(waits);
+    expect_json(calls, "[{\"id\":\"1\",\"tool\":\"a\",\"state\":\"refused\"},"
+                       "{\"id\":\"2\",\"tool\":\"b\",\"state\":\"allowed\"},"
+                       "{\"id\":\"3\",\"tool\":\"b\",\"state\":\"allowed\"}]");
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -99,6 +195,17 @@ static void test_options(void **state)
     json_decref(o);
     expect_json(body, "{\"temperature\":1,\"response_format\":{\"type\":\"json_schema\","
                       "\"json_schema\":{\"name\":\"answer\",\"schema\":{\"type\":\"object\"}}}}");
+    static const char *const choices[][2] = {
+        {"\"auto\"", "{\"tool_choice\":\"auto\"}"                                                },
+        {"\"s__x\"", "{\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"s__x\"}}}"},
+    };
+    for (size_t i = 0; i < N_ELEMS(choices); i++) {
+        body = json_object();
+        o = json_pack("{so}", "tool_choice", parse(choices[i][0]));
+        assert_true(api_chats_options(o, body, &f));
+        json_decref(o);
+        expect_json(body, choices[i][1]);
+    }
     o = parse("{\"messages\":[]}");
     body = json_object();
     assert_false(api_chats_options(o, body, &f));
@@ -143,9 +250,10 @@ static void test_titles(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_messages),
-                                       cmocka_unit_test(test_system), cmocka_unit_test(test_files),
-                                       cmocka_unit_test(test_options),
-                                       cmocka_unit_test(test_titles)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages), cmocka_unit_test(test_system),
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_calls),    cmocka_unit_test(test_decide),
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_titles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

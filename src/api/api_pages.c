@@ -95,6 +95,7 @@ static void keep(struct api_call *c, const json_t *answer)
         .id = api_new_id(&s->arena, "file-"),
         .name = name_of(s, answer),
         .type = api_stored_keep(s, json_string_value(json_object_get(answer, "type"))),
+        .source = api_stored_keep(s, url),
         .body = str_span(&s->body)};
     api_stored_run(s, give_file);
 }

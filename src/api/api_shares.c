@@ -26,6 +26,7 @@ static json_t *shown(const struct store_message *m)
         json_object_del(v, "id");
     }
     json_object_set_new(o, "files", files);
+    json_object_set_new(o, "calls", api_stored_json(span_of(m->calls ? m->calls : "[]")));
     return o;
 }
 
@@ -151,7 +152,10 @@ static void add_copies(struct api_stored *s, struct store_chats *x, const json_t
             .content = text_of(s, v, "content"),
             .reasoning = text_of(s, v, "reasoning"),
             .model = api_stored_keep(s, json_string_value(json_object_get(v, "model"))),
-            .created = json_integer_value(json_object_get(v, "created"))};
+            .created = json_integer_value(json_object_get(v, "created")),
+            .calls = json_object_get(v, "calls")
+                         ? api_stored_text(&s->arena, json_object_get(v, "calls"))
+                         : NULL};
     }
     x->add = add;
     x->n_add = n;
@@ -213,7 +217,7 @@ static void give_markdown(struct api_call *c, struct api_stored *s)
         const struct store_message *m = &x->messages[i];
         bool model = m->role == STORE_ASSISTANT;
         str_addf(&out, "\n## %s\n\n", model ? (*m->model ? m->model : "assistant") : "user");
-        str_add_span(&out, m->content);
+        api_calls_markdown(m, &out);
         str_add_char(&out, '\n');
     }
     http_header(c->req, "Content-Disposition", "attachment; filename=\"chat.md\"");
