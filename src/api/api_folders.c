@@ -187,15 +187,31 @@ static void give_file(struct api_call *c, struct api_stored *s)
     if (!api_chats_ok(c, s))
         return;
     const struct store_file *f = &s->op.chats->files[0];
-    /* Never as what it says it is: this origin runs no file of a user. */
-    http_header(c->req, "Content-Security-Policy", "sandbox; default-src 'none'");
-    http_reply(c->req, 200, "text/plain; charset=utf-8", f->body);
+    const char *as = http_query(c->req, "as");
+    /* Never as what it says it is: this origin runs no file of a user.  What is previewed is drawn,
+     * in an origin of its own, without scripts, forms or anything from elsewhere. */
+    http_header(c->req, "Content-Security-Policy",
+                as ? "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+                     "font-src data:; frame-ancestors 'self'"
+                   : "sandbox; default-src 'none'");
+    http_header(c->req, "X-Content-Type-Options", "nosniff");
+    http_reply(c->req, 200,
+               !as                       ? "text/plain; charset=utf-8"
+               : strcmp(as, "html") == 0 ? "text/html; charset=utf-8"
+                                         : "image/svg+xml; charset=utf-8",
+               f->body);
     api_call_drop(c);
 }
 
 void api_do_files_get(struct api_call *c)
 {
     struct store_chats *x;
+    const char *as = http_query(c->req, "as");
+    if (as && strcmp(as, "html") != 0 && strcmp(as, "svg") != 0) {
+        api_refuse(&c->fault, 400, "invalid_value", "as", "as: html or svg is expected");
+        api_call_fail(c);
+        return;
+    }
     struct api_stored *s = api_chats_new(c, STORE_FILE_GET, &x);
     if (s)
         api_stored_run(s, give_file);

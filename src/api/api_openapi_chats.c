@@ -124,6 +124,7 @@ static const struct {
     {"files",             "name",     "string" },
     {"admin/usage",       "days",     "integer"},
     {"admin/live",        "offers",   "integer"},
+    {"files/{id}",        "as",       "string" },
 };
 
 static json_t *content_of(const char *schema)

@@ -6,11 +6,11 @@
 #include <string.h>
 
 /* What a page of ours may do: nothing inline, nothing from elsewhere.  Previews are frames of
- * blobs, which inherit it. */
+ * files, which have a stricter policy of their own (api_folders.c). */
 #define POLICY                                                                                     \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "        \
     "connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self'; "                \
-    "frame-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 static const struct api_web_file *find(const struct api_web *w, const char *path)
 {

@@ -11,7 +11,10 @@ import { seed } from './seed.mjs';
 const dist = fileURLToPath(new URL('../../web/dist', import.meta.url));
 export const CSP =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; " +
-  "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+  "frame-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const PREVIEW =
+  "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; " +
+  "frame-ancestors 'self'";
 const TYPES = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript',
@@ -36,6 +39,9 @@ export class Mock {
   rate = 60; // tokens a second
   script = []; // the answers to come; then echoes
   requests = [];
+  pages = true; // web pages can be fetched
+  web = {}; // address: {name, text}
+  tools = []; // servers of tools
 
   id = (kind) => `${kind}_${(++this.next).toString(36)}`;
   emit(event, data) {
@@ -143,7 +149,23 @@ export class Mock {
       status: 'running',
     });
     const next = this.script.shift() ?? `들은 말: ${asked}`;
-    const { text, reasoning, error } = typeof next === 'string' ? { text: next } : next;
+    const { text, reasoning, error, calls } = typeof next === 'string' ? { text: next } : next;
+    if (calls) {
+      // as a model that calls: its words, then calls that wait for the person
+      message.content = text ?? '';
+      message.calls = calls.map((c) => ({
+        id: this.id('call'),
+        tool: `${c.server}__${c.name}`,
+        title: '',
+        arguments: '{}',
+        at: bytes(message.content),
+        round: 1,
+        state: 'asked',
+        ...c,
+      }));
+      this.answer(chat, message, '');
+      return message;
+    }
     if (error) {
       message.content = text ?? '';
       setTimeout(() => {
@@ -159,7 +181,7 @@ export class Mock {
   }
 
   route(method, parts, query, body) {
-    const [what, id, sub, mid, verb] = parts;
+    const [what, id, sub, mid, verb, cid] = parts;
     const chat = what === 'chats' ? this.chats.get(id) : null;
     const missing = { status: 404, error: { message: 'there is no such chat' } };
     if (what === 'session') return { accounts: false, user: null, empty: false };
@@ -169,14 +191,17 @@ export class Mock {
         accounts: false,
         version: '0.1.0',
         models: [
-          { id: 'gemma3-270m', name: 'Gemma 3 270M', context: 8192 },
+          { id: 'gemma3-270m', name: 'Gemma 3 270M', context: 8192, tools: this.tools.length > 0 },
           { id: 'smollm2-135m-instruct', name: 'SmolLM2 135M', context: 2048 },
         ],
         default_model: 'gemma3-270m',
+        pages: this.pages,
       };
     if (what === 'settings') return method === 'PUT' ? (this.settings = body) : this.settings;
     if (what === 'folders') return this.routeFolders(method, id, body);
     if (what === 'files') return this.routeFiles(method, id, query, body);
+    if (what === 'tools') return { pages: this.pages, servers: this.tools };
+    if (what === 'pages') return this.routePages(body.url);
     if (what === 'shared') {
       const share = this.shares.get(id);
       if (!share) return missing;
@@ -205,7 +230,7 @@ export class Mock {
       });
       return { token, expires: now() + body.days * 86400 };
     }
-    if (sub === 'messages') return this.routeMessages(method, chat, mid, verb, body) ?? missing;
+    if (sub === 'messages') return this.routeMessages(method, chat, mid, verb, body, cid) ?? missing;
     if (method === 'PATCH') {
       Object.assign(chat, body);
       this.emit('chat', { chat: this.chatView(chat) });
@@ -220,7 +245,33 @@ export class Mock {
       ? { chat: this.chatView(chat), messages: chat.messages, head: chat.head }
       : this.chatView(chat);
   }
-  routeMessages(method, chat, mid, verb, body) {
+  routePages(url) {
+    const page = this.web[url];
+    if (!page)
+      return { status: 422, error: { message: `${url} is not on the public internet` } };
+    const info = { id: this.id('file'), name: page.name, type: 'text/markdown', source: url };
+    info.size = bytes(page.text);
+    this.files.set(info.id, { info, text: page.text });
+    return { ...info, url, cut: false };
+  }
+  /** What the person says to a call; then the next scripted text is written on. */
+  routeCall(chat, message, cid, allow) {
+    const call = message.calls?.find((c) => c.id === cid);
+    if (!call) return null;
+    if (call.state !== 'asked') return { status: 409, error: { message: 'decided already' } };
+    call.state = allow === 'no' ? 'refused' : 'done';
+    if (allow !== 'no') Object.assign(call, call.gives ?? { result: '돌아온 글', bytes: 13 });
+    if (allow === 'always') chat.tools_always = [...(chat.tools_always ?? []), call.tool];
+    this.emit('chat', { chat: this.chatView(chat) });
+    if (message.calls.some((c) => c.state === 'asked')) {
+      this.emit('message', { chat: chat.id, message });
+      return message;
+    }
+    this.answer(chat, message, this.script.shift() ?? '그래서 이래요.');
+    this.emit('message', { chat: chat.id, message });
+    return message;
+  }
+  routeMessages(method, chat, mid, verb, body, cid) {
     if (!mid) {
       const files = (body.files ?? []).map((f) => this.files.get(f)?.info).filter(Boolean);
       const user = this.addMessage(chat, { parent: body.parent, content: body.content, files });
@@ -234,6 +285,7 @@ export class Mock {
       const asked = chat.messages.find((m) => m.id === message.parent);
       return this.begin(chat, message.parent, asked?.content ?? '');
     }
+    if (verb === 'calls') return this.routeCall(chat, message, cid, body.allow);
     if (verb === 'continue') {
       this.answer(chat, message, this.script.shift() ?? ' 이어서.');
       return message;
@@ -256,7 +308,11 @@ export class Mock {
     return Object.assign(folder, body);
   }
   routeFiles(method, id, query, body) {
-    if (method === 'GET') return this.files.get(id)?.text ?? { status: 404 };
+    if (method === 'GET') {
+      const text = this.files.get(id)?.text;
+      if (text === undefined) return { status: 404 };
+      return query.get('as') ? { preview: query.get('as'), text } : text;
+    }
     const info = {
       id: this.id('file'),
       name: query.get('name'),
@@ -326,6 +382,13 @@ export class Mock {
       this.requests.push({ method: req.method, path: url.pathname, body });
       const out = this.route(req.method, parts, url.searchParams, body);
       const status = out?.status > 99 ? out.status : 200;
+      if (out?.preview)
+        return res
+          .writeHead(200, {
+            'Content-Type': out.preview === 'html' ? 'text/html' : 'image/svg+xml',
+            'Content-Security-Policy': PREVIEW,
+          })
+          .end(out.text);
       if (typeof out === 'string')
         return res.writeHead(200, { 'Content-Type': 'text/plain' }).end(out);
       res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(out));

@@ -264,6 +264,180 @@ test('settings are kept; a prompt asks for its variables', async () => {
   await close(page);
 });
 
+const TEA = {
+  server: 'shop',
+  name: 'order_tea',
+  title: '차 시키기',
+  arguments: '{"tea":"녹차","cups":2}',
+};
+const SHOP = {
+  name: 'shop',
+  state: 'ready',
+  tools: [
+    { id: 'shop__order_tea', name: 'order_tea', title: '차 시키기', description: '차를 시켜요.' },
+    { id: 'shop__close', name: 'close', title: '', description: 'Closes.' },
+  ],
+};
+test('the text of a web page is attached by its address', async () => {
+  const url = 'https://news.example/첫눈';
+  mock.web[url] = { name: '첫눈 소식', text: '서울에 첫눈이 내렸어요.' };
+  const page = await open(browser, mock.url);
+  await page.fill('#say', `이 글 좀 봐 주세요 ${url} 부탁해요`);
+  await page.click('.offer >> text=이 주소의 글 붙이기');
+  await page.waitForSelector('.file[aria-busy=false] >> text=첫눈 소식');
+  await page.waitForSelector('.offer', { state: 'detached' });
+  await axe(page, 'a page is attached');
+  await page.focus('#say');
+  await page.keyboard.press('Enter');
+  await done(page);
+  assert.equal(await page.innerText('.turn:first-child .file .source'), 'news.example');
+  assert.equal(await page.getAttribute('.turn:first-child .source', 'href'), url);
+  // one that cannot be had says so, and nothing is left behind
+  await page.fill('#say', 'http://127.0.0.1/');
+  await page.click('.offer button');
+  await page.waitForSelector('.toast >> text=not on the public internet');
+  assert.equal(await page.locator('.box .file').count(), 0);
+  await page.fill('#say', '주소가 없는 글');
+  await page.waitForSelector('.offer', { state: 'detached' });
+  await close(page, /422|public internet/);
+});
+test('no page is offered where the server fetches none', async () => {
+  mock.pages = false;
+  const page = await open(browser, mock.url);
+  await page.fill('#say', 'https://news.example/');
+  await page.waitForTimeout(100);
+  assert.equal(await page.locator('.offer').count(), 0);
+  await close(page);
+});
+test('a part of a file that was read is told', async () => {
+  const c = mock.addChat({ title: '긴 글' });
+  const file = { id: 'f', name: '긴 글.txt', type: 'text/plain', size: 1000, kept: 627 };
+  mock.addMessage(c, { content: '읽어 주세요', files: [file] });
+  mock.addMessage(c, { role: 'assistant', content: '네' });
+  const page = await open(browser, chat(c.id));
+  assert.equal(await page.innerText('.turn:first-child .file .cut'), '앞의 62 %만 읽었어요');
+  await close(page);
+});
+test('tools are switched on, and one is named for the next answer', async () => {
+  mock.tools = [SHOP, { name: 'lost', state: 'failed', error: 'it ended with status 3', tools: [] }];
+  const page = await open(browser, mock.url);
+  await page.click('[aria-label="도구와 답의 모양"]');
+  await page.waitForSelector('.tool-server >> text=it ended with status 3');
+  await axe(page, 'tools');
+  await page.click('.opt:has-text("차를 시켜요") .tog');
+  await page.click('text=다음 답에 꼭 쓰기');
+  await page.waitForSelector('.forced >> text=차 시키기');
+  mock.script = [{ text: '', calls: [TEA] }];
+  await ask(page, '차 두 잔요');
+  await page.waitForSelector('.call-ask');
+  const sent = mock.requests.find((r) => r.method === 'POST' && r.path.endsWith('/messages')).body;
+  assert.equal(sent.options.tool_choice, 'shop__order_tea');
+  const made = [...mock.chats.values()].at(-1);
+  assert.deepEqual(made.tools, ['shop__order_tea']);
+  assert.equal(await page.locator('.forced').count(), 0);
+  await close(page);
+});
+test('a model that was not made for tools is offered none', async () => {
+  mock.tools = [SHOP];
+  const page = await open(browser, mock.url);
+  await page.click('[aria-label="모델 고르기"]');
+  await page.click('[role=menuitemradio] >> text=SmolLM2');
+  await page.click('[aria-label="도구와 답의 모양"]');
+  await page.waitForSelector('text=SmolLM2');
+  assert.equal(await page.locator('.tog').count(), 0);
+  await close(page);
+});
+test('a call is shown and asked for; it is used once, after a reload, and folded', async () => {
+  mock.tools = [SHOP];
+  mock.script = [{ text: '시켜 볼게요.', calls: [TEA] }, '두 잔 시켰어요.'];
+  const page = await open(browser, mock.url);
+  await ask(page, '차 두 잔요');
+  await page.waitForSelector('.call-ask >> text=‘차 시키기’ 도구를 써도 될까요?');
+  assert.match(await page.innerText('.call-ask'), /shop 서버의 order_tea[\s\S]*tea\s*녹차[\s\S]*cups\s*2/);
+  assert.match(await page.innerText('#said'), /도구를 써도 될지 묻고 있어요/);
+  await axe(page, 'a call is asked for');
+  await page.reload(); // it waits
+  await page.waitForSelector('.call-ask');
+  const other = await open(browser, page.url());
+  await other.waitForSelector('.call-ask');
+  await page.click('.call-ask >> text=한 번 쓰기');
+  await done(page);
+  assert.deepEqual(await page.locator('.turn:last-child .prose').allInnerTexts(), [
+    '시켜 볼게요.',
+    '두 잔 시켰어요.',
+  ]);
+  await page.click('.turn:last-child .call summary');
+  assert.match(await page.innerText('.turn:last-child .call'), /돌아온 글/);
+  assert.equal(mock.requests.findLast((r) => r.path.includes('/calls/')).body.allow, 'once');
+  // the other tab sees the same
+  await other.waitForSelector('.call-ask', { state: 'detached' });
+  await other.waitForSelector('.turn:last-child >> text=두 잔 시켰어요.');
+  await close(other);
+  await close(page);
+});
+test('a call is refused; another is always allowed, by the keyboard', async () => {
+  mock.tools = [SHOP];
+  mock.script = [{ text: '', calls: [TEA] }, '알겠어요.', { text: '', calls: [TEA, { ...TEA, arguments: '[1]' }] }, '네.'];
+  const page = await open(browser, mock.url);
+  await ask(page, '차 두 잔요');
+  await page.click('.call-ask >> text=쓰지 않기');
+  await done(page);
+  assert.match(await page.innerText('.turn:last-child .call summary'), /쓰지 않았어요/);
+  await ask(page, '다시요');
+  await page.waitForFunction(() => document.querySelectorAll('.call-ask').length === 2);
+  await page.locator('.call-ask >> text=이 대화에서는 늘 쓰기').first().focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelectorAll('.call-ask').length === 1);
+  await page.click('.call-ask >> text=한 번 쓰기');
+  await done(page);
+  assert.deepEqual([...mock.chats.values()].at(-1).tools_always, ['shop__order_tea']);
+  await close(page);
+});
+test('answers have the shape that is asked for', async () => {
+  const page = await open(browser, mock.url);
+  await page.click('[aria-label="도구와 답의 모양"]');
+  await page.fill('.toolbox textarea', '{"type": ');
+  await page.waitForSelector('.toolbox [role=alert]');
+  await page.fill('.toolbox textarea', '{"type": "object"}');
+  await page.waitForSelector('.toolbox [role=alert]', { state: 'detached' });
+  await page.keyboard.press('Escape');
+  await ask(page, '모양대로');
+  await done(page);
+  const sent = mock.requests.find((r) => r.method === 'POST' && r.path.endsWith('/messages')).body;
+  assert.deepEqual(sent.options.json_schema, { type: 'object' });
+  await close(page);
+});
+test('HTML and SVG are previewed in a frame that can do nothing', async () => {
+  const evil =
+    '<style>p { color: rgb(1, 2, 3) }</style><p id=x>글</p><script>parent.canary = 1; ' +
+    'document.body.innerHTML = "ran"</script><img src=x onerror="parent.canary = 1">' +
+    '<form action="https://example.invalid/"><button>x</button></form>';
+  mock.script = ['```html\n' + evil + '\n```', '```svg\n<svg xmlns="http://www.w3.org/2000/svg" onload="parent.canary=1"><circle r="9"/></svg>\n```'];
+  mock.rate = 4000;
+  const page = await open(browser, mock.url);
+  await ask(page, '보여 줘요');
+  await done(page);
+  await page.click('.preview-code');
+  const frame = page.frameLocator('iframe.preview');
+  await frame.locator('#x').waitFor();
+  assert.equal(await page.getAttribute('iframe.preview', 'sandbox'), '');
+  assert.equal(
+    await frame.locator('#x').evaluate((p) => getComputedStyle(p).color).catch(() => 'no scripts'),
+    'rgb(1, 2, 3)',
+  );
+  await page.waitForTimeout(200);
+  assert.equal(await page.evaluate(() => window.canary), undefined);
+  await page.click('.preview-code');
+  await page.waitForSelector('iframe.preview', { state: 'detached' });
+  await ask(page, '그림도');
+  await done(page);
+  await last(page).locator('.preview-code').click();
+  await page.waitForSelector('iframe.preview');
+  await page.waitForTimeout(300);
+  assert.equal(await page.evaluate(() => window.canary), undefined);
+  await close(page, /Content Security Policy|Blocked script|sandboxed/i);
+});
+
 for (const order of ['A', 'B', 'C'])
   test(`Korean: one Enter sends once, order ${order}`, async () => {
     const page = await open(browser, mock.url);
@@ -316,7 +490,15 @@ test('no text of a model, a title, a file or a shared chat runs a script', async
   const evil = mock.addChat({ title: HOSTILE[0] });
   for (const text of HOSTILE) {
     mock.addMessage(evil, { content: text, files: [{ id: 'f', name: text, type: text, size: 1 }] });
-    mock.addMessage(evil, { role: 'assistant', content: text, reasoning: text, model: text });
+    const call = { id: text, tool: text, server: text, name: text, title: text, at: 0, round: 1 };
+    const images = [{ type: 'image/svg+xml', data: 'PHN2Zz4=' }, { type: text, data: text }];
+    const calls = [
+      { ...call, arguments: text, state: 'done', result: text, bytes: 9e9, images },
+      { ...call, arguments: JSON.stringify({ [text]: text }), state: 'asked' },
+    ];
+    const source = `javascript:${text}`;
+    mock.addMessage(evil, { content: text, files: [{ id: 'p', name: text, type: text, size: 1, source }] });
+    mock.addMessage(evil, { role: 'assistant', content: text, reasoning: text, model: text, calls });
   }
   mock.folders.push({ id: 'f9', name: HOSTILE[1], instructions: HOSTILE[1] });
   mock.script = [HOSTILE.join('\n\n')];

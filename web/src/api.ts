@@ -14,6 +14,9 @@ export interface Chat {
   model: string | null;
   temporary: boolean;
   running: boolean;
+  /** Ids of tools: those that answers may call, and those that need no asking. */
+  tools?: string[];
+  tools_always?: string[];
   snippet?: string;
 }
 export interface Usage {
@@ -28,6 +31,54 @@ export interface FileInfo {
   name: string;
   type: string;
   size: number;
+  /** The address of the page that it is. */
+  source?: string;
+  /** Bytes of it that the model was shown, where that is not all. */
+  kept?: number;
+}
+export interface Page extends FileInfo {
+  url: string;
+  cut: boolean;
+}
+export type CallState =
+  | 'asked'
+  | 'allowed'
+  | 'running'
+  | 'done'
+  | 'failed'
+  | 'refused'
+  | 'stopped';
+/** A tool that an answer calls. */
+export interface Call {
+  id: string;
+  tool: string;
+  server: string;
+  name: string;
+  title: string;
+  /** JSON, as the model wrote it. */
+  arguments: string;
+  /** Bytes of the answer's content before it. */
+  at: number;
+  round: number;
+  state: CallState;
+  result?: string;
+  /** Of the whole result, of which `result` may be a part. */
+  bytes?: number;
+  /** Bytes of the result that the model reads, where that is not all. */
+  kept?: number;
+  images?: { type: string; data: string }[];
+}
+export interface Tool {
+  id: string;
+  name: string;
+  title: string;
+  description: string;
+}
+export interface ToolServer {
+  name: string;
+  state: 'starting' | 'ready' | 'failed';
+  error?: string;
+  tools: Tool[];
 }
 export type Status = 'running' | 'done' | 'stopped' | 'error';
 export interface Message {
@@ -42,6 +93,7 @@ export interface Message {
   error?: string | { message?: string } | null;
   usage: Usage | null;
   files: FileInfo[];
+  calls?: Call[];
 }
 export interface Folder {
   id: string;
@@ -52,6 +104,8 @@ export interface Model {
   id: string;
   name: string;
   context: number;
+  /** Its template shows tools to it. */
+  tools?: boolean;
 }
 export interface User {
   id: string;
@@ -65,13 +119,20 @@ export interface Me {
   version: string;
   models: Model[];
   default_model: string;
+  /** Web pages can be fetched. */
+  pages?: boolean;
 }
 export interface Options {
   temperature?: number;
   top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  repeat_penalty?: number;
   seed?: number;
   max_tokens?: number;
   reasoning_effort?: string;
+  json_schema?: object;
+  tool_choice?: string;
 }
 export interface Memory {
   id: string;
@@ -226,6 +287,11 @@ export const api = {
       text,
       'text/plain; charset=utf-8',
     ),
+  page: (url: string) => post<Page>(path('pages'), { url }),
+  tools: () => get<{ pages: boolean; servers: ToolServer[] }>(path('tools')),
+  decide: (id: string, mid: string, cid: string, allow: string, options: Options) =>
+    post<Message>(path('chats', id, 'messages', mid, 'calls', cid), { allow, options }),
+  previewUrl: (id: string, as: 'html' | 'svg') => `${path('files', id)}?as=${as}`,
   fileUrl: (id: string) => path('files', id),
   share: (id: string, days: number) =>
     post<{ token: string; expires: number }>(path('chats', id, 'share'), { days }),

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The open chat: its tree of messages, each in a signal of its own so that a token paints one turn.
 import { batch, signal, type Signal } from '@preact/signals';
-import { api, ApiError, type Chat, type Message, type Options } from './api';
+import { api, ApiError, type Call, type Chat, type Message, type Options } from './api';
 import { join, type Delta } from './events';
 import { t } from './i18n';
 import { go } from './route';
 import { dropChat, fail, folder, model, putChat, said, settings, temporary } from './store';
+import { asks, forced, newTools, shape } from './tools';
 import { Tree } from './tree';
 import { utf8Length } from './utf8';
 
@@ -167,7 +168,8 @@ export function onMessage(chat: string, message: Message): void {
     current.put(message);
     if (follows) current.head.value = message.id;
   });
-  if (before === 'running' && message.status !== 'running') said.value = message.content;
+  if (before === 'running' && message.status !== 'running')
+    said.value = asks(message) ? t('callAsks') : message.content;
 }
 export function onChat(chat: Chat): void {
   putChat(chat);
@@ -182,9 +184,11 @@ export function onDeleted(id: string): void {
 
 export function options(): Options {
   const sampling = settings.peek().sampling ?? {};
-  return Object.fromEntries(
+  const all: Options = Object.fromEntries(
     Object.entries(sampling).filter(([, v]) => v !== undefined && v !== null),
   );
+  if (shape.peek()) all.json_schema = JSON.parse(shape.peek()) as object;
+  return all;
 }
 
 async function makeChat(): Promise<View> {
@@ -193,6 +197,9 @@ async function makeChat(): Promise<View> {
     folder: folder.peek() ?? undefined,
     temporary: temporary.peek() || undefined,
   });
+  const on = newTools.peek();
+  if (on.length) Object.assign(chat, await api.editChat(chat.id, { tools: on, tools_always: [] }));
+  newTools.value = [];
   const made = new View(chat.id, chat);
   made.state.value = 'ready';
   return made;
@@ -209,13 +216,16 @@ export async function send(
   try {
     at ??= view.value = await makeChat(); // before the message: its deltas come at once
     const target = at;
+    const how = options();
+    if (forced.peek()) how.tool_choice = forced.peek()!;
     const made = await api.send(target.id, {
       parent: parent === undefined ? target.head.peek() : parent,
       content,
       files,
       model: model.peek() || undefined,
-      options: options(),
+      options: how,
     });
+    forced.value = null;
     batch(() => {
       if (!target.tree.get(made.user.id)) target.put(made.user);
       if (!target.tree.get(made.answer.id)) target.put(made.answer);
@@ -273,6 +283,26 @@ export async function goOn(id: string): Promise<void> {
     said.value = t('statusWriting');
   } catch (error) {
     fail(error);
+  }
+}
+/** The person's word on a call; when it was the last one the answer goes on. */
+export async function decide(
+  message: Message,
+  call: Call,
+  allow: 'once' | 'always' | 'no',
+): Promise<void> {
+  const current = view.peek();
+  if (!current) return;
+  try {
+    const made = await api.decide(current.id, message.id, call.id, allow, options());
+    // Events may have come before this answer to the request: what is newer stands.
+    const cell = current.tree.get(made.id);
+    if (cell?.message.peek().calls?.find((c) => c.id === call.id)?.state === 'asked')
+      current.put(made);
+    said.value = made.status === 'running' ? t('statusWriting') : t('callAsks');
+  } catch (error) {
+    fail(error);
+    if (error instanceof ApiError && error.status === 409) await readChat(current);
   }
 }
 export async function stop(): Promise<void> {

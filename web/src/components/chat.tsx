@@ -5,6 +5,7 @@ import { online } from '../events';
 import { t, type Key } from '../i18n';
 import { drawer, folded, go, route } from '../route';
 import { folders, folder, settings, temporary, titleOf } from '../store';
+import { togglePreview } from '../text/preview';
 import { asked, leave, openChat, send, view, type View } from '../view';
 import { Compose, insert, touch } from './composer';
 import { dialog } from './dialogs';
@@ -219,6 +220,8 @@ export function copyCode(e: MouseEvent): void {
   const button = (e.target as Element).closest('.copy-code');
   const code = button?.closest('figure')?.querySelector('code');
   if (code) void copy(code.textContent ?? '');
+  const see = (e.target as Element).closest<HTMLElement>('.preview-code');
+  if (see) void togglePreview(see);
 }
 
 const STARTS: [Key, Key, Key][] = [

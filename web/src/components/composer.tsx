@@ -9,9 +9,11 @@ import { online } from '../events';
 import { cutNote, cutReason, readFile } from '../files/read';
 import { bytes, lang, number, t } from '../i18n';
 import { fail, me, model, pickModel, said, settings, tell } from '../store';
+import { addressIn } from '../tools';
 import { stop } from '../view';
 import { dialog, variables } from './dialogs';
 import { Icon } from './icon';
+import { ToolButton } from './toolbox';
 import { IconButton, Menu } from './ui';
 
 /** What was written and not sent, by chat; `new` before there is one. */
@@ -35,6 +37,8 @@ interface Chip {
   info: FileInfo | null;
   kept: number;
   cutFrom?: number;
+  /** The address that it is fetched from. */
+  from?: string;
 }
 let chipKey = 0;
 
@@ -51,6 +55,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
   const area = useRef<HTMLTextAreaElement>(null);
   const [chips, setChips] = useState<Chip[]>([]);
   const [over, setOver] = useState(false);
+  const [address, setAddress] = useState<string | null>(null);
   const live = useRef({ chips, busy, onSend, id });
   live.current = { chips, busy, onSend, id };
 
@@ -66,6 +71,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
     drafts.delete(now.id);
     grow(field);
     setChips([]);
+    setAddress(null);
     const sent = await now.onSend(
       text,
       now.chips.map((c) => c.info!.id),
@@ -91,6 +97,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
   useLayoutEffect(() => listen(area.current!, m), []);
   useLayoutEffect(() => {
     area.current!.value = drafts.get(id);
+    setAddress(addressIn(area.current!.value));
     grow(area.current!);
     if (!touch()) area.current!.focus();
   }, [id]);
@@ -123,6 +130,19 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
         if (error instanceof ApiError) tell(error.message);
         else fail(error);
       }
+    }
+  };
+  const addPage = async (url: string): Promise<void> => {
+    const key = ++chipKey;
+    setChips((old) => [...old, { key, name: url, info: null, kept: 0, from: url }]);
+    area.current?.focus();
+    try {
+      const info = await api.page(url);
+      setChips((old) => old.map((c) => (c.key === key ? { ...c, name: info.name, info } : c)));
+      said.value = t('pageAttached', { name: info.name });
+    } catch (error) {
+      setChips((old) => old.filter((c) => c.key !== key));
+      fail(error);
     }
   };
   // Anywhere on the page: a file that misses the field must not take the page's place.
@@ -163,6 +183,15 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
         void submit();
       }}
     >
+      {address && me.value?.pages && !chips.some((c) => c.from === address) && (
+        <p class="offer">
+          <button type="button" class="b sm line" onClick={() => void addPage(address)}>
+            <Icon name="link" small />
+            {t('pageAttach')}
+          </button>
+          <span dir="ltr">{address}</span>
+        </p>
+      )}
       {chips.length > 0 && (
         <Chips chips={chips} drop={(key) => setChips(chips.filter((c) => c.key !== key))} />
       )}
@@ -176,6 +205,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
         enterkeyhint={touch() ? 'enter' : 'send'}
         onInput={(e) => {
           drafts.set(id, e.currentTarget.value);
+          setAddress(addressIn(e.currentTarget.value));
           grow(e.currentTarget);
         }}
         onPaste={onPaste}
@@ -183,6 +213,7 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       <div class="tools">
         <Attach add={add} />
         <PromptMenu />
+        <ToolButton />
         <Dictate />
         <ModelPicker />
         <span class="end">
@@ -237,6 +268,7 @@ function Chips({ chips, drop }: { chips: Chip[]; drop: (key: number) => void }) 
       {chips.map((c) => (
         <li key={c.key} class="file" aria-busy={!c.info}>
           <b dir="auto">{c.name}</b>
+          {c.from && c.info && <span dir="ltr">{/\/\/([^/?#]+)/.exec(c.from)?.[1]}</span>}
           {c.info ? (
             <span class="num">{bytes(c.info.size)}</span>
           ) : (

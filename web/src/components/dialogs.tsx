@@ -8,6 +8,7 @@ import { href } from '../route';
 import { editChat, fail, folders, saveFolder, tell, titleOf } from '../store';
 import { Icon } from './icon';
 import { SettingsDialog } from './settings';
+import { ToolsDialog } from './toolbox';
 import { Confirm, Dialog, Seg, copy } from './ui';
 
 export type Open =
@@ -18,6 +19,7 @@ export type Open =
   | { name: 'share'; chat: Chat }
   | { name: 'fill'; prompt: Prompt; use: (text: string) => void }
   | { name: 'keys' }
+  | { name: 'tools' }
   | { name: 'ask'; text: string; act: string; yes: () => void };
 
 export const dialog = signal<Open | null>(null);
@@ -42,6 +44,8 @@ export function Dialogs() {
       return <FillDialog prompt={now.prompt} use={now.use} />;
     case 'keys':
       return <KeysDialog />;
+    case 'tools':
+      return <ToolsDialog onClose={close} />;
     case 'ask':
       return <Confirm text={now.text} act={now.act} onYes={now.yes} onClose={close} />;
     default:

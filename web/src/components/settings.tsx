@@ -153,7 +153,7 @@ function Writing() {
 }
 
 interface Range {
-  name: 'temperature' | 'top_p' | 'max_tokens' | 'seed';
+  name: 'temperature' | 'top_p' | 'top_k' | 'min_p' | 'repeat_penalty' | 'max_tokens' | 'seed';
   label: Key;
   hint: Key;
   min: number;
@@ -170,6 +170,16 @@ const RANGES: Range[] = [
     step: 0.1,
   },
   { name: 'top_p', label: 'set_topP', hint: 'set_topPHint', min: 0.05, max: 1, step: 0.05 },
+  { name: 'top_k', label: 'set_topK', hint: 'set_topKHint', min: 0, max: 1000, step: 1 },
+  { name: 'min_p', label: 'set_minP', hint: 'set_minPHint', min: 0, max: 1, step: 0.01 },
+  {
+    name: 'repeat_penalty',
+    label: 'set_repeat',
+    hint: 'set_repeatHint',
+    min: 0.5,
+    max: 2,
+    step: 0.05,
+  },
   {
     name: 'max_tokens',
     label: 'set_maxTokens',

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 // One turn of a chat: the person's words on a slip, or the answer straight on the paper with its
 // reasoning, actions and quiet line.
+import { Fragment } from 'preact';
 import { memo } from './memo';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Message } from '../api';
 import { api } from '../api';
 import { bytes, lang, langOf, number, t } from '../i18n';
 import { settings } from '../store';
+import { asks, partsOf } from '../tools';
 import { Painter, Prose } from '../text/prose';
 import { deleteFrom, goOn, regenerate, send, switchTo, view, type Cell } from '../view';
+import { Calls } from './calls';
 import { dialog } from './dialogs';
 import { Icon, Jar } from './icon';
 import { speak, speaking, stopSpeaking } from './speech';
@@ -47,7 +50,7 @@ export const Turn = memo(({ cell, latest, eager, readOnly }: TurnProps) => {
       {mine ? (
         <Mine message={message} readOnly={readOnly} />
       ) : (
-        <Answer message={message} eager={eager} readOnly={readOnly} />
+        <Answer message={message} eager={eager} latest={latest} readOnly={readOnly} />
       )}
     </article>
   );
@@ -60,8 +63,8 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
     <div>
       {message.files?.length > 0 && (
         <ul class="files sent">
-          {message.files.map((f) => (
-            <li key={f.id} class="file">
+          {message.files.map((f, i) => (
+            <li key={f.id ?? i} class="file">
               {readOnly ? (
                 <b dir="auto">{f.name}</b>
               ) : (
@@ -69,7 +72,13 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
                   {f.name}
                 </a>
               )}
+              {f.source && <Source url={f.source} />}
               <span class="num">{bytes(f.size)}</span>
+              {!!f.kept && f.kept < f.size && (
+                <em class="cut" title={t('readPartWhy')}>
+                  {t('readPart', { n: number(Math.max(1, Math.floor((f.kept * 100) / f.size))) })}
+                </em>
+              )}
             </li>
           ))}
         </ul>
@@ -95,6 +104,17 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
         </div>
       )}
     </div>
+  );
+}
+
+/** Where a page came from. */
+function Source({ url }: { url: string }) {
+  const host = /^https?:\/\/([^/?#]+)/i.exec(url)?.[1];
+  if (!host) return null;
+  return (
+    <a class="source" href={url} target="_blank" rel="noopener noreferrer" title={url}>
+      {host}
+    </a>
   );
 }
 
@@ -136,10 +156,12 @@ function Edit({ message, done }: { message: Message; done: () => void }) {
 function Answer({
   message,
   eager,
+  latest,
   readOnly,
 }: {
   message: Message;
   eager: boolean;
+  latest: boolean;
   readOnly?: boolean;
 }) {
   const busy = message.status === 'running';
@@ -148,7 +170,15 @@ function Answer({
   return (
     <div>
       {message.reasoning && <Reasoning message={message} />}
-      {!hidden && <Body text={message.content} live={busy} eager={eager} />}
+      {!hidden &&
+        partsOf(message.content, message.calls ?? []).map((part, i, all) => (
+          <Fragment key={i}>
+            {(part.text || i === all.length - 1) && (
+              <Body text={part.text} live={busy && i === all.length - 1} eager={eager} />
+            )}
+            <Calls message={message} calls={part.calls} latest={latest} readOnly={readOnly} />
+          </Fragment>
+        ))}
       {busy && <Working message={message} hidden={hidden} />}
       {message.status === 'error' && (
         <div class="note-box bad" role="alert">
@@ -164,7 +194,7 @@ function Answer({
           )}
         </div>
       )}
-      {!busy && !readOnly && <AnswerActions message={message} />}
+      {!busy && !readOnly && !(latest && asks(message)) && <AnswerActions message={message} />}
       {!busy && <Quiet message={message} />}
     </div>
   );
@@ -173,7 +203,8 @@ function Answer({
 /** What the answer is being waited for, said after a while. */
 function Working({ message, hidden }: { message: Message; hidden: boolean }) {
   const [seconds, setSeconds] = useState(0);
-  const waiting = !message.content && !message.reasoning;
+  const calling = message.calls?.find((c) => c.state === 'running' || c.state === 'allowed');
+  const waiting = !message.content && !message.reasoning && !calling;
   useEffect(() => {
     if (!waiting) return;
     const began = Date.now();
@@ -181,7 +212,9 @@ function Working({ message, hidden }: { message: Message; hidden: boolean }) {
     return () => clearInterval(timer);
   }, [waiting]);
   const speed = message.usage?.tokens_per_second;
-  const text = waiting
+  const text = calling
+    ? t('callUsing', { name: calling.title || calling.name })
+    : waiting
     ? seconds >= 10
       ? t('loadingModel', { s: seconds })
       : t('thinkingWait')

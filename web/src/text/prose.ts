@@ -6,6 +6,7 @@ import { Blocks, type Block } from './blocks';
 import { highlight, languageName } from './highlight';
 import { blockHtml, escapeHtml } from './markdown';
 import { formula, loadMath } from './math';
+import { previewKind } from './preview';
 import { sanitizeCode, sanitizeProse } from './sanitize';
 
 interface Shown {
@@ -132,6 +133,19 @@ function frameCode(pre: HTMLPreElement): void {
   copy.setAttribute('aria-label', t('copyCode'));
   copy.append(icon('M7 7h9v9H7zM13 7V4H4v9h3'));
   caption.append(lang ? languageName(lang) : t('codeText'), copy);
+  const kind = previewKind(lang, pre.textContent ?? '');
+  if (kind) {
+    const see = Object.assign(document.createElement('button'), {
+      className: 'ib sm preview-code',
+      type: 'button',
+      title: t('preview'),
+    });
+    see.dataset.kind = kind;
+    see.setAttribute('aria-label', t('preview'));
+    see.setAttribute('aria-pressed', 'false');
+    see.append(icon('M2.5 10c3-5.5 12-5.5 15 0-3 5.5-12 5.5-15 0zM10 7.8a2.2 2.2 0 1 1 0 4.4'));
+    copy.before(see);
+  }
   pre.tabIndex = 0;
   pre.replaceWith(figure);
   figure.append(caption, pre);
