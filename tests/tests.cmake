@@ -44,7 +44,7 @@ foreach(name users chats accounts)
 endforeach()
 
 # The server's APIs with the real clients of tools/clients.sh.
-foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py openai_test.py
+foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py mcp_test.py openai_test.py
              openai_test.mjs)
     string(REGEX REPLACE "_test[.]py$" "" name ${file})
     string(REPLACE "_test.mjs" "_node" name ${name})

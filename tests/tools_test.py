@@ -438,6 +438,14 @@ class Tools(Served):
         self.send('PATCH', f'/chats/{chat}', {'tools': []}, 400)
         self.post(f'/chats/{chat}/messages', {'content': 'x', 'options': {'tool_choice': 7}}, 400)
 
+    def test_cut_off(self):
+        """A limit that ends an answer within a call: the user is not asked, and nothing is called."""
+        self.serve()
+        _, m = self.answered(self.chat('s__echo'), 'Say much', options={**PICK, 'tool_choice': 's__echo', 'max_tokens': 20})
+        self.assertEqual((m['status'], m['calls'][0]['state']), ('done', 'failed'), m)
+        self.assertIn('not whole', m['calls'][0]['result'])
+        self.assertFalse([x for x in self.said() if x['method'] == 'tools/call'])
+
     def test_http(self):
         """Streamable HTTP: JSON and events, sessions, a header from the environment, an end."""
         plain, events = Http(secret='Bearer s3cret'), Http(stream=True)

@@ -235,6 +235,15 @@ size_t run_calls_round(const struct run *r)
     return (size_t)json_integer_value(json_object_get(last, "round"));
 }
 
+static bool is_object(const struct api_tool_call *t)
+{
+    json_t *o = t->arguments.n ? json_loadb(t->arguments.p, t->arguments.n, 0, NULL)
+                               : json_object();
+    bool yes = json_is_object(o);
+    json_decref(o);
+    return yes;
+}
+
 /* The user is asked, unless this tool may be called in this chat without. */
 static json_t *call_of(struct run *r, const struct api_tool_call *t, size_t round)
 {
@@ -245,7 +254,9 @@ static json_t *call_of(struct run *r, const struct api_tool_call *t, size_t roun
                          "title", text_at(tool, "title"), "arguments",
                          api_json_text(t->arguments.n ? str_span(&t->arguments) : SPAN("{}")), "at",
                          (json_int_t)r->content.n, "round", (json_int_t)round);
-    if (!tool)
+    if (!is_object(t))
+        set_result(o, "failed", "the call is not whole: its arguments are no JSON object");
+    else if (!tool)
         set_result(o, "failed", "there is no such tool now");
     else if (round > RUN_ROUNDS_MAX)
         set_result(o, "failed", "one answer makes no more calls than this");
@@ -262,7 +273,7 @@ bool run_calls_take(struct run *r)
         json_array_append_new(r->calls, call_of(r, &c->calls[i], round));
     if (c->n_calls)
         run_calls_text(r);
-    return c->n_calls > 0;
+    return c->n_calls > 0 && c->finish == API_CALLS; /* a limit may have ended it within one */
 }
 
 /* ---- calling ---- */

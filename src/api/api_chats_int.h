@@ -118,7 +118,7 @@ void run_free(struct run *r);
 
 /* What the chat has when it was read. */
 void run_calls_read(struct run *r);
-/* Those that the round just written ends with; false: there are none. */
+/* Those that the round just written ends with; false: there are none, or they are not whole. */
 bool run_calls_take(struct run *r);
 bool run_calls_wait(const struct run *r);    /* some wait for the user */
 bool run_calls_ready(const struct run *r);   /* some may be called */

@@ -4,17 +4,18 @@
 // what the server has.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { ask, axe, close, compose, launch, open } from './drive.mjs';
+import { ask, axe, close, compose, launch, open, root } from './drive.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
 const LONG = '1부터 500까지 한 줄에 하나씩 세어 주세요.';
-let server, home, url, browser, page;
+let server, home, url, browser, page, site;
 
 async function start() {
   const env = {
@@ -26,7 +27,18 @@ async function start() {
   };
   for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
     if (process.env[name]) env[name] = process.env[name];
-  const args = ['serve', '--port', '0', '-m', 'gemma3-270m'];
+  const mcp = join(home, 'mcp.json');
+  const tool = { command: 'python3', args: [join(root, 'tests/mcp_server.py'), 'good'] };
+  writeFileSync(mcp, JSON.stringify({ mcpServers: { s: tool } }));
+  site = createServer((req, res) => {
+    res.writeHead(200, { 'Content-Type': 'text/html; charset=euc-kr' });
+    // 첫눈 소식, in EUC-KR
+    const title = Buffer.from([0xc3, 0xb9, 0xb4, 0xab, 0x20, 0xbc, 0xd2, 0xbd, 0xc4]);
+    res.end(Buffer.concat([Buffer.from('<title>'), title, Buffer.from('</title><p>'), title]));
+  });
+  await new Promise((ready) => site.listen(0, '127.0.0.1', ready));
+  const allow = `127.0.0.1:${site.address().port}`;
+  const args = ['serve', '--port', '0', '-m', 'gemma3-270m', '--mcp', mcp, '--fetch-allow', allow];
   server = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   server.ended = new Promise((ended) => server.on('exit', ended));
   for await (const line of createInterface({ input: server.stdout })) {
@@ -69,6 +81,7 @@ if (!skip) {
   after(async () => {
     await close(page);
     await browser.close();
+    site.close();
     server.kill('SIGTERM');
     assert.equal(await server.ended, 0);
     rmSync(home, { recursive: true });
@@ -198,4 +211,56 @@ test('a shared chat is read in another profile, on a phone, in the dark', { skip
   await reader.waitForSelector('#say');
   await reader.waitForSelector('.turn:nth-child(2)');
   await close(reader);
+});
+test('a web page is attached by its address, and read', { skip }, async () => {
+  await page.click('.side .new');
+  await page.waitForSelector('.starts');
+  const at = `http://127.0.0.1:${site.address().port}/news`;
+  await page.fill('#say', `${at} 무슨 글이에요?`);
+  await page.click('.offer button');
+  await page.waitForSelector('.file[aria-busy=false] >> text=첫눈 소식');
+  await page.focus('#say');
+  await page.keyboard.press('Enter');
+  await turns(2);
+  await ended('done');
+  const { messages } = await stored();
+  const file = messages[0].files[0];
+  assert.equal(file.source, at);
+  const text = await (await fetch(`${url}api/v1/files/${file.id}`)).text();
+  assert.equal(text, `첫눈 소식\n${at}\n\n첫눈 소식`);
+});
+test('a call is asked for, outlives a reload, is allowed and made', { skip }, async () => {
+  // The small model was not made for tools, so the page offers none; this names one for it.
+  const send = async (method, path, body) =>
+    (
+      await fetch(`${url}api/v1/${path}`, {
+        method,
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    ).json();
+  const { id } = await send('POST', 'chats', {});
+  await page.goto(`${url}#/chat/${id}`);
+  await page.waitForSelector('.compose #say');
+  const call = async (parent) => {
+    const options = { temperature: 0, max_tokens: 120, tool_choice: 's__pick' };
+    await send('POST', `chats/${id}/messages`, { content: '차를 골라 주세요', parent, options });
+    await page.waitForSelector('.turn:last-child .call-ask', { timeout: 300_000 });
+  };
+  await call(null); // it comes by events
+  assert.match(await page.innerText('.call-ask'), /‘차 고르기’ 도구를[\s\S]*tea\s*녹차/);
+  await page.reload();
+  await page.waitForSelector('.call-ask');
+  await page.click('.call-ask >> text=한 번 쓰기');
+  await page.waitForSelector('.turn:last-child .call[data-state=done]', { timeout: 300_000 });
+  await ended('done');
+  await page.click('.turn:last-child .call summary');
+  assert.match(await page.innerText('.turn:last-child .call'), /녹차를 골랐어요\./);
+  const { messages, chat } = await stored();
+  assert.equal(messages[1].calls[0].result, '녹차를 골랐어요.');
+  await call(messages[1].id);
+  await page.click('.turn:last-child .call-ask >> text=쓰지 않기');
+  await page.waitForSelector('.turn:last-child .call[data-state=refused]', { timeout: 300_000 });
+  await ended('done');
+  assert.deepEqual(chat.tools_always, []);
 });

@@ -226,7 +226,7 @@ export const en: Record<Key, string> = {
   shapeBad: 'This is no JSON schema. Write one JSON object.',
   callAsk: 'Use the tool “{name}”?',
   callFrom: '{tool} of the server {server}',
-  callWarn: 'What is sent to it may leave this server.',
+  callWarn: 'This is handed to the tool. It may leave this server.',
   callOnce: 'Use once',
   callAlways: 'Always in this chat',
   callNo: 'Do not use',

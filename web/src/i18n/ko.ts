@@ -227,7 +227,7 @@ export const ko = {
   shapeBad: 'JSON 스키마가 아니에요. 중괄호로 된 JSON 하나를 적어 주세요.',
   callAsk: '‘{name}’ 도구를 써도 될까요?',
   callFrom: '{server} 서버의 {tool}',
-  callWarn: '아래로 보내는 내용은 이 서버 밖으로 나갈 수 있어요.',
+  callWarn: '이 내용이 도구에 건네져요. 이 서버 밖으로 나갈 수도 있어요.',
   callOnce: '한 번 쓰기',
   callAlways: '이 대화에서는 늘 쓰기',
   callNo: '쓰지 않기',
