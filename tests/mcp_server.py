@@ -21,6 +21,7 @@ TOOLS = [
     {'name': 'long', 'description': 'Much text.', 'inputSchema': schema()},
     {'name': 'fail', 'description': 'Fails.', 'inputSchema': schema()},
     {'name': 'slow', 'description': 'Takes its time.', 'inputSchema': schema()},
+    {'name': 'read', 'description': 'Reads the first line.', 'inputSchema': schema(['path'], path={'type': 'string'})},
     {'name': 'evil', 'description': '<img src=x onerror="window.canary=1">', 'inputSchema': schema()},
 ]
 
@@ -120,6 +121,12 @@ class Server:
             return self.reply(m, text('가나다라마바사 ' * 20000))
         if name == 'fail':
             return self.reply(m, text('It went wrong.', isError=True))
+        if name == 'read':
+            try:
+                with open(args['path']) as f:
+                    return self.reply(m, text(f.readline()))
+            except OSError as error:
+                return self.reply(m, text(type(error).__name__))
         if name == 'slow':
             return threading.Thread(target=self.slow, args=(m,), daemon=True).start()
         if name == 'evil':

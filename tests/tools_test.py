@@ -275,7 +275,7 @@ class Tools(Served):
     def test_list(self):
         o = self.serve()
         s, = o['servers']
-        self.assertEqual((s['name'], s['state'], len(s['tools'])), ('s', 'ready', 8))
+        self.assertEqual((s['name'], s['state'], len(s['tools'])), ('s', 'ready', 9))
         pick = s['tools'][0]
         self.assertEqual((pick['id'], pick['name'], pick['title']), ('s__pick', 'pick', '차 고르기'))
         self.assertEqual(pick['input_schema']['properties']['tea'], {'enum': ['녹차']})

@@ -70,8 +70,11 @@ struct api_chats_ask {
 };
 /* {messages, tools, and the options}, as /v1/chat/completions takes it. */
 json_t *api_chats_body(const struct api_chats_ask *a);
-/* Where the text begins that no call of the message follows. */
-size_t api_chats_tail(const json_t *calls);
+/* Where in its message's content a call was made: between characters, also of content that was
+ * edited since. */
+size_t api_calls_at(const json_t *call, struct span content);
+/* What the content says after the last call. */
+struct span api_calls_tail(const json_t *calls, struct span content);
 /* What options mean there; false with the fault: a name or a value that is not known. */
 bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f);
 /* The `options` of a body, borrowed from it; false with the fault. */

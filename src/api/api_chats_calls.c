@@ -154,8 +154,8 @@ void api_calls_markdown(const struct store_message *m, struct str *out)
     json_array_foreach(calls, i, v)
     {
         struct str told;
-        size_t at = (size_t)json_integer_value(json_object_get(v, "at"));
-        at = MIN(MAX(at, said), m->content.n);
+        size_t at = api_calls_at(v, m->content);
+        at = MAX(at, said);
         str_add(out, m->content.p + said, at - said);
         said = at;
         str_init(&told, STORE_CALLS_BYTES_MAX);

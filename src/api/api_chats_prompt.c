@@ -120,15 +120,18 @@ static void add_turn(json_t *messages, const char *role, struct span text)
 
 /* ---- calls ---- */
 
-static size_t place_of(const json_t *call)
+size_t api_calls_at(const json_t *call, struct span content)
 {
-    return (size_t)MAX(json_integer_value(json_object_get(call, "at")), (json_int_t)0);
+    json_int_t at = json_integer_value(json_object_get(call, "at"));
+    size_t n = at > 0 ? MIN((size_t)at, content.n) : 0;
+    return n ? utf8_complete((struct span){content.p, n}) : 0;
 }
 
-size_t api_chats_tail(const json_t *calls)
+struct span api_calls_tail(const json_t *calls, struct span content)
 {
     size_t n = json_array_size(calls);
-    return n ? place_of(json_array_get(calls, n - 1)) : 0;
+    size_t from = n ? api_calls_at(json_array_get(calls, n - 1), content) : 0;
+    return (struct span){content.p ? content.p + from : "", content.n - from};
 }
 
 static json_t *call_of(const json_t *call)
@@ -171,7 +174,7 @@ static size_t add_calls(json_t *messages, const json_t *calls, struct span conte
     size_t said = 0;
     content.p = content.p ? content.p : "";
     for (size_t i = 0; i < json_array_size(calls);) {
-        size_t at = MIN(place_of(json_array_get(calls, i)), content.n);
+        size_t at = api_calls_at(json_array_get(calls, i), content);
         i = add_round(messages, calls, i,
                       (struct span){content.p + said, at > said ? at - said : 0});
         said = MAX(said, at);

@@ -347,12 +347,9 @@ static bool store_kept(struct run *r)
 
 static void begin_part(struct run *r)
 {
-    size_t from = MIN(api_chats_tail(r->calls), r->content.n);
-    struct span prefill = {NULL, 0};
+    struct span tail = api_calls_tail(r->calls, str_span(&r->content)), prefill = {NULL, 0};
     if (r->go_on) /* what it said after its last calls */
-        prefill = (struct span){
-            arena_dup(&r->arena, r->content.p ? r->content.p + from : "", r->content.n - from),
-            r->content.n - from};
+        prefill = (struct span){arena_dup(&r->arena, tail.p, tail.n), tail.n};
     r->kept_ns = os_now_ns();
     if (part_begin(r, r->answer, prefill, &answer_ops))
         r->state = RUN_WRITE;
@@ -473,9 +470,8 @@ static void want_title(struct run *r)
         !api_model_hold(c->model))
         return;
     named->model = c->model;
-    size_t from = MIN(api_chats_tail(r->calls), r->content.n);
-    named->body = api_chats_title_body(
-        r->messages, (struct span){r->content.p ? r->content.p + from : "", r->content.n - from});
+    named->body = api_chats_title_body(r->messages,
+                                       api_calls_tail(r->calls, str_span(&r->content)));
 }
 
 static void store_title(struct run *r, struct span text)

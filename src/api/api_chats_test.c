@@ -149,8 +149,11 @@ static void test_calls(void **state)
                                                                "{\"role\":\"user\",\"content\":"
                                                                "\"more\"}]");
     json_t *calls = parse(m[1].calls);
-    assert_int_equal(api_chats_tail(calls), 6);
-    assert_int_equal(api_chats_tail(NULL), 0);
+    assert_true(span_eq_cstr(api_calls_tail(calls, m[1].content), "so it is"));
+    assert_true(span_eq_cstr(api_calls_tail(NULL, m[1].content), "I lookso it is"));
+    /* of content that was edited since: between characters, within it */
+    assert_true(span_eq_cstr(api_calls_tail(calls, SPAN("가")), ""));
+    assert_true(span_eq_cstr(api_calls_tail(calls, SPAN("ab가나")), "나"));
     json_decref(calls);
     struct str text;
     str_init(&text, 4096);
@@ -158,6 +161,11 @@ static void test_calls(void **state)
     assert_true(span_starts(str_span(&text), SPAN("I look\n\n**s")) ||
                 span_starts(str_span(&text), SPAN("I look\n\n**:")));
     assert_true(span_ends(str_span(&text), SPAN("so it is")));
+    str_clear(&text);
+    m[1].content = SPAN("ab가나");
+    json_decref(messages_of(&x));
+    api_calls_markdown(&m[1], &text);
+    assert_true(utf8_valid(str_span(&text)));
     str_done(&text);
 }
 

@@ -50,6 +50,7 @@ struct os_landlock_port {
 
 #define OS_LANDLOCK_FILE_READ LANDLOCK_ACCESS_FS_READ_FILE
 #define OS_LANDLOCK_READ      (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define OS_LANDLOCK_RUN       (OS_LANDLOCK_READ | LANDLOCK_ACCESS_FS_EXECUTE)
 #define OS_LANDLOCK_WRITE                                                                          \
     (OS_LANDLOCK_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |            \
      LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |  \
@@ -108,8 +109,8 @@ static enum err os_landlock_add(int rules, const char *path, uint64_t rights, bo
     if (rule.parent_fd < 0)
         return must ? err_set(e, ERR_NOTFOUND, "%s: %s", path, strerror(errno)) : ERR_OK;
     if (fstat(rule.parent_fd, &st) == 0 && !S_ISDIR(st.st_mode)) /* a file has no folder's rights */
-        rule.allowed_access &= LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-                               OS_LANDLOCK_TRUNCATE;
+        rule.allowed_access &= LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE |
+                               LANDLOCK_ACCESS_FS_WRITE_FILE | OS_LANDLOCK_TRUNCATE;
     long failed = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     int why = errno;
     close(rule.parent_fd);
@@ -125,6 +126,8 @@ static enum err os_landlock_fill(int rules, const struct os_sandbox_opts *o, uin
         TRY(os_landlock_add(rules, os_system_paths[i], OS_LANDLOCK_READ & handled, false, e));
     for (size_t i = 0; o->read && o->read[i]; i++)
         TRY(os_landlock_add(rules, o->read[i], OS_LANDLOCK_READ & handled, true, e));
+    for (size_t i = 0; o->run && o->run[i]; i++)
+        TRY(os_landlock_add(rules, o->run[i], OS_LANDLOCK_RUN & handled, true, e));
     for (size_t i = 0; o->write && o->write[i]; i++)
         TRY(os_landlock_add(rules, o->write[i], OS_LANDLOCK_WRITE & handled, true, e));
     return ERR_OK;

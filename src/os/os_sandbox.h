@@ -19,6 +19,7 @@
 struct os_sandbox_opts {
     const char *const *read;  /* files and folders to read, NULL-terminated; NULL: none */
     const char *const *write; /* folders to read and write below; they exist */
+    const char *const *run;   /* to read, and to start programs from; for a process that will */
     bool connect;             /* may open connections (to a database) */
     const int *ports; /* with connect: by TCP only to these, 0-terminated (Landlock 4); NULL: any */
 };

@@ -32,11 +32,13 @@
 /* An entry of the file: a program, or an address. */
 struct tool_mcp_entry {
     const char *name;
-    const char **argv;    /* NULL-terminated; NULL: an address */
-    const char **env;     /* "NAME=value", NULL-terminated */
-    const char *cwd;      /* NULL: ours */
-    const char *url;      /* NULL: a program */
-    const char **headers; /* "Name: value", NULL-terminated; never logged */
+    const char **argv; /* NULL-terminated; NULL: an address */
+    const char **env;  /* "NAME=value", NULL-terminated */
+    const char *cwd;   /* NULL: ours */
+    bool confined;     /* it may open only what `read` and `write` say, and the system's own */
+    const char **read, **write; /* NULL-terminated */
+    const char *url;            /* NULL: a program */
+    const char **headers;       /* "Name: value", NULL-terminated; never logged */
     unsigned timeout_s;
 };
 
@@ -46,10 +48,10 @@ struct tool_mcp_conf {
     size_t n;
 };
 
-/* {"mcpServers": {NAME: {command, args, env, cwd} | {url, headers}}}.  In values, ${NAME} is the
- * environment's, ${file:PATH} the first line of a file.  An entry with "disabled" is passed over.
- * Errors: NOTFOUND, TOOBIG, CORRUPT (not JSON, with the line), USAGE (names the entry and member).
- * Ends by tool_mcp_conf_done in any case. */
+/* {"mcpServers": {NAME: {command, args, env, cwd, sandbox: {read, write}} | {url, headers}}}.  In
+ * values, ${NAME} is the environment's, ${file:PATH} the first line of a file.  An entry with
+ * "disabled" is passed over. Errors: NOTFOUND, TOOBIG, CORRUPT (not JSON, with the line), USAGE
+ * (names the entry and member). Ends by tool_mcp_conf_done in any case. */
 enum err tool_mcp_read(struct tool_mcp_conf *out, const char *path, struct errinfo *e);
 void tool_mcp_conf_done(struct tool_mcp_conf *c);
 /* What tool_servers gives before the process has said anything. */

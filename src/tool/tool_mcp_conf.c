@@ -125,23 +125,48 @@ static enum err pairs_member(const struct reader *r, const json_t *o, const char
     return ERR_OK;
 }
 
+static enum err texts_member(const struct reader *r, const json_t *o, const char *name,
+                             const char ***out)
+{
+    const json_t *list = json_object_get(o, name), *v;
+    size_t i;
+    if (list && !json_is_array(list))
+        return refuse(r, name, "must be a list of texts");
+    if (json_array_size(list) > LIST_MAX)
+        return refuse(r, name, "has too many texts");
+    *out = arena_array(r->arena, json_array_size(list) + 1, sizeof **out);
+    json_array_foreach(list, i, v)
+    {
+        if (!json_is_string(v))
+            return refuse(r, name, "must be a list of texts");
+        TRY(expand(r, json_string_value(v), &(*out)[i]));
+    }
+    return ERR_OK;
+}
+
+static enum err read_sandbox(const struct reader *r, const json_t *o, struct tool_mcp_entry *out)
+{
+    const json_t *box = json_object_get(o, "sandbox");
+    if (!box)
+        return ERR_OK;
+    if (!json_is_object(box) || out->url)
+        return refuse(r, "sandbox", "must be an object, and is for programs");
+    out->confined = true;
+    TRY(texts_member(r, box, "read", &out->read));
+    return texts_member(r, box, "write", &out->write);
+}
+
 static enum err read_args(const struct reader *r, const json_t *o, const char *command,
                           struct tool_mcp_entry *out)
 {
-    const json_t *args = json_object_get(o, "args"), *v;
-    size_t i;
-    if (args && !json_is_array(args))
-        return refuse(r, "args", "must be a list of texts");
-    if (json_array_size(args) > LIST_MAX)
-        return refuse(r, "args", "has too many texts");
-    out->argv = arena_array(r->arena, json_array_size(args) + 2, sizeof *out->argv);
+    const char **args;
+    size_t n = 0;
+    TRY(texts_member(r, o, "args", &args));
+    while (args[n])
+        n++;
+    out->argv = arena_array(r->arena, n + 2, sizeof *out->argv);
     out->argv[0] = command;
-    json_array_foreach(args, i, v)
-    {
-        if (!json_is_string(v))
-            return refuse(r, "args", "must be a list of texts");
-        TRY(expand(r, json_string_value(v), &out->argv[i + 1]));
-    }
+    memcpy(out->argv + 1, args, n * sizeof *args);
     return ERR_OK;
 }
 
@@ -149,8 +174,8 @@ static enum err read_args(const struct reader *r, const json_t *o, const char *c
 
 static void warn_unknown(const struct reader *r, const json_t *o)
 {
-    static const char *const known[] = {"command", "args", "env",     "cwd",     "url",
-                                        "headers", "type", "timeout", "disabled"};
+    static const char *const known[] = {"sandbox", "command", "args", "env",     "cwd",
+                                        "url",     "headers", "type", "timeout", "disabled"};
     const char *key;
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
@@ -198,6 +223,7 @@ static enum err read_entry(const struct reader *r, const json_t *o, struct tool_
     if (out->url && strncasecmp(out->url, "http://", 7) != 0 &&
         strncasecmp(out->url, "https://", 8) != 0)
         return refuse(r, "url", "must begin with http:// or https://");
+    TRY(read_sandbox(r, o, out));
     warn_unknown(r, o);
     return command ? read_args(r, o, command, out) : ERR_OK;
 }

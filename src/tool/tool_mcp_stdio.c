@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "os/os_sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +50,26 @@ static void make_env(const struct tool_mcp_entry *entry, const char *env[ENV_MAX
     env[n] = NULL;
 }
 
-/* Between fork and exec: only calls that are safe there. */
+/* What running programs takes: interpreters, their libraries and settings. */
+static const char *const system_paths[] = {"/bin",  "/etc",  "/lib", "/lib64",    "/opt",
+                                           "/proc", "/sbin", "/usr", "/dev/null", "/dev/urandom"};
+
+/* False: what is asked for cannot be had, and nothing is started. */
+static bool confine(const struct tool_mcp_entry *entry)
+{
+    const char *run[N_ELEMS(system_paths) + 260] = {0};
+    struct os_sandbox s;
+    size_t n = 0;
+    for (size_t i = 0; i < N_ELEMS(system_paths); i++)
+        if (access(system_paths[i], F_OK) == 0)
+            run[n++] = system_paths[i];
+    for (size_t i = 0; entry->read[i] && n + 1 < N_ELEMS(run); i++)
+        run[n++] = entry->read[i];
+    const struct os_sandbox_opts o = {.run = run, .write = entry->write};
+    return os_sandbox_files(&s, &o, NULL) == ERR_OK && s.landlock > 0;
+}
+
+/* Between fork and exec, in the only thread that is left: what the C library makes safe there. */
 _Noreturn static void become(const struct tool_mcp_entry *entry, const int fds[3],
                              const char *const *env)
 {
@@ -66,6 +86,8 @@ _Noreturn static void become(const struct tool_mcp_entry *entry, const int fds[3
     if (dup2(fds[0], 0) < 0 || dup2(fds[1], 1) < 0 || dup2(fds[2], 2) < 0 ||
         (entry->cwd && chdir(entry->cwd) != 0))
         _exit(126);
+    if (entry->confined && !confine(entry))
+        _exit(125);
     execvpe(entry->argv[0], (char *const *)(uintptr_t)entry->argv, (char *const *)(uintptr_t)env);
     _exit(127);
 }
@@ -177,6 +199,9 @@ static void ended(struct mcp_server *s)
         status = reap(pid);
     if (WIFSIGNALED(status))
         mcp_fail(s, "it was ended by signal %d", WTERMSIG(status));
+    else if (s->entry->confined && WEXITSTATUS(status) == 125)
+        mcp_fail(s,
+                 "its sandbox cannot be made: a path is not there, or the kernel has no Landlock");
     else if (WEXITSTATUS(status) == 127)
         mcp_fail(s, "the program %.200s is not found or cannot be run", s->entry->argv[0]);
     else

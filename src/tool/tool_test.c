@@ -7,12 +7,14 @@
 #include "base/arena.h"
 #include "base/num.h"
 #include "base/str.h"
+#include "os/os_sandbox.h"
 #include "os/os_sys.h"
 #include "tool/tool_mcp.h"
 #include "tool/tool_mcp_int.h"
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -121,15 +123,17 @@ static void done(void *arg, const json_t *answer, const struct errinfo *e)
     pthread_mutex_unlock(&g->lock);
 }
 
-static struct tool *open_with(const char *mode, unsigned timeout)
+/* more: members of the entry. */
+static struct tool *open_more(const char *mode, unsigned timeout, const char *more)
 {
     struct tool *t;
     struct errinfo e;
-    char text[300];
+    char text[1000];
     snprintf(text, sizeof text,
-             "{\"mcpServers\": {\"s\": {\"command\": \"python3\", \"args\": "
-             "[\"tests/mcp_server.py\", \"%s\"], \"timeout\": %u}}}",
-             mode, timeout);
+             "{\"mcpServers\": {\"s\": {\"command\": \"%s\", \"args\": "
+             "[\"tests/mcp_server.py\", \"%s\"], \"timeout\": %u%s}}}",
+             access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3", mode, timeout,
+             more);
     write_file(text);
     const struct tool_opts o = {.ports = "80", .allow = "", .mcp = path};
     if (tool_open(&t, &o, &e) != ERR_OK)
@@ -137,6 +141,11 @@ static struct tool *open_with(const char *mode, unsigned timeout)
     unlink(path);
     tool_run(t);
     return t;
+}
+
+static struct tool *open_with(const char *mode, unsigned timeout)
+{
+    return open_more(mode, timeout, "");
 }
 
 /* The server, once its state is no longer `starting` and it has n tools or more; to let go of. */
@@ -223,7 +232,7 @@ static void good(void **state)
 {
     struct tool *t = open_with("good", 20);
     (void)state;
-    is_state(t, "ready", "", 8);
+    is_state(t, "ready", "", 9);
     has_text(call(t, "echo", "{\"text\": \"담소 \\\"a\\\"\"}"), "담소 \"a\"");
     has_text(call(t, "add", "{\"a\": 2, \"b\": 3}"), "{\"sum\":5}");
     json_t *o = call(t, "picture", "{}");
@@ -248,7 +257,7 @@ static void cancelled(void **state)
     struct got g;
     uint64_t number;
     (void)state;
-    is_state(t, "ready", "", 8);
+    is_state(t, "ready", "", 9);
     begin(t, &g, "slow", "{}", &number);
     nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 500000000}, NULL);
     assert_false(g.over);
@@ -266,7 +275,7 @@ static void closed(void **state)
     struct got g;
     uint64_t number;
     (void)state;
-    is_state(t, "ready", "", 8);
+    is_state(t, "ready", "", 9);
     begin(t, &g, "echo", "{}", &number);
     tool_close(t);
     assert_true(g.over);
@@ -288,7 +297,7 @@ static void hostile(void **state)
     (void)state;
     for (size_t i = 0; i < N_ELEMS(modes); i++) {
         struct tool *t = open_with(modes[i].mode, 1);
-        is_state(t, "ready", "", 8);
+        is_state(t, "ready", "", 9);
         call_fails(t, "echo", modes[i].why);
         call_fails(t, "echo", modes[i].why); /* and it was started again where it had to be */
         tool_close(t);
@@ -301,16 +310,16 @@ static void beginnings(void **state)
         const char *mode, *state, *error;
         size_t n;
     } modes[] = {
-        {"old",     "ready",  "",                   8                 },
+        {"old",     "ready",  "",                   9                 },
         {"older",   "failed", "version 1999-01-01", 0                 },
         {"bad",     "failed", "no message",         0                 },
-        {"asks",    "ready",  "",                   8                 },
-        {"pages",   "ready",  "",                   8                 },
+        {"asks",    "ready",  "",                   9                 },
+        {"pages",   "ready",  "",                   9                 },
         {"endless", "ready",  "",                   TOOL_MCP_TOOLS_MAX},
         {"odd",     "ready",  "",                   1                 },
         {"later",   "ready",  "",                   2                 },
-        {"storm",   "ready",  "",                   8                 },
-        {"noisy",   "ready",  "",                   8                 },
+        {"storm",   "ready",  "",                   9                 },
+        {"noisy",   "ready",  "",                   9                 },
     };
     (void)state;
     for (size_t i = 0; i < N_ELEMS(modes); i++) {
@@ -320,6 +329,41 @@ static void beginnings(void **state)
             has_text(call(t, "echo", "{\"text\": \"x\"}"), "x");
         tool_close(t);
     }
+}
+
+/* With a sandbox, what it does not name cannot be read. */
+static void confined(void **state)
+{
+    struct os_sandbox s;
+    char secret[] = "/tmp/damso-secret-XXXXXX", args[100];
+    (void)state;
+    pid_t pid = fork(); /* where the kernel cannot, nothing is started */
+    if (pid == 0)
+        _exit(os_sandbox_files(&s, &(struct os_sandbox_opts){0}, NULL) == ERR_OK && s.landlock);
+    int status;
+    waitpid(pid, &status, 0);
+    int fd = mkstemp(secret);
+    assert_int_equal(write(fd, "s3cret", 6), 6);
+    close(fd);
+    snprintf(args, sizeof args, "{\"path\": \"%s\"}", secret);
+    struct tool *t = open_more("good", 20, ", \"sandbox\": {\"read\": [\"tests\"]}");
+    if (!WEXITSTATUS(status)) {
+        is_state(t, "failed", "sandbox cannot be made", 0);
+    } else {
+        is_state(t, "ready", "", 9);
+        has_text(call(t, "read", args), "PermissionError");
+        has_text(call(t, "read", "{\"path\": \"tests/mcp_server.py\"}"),
+                 "#!/usr/bin/env python3\n");
+    }
+    tool_close(t);
+    t = open_with("good", 20);
+    is_state(t, "ready", "", 9);
+    has_text(call(t, "read", args), "s3cret");
+    tool_close(t);
+    t = open_more("good", 20, ", \"sandbox\": {\"read\": [\"/no/such/folder\"]}");
+    is_state(t, "failed", "sandbox cannot be made", 0);
+    tool_close(t);
+    unlink(secret);
 }
 
 static void no_program(void **state)
@@ -380,7 +424,7 @@ int main(void)
         cmocka_unit_test(conf),       cmocka_unit_test(conf_values), cmocka_unit_test(rules),
         cmocka_unit_test(nesting),    cmocka_unit_test(good),        cmocka_unit_test(cancelled),
         cmocka_unit_test(closed),     cmocka_unit_test(hostile),     cmocka_unit_test(beginnings),
-        cmocka_unit_test(no_program),
+        cmocka_unit_test(no_program), cmocka_unit_test(confined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
