@@ -466,8 +466,8 @@ class Tools(Served):
             chat = self.chat(tool, always=[tool])
             _, m = self.answered(chat, 'Pick', options={**PICK, 'tool_choice': tool})
             self.assertEqual((m['calls'][0]['state'], m['calls'][0]['result']), ('done', '녹차를 골랐어요.'))
-            m, headers = server.requests[-1]
-            self.assertEqual((m['method'], headers['MCP-Protocol-Version']), ('tools/call', '2025-06-18'))
+            _, headers = [r for r in server.requests if r[0]['method'] == 'tools/call'][-1]
+            self.assertEqual(headers['MCP-Protocol-Version'], '2025-06-18')
             self.assertIn(headers['Mcp-Session-Id'], server.sessions)
             server.forget()  # a new session is made, and the call comes through
             _, m = self.answered(chat, 'Again', parent=None, options={**PICK, 'tool_choice': tool})

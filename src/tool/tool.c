@@ -102,8 +102,10 @@ static enum err open_all(struct tool *t, const struct tool_opts *o, struct errin
     if (*o->mcp) {
         struct tool_mcp_conf conf;
         enum err r = tool_mcp_read(&conf, o->mcp, e);
-        if (r == ERR_OK)
+        if (r == ERR_OK) {
+            json_decref(t->servers);
             t->servers = tool_mcp_starting(&conf);
+        }
         if (r == ERR_OK && conf.n)
             r = fork_link(&t->mcp, run_mcp, &conf, e);
         tool_mcp_conf_done(&conf);
