@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define NAME_BYTES_MAX ((size_t)200)
+#define GONE           "\n[The page goes on, but the rest was too long to be kept.]"
 
 /* A request that waits for its page. */
 struct wait {
@@ -88,9 +89,12 @@ static void keep(struct api_call *c, const json_t *answer)
     const json_t *text = json_object_get(answer, "text");
     str_addf(&s->body, "%s\n%s\n\n", name_of(s, answer), url);
     str_add(&s->body, json_string_value(text), json_string_length(text));
-    s->body.n = s->body.n > STORE_FILE_BYTES_MAX
-                    ? utf8_complete((struct span){s->body.p, STORE_FILE_BYTES_MAX})
-                    : s->body.n;
+    size_t most = STORE_FILE_BYTES_MAX - sizeof GONE;
+    p->cut |= s->body.n > most;
+    if (s->body.n > most)
+        s->body.n = utf8_complete((struct span){s->body.p, most});
+    if (p->cut) /* for the model, which must not take a part for the whole */
+        str_add_cstr(&s->body, GONE);
     x->file = (struct store_file){
         .id = api_new_id(&s->arena, "file-"),
         .name = name_of(s, answer),

@@ -6,7 +6,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { api, ApiError, type FileInfo, type Prompt } from '../api';
 import { Composer as Machine, listen } from '../compose';
 import { online } from '../events';
-import { cutNote, cutReason, readFile } from '../files/read';
+import { cutNote, cutReason, isLong, readFile } from '../files/read';
 import { bytes, lang, number, t } from '../i18n';
 import { fail, me, model, pickModel, said, settings, tell } from '../store';
 import { addressIn } from '../tools';
@@ -37,6 +37,8 @@ interface Chip {
   info: FileInfo | null;
   kept: number;
   cutFrom?: number;
+  /** The model will hardly read it whole. */
+  long?: boolean;
   /** The address that it is fetched from. */
   from?: string;
 }
@@ -117,13 +119,22 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       const key = ++chipKey;
       setChips((old) => [...old, { key, name: file.name, info: null, kept: 0 }]);
       try {
-        const read = await readFile(file, contextOf());
+        const read = await readFile(file);
         const info = await api.upload(read.name, read.text);
         setChips((old) =>
           old.map((c) =>
-            c.key === key ? { ...c, info, kept: read.text.length, cutFrom: read.cutFrom } : c,
+            c.key === key
+              ? {
+                  ...c,
+                  info,
+                  kept: read.text.length,
+                  cutFrom: read.cutFrom,
+                  long: isLong(read.text, contextOf()),
+                }
+              : c,
           ),
         );
+        if (isLong(read.text, contextOf())) said.value = t('fileLong');
         if (read.cutFrom) said.value = cutReason(read.text.length, read.cutFrom);
       } catch (error) {
         setChips((old) => old.filter((c) => c.key !== key));
@@ -280,6 +291,11 @@ function Chips({ chips, drop }: { chips: Chip[]; drop: (key: number) => void }) 
           {c.cutFrom && (
             <em class="cut" title={cutReason(c.kept, c.cutFrom)}>
               {cutNote(c.kept)}
+            </em>
+          )}
+          {c.long && !c.cutFrom && (
+            <em class="cut" title={t('fileLongWhy')}>
+              {t('fileLong')}
             </em>
           )}
           <IconButton

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cutAt, decode, tokensOf } from './read';
+import { cutAt, decode, isLong } from './read';
 
 test('UTF-8, UTF-16 and EUC-KR are text', () => {
   assert.equal(decode(new TextEncoder().encode('담소,1')), '담소,1');
@@ -13,13 +13,18 @@ test('what is not text is not', () => {
   assert.equal(decode(new Uint8Array([0xff, 0xff, 0xff])), null);
 });
 test('a short text is not cut', () => assert.equal(cutAt('짧은 글', 100), 4));
-test('a long text is cut at a line near the budget', () => {
+test('a long text is cut at a line near the limit', () => {
   const text = '가나다라마바사 아자\n'.repeat(1000);
-  const at = cutAt(text, 500);
+  const at = cutAt(text, 1500);
+  const size = new TextEncoder().encode(text.slice(0, at)).length;
   assert.equal(text[at - 1], '\n');
-  assert.ok(tokensOf(text.slice(0, at)) <= 500 && tokensOf(text.slice(0, at)) > 440);
+  assert.ok(size <= 1500 && size > 1400);
 });
 test('no cut inside a pair', () => {
   const text = '😀'.repeat(2000);
-  for (const budget of [301, 302, 303]) assert.equal(cutAt(text, budget) % 2, 0);
+  for (const max of [301, 302, 303]) assert.equal(cutAt(text, max) % 2, 0);
+});
+test('what a model hardly reads whole is told before', () => {
+  assert.equal(isLong('짧은 글', 2048), false);
+  assert.equal(isLong('길고 긴 글이에요.\n'.repeat(500), 2048), true);
 });

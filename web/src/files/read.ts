@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Files become text in the browser: text and code as they are (UTF-8, UTF-16, EUC-KR), PDF and Word
-// by readers that load when first needed. What does not fit is cut, and says so.
+// by readers that load when first needed. What is too long to be kept is cut, and says so; how much
+// of it a model reads is the server's business.
 import { ApiError } from '../api';
 import { bytes, number, t } from '../i18n';
+import { utf8Length } from '../utf8';
 
 export interface ReadFile {
   name: string;
@@ -14,7 +16,7 @@ export interface ReadFile {
 const FILE_MAX = 32 * 1024 * 1024;
 /** The server takes up to 4 MiB of UTF-8. */
 const TEXT_MAX = 4 * 1024 * 1024;
-/** A file may take up this much of what the model sees at once. */
+/** Of what the model sees at once; what is longer will hardly be read whole. */
 const SHARE = 0.6;
 
 /** Roughly how many tokens a text has: a Hangul syllable is most of one, Latin letters a quarter. */
@@ -23,15 +25,18 @@ export function tokensOf(text: string): number {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x2e7f) wide++;
   return Math.ceil(wide * 0.75 + (text.length - wide) * 0.3);
 }
+/** Whether the server will have to leave its end out: it knows the tokens, this is a guess. */
+export const isLong = (text: string, context: number): boolean =>
+  tokensOf(text) > Math.max(256, context * SHARE);
 
-/** Where to cut so that about `budget` tokens are kept: at a line's end where one is near. */
-export function cutAt(text: string, budget: number): number {
-  if (tokensOf(text) <= budget) return text.length;
+/** Where to cut so that at most `max` bytes of UTF-8 are kept: at a line's end where one is near. */
+export function cutAt(text: string, max: number): number {
+  if (text.length * 3 <= max || utf8Length(text) <= max) return text.length;
   let low = 0;
   let high = text.length;
   while (low < high) {
     const mid = (low + high + 1) >> 1;
-    if (tokensOf(text.slice(0, mid)) <= budget) low = mid;
+    if (utf8Length(text.slice(0, mid)) <= max) low = mid;
     else high = mid - 1;
   }
   const line = text.lastIndexOf('\n', low);
@@ -69,7 +74,7 @@ async function textOf(file: File): Promise<string> {
 }
 
 /** Throws an ApiError, for people, when the file cannot be read. */
-export async function readFile(file: File, context: number): Promise<ReadFile> {
+export async function readFile(file: File): Promise<ReadFile> {
   const name = file.name || 'text.txt';
   if (file.size > FILE_MAX) throw new ApiError(t('fileBig', { name, max: bytes(FILE_MAX) }), 0);
   let text: string;
@@ -81,11 +86,13 @@ export async function readFile(file: File, context: number): Promise<ReadFile> {
     throw new ApiError(t('fileFail', { name }), 0);
   }
   if (!text.trim()) throw new ApiError(t('fileEmpty', { name }), 0);
-  const at = Math.min(cutAt(text, Math.max(256, context * SHARE)), Math.floor(TEXT_MAX / 3));
+  const at = cutAt(text, TEXT_MAX - GONE.length);
   return at < text.length
-    ? { name, text: text.slice(0, at), cutFrom: text.length }
+    ? { name, text: text.slice(0, at) + GONE, cutFrom: text.length }
     : { name, text };
 }
+/** For the model, which must not take a part for the whole. */
+const GONE = '\n[The file goes on, but the rest was too long to be kept.]';
 
 export const cutNote = (kept: number): string => t('fileCut', { kept: number(kept) });
 export const cutReason = (kept: number, all: number): string =>

@@ -82,7 +82,10 @@ export const en: Record<Key, string> = {
   fileEmpty: 'No text was found in {name}.',
   fileFail: '{name} could not be read.',
   fileCut: 'first {kept} characters',
-  fileCutWhy: 'Only the first {kept} of {all} characters go in: more than the model sees at once.',
+  fileCutWhy: 'Only the first {kept} of {all} characters are attached. A file may have 4 MB.',
+  fileLong: 'Long: only its beginning will be read',
+  fileLongWhy:
+    'It is probably more than the model sees at once. How much was read is told once it is sent.',
   drop: 'Drop to attach',
   model: 'Model',
   pickModel: 'Choose a model',

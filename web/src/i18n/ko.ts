@@ -82,8 +82,10 @@ export const ko = {
   fileEmpty: '{name}에서 글을 찾지 못했어요.',
   fileFail: '{name:을} 읽지 못했어요.',
   fileCut: '앞의 {kept}자만',
-  fileCutWhy:
-    '전체 {all}자 가운데 앞의 {kept}자만 들어가요. 모델이 한 번에 볼 수 있는 길이를 넘었어요.',
+  fileCutWhy: '전체 {all}자 가운데 앞의 {kept}자만 붙었어요. 한 파일은 4 MB까지 붙일 수 있어요.',
+  fileLong: '길어서 앞부분만 읽을 거예요',
+  fileLongWhy:
+    '모델이 한 번에 볼 수 있는 길이를 넘을 것 같아요. 얼마나 읽었는지는 보낸 뒤에 알려 드려요.',
   drop: '여기에 놓으면 붙여져요',
   model: '모델',
   pickModel: '모델 고르기',
