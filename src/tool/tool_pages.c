@@ -268,6 +268,16 @@ static bool step(struct pages *k, struct tool_wire *w)
     return true;
 }
 
+/* Those that a page may come from, and that of long answers about names. */
+static void all_ports(const struct tool_page_rule *rule, int *out)
+{
+    *out++ = 53;
+    for (size_t i = 0; i < rule->n_ports; i++)
+        *out++ = rule->ports[i];
+    for (size_t i = 0; i < rule->n_allowed; i++)
+        *out++ = atoi(strrchr(rule->allowed[i], ':') + 1);
+}
+
 _Noreturn void tool_pages_run(int fd, const struct tool_pages_opts *o)
 {
     struct pages k = {.o = o, .fd = fd};
@@ -275,13 +285,15 @@ _Noreturn void tool_pages_run(int fd, const struct tool_pages_opts *o)
     struct os_sandbox s;
     struct errinfo e;
     const char *certificates[2] = {getenv("CURL_CA_BUNDLE"), NULL};
+    int ports[TOOL_PAGE_PORTS_MAX + TOOL_PAGE_ALLOWED_MAX + 2] = {0};
     if (!certificates[0] || access(certificates[0], R_OK) != 0)
         certificates[0] = NULL;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the server's, which ends in its own time */
     signal(SIGPIPE, SIG_IGN);
-    if (o->confined &&
-        os_sandbox_files(&s, &(struct os_sandbox_opts){.read = certificates}, &e) != ERR_OK)
+    all_ports(&o->rule, ports);
+    const struct os_sandbox_opts box = {.read = certificates, .connect = true, .ports = ports};
+    if (o->confined && os_sandbox_files(&s, &box, &e) != ERR_OK)
         log_at(LOG_WARN, "pages", "sandbox=\"%s\"", e.text);
     tool_wire_init(&w, fd);
     while (step(&k, &w)) {

@@ -6,8 +6,8 @@
  *       {id, error, kind}; a few at a time, more wait; end what takes too long.  {cancel: id}
  *       ends one.  Ends when the socket's other end closes.
  * Confined, where the kernel can: it and its children read what the C library and TLS read, and
- *       nothing else; children may connect but not start programs, and have limits of memory, time
- *       and files.
+ *       nothing else, and connect to the ports that pages come from; children do not start
+ *       programs, and have limits of memory, time and files.
  * Owner: forked by tool.c before the server has threads. */
 #ifndef TOOL_TOOL_PAGES_H
 #define TOOL_TOOL_PAGES_H
