@@ -190,6 +190,7 @@ class Pages(Served):
             with self.subTest(path):
                 o = self.page(path, status)
                 self.assertIn(why, o['error']['message'])
+        self.assertEqual(self.page('/image', 422)['error']['code'], 'page_type')
         self.post('/pages', {}, 400)
         self.post('/pages', {'url': 7}, 400)
 

@@ -2,6 +2,7 @@
  * api_pages.c - POST /api/v1/pages: a web page by its address as a file for messages. */
 #include "api/api_chats.h"
 
+#include "base/num.h"
 #include "tool/tool.h"
 
 #include <stdatomic.h>
@@ -109,12 +110,24 @@ static void keep(struct api_call *c, const json_t *answer)
 /* What the person asked for is at fault, not this server: 422, and 502 where the other is. */
 static void refuse(struct api_call *c, const struct errinfo *e)
 {
-    int status = e->code == ERR_BUSY ? 503 : e->code == ERR_NETWORK ? 502 : 422;
-    if (e->code == ERR_FAILED)
-        status = 500;
-    if (e->code == ERR_UNSUPPORTED && !tool_has_pages(c->api->o.tool))
-        status = 404;
-    api_refuse(&c->fault, status, "page_not_fetched", "url", "%s", e->text);
+    static const struct {
+        enum err err;
+        int status;
+        const char *code; /* for programs that have words of their own */
+    } kinds[] = {
+        {ERR_USAGE,       422, "page_not_allowed"},
+        {ERR_NOTFOUND,    422, "page_not_found"  },
+        {ERR_UNSUPPORTED, 422, "page_type"       },
+        {ERR_TOOBIG,      422, "page_too_large"  },
+        {ERR_NETWORK,     502, "page_unreachable"},
+        {ERR_BUSY,        503, "page_busy"       },
+    };
+    size_t i = 0;
+    while (i < N_ELEMS(kinds) && kinds[i].err != e->code)
+        i++;
+    bool known = i < N_ELEMS(kinds);
+    api_refuse(&c->fault, known ? kinds[i].status : 500, known ? kinds[i].code : "page_failed",
+               "url", "%s", e->text);
     api_call_fail(c);
 }
 

@@ -248,7 +248,7 @@ export class Mock {
   routePages(url) {
     const page = this.web[url];
     if (!page)
-      return { status: 422, error: { message: `${url} is not on the public internet` } };
+      return { status: 422, error: { message: `${url}: no`, code: 'page_not_allowed' } };
     const info = { id: this.id('file'), name: page.name, type: 'text/markdown', source: url };
     info.size = bytes(page.text);
     this.files.set(info.id, { info, text: page.text });

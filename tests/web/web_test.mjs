@@ -295,11 +295,11 @@ test('the text of a web page is attached by its address', async () => {
   // one that cannot be had says so, and nothing is left behind
   await page.fill('#say', 'http://127.0.0.1/');
   await page.click('.offer button');
-  await page.waitForSelector('.toast >> text=not on the public internet');
+  await page.waitForSelector('.toast >> text=공개된 인터넷의 글만');
   assert.equal(await page.locator('.box .file').count(), 0);
   await page.fill('#say', '주소가 없는 글');
   await page.waitForSelector('.offer', { state: 'detached' });
-  await close(page, /422|public internet/);
+  await close(page, /422/);
 });
 test('no page is offered where the server fetches none', async () => {
   mock.pages = false;

@@ -38,6 +38,7 @@ export interface Part {
 }
 /** An answer's text, cut where its calls were made; what follows the last has none. */
 export function partsOf(content: string, calls: Call[]): Part[] {
+  if (!calls.length) return [{ text: content, calls }];
   const data = new TextEncoder().encode(content);
   const read = new TextDecoder();
   const parts: Part[] = [];

@@ -7,7 +7,7 @@ import { api, ApiError, type FileInfo, type Prompt } from '../api';
 import { Composer as Machine, listen } from '../compose';
 import { online } from '../events';
 import { cutNote, cutReason, isLong, readFile } from '../files/read';
-import { bytes, lang, number, t } from '../i18n';
+import { bytes, lang, number, t, type Key } from '../i18n';
 import { fail, me, model, pickModel, said, settings, tell } from '../store';
 import { addressIn } from '../tools';
 import { stop } from '../view';
@@ -43,6 +43,15 @@ interface Chip {
   from?: string;
 }
 let chipKey = 0;
+/** Why a page was not had, in words. */
+const PAGE_FAULTS: Record<string, Key | undefined> = {
+  page_not_allowed: 'page_not_allowed',
+  page_not_found: 'page_not_found',
+  page_type: 'page_type',
+  page_too_large: 'page_too_large',
+  page_unreachable: 'page_unreachable',
+  page_busy: 'page_busy',
+};
 
 export const touch = (): boolean => matchMedia('(pointer: coarse)').matches;
 
@@ -153,7 +162,10 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
       said.value = t('pageAttached', { name: info.name });
     } catch (error) {
       setChips((old) => old.filter((c) => c.key !== key));
-      fail(error);
+      const code = error instanceof ApiError ? error.code : '';
+      const words = PAGE_FAULTS[code];
+      if (words) tell(t(words));
+      else fail(error);
     }
   };
   // Anywhere on the page: a file that misses the field must not take the page's place.
