@@ -2,22 +2,14 @@
 # SPDX-License-Identifier: MIT
 """The tools of `damso serve` against a server by the protocol's own library, over both transports:
 tests/mcp_test.py DAMSO.  Needs DAMSO_TEST_MODELS and the package `mcp`."""
-import json, os, socket, subprocess, sys, tempfile, time, unittest
+import json, os, socket, subprocess, sys, tempfile, unittest
 
-from served import MODELS, SMALL, Server, client
+from served import MODELS, SMALL, Server, client, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 REFERENCE = f'{os.path.dirname(os.path.abspath(__file__))}/mcp_reference.py'
 JSON = {'Content_Type': 'application/json'}
 mcp = client('mcp')
-
-
-def until(look, seconds=60):
-    end = time.monotonic() + seconds
-    while not (got := look()):
-        assert time.monotonic() < end, 'it did not come'
-        time.sleep(0.05)
-    return got
 
 
 @unittest.skipUnless(MODELS and mcp, 'DAMSO_TEST_MODELS is not set, or there is no `mcp`')

@@ -99,6 +99,15 @@ def sse(data):
     return out
 
 
+def until(look, seconds=60):
+    """What `look` gives, once it is something."""
+    end = time.monotonic() + seconds
+    while not (got := look()):
+        assert time.monotonic() < end, 'it did not come'
+        time.sleep(0.02)
+    return got
+
+
 class Server:
     """A server on a free port; `folder` is its home, with its store, and one of its own if not given."""
 

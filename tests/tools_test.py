@@ -3,24 +3,16 @@
 """Web pages and tools in the chats of `damso serve`, from outside: tests/tools_test.py DAMSO.  Needs
 DAMSO_TEST_MODELS.  That a small model calls a tool is made certain by tool_choice, and what it says in the call by a
 schema that leaves one text."""
-import gzip, http.server, json, os, signal, socketserver, subprocess, sys, tempfile, threading, time, unittest, zlib
+import gzip, http.server, json, os, signal, subprocess, sys, tempfile, threading, time, unittest
 
 from mcp_server import Http
-from served import MODELS, SMALL, Server, client
+from served import MODELS, SMALL, Server, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 HERE = os.path.dirname(os.path.abspath(__file__))
 JSON = {'Content_Type': 'application/json'}
 SHORT = {'temperature': 0, 'max_tokens': 12}
 PICK = {'temperature': 0, 'max_tokens': 120, 'tool_choice': 's__pick'}
-
-
-def until(look, seconds=60):
-    end = time.monotonic() + seconds
-    while not (got := look()):
-        assert time.monotonic() < end, 'it did not come'
-        time.sleep(0.02)
-    return got
 
 
 class Site:

@@ -90,16 +90,6 @@ static void store_always(struct api_call *c, const struct store_chat *chat, cons
 
 /* ---- the first step ---- */
 
-static const struct store_message *named(struct api_call *c, const struct store_chats *x)
-{
-    const char *id = http_param(c->req, "mid");
-    for (size_t i = 0; i < x->n_messages; i++)
-        if (strcmp(x->messages[i].id, id) == 0)
-            return &x->messages[i];
-    api_refuse(&c->fault, 404, "not_found", "", "there is no message \"%.64s\" in this chat", id);
-    return NULL;
-}
-
 /* The id of the tool that is called; NULL with the fault. */
 static const char *decide(struct api_call *c, const struct store_message *m)
 {
@@ -126,8 +116,10 @@ static void read_chat(struct api_call *c, struct api_stored *s)
     if (!api_chats_ok(c, s))
         return;
     const struct store_chats *x = s->op.chats;
-    const struct store_message *m = named(c, x);
+    const struct store_message *m = api_chats_named(c, x);
     const char *tool = m ? decide(c, m) : NULL;
+    if (!m)
+        return;
     if (!tool)
         api_call_fail(c);
     else if (d->allow == API_ALLOW_ALWAYS)

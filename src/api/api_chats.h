@@ -94,6 +94,8 @@ bool api_calls_decide(json_t *calls, const char *id, enum api_allow allow, bool 
                       struct api_fault *f);
 /* What the model is told of a call: its result, or why there is none. */
 void api_calls_told(const json_t *call, struct str *out);
+/* A fence, of ` alone, that is not in the text. */
+void api_chats_fence(struct str *out, struct span text);
 /* The message's content with its calls in their places. */
 void api_calls_markdown(const struct store_message *m, struct str *out);
 /* Of {"on": [...], "always": [...]}, which a chat's tools are; never NULL, to let go of. */
@@ -111,6 +113,8 @@ const char *api_chats_owner(const struct api_call *c);
 struct api_stored *api_chats_new(struct api_call *c, enum store_what what, struct store_chats **x);
 /* False, and the call was answered: the operation failed. */
 bool api_chats_ok(struct api_call *c, const struct api_stored *s);
+/* The message of the address's {mid} among those that were read; NULL: the call was answered. */
+const struct store_message *api_chats_named(struct api_call *c, const struct store_chats *x);
 /* The body, which may be missing where all members may; NULL: the call was answered. */
 json_t *api_chats_write(struct api_call *c, bool may_miss);
 /* Tells of a chat that changed. */

@@ -128,23 +128,15 @@ void api_calls_told(const json_t *call, struct str *out)
                  all);
 }
 
-/* A block of text as it is, within fences that are not in it. */
+/* A block of text as it is. */
 static void add_quoted(struct str *out, struct span text)
 {
-    size_t longest = 2, n = 0;
-    for (size_t i = 0; i < text.n; i++) {
-        n = text.p[i] == '`' ? n + 1 : 0;
-        longest = MAX(longest, n);
-    }
-    for (int end = 0; end < 2; end++) {
-        for (size_t i = 0; i <= longest; i++)
-            str_add_char(out, '`');
-        str_add_char(out, '\n');
-        if (!end)
-            str_add_span(out, text);
-        if (!end)
-            str_add_char(out, '\n');
-    }
+    api_chats_fence(out, text);
+    str_add_char(out, '\n');
+    str_add_span(out, text);
+    str_add_char(out, '\n');
+    api_chats_fence(out, text);
+    str_add_char(out, '\n');
 }
 
 void api_calls_markdown(const struct store_message *m, struct str *out)

@@ -84,6 +84,17 @@ bool api_chats_ok(struct api_call *c, const struct api_stored *s)
     return false;
 }
 
+const struct store_message *api_chats_named(struct api_call *c, const struct store_chats *x)
+{
+    const char *id = http_param(c->req, "mid");
+    for (size_t i = 0; i < x->n_messages; i++)
+        if (strcmp(x->messages[i].id, id) == 0)
+            return &x->messages[i];
+    api_refuse(&c->fault, 404, "not_found", "", "there is no message \"%.64s\" in this chat", id);
+    api_call_fail(c);
+    return NULL;
+}
+
 /* A form or a link on another site can send every type but this one without asking first. */
 static bool is_json(const struct http_req *r)
 {

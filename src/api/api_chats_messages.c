@@ -158,23 +158,11 @@ void api_do_message_new(struct api_call *c)
 
 /* ---- another answer beside one ---- */
 
-/* Of the one that the address names among those that were read; NULL: the call was answered. */
-static const struct store_message *named(struct api_call *c, const struct store_chats *x)
-{
-    const char *id = http_param(c->req, "mid");
-    for (size_t i = 0; i < x->n_messages; i++)
-        if (strcmp(x->messages[i].id, id) == 0)
-            return &x->messages[i];
-    api_refuse(&c->fault, 404, "not_found", "", "there is no message \"%.64s\" in this chat", id);
-    api_call_fail(c);
-    return NULL;
-}
-
 static const struct store_message *named_answer(struct api_call *c, struct api_stored *s)
 {
     if (!api_chats_ok(c, s))
         return NULL;
-    const struct store_message *m = named(c, s->op.chats);
+    const struct store_message *m = api_chats_named(c, s->op.chats);
     if (!m || m->role == STORE_ASSISTANT)
         return m;
     api_refuse(&c->fault, 400, "invalid_value", "", "the message is no answer of a model");
@@ -250,7 +238,7 @@ static void stop(struct api_call *c, struct api_stored *s)
         return;
     api_run_stop(c->api->chats, x->owner, x->id, http_param(c->req, "mid"));
     api_run_overlay(c->api->chats, x->messages, x->n_messages, &s->arena);
-    const struct store_message *m = named(c, x);
+    const struct store_message *m = api_chats_named(c, x);
     if (m)
         api_call_json(c, 200, api_chats_message(m));
 }

@@ -56,8 +56,7 @@ static void add_system(json_t *messages, const struct store_chats *x)
 
 /* ---- the conversation ---- */
 
-/* A fence that is not in the text. */
-static void add_fence(struct str *out, struct span text)
+void api_chats_fence(struct str *out, struct span text)
 {
     size_t longest = 2, n = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -81,13 +80,13 @@ static void add_file(struct str *out, const struct store_file *f, size_t kept)
     if (percent < 100)
         str_addf(out, " (too long: only its first %zu %% are here)", percent);
     str_add_cstr(out, ":\n");
-    add_fence(out, body);
+    api_chats_fence(out, body);
     str_add_char(out, '\n');
     str_add_span(out, body);
     if (percent < 100)
         str_add_cstr(out, "\n[The file goes on, but the rest is not here.]");
     str_add_char(out, '\n');
-    add_fence(out, body);
+    api_chats_fence(out, body);
     str_add_cstr(out, "\n\n");
 }
 

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "os/os_sys.h"
+#include "tool/tool_page.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -315,23 +316,14 @@ static void pause_ms(int ms)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
 }
 
-/* A user whose network has certificates of its own names them as for curl and OpenSSL. */
-static const char *certificates(void)
-{
-    const char *file = getenv("CURL_CA_BUNDLE");
-    if (!file || !*file)
-        file = getenv("SSL_CERT_FILE");
-    return file && *file ? file : NULL;
-}
-
 static CURL *new_curl(struct fetch *f)
 {
     CURL *curl = curl_easy_init();
     CHECK(curl);
     bool local = strncmp(f->job->url, "http://", 7) == 0;
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, local ? "http,https" : "https");
-    if (certificates())
-        curl_easy_setopt(curl, CURLOPT_CAINFO, certificates());
+    if (tool_certificates()) /* a network may have certificates of its own */
+        curl_easy_setopt(curl, CURLOPT_CAINFO, tool_certificates());
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "damso/" DAMSO_VERSION);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);

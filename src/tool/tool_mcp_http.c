@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "os/os_sys.h"
+#include "tool/tool_page.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,12 +82,12 @@ static void add_headers(struct mcp_post *post, const char *accept)
 static struct mcp_post *new_post(struct mcp_server *s)
 {
     struct mcp_post *post = mem_alloc(sizeof *post);
-    const char *file = getenv("CURL_CA_BUNDLE");
+    const char *file = tool_certificates();
     CURL *c = post->easy = curl_easy_init();
     CHECK(c);
     post->server = s;
     str_init(&post->body, MCP_MESSAGE_BYTES);
-    if (file && *file)
+    if (file)
         curl_easy_setopt(c, CURLOPT_CAINFO, file);
     curl_easy_setopt(c, CURLOPT_URL, s->entry->url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -215,7 +215,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return f->body.full ? CURL_WRITEFUNC_ERROR : size * n;
 }
 
-static const char *certificates(void)
+const char *tool_certificates(void)
 {
     const char *file = getenv("CURL_CA_BUNDLE");
     if (!file || !*file)
@@ -240,8 +240,8 @@ static void set_curl(struct fetch *f)
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
     curl_easy_setopt(c, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what is pinned stays */
-    if (certificates())
-        curl_easy_setopt(c, CURLOPT_CAINFO, certificates());
+    if (tool_certificates())
+        curl_easy_setopt(c, CURLOPT_CAINFO, tool_certificates());
 }
 
 static enum err judge(struct fetch *f, const struct target *t, CURLcode rc, const char *detail)

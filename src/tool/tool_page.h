@@ -37,6 +37,10 @@ struct tool_page_rule {
 enum err tool_page_rule(const char *ports, const char *allowed, struct tool_page_rule *out,
                         struct errinfo *e);
 
+/* The file of certificates that the environment names as for curl and OpenSSL; NULL: the system's.
+ */
+const char *tool_certificates(void);
+
 struct tool_page {
     struct str url;   /* where it was in the end */
     struct str title; /* "": none */

@@ -284,7 +284,7 @@ _Noreturn void tool_pages_run(int fd, const struct tool_pages_opts *o)
     struct tool_wire w;
     struct os_sandbox s;
     struct errinfo e;
-    const char *certificates[2] = {getenv("CURL_CA_BUNDLE"), NULL};
+    const char *certificates[2] = {tool_certificates(), NULL};
     int ports[TOOL_PAGE_PORTS_MAX + TOOL_PAGE_ALLOWED_MAX + 2] = {0};
     if (!certificates[0] || access(certificates[0], R_OK) != 0)
         certificates[0] = NULL;
