@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Takes the pictures of docs/WEB.md: node tests/web/pictures.mjs
+// Takes the pictures of docs/WEB.md and docs/TOOLS.md: node tests/web/pictures.mjs [NAME]
 import { join } from 'node:path';
 import { launch, open, root } from './drive.mjs';
 import { Mock } from './mock.mjs';
@@ -8,16 +8,32 @@ import { seed } from './seed.mjs';
 
 const mock = new Mock();
 const main = seed(mock);
+const order = { tool: 'shop__order_tea', server: 'shop', name: 'order_tea', title: '차 시키기', round: 1 };
+const tea = mock.addChat({ title: '손님 맞이' });
+mock.addMessage(tea, { content: '손님이 두 분 오세요. 지금 시킬 수 있는 차를 보고, 둘에게 어울리는 걸로 시켜 주세요.' });
+const said = '먼저 차림표를 볼게요.';
+const seen = { ...order, tool: 'shop__menu', name: 'menu', title: '차림표 보기', arguments: '{}' };
+mock.addMessage(tea, {
+  role: 'assistant',
+  model: 'gemma3-270m',
+  content: `${said}\n\n녹차와 보리차가 있어요. 따뜻한 녹차 두 잔을 시킬게요.`,
+  calls: [
+    { ...seen, id: 'c1', at: Buffer.byteLength(said), state: 'done', result: '녹차, 보리차', bytes: 17 },
+    { ...order, id: 'c2', at: 200, round: 2, state: 'asked', arguments: '{"tea":"녹차","cups":2}' },
+  ],
+});
 await mock.start();
 const browser = await launch();
 const shots = [
   ['web-chat', `#/chat/${main.id}`, {}],
   ['web-new', '', {}],
+  ['web-call', `#/chat/${tea.id}`, {}],
   ['web-phone', `#/chat/${main.id}`, { phone: true, dark: true }],
 ];
 for (const [name, hash, how] of shots) {
+  if (process.argv[2] && process.argv[2] !== name) continue;
   const page = await open(browser, mock.url + hash, how);
-  if (hash) await page.waitForSelector('math');
+  if (hash) await page.waitForSelector(name === 'web-call' ? '.call-ask' : 'math');
   await page.evaluate(() => {
     document.querySelector('.scroll').scrollTop = 0;
     document.activeElement.blur();
