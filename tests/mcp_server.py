@@ -164,10 +164,12 @@ def stdio(mode, log):
 
 
 class Http:
-    """Knows its sessions; `forget` makes it lose them, `stream` makes its answers streams of events."""
+    """Knows its sessions; `forget` makes it lose them, `stream` makes its answers streams of events, and lets one
+    listen to what it says of itself."""
 
     def __init__(self, mode='good', stream=False, secret=None):
         outer = self
+        self.seen, self.ended = [], threading.Event()
         self.sessions, self.requests, self.stream, self.mode, self.deleted = set(), [], stream, mode, []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -186,7 +188,16 @@ class Http:
                 self.wfile.write(body)
 
             def do_GET(self):
-                self.plain(405)
+                if not stream:
+                    return self.plain(405)
+                self.send_response(200)
+                self.send_header('Content-Type', 'text/event-stream')
+                self.end_headers()
+                if mode == 'later':
+                    self.wfile.write(b'data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n\n')
+                self.wfile.flush()
+                outer.ended.wait(60)
+                self.close_connection = True
 
             def do_DELETE(self):
                 outer.deleted.append(self.headers.get('Mcp-Session-Id'))
@@ -203,7 +214,9 @@ class Http:
                 if not first and self.headers.get('Mcp-Session-Id') not in outer.sessions:
                     return self.plain(404)
                 out = []
-                Server(mode, out.append).take(m)
+                server = Server(mode, out.append)
+                server.seen = outer.seen
+                server.take(m)
                 headers = {}
                 if first:
                     headers['Mcp_Session_Id'] = f's{len(outer.requests)}'
@@ -217,6 +230,7 @@ class Http:
                 self.plain(200, (texts[0] if texts else '').encode(), 'application/json', **headers)
 
         self.httpd = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.httpd.handle_error = lambda *a: None  # clients that leave
         self.url = f'http://127.0.0.1:{self.httpd.server_address[1]}/mcp'
         threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
 
@@ -224,6 +238,7 @@ class Http:
         self.sessions.clear()
 
     def close(self):
+        self.ended.set()
         self.httpd.shutdown()
         self.httpd.server_close()
 

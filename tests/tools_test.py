@@ -472,6 +472,22 @@ class Tools(Served):
         self.server.process.wait(60)
         self.assertTrue(plain.deleted and events.deleted)
 
+    def test_http_hostile(self):
+        """Over HTTP as well: what is no answer is a failed call, and the next server is none the worse."""
+        modes = {'huge': '8 MiB', 'deep': 'no message', 'garbage': 'no message', 'hang': 'no message', 'wrong': 'without a result'}
+        servers = {m: Http(m) for m in modes} | {'later': Http('later', stream=True), 'hugestream': Http('huge', stream=True)}
+        for server in servers.values():
+            self.addCleanup(server.close)
+        self.serve({name: {'url': server.url, 'timeout': 5} for name, server in servers.items()})
+        for name, why in {**modes, 'hugestream': '8 MiB'}.items():
+            with self.subTest(name):
+                tool = f'{name}__pick'
+                _, m = self.answered(self.chat(tool, always=[tool]), 'Pick', options={**PICK, 'tool_choice': tool})
+                self.assertEqual((m['status'], m['calls'][0]['state']), ('done', 'failed'), m)
+                self.assertIn(why, m['calls'][0]['result'])
+        # what a server says of itself is heard
+        until(lambda: len(next(s for s in self.get('/tools')['servers'] if s['name'] == 'later')['tools']) == 2)
+
     def test_process_ends(self):
         """A call whose process dies fails, and the chat goes on."""
         self.serve()

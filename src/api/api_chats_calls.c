@@ -17,6 +17,8 @@
 
 #include <string.h>
 
+#define IMAGES_BYTES_MAX ((size_t)2 << 20) /* of a message, as base64 */
+
 static const char *text_at(const json_t *o, const char *name)
 {
     const char *text = json_string_value(json_object_get(o, name));
@@ -166,11 +168,29 @@ void api_calls_markdown(const struct store_message *m, struct str *out)
 
 /* ---- a run's ---- */
 
+/* What is too much to be kept goes from all calls, pictures first. */
+static void drop_from_calls(json_t *calls, const char *member)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(calls, i, v)
+    {
+        json_object_del(v, member);
+    }
+}
+
 void run_calls_text(struct run *r)
 {
+    static const char *const heavy[] = {"images", "result", "arguments"};
     struct str text;
     str_init(&text, STORE_CALLS_BYTES_MAX);
     api_json_add_exact(&text, json_incref(r->calls));
+    for (size_t i = 0; text.full && i < N_ELEMS(heavy); i++) {
+        drop_from_calls(r->calls, heavy[i]);
+        str_clear(&text);
+        api_json_add_exact(&text, json_incref(r->calls));
+    }
+    CHECK(!text.full);
     const char *copy = arena_dup(&r->arena, text.n ? text.p : "[]", text.n ? text.n : 2);
     str_done(&text);
     pthread_mutex_lock(&r->set->mu);
@@ -324,8 +344,35 @@ void run_calls_send(struct run *r)
         send_one(r, &r->under_way[i], json_array_get(r->calls, r->under_way[i].index));
 }
 
-static void take_answer(json_t *call, struct run_call *c, bool stop)
+/* Bytes of the pictures of a list. */
+static size_t images_bytes(const json_t *images)
 {
+    size_t n = 0, i;
+    const json_t *v;
+    json_array_foreach(images, i, v)
+    {
+        n += json_string_length(json_object_get(v, "data"));
+    }
+    return n;
+}
+
+/* Pictures stay while a message has room for them, which is sent whole whenever it changes; the
+ * result's text names those that do not. */
+static void take_images(const struct run *r, json_t *call, json_t *images)
+{
+    size_t n = images_bytes(images), i;
+    const json_t *v;
+    json_array_foreach(r->calls, i, v)
+    {
+        n += images_bytes(json_object_get(v, "images"));
+    }
+    if (json_array_size(images) && n <= IMAGES_BYTES_MAX)
+        json_object_set(call, "images", images);
+}
+
+static void take_answer(struct run *r, struct run_call *c, bool stop)
+{
+    json_t *call = json_array_get(r->calls, c->index);
     if (!c->answer) {
         set_result(call, stop ? "stopped" : "failed", c->e.text);
         return;
@@ -333,8 +380,7 @@ static void take_answer(json_t *call, struct run_call *c, bool stop)
     set_state(call, json_is_true(json_object_get(c->answer, "failed")) ? "failed" : "done");
     json_object_set(call, "result", json_object_get(c->answer, "text"));
     json_object_set(call, "bytes", json_object_get(c->answer, "bytes"));
-    if (json_array_size(json_object_get(c->answer, "images")))
-        json_object_set(call, "images", json_object_get(c->answer, "images"));
+    take_images(r, call, json_object_get(c->answer, "images"));
     json_decref(c->answer);
     c->answer = NULL;
 }
@@ -354,7 +400,7 @@ bool run_calls_came(struct run *r)
     if (!all)
         return false;
     for (size_t i = 0; i < r->n_under_way; i++)
-        take_answer(json_array_get(r->calls, r->under_way[i].index), &r->under_way[i], stop);
+        take_answer(r, &r->under_way[i], stop);
     r->n_under_way = 0;
     run_calls_text(r);
     return true;
