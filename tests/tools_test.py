@@ -387,7 +387,7 @@ class Tools(Served):
         m = until(lambda: (m := self.message(chat, mid))['calls'] and m)
         self.assertEqual((m['status'], m['calls'][0]['state']), ('running', 'running'))
         self.post(f'/chats/{chat}/messages/{mid}/stop')
-        m = self.ended(chat, mid)
+        m = until(lambda: (m := self.message(chat, mid))['calls'][0]['state'] != 'running' and m)
         self.assertEqual((m['status'], m['calls'][0]['state']), ('stopped', 'stopped'))
         until(lambda: [x for x in self.said() if x['method'] == 'notifications/cancelled'])
 

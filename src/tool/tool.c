@@ -151,6 +151,16 @@ static enum err may_ask(const struct link *l, struct errinfo *e)
     return ERR_OK;
 }
 
+/* It took nothing: why. */
+static void refuse(struct link *l, int why, struct errinfo *e)
+{
+    l->gone |= why == EPIPE || why == ECONNRESET || why == ENOTCONN;
+    if (l->gone)
+        may_ask(l, e);
+    else
+        err_note(e, ERR_BUSY, "%s takes nothing now, or this is too long for it", l->what);
+}
+
 /* o goes. */
 static uint64_t ask(struct link *l, json_t *o, unsigned seconds, tool_done *done, void *arg,
                     struct errinfo *e)
@@ -161,6 +171,7 @@ static uint64_t ask(struct link *l, json_t *o, unsigned seconds, tool_done *done
     if (may_ask(l, e) == ERR_OK) {
         number = ++t->last;
         json_object_set_new(o, "id", json_integer((json_int_t)number));
+        errno = 0;
         if (tool_wire_ask(l->fd, o)) {
             struct asked *a = mem_alloc(sizeof *a);
             *a = (struct asked){.next = l->asked,
@@ -172,7 +183,7 @@ static uint64_t ask(struct link *l, json_t *o, unsigned seconds, tool_done *done
             l->n_asked++;
         } else {
             number = 0;
-            err_note(e, ERR_BUSY, "%s takes nothing now, or this is too long for it", l->what);
+            refuse(l, errno, e);
         }
     }
     pthread_mutex_unlock(&t->lock);

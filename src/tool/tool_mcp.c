@@ -117,8 +117,10 @@ _Noreturn void tool_mcp_run(int fd, const struct tool_mcp_conf *c)
 {
     struct mcp_host *h = mem_alloc(sizeof *h);
     struct tool_wire w;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGINT, SIG_IGN); /* Ctrl-C is the server's, which ends in its own time */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT,
+           SIG_IGN); /* both are the server's, which ends in its own time, and this with it */
+    signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     *h = (struct mcp_host){.fd = fd, .conf = c, .n = c->n, .multi = curl_multi_init()};
     CHECK(h->multi);

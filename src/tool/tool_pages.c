@@ -288,8 +288,10 @@ _Noreturn void tool_pages_run(int fd, const struct tool_pages_opts *o)
     int ports[TOOL_PAGE_PORTS_MAX + TOOL_PAGE_ALLOWED_MAX + 2] = {0};
     if (!certificates[0] || access(certificates[0], R_OK) != 0)
         certificates[0] = NULL;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGINT, SIG_IGN); /* Ctrl-C is the server's, which ends in its own time */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGINT,
+           SIG_IGN); /* both are the server's, which ends in its own time, and this with it */
+    signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     all_ports(&o->rule, ports);
     const struct os_sandbox_opts box = {.read = certificates, .connect = true, .ports = ports};

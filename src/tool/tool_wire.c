@@ -51,7 +51,9 @@ bool tool_wire_ask(int fd, const json_t *o)
     struct str text;
     text_of(o, &text, TOOL_ASK_BYTES_MAX);
     bool ok = !text.full && send_packet(fd, LAST, text.p, text.n, MSG_DONTWAIT);
+    int why = errno;
     str_done(&text);
+    errno = why;
     return ok;
 }
 

@@ -18,7 +18,7 @@
 /* The two ends; false with errno.  Packets, closed on exec. */
 bool tool_wire_pair(int ends[2]);
 
-/* In one packet and at once, or not at all. */
+/* In one packet and at once, or not at all; then errno says why, 0 where it is too long. */
 bool tool_wire_ask(int fd, const json_t *o);
 /* In as many as it takes, waiting; false: the other end is gone. */
 bool tool_wire_answer(int fd, const json_t *o);
