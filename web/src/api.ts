@@ -171,8 +171,6 @@ export class ApiError extends Error {
     readonly code = '',
     /** Seconds after which it may be tried again. */
     readonly retry = 0,
-    /** The server's, for what has words of its own. */
-    readonly code = '',
   ) {
     super(message);
   }
@@ -216,10 +214,6 @@ export async function request<T>(
       about?.code ?? '',
       Number(response.headers.get('Retry-After')) || 0,
     );
-    const why = typeof error === 'string' ? error : error?.message;
-    const code = typeof error === 'string' ? '' : (error?.code ?? '');
-    const text = t('err_server', { why: why ?? String(response.status) });
-    throw new ApiError(text, response.status, code);
   }
   return data as T;
 }
