@@ -96,7 +96,8 @@ class Pull(unittest.TestCase):
     def start(self, *args, **env):
         self.stop()
         self.server = Server(DAMSO, *args, models=self.models, DAMSO_MODEL=SMALL, DAMSO_TRIES='1',
-                             DAMSO_CATALOGUE=f'{self.dir}/catalogue.yaml', no_proxy='*', **env)
+                             DAMSO_CATALOGUE=f'{self.dir}/catalogue.yaml', DAMSO_FETCH_PAGES='off',  # its children are counted
+                             no_proxy='*', **env)
 
     def stop(self):
         if self.server:
