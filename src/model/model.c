@@ -25,15 +25,21 @@ const char *model_arch_list(void)
     return list + 2;
 }
 
+const struct model_arch *model_arch_find(struct span name)
+{
+    for (size_t i = 0; i < N_ELEMS(archs); i++)
+        if (span_eq_cstr(name, archs[i].name))
+            return &archs[i];
+    return NULL;
+}
+
 static enum err find_arch(struct model *m, struct errinfo *e)
 {
     struct span name;
     TRY(gguf_need_str(m->gguf, "general.architecture", &name, e));
-    for (size_t i = 0; i < N_ELEMS(archs); i++)
-        if (span_eq_cstr(name, archs[i].name)) {
-            m->arch = &archs[i];
-            return ERR_OK;
-        }
+    m->arch = model_arch_find(name);
+    if (m->arch)
+        return ERR_OK;
     return err_set(e, ERR_UNSUPPORTED,
                    "%s: the architecture '%.*s' is not supported (supported: %s)",
                    gguf_path(m->gguf), (int)MIN(name.n, 64), name.p, model_arch_list());
