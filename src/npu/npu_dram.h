@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ * npu_dram.h - when memory has served a transfer.
+ *
+ * Does: keep, for each channel, what its data bus and its banks are bound to, and serve transfers
+ *       row by row: activations hidden behind the data of others or not, the window of four
+ *       activations, turns between reading and writing, refresh.  Long runs cost no more than short
+ * ones. Does not: hold data, or reorder transfers: they are served in the order they come, while
+ * each is known as a whole, as of a DMA engine. Units: picoseconds, bytes. */
+#ifndef NPU_DRAM_H
+#define NPU_DRAM_H
+
+#include "npu/npu_chip.h"
+
+#define NPU_BANKS_MAX    32
+#define NPU_STRIPE       32 /* bursts of a channel before the next channel has its turn */
+#define NPU_WRITE_BATCH  32 /* bursts that it gathers before it turns the bus */
+#define NPU_LOOK_AHEAD   64 /* bursts that a controller sees before their turn */
+#define NPU_CHANNELS_MAX 16 /* simulated; more serve in step, see npu_mem_init */
+
+struct npu_dram_type {
+    const char *name;
+    unsigned banks, groups; /* banks of all groups */
+    unsigned row, burst;
+    double rcd, rp, ras, rrd, faw, ccd_l, wtr, rtw, wr, refi, rfc;
+    double pj_bit, pj_activate;
+};
+
+const struct npu_dram_type *npu_dram_find(const char *name); /* NULL: none */
+const char *npu_dram_list(void);                             /* "ddr3, ddr4, ..." */
+
+/* A channel.  Bursts that follow each other lie in different groups of banks, so that the bus never
+ * waits for a group: `groups` banks are open together as one set. */
+struct npu_channel {
+    uint64_t bus_free;             /* when the data bus is */
+    uint64_t act_free;             /* when the budget of activations allows the next */
+    uint64_t opened;               /* the last activation */
+    uint64_t ready[NPU_BANKS_MAX]; /* when a set may be activated again */
+    int64_t row[NPU_BANKS_MAX];    /* open in a set; -1: none */
+    uint64_t n_act, n_bursts;
+    uint64_t run_end[NPU_LOOK_AHEAD], run_time[NPU_LOOK_AHEAD]; /* of the last runs: a ring */
+    uint64_t head, tail, seen;
+    bool writing;
+};
+
+struct npu_timing { /* of a channel; ps */
+    uint64_t burst, rcd, rp, ras, act_gap, wtr, rtw, wr;
+    uint64_t burst_bytes, set_bytes; /* of all channels in step */
+    unsigned sets, groups;
+};
+
+struct npu_mem {
+    struct npu_timing time;
+    struct npu_channel channel[NPU_CHANNELS_MAX];
+    unsigned n_channels;
+    uint64_t stripe;        /* bytes that go to one channel before the next one's turn */
+    uint64_t latency;       /* of the way to memory and back */
+    uint64_t n_bytes, busy; /* moved; the time that all buses moved data, summed */
+    double pj_bit, pj_activate;
+    unsigned in_step; /* real channels behind one that is simulated */
+};
+
+/* Channels beyond NPU_CHANNELS_MAX serve together in groups: transfers of an accelerator are long
+ * against `stripe` times the channels. */
+void npu_mem_init(struct npu_mem *m, const struct npu_chip *c);
+/* Addresses that differ by a multiple of it lie in the same channel and the same set of banks. */
+uint64_t npu_mem_grain(const struct npu_chip *c);
+/* When the last byte has come, of a transfer that may start at t.  The state moves on. */
+uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool write, uint64_t t);
+
+/* One channel: the same; addr counts in the channel's own bytes. */
+void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, double bits,
+                     double mtps, unsigned in_step);
+void npu_channel_init(struct npu_channel *c);
+uint64_t npu_channel_move(struct npu_channel *c, const struct npu_timing *t, uint64_t addr,
+                          uint64_t bytes, bool write, uint64_t at);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ * The memory model against one that goes cycle by cycle through the standard's timing rules. */
+#include "base/num.h"
+#include "base/test.h"
+#include "npu/npu_dram.h"
+
+#include <string.h>
+#include <time.h>
+
+/* ---- the reference: every command in its cycle, every bank by itself ---- */
+
+#define WINDOW NPU_LOOK_AHEAD
+
+struct burst {
+    uint32_t bank;
+    int64_t row;
+    bool write;
+};
+
+struct bank {
+    int64_t row;
+    uint64_t can_act, can_pre, can_use;
+};
+
+/* Of the standard, not stretched for refresh as the model's are; ps. */
+struct rules {
+    uint64_t burst, rcd, rp, ras, wtr, rtw, wr, refi, rfc, rrd, faw, ccd_l;
+    unsigned groups;
+};
+
+struct cycles {
+    const struct rules *t;
+    struct bank bank[64];
+    uint64_t acts[4], n_act, last_act, bus_free, group_free[16], step;
+    uint64_t next_refresh;
+    bool writing, any;
+};
+
+static uint64_t max64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* One command at most for the bursts in the window, at time `now`: the next burst's data if its
+ * bank is ready, else an activation or a precharge for one further on. */
+static bool issue(struct cycles *c, const struct burst *b, size_t n, uint64_t now)
+{
+    const struct rules *t = c->t;
+    struct bank *k = &c->bank[b->bank];
+    unsigned group = b->bank % t->groups;
+    uint64_t turn = c->any && c->writing != b->write ? (b->write ? t->rtw : t->wtr) : 0;
+    if (k->row == b->row && now >= k->can_use && now >= c->bus_free + turn &&
+        now >= c->group_free[group]) {
+        c->bus_free = now + t->burst;
+        c->group_free[group] = now + t->ccd_l;
+        c->writing = b->write;
+        c->any = true;
+        k->can_pre = max64(k->can_pre, now + t->burst + (b->write ? t->wr : 0));
+        return true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct bank *o = &c->bank[b[i].bank];
+        bool wanted_open = false; /* by an earlier one of the window */
+        for (size_t j = 0; j < i && !wanted_open; j++)
+            wanted_open = b[j].bank == b[i].bank;
+        if (wanted_open || o->row == b[i].row)
+            continue;
+        if (o->row >= 0) {
+            if (now < o->can_pre)
+                continue;
+            o->row = -1;
+            o->can_act = max64(o->can_act, now + t->rp);
+            return false;
+        }
+        if (now < o->can_act || (c->n_act && now < c->last_act + t->rrd) ||
+            (c->n_act >= 4 && now < c->acts[c->n_act % 4] + t->faw))
+            continue;
+        c->acts[c->n_act++ % 4] = c->last_act = now;
+        o->row = b[i].row;
+        o->can_use = now + t->rcd;
+        o->can_pre = now + t->ras;
+        return false;
+    }
+    return false;
+}
+
+static struct rules rules_of(const struct npu_dram_type *d, double mtps)
+{
+    struct rules r = {.burst = (uint64_t)(d->burst / mtps * 1e6 + 0.5), .groups = d->groups};
+    const struct {
+        uint64_t *to;
+        double ns;
+    } times[] = {
+        {&r.rcd,   d->rcd  },
+        {&r.rp,    d->rp   },
+        {&r.ras,   d->ras  },
+        {&r.wtr,   d->wtr  },
+        {&r.rtw,   d->rtw  },
+        {&r.wr,    d->wr   },
+        {&r.refi,  d->refi },
+        {&r.rfc,   d->rfc  },
+        {&r.rrd,   d->rrd  },
+        {&r.faw,   d->faw  },
+        {&r.ccd_l, d->ccd_l}
+    };
+    for (size_t i = 0; i < N_ELEMS(times); i++)
+        *times[i].to = (uint64_t)(times[i].ns * 1000 + 0.5);
+    r.ccd_l = max64(r.ccd_l, r.burst);
+    return r;
+}
+
+static uint64_t reference(const struct rules *t, const struct burst *b, size_t n)
+{
+    static struct cycles c;
+    uint64_t now = 0;
+    memset(&c, 0, sizeof c);
+    c.t = t;
+    c.step = (t->burst + 7) / 8;
+    c.next_refresh = t->refi;
+    for (int i = 0; i < 64; i++)
+        c.bank[i].row = -1;
+    for (size_t i = 0; i < n; now += c.step) {
+        if (now >= c.next_refresh && now >= c.bus_free) { /* all banks close, then none may open */
+            for (int k = 0; k < 64; k++) {
+                c.bank[k].row = -1;
+                c.bank[k].can_act = c.next_refresh + t->rfc > now ? c.next_refresh + t->rfc : now;
+            }
+            c.next_refresh += t->refi;
+        }
+        if (issue(&c, b + i, n - i < WINDOW ? n - i : WINDOW, now))
+            i++;
+    }
+    return c.bus_free;
+}
+
+/* ---- patterns ---- */
+
+struct access {
+    uint64_t addr, bytes;
+    bool write;
+};
+
+static size_t pattern(int which, const struct npu_timing *t, struct access *a, size_t most,
+                      uint64_t *seed)
+{
+    uint64_t set = t->set_bytes;
+    for (size_t i = 0; i < most; i++) {
+        uint64_t far = num_rand(seed) % 4096;
+        switch (which) {
+        case 0: a[i] = (struct access){i * 65536, 65536, false}; break; /* one stream read */
+        case 1: a[i] = (struct access){i * 65536, 65536, true}; break;  /* one stream written */
+        case 2: /* two streams, one read and one written, in turns */
+            a[i] = (struct access){(i / 2) * 16384 + (i % 2) * (set * t->sets * 1000 + set * 2),
+                                   16384, i % 2};
+            break;
+        case 3:
+            a[i] = (struct access){far * set, t->burst_bytes * 4, false};
+            break;                                                    /* a little here and there */
+        case 4: a[i] = (struct access){far * set, set, false}; break; /* rows in any order */
+        default:
+            a[i] = (struct access){i * set * t->sets, 2 * t->burst_bytes, false}; /* one bank */
+        }
+    }
+    return most;
+}
+
+static size_t bursts_of(const struct npu_timing *t, const struct access *a, size_t n,
+                        struct burst *out, size_t most)
+{
+    size_t k = 0;
+    uint64_t a_set = t->set_bytes / t->burst_bytes;
+    for (size_t i = 0; i < n; i++)
+        for (uint64_t at = a[i].addr / t->burst_bytes;
+             at < (a[i].addr + a[i].bytes) / t->burst_bytes && k < most; at++) {
+            uint64_t set = at / a_set;
+            out[k++] = (struct burst){(uint32_t)(set % t->sets * t->groups + at % t->groups),
+                                      (int64_t)(set / t->sets), a[i].write};
+        }
+    return k;
+}
+
+static void test_within_three_percent(void **state)
+{
+    static const struct {
+        const char *type;
+        double bits, rate;
+    } kinds[] = {
+        {"ddr4",   64, 3200 },
+        {"lpddr4", 16, 4266 },
+        {"gddr6",  16, 14000},
+        {"hbm2",   64, 2400 },
+        {"ddr3",   64, 1333 },
+        {"hbm3",   32, 5200 }
+    };
+    enum { ACCESSES = 500, BURSTS = 1 << 20 };
+    struct access *a = malloc(ACCESSES * sizeof *a);
+    struct burst *b = malloc(BURSTS * sizeof *b);
+    uint64_t seed = test_seed();
+    double slow = 0, fast = 0;
+    (void)state;
+    for (size_t k = 0; k < N_ELEMS(kinds); k++)
+        for (int which = 0; which < 6; which++) {
+            const struct npu_dram_type *type = npu_dram_find(kinds[k].type);
+            struct npu_timing t;
+            struct npu_channel c;
+            npu_timing_init(&t, type, kinds[k].bits, kinds[k].rate, 1);
+            npu_channel_init(&c);
+            size_t n = pattern(which, &t, a, which < 2 ? 40 : ACCESSES, &seed);
+            size_t n_bursts = bursts_of(&t, a, n, b, BURSTS);
+            assert_true(n_bursts < BURSTS);
+            clock_t begin = clock();
+            struct rules rules = rules_of(type, kinds[k].rate);
+            uint64_t want = reference(&rules, b, n_bursts);
+            slow += (double)(clock() - begin);
+            uint64_t got = 0;
+            begin = clock();
+            for (size_t i = 0; i < n; i++)
+                got = npu_channel_move(&c, &t, a[i].addr, a[i].bytes, a[i].write, 0);
+            fast += (double)(clock() - begin);
+            double gbs = (double)n_bursts * (double)t.burst_bytes / (double)got * 1000;
+            printf("%-7s pattern %d: %8.3f us, reference %8.3f us (%+.2f %%), %.2f GB/s\n",
+                   kinds[k].type, which, (double)got / 1e6, (double)want / 1e6,
+                   100 * ((double)got / (double)want - 1), gbs);
+            assert_true((double)got < 1.03 * (double)want && (double)got > 0.97 * (double)want);
+        }
+    assert_true(slow > 100 * fast); /* thousands of times */
+    printf("reference %.0f ms, model %.3f ms: %.0f times faster\n", slow / 1e3, fast / 1e3,
+           slow / (fast + 1));
+    free(a);
+    free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_within_three_percent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

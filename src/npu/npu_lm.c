@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ * npu_lm.c - BERT-Large by its rule, and language models from the plan that the server runs. */
+#include "base/num.h"
+#include "npu/npu_int.h"
+
+/* Passes of the vector unit over a row: a norm sums squares, then scales; a softmax finds the
+ * largest, subtracts and takes powers, sums, divides; a gated unit takes a power, divides,
+ * multiplies. */
+#define PASSES_NORM    3
+#define PASSES_SOFTMAX 5
+#define PASSES_GELU    4
+#define PASSES_GLU     5
+#define PASSES_ROPE    3
+
+static int vector(struct npu_work *w, const char *name, int layer, uint64_t m, uint64_t n,
+                  double passes, double reads, int in, int out)
+{
+    struct npu_op *op = npu_work_op(w, NPU_VECTOR, name, layer, in, out);
+    op->m = m;
+    op->n = n;
+    op->passes = passes;
+    op->reads = reads;
+    return out;
+}
+
+static int product(struct npu_work *w, const char *name, int layer, uint64_t m, uint64_t k,
+                   uint64_t n, int in)
+{
+    int out = npu_work_tensor(w, m * n);
+    struct npu_op *op = npu_work_op(w, NPU_MATMUL, name, layer, in, out);
+    op->m = m;
+    op->k = k;
+    op->n = n;
+    return out;
+}
+
+/* Devlin et al. 2018: 24 layers, 1024 wide, 16 heads; answers to questions: two numbers a position.
+ */
+void npu_make_bert(struct npu_work *w)
+{
+    enum { LAYERS = 24, WIDE = 1024, FF = 4096, HEADS = 16, SEEN = 384 };
+    uint64_t rows = w->batch * SEEN;
+    int x = npu_work_tensor(w, rows * WIDE);
+    struct npu_op *op = npu_work_op(w, NPU_GATHER, "embed", -1, -1, x);
+    op->m = rows;
+    op->n = WIDE;
+    for (int i = 0; i < LAYERS; i++) {
+        int qkv = product(w, "qkv", i, rows, WIDE, 3 * WIDE, x);
+        int mix = npu_work_tensor(w, rows * WIDE);
+        op = npu_work_op(w, NPU_ATTEND, "attend", i, qkv, mix);
+        *op = (struct npu_op){.kind = NPU_ATTEND,
+                              .name = "attend",
+                              .layer = i,
+                              .in = qkv,
+                              .in2 = -1,
+                              .weights_of = -1,
+                              .out = mix,
+                              .unique = 1,
+                              .n_seq = w->batch,
+                              .rows = SEEN,
+                              .context = SEEN + (SEEN - 1) / 2, /* each sees all: twice the half */
+                              .heads = HEADS,
+                              .kv_heads = HEADS,
+                              .dim = WIDE / HEADS,
+                              .passes = PASSES_SOFTMAX};
+        int y = product(w, "output", i, rows, WIDE, WIDE, mix);
+        w->ops[w->n_ops - 1].in2 = x;
+        w->ops[w->n_ops - 1].passes = 1;
+        y = vector(w, "norm", i, rows, WIDE, PASSES_NORM, 1, y, npu_work_tensor(w, rows * WIDE));
+        int up = product(w, "up", i, rows, WIDE, FF, y);
+        w->ops[w->n_ops - 1].passes = PASSES_GELU;
+        x = product(w, "down", i, rows, FF, WIDE, up);
+        w->ops[w->n_ops - 1].in2 = y;
+        w->ops[w->n_ops - 1].passes = 1;
+        x = vector(w, "norm", i, rows, WIDE, PASSES_NORM, 1, x, npu_work_tensor(w, rows * WIDE));
+    }
+    product(w, "answer", -1, rows, WIDE, 2, x);
+    w->host_in = rows * 8;
+    w->host_out = rows * 4;
+}
+
+/* ---- from a plan ---- */
+
+struct lowering {
+    struct npu_work *w;
+    const struct plan *plan;
+    uint64_t batch, rows, past;
+    int now[PLAN_BUF_N]; /* the tensor that a buffer holds; -1: none */
+};
+
+static uint64_t rows_of(const struct lowering *l, const struct plan_op *op)
+{
+    return op->rows == PLAN_ROWS_ALL ? l->batch * l->rows : l->batch;
+}
+
+/* A new value in a buffer. */
+static int put(struct lowering *l, enum plan_buf b, uint64_t rows, uint64_t width)
+{
+    l->now[b] = npu_work_tensor(l->w, rows * width);
+    return l->now[b];
+}
+
+static void lower_matmul(struct lowering *l, const struct plan_op *op)
+{
+    static const char *const names[] = {
+        [PLAN_Q] = "qkv",        [PLAN_X] = "output",     [PLAN_PICKED] = "output",
+        [PLAN_DELTA] = "output", [PLAN_GATE] = "gate-up", [PLAN_LOGITS] = "vocabulary",
+        [PLAN_BUF_N] = NULL};
+    uint64_t n = 0, rows = rows_of(l, op);
+    for (int i = 0; i < op->n_parts; i++)
+        n += op->part[i].weight->rows;
+    int in = l->now[op->src], before = l->now[op->dst];
+    const char *name = names[op->dst] ? names[op->dst] : "matmul";
+    int out = product(l->w, op->src == PLAN_GATE ? "down" : name, op->layer, rows,
+                      op->part[0].weight->cols, n, in);
+    if (op->add) {
+        l->w->ops[l->w->n_ops - 1].in2 = before;
+        l->w->ops[l->w->n_ops - 1].passes = 1;
+    }
+    for (int i = 0; i < op->n_parts; i++)
+        l->now[op->part[i].dst] = out;
+}
+
+static void lower_attend(struct lowering *l, const struct plan_op *op)
+{
+    const struct model *m = l->plan->model;
+    uint64_t context = l->past + l->rows;
+    if (op->window && context > op->window)
+        context = op->window;
+    int in = l->now[PLAN_Q], out = put(l, op->dst, l->batch * l->rows, m->n_head * m->v_dim);
+    struct npu_op *x = npu_work_op(l->w, NPU_ATTEND, "attend", op->layer, in, out);
+    x->n_seq = l->batch;
+    x->rows = l->rows;
+    x->context = MAX(context, l->rows);
+    x->heads = m->n_head;
+    x->kv_heads = m->n_kv_head;
+    x->dim = m->k_dim;
+    x->passes = PASSES_SOFTMAX;
+    l->w->kv_values += (double)l->batch * (double)context * (double)m->n_kv_head *
+                       (double)(m->k_dim + m->v_dim);
+}
+
+static void lower_op(struct lowering *l, const struct plan_op *op)
+{
+    const struct model *m = l->plan->model;
+    struct npu_work *w = l->w;
+    uint64_t rows = rows_of(l, op), heads = m->n_head + m->n_kv_head;
+    struct npu_op *x;
+    int in = op->kind == PLAN_EMBED ? -1 : l->now[op->src];
+    switch (op->kind) {
+    case PLAN_EMBED:
+        x = npu_work_op(w, NPU_GATHER, "embed", -1, -1, put(l, op->dst, rows, m->dim));
+        x->m = rows;
+        x->n = m->dim;
+        break;
+    case PLAN_PICK: l->now[op->dst] = in; break;
+    case PLAN_NORM:
+        vector(w, "norm", op->layer, rows, op->n * op->n_groups, PASSES_NORM, 1, in,
+               put(l, op->dst, rows, op->n * op->n_groups));
+        break;
+    case PLAN_MATMUL: lower_matmul(l, op); break;
+    case PLAN_ROPE:
+        vector(w, "rope", op->layer, rows, heads * m->k_dim, PASSES_ROPE, 1, l->now[PLAN_Q],
+               put(l, PLAN_Q, rows, heads * m->k_dim));
+        break;
+    case PLAN_STORE:
+        x = npu_work_op(w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
+        x->m = rows;
+        x->n = m->n_kv_head * (m->k_dim + m->v_dim);
+        break;
+    case PLAN_ATTEND: lower_attend(l, op); break;
+    case PLAN_GLU:
+        vector(w, "glu", op->layer, rows, op->n, PASSES_GLU, 2, in, put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_ADD:
+        vector(w, "add", op->layer, rows, op->n, 1, 2, in, put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_SOFTCAP:
+        vector(w, "softcap", op->layer, rows, op->n, 3, 1, in, put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_KIND_N: break;
+    }
+}
+
+struct npu_work *npu_work_plan(const struct plan *p, uint64_t batch, uint64_t rows, uint64_t past,
+                               enum npu_type format, enum npu_type type)
+{
+    struct npu_work *w = npu_work_new("language model", batch, type);
+    struct lowering l = {.w = w, .plan = p, .batch = batch, .rows = rows, .past = past};
+    w->weight_bits = format == NPU_BF16 ? 16 : format == NPU_INT4 ? 4.5 : 8;
+    for (int b = 0; b < PLAN_BUF_N; b++)
+        l.now[b] = -1;
+    for (size_t i = 0; i < p->n_ops; i++)
+        lower_op(&l, &p->ops[i]);
+    w->tokens = batch;
+    w->host_in = batch * rows * 4;
+    w->host_out = batch * 4; /* the chip picks the token */
+    npu_work_done(w);
+    return w;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT
+ * Programs: that every one the compiler makes is right, that broken ones are found, and that what
+ * is skipped as a repetition comes out as if it had been simulated. */
+#include "base/num.h"
+#include "base/test.h"
+#include "model/model_shape.h"
+#include "npu/npu_run.h"
+
+#include <string.h>
+
+static char *read_file(const char *path, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    char *p = malloc(1 << 20);
+    *n = fread(p, 1, 1 << 20, f);
+    fclose(f);
+    return p;
+}
+
+static struct npu_chip *open_chip(const char *name)
+{
+    char path[200];
+    struct errinfo e = {0};
+    struct npu_chip *c;
+    size_t n;
+    snprintf(path, sizeof path, "chips/%s.yaml", name);
+    char *p = read_file(path, &n);
+    if (npu_chip_parse(&c, p, n, path, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    free(p);
+    return c;
+}
+
+/* A small language model of 12 layers. */
+static struct npu_work *make_lm(const struct npu_chip *c, uint64_t batch, uint64_t rows,
+                                uint64_t past)
+{
+    struct model_shape s = {.arch = "llama",
+                            .dim = 1024,
+                            .ff = 2816,
+                            .n_layer = 12,
+                            .n_head = 16,
+                            .n_kv_head = 4,
+                            .head_dim = 64,
+                            .n_vocab = 8000,
+                            .ctx_trained = 4096};
+    struct model *m;
+    struct errinfo e;
+    enum npu_type type, format = npu_chip_rate(c, NPU_BF16) > 0 ? NPU_BF16 : NPU_INT8;
+    assert_int_equal(model_from_shape(&m, &s, "test", &e), ERR_OK);
+    assert_int_equal(npu_work_type(c, format, &type, &e), ERR_OK);
+    struct plan *p = plan_new(m);
+    struct npu_work *w = npu_work_plan(p, batch, rows, past, format, type);
+    plan_free(p);
+    model_close(m);
+    return w;
+}
+
+static const char *const chips[] = {"atom",   "warboy",   "x220-compact", "rngd",
+                                    "tpu-v1", "tpu-v3-8", "l4",           "cloud-ai-100-pro"};
+
+static void check_work(const struct npu_chip *c, const struct npu_work *w)
+{
+    struct errinfo e = {0};
+    struct npu_prog *p;
+    if (npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e) != ERR_OK)
+        fail_msg("%s: %s", c->name, e.text);
+    if (npu_check(p, &e) != ERR_OK)
+        fail_msg("%s, %s: %s", c->name, w->name, e.text);
+    npu_prog_free(p);
+}
+
+static void test_all_programs_are_right(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(chips); i++) {
+        struct npu_chip *c = open_chip(chips[i]);
+        for (size_t k = 0; npu_work_name(k); k++) {
+            struct npu_work *w = npu_work_bench(npu_work_name(k), 1, npu_bench_type(c));
+            check_work(c, w);
+            npu_work_free(w);
+        }
+        struct npu_work *decode = make_lm(c, 3, 1, 500), *prefill = make_lm(c, 1, 200, 0);
+        check_work(c, decode);
+        check_work(c, prefill);
+        npu_work_free(decode);
+        npu_work_free(prefill);
+        npu_chip_free(c);
+    }
+}
+
+/* Without the semaphore that a kind of command takes (gives), or with its buffer moved, it is
+ * wrong. */
+static void test_broken_programs_are_found(void **state)
+{
+    struct npu_chip *c = open_chip("atom");
+    struct npu_work *w = npu_work_bench("resnet50", 1, NPU_INT8);
+    struct npu_prog *p;
+    struct errinfo e;
+    size_t found[4] = {0}, tried[4] = {0};
+    (void)state;
+    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
+    for (size_t i = 0; i < p->n_steps; i += 7) {
+        struct npu_segment broken = *p->steps[i].segment;
+        struct npu_cmd *cmds = malloc(broken.n_cmds * sizeof *cmds);
+        broken.cmds = cmds;
+        for (int how = 0; how < 4; how++)
+            for (size_t k = 1; k < broken.n_cmds; k += broken.n_cmds / 9 + 1) {
+                memcpy(cmds, p->steps[i].segment->cmds, broken.n_cmds * sizeof *cmds);
+                uint8_t *sem = how == 0 ? &cmds[k].take[0] : how == 1 ? &cmds[k].give[0] : NULL;
+                if ((sem && *sem == NPU_NO_SEM) || (how >= 2 && cmds[k].size == 0) ||
+                    (how == 1 && cmds[k].give[0] == NPU_NO_SEM))
+                    continue;
+                if (sem)
+                    *sem = NPU_NO_SEM;
+                if (how == 2) /* onto the buffer behind it */
+                    cmds[k].sram += cmds[k].size / 2 + 1;
+                if (how == 3)
+                    cmds[k].sram = (uint32_t)broken.half;
+                tried[how]++;
+                found[how] += npu_check_segment(p, &broken, p->steps[i].op, &e) != ERR_OK;
+            }
+        free(cmds);
+    }
+    for (int how = 0; how < 4; how++) {
+        printf("way %d: %zu of %zu found\n", how, found[how], tried[how]);
+        assert_true(tried[how] > 20);
+        if (how != 2) /* a buffer that moves into one of another time is no fault */
+            assert_int_equal(found[how], tried[how]);
+    }
+    assert_true(found[2] * 3 > tried[2]);
+    npu_prog_free(p);
+    npu_work_free(w);
+    npu_chip_free(c);
+}
+
+static void count(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
+                  uint32_t op, uint64_t from, uint64_t to)
+{
+    (void)core, (void)queue, (void)c, (void)op;
+    assert_true(to >= from);
+    ++*(uint64_t *)arg;
+}
+
+static void test_repetitions_are_exact(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(chips); i++) {
+        struct npu_chip *c = open_chip(chips[i]);
+        struct npu_work *w = make_lm(c, 2, 1, 300);
+        struct npu_prog *p;
+        struct errinfo e;
+        assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
+        uint64_t *fast_ops = calloc(w->n_ops, sizeof *fast_ops), n = 0;
+        uint64_t *slow_ops = calloc(w->n_ops, sizeof *slow_ops);
+        struct npu_timing_of fast = {.op_ps = fast_ops}, slow = {.op_ps = slow_ops};
+        npu_time(&fast, p, 1, 3, NULL, NULL);
+        npu_time(&slow, p, 1, 3, count, &n); /* who is watched skips nothing */
+        assert_int_equal(n, slow.counts.commands);
+        assert_int_equal(fast.counts.commands, slow.counts.commands);
+        printf("%-16s %.3f us, %.3f us\n", c->name, (double)fast.ps / 1e6, (double)slow.ps / 1e6);
+        assert_int_equal(fast.ps, slow.ps);
+        assert_int_equal(fast.round_ps, slow.round_ps);
+        assert_memory_equal(fast_ops, slow_ops, w->n_ops * sizeof *fast_ops);
+        double sum = 0;
+        for (int k = 0; k < NPU_N_CAUSES; k++) {
+            assert_float_equal(fast.share[k], slow.share[k], 1e-6);
+            sum += fast.share[k];
+        }
+        assert_float_equal(sum, 1, 1e-9);
+        free(fast_ops);
+        free(slow_ops);
+        npu_prog_free(p);
+        npu_work_free(w);
+        npu_chip_free(c);
+    }
+}
+
+/* The figures of the papers (npu_vision.c names them) and of MLPerf's models. */
+static void test_sizes_of_networks(void **state)
+{
+    static const struct {
+        const char *name;
+        double gmac, million_weights;
+    } known[] = {
+        {"resnet50",       4.089,  25.50},
+        {"mobilenet",      0.569,  4.21 },
+        {"ssd-mobilenet",  1.237,  6.77 },
+        {"ssd-resnet34",   216.5,  20   },
+        {"bert-large-384", 123.21, 302  },
+    };
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(known); i++) {
+        struct npu_work *w = npu_work_bench(known[i].name, 2, NPU_INT8);
+        printf("%-15s %.3f GMAC, %.2f M weights\n", known[i].name, w->macs / 2e9,
+               w->weight_values / 1e6);
+        assert_true(w->macs / 2e9 > 0.99 * known[i].gmac && w->macs / 2e9 < 1.01 * known[i].gmac);
+        assert_true(w->weight_values / 1e6 > 0.98 * known[i].million_weights &&
+                    w->weight_values / 1e6 < 1.02 * known[i].million_weights);
+        npu_work_free(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes_of_networks),
+        cmocka_unit_test(test_all_programs_are_right),
+        cmocka_unit_test(test_broken_programs_are_found),
+        cmocka_unit_test(test_repetitions_are_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

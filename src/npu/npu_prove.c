@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ * npu_prove.c - proves of a program what its author must not get wrong.
+ *
+ * The queues of a core are ordered by their tokens alone.  Each command gets a vector clock: of
+ * each queue the last command that must be through before it.  It is joined from its queue's last
+ * command and from the tokens that it takes, as each was when it was given.  Two commands that
+ * touch the same bytes of a core's memory, one of them writing, must be ordered by their clocks;
+ * else some order that the program allows is wrong, whatever the timing is.  A segment is walked
+ * three times in a row, so that its buffers meet those of the step before (the other half) and of
+ * the one before that (its own). Across cores there are only gates: what waits for ever there
+ * stands still here too. */
+#include "npu/npu_prog.h"
+
+#include "base/num.h"
+
+#include <string.h>
+
+#define WALKS      3
+#define RANGES_MAX 64
+#define TOKENS     8
+
+struct clock {
+    uint32_t of[NPU_N_QUEUES];
+};
+
+struct token {
+    struct clock clock;
+    uint32_t sram, size; /* the buffer that was filled */
+};
+
+struct sem {
+    struct token token[TOKENS];
+    uint32_t head, n;
+};
+
+struct range {
+    uint32_t from, size;
+    uint32_t write_at, write_queue; /* the last write: its number in its queue; 0: none */
+    uint32_t read_at[NPU_N_QUEUES];
+};
+
+struct walk_core {
+    struct sem sem[2][NPU_N_SEMS];
+    struct clock clock[NPU_N_QUEUES];
+    uint32_t done[NPU_N_QUEUES]; /* commands, numbered from 1 */
+    uint32_t step[NPU_N_QUEUES], next[NPU_N_QUEUES];
+    struct range ranges[RANGES_MAX];
+    size_t n_ranges;
+    uint32_t in_sram[2], in_size[2]; /* what the matrix unit reads: inputs, weights */
+    bool loads_weights;
+};
+
+struct walk {
+    const struct npu_prog *p;
+    const struct npu_segment *s;
+    uint32_t op;
+    struct walk_core *cores;
+    uint32_t arrived[WALKS];
+    bool *keys; /* [WALKS][n_keys] */
+    uint64_t half;
+    struct errinfo *e;
+};
+
+static const char *const queue_names[] = {"load", "matrix", "vector", "store"};
+
+static enum err fault(const struct walk *w, unsigned core, unsigned queue, const char *what)
+{
+    const struct walk_core *c = &w->cores[core];
+    return err_set(w->e, ERR_CORRUPT, "operation %u (%s), core %u, %s queue, command %u: %s", w->op,
+                   w->p->work->ops[w->op].name, core, queue_names[queue], c->next[queue], what);
+}
+
+static bool overlap(const struct range *r, uint32_t from, uint32_t size)
+{
+    return r->from < from + size && from < r->from + r->size;
+}
+
+/* An access of the command that queue q does now; false: it is not ordered after another. */
+static bool touch(struct walk_core *c, unsigned q, uint32_t from, uint32_t size, bool write)
+{
+    const struct clock *now = &c->clock[q];
+    struct range *own = NULL;
+    if (size == 0)
+        return true;
+    for (size_t i = 0; i < c->n_ranges; i++) {
+        struct range *r = &c->ranges[i];
+        if (!overlap(r, from, size))
+            continue;
+        if (r->write_at && r->write_queue != q && now->of[r->write_queue] < r->write_at)
+            return false;
+        for (unsigned k = 0; write && k < NPU_N_QUEUES; k++)
+            if (k != q && now->of[k] < r->read_at[k])
+                return false;
+        if (r->from == from && r->size == size)
+            own = r;
+    }
+    if (!own && c->n_ranges < RANGES_MAX) {
+        own = &c->ranges[c->n_ranges++];
+        *own = (struct range){.from = from, .size = size};
+    }
+    if (!own)
+        return false;
+    if (write) {
+        own->write_at = c->done[q];
+        own->write_queue = q;
+        memset(own->read_at, 0, sizeof own->read_at);
+    } else {
+        own->read_at[q] = c->done[q];
+    }
+    return true;
+}
+
+static bool ready(const struct walk *w, unsigned core, unsigned q, const struct npu_cmd *c)
+{
+    const struct walk_core *k = &w->cores[core];
+    uint32_t step = k->step[q];
+    for (int i = 0; i < 3; i++)
+        if (c->take[i] != NPU_NO_SEM && !k->sem[step % 2][c->take[i]].n)
+            return false;
+    if (c->kind == NPU_CMD_AWAIT && step > 0 && w->arrived[step - 1] < w->p->cores)
+        return false;
+    return !(c->kind == NPU_CMD_LOAD && c->key && !c->first &&
+             !w->keys[step * w->s->n_keys + c->key]);
+}
+
+static void take(struct walk_core *k, unsigned q, const struct npu_cmd *c, uint32_t base)
+{
+    for (int i = 0; i < 3; i++) {
+        if (c->take[i] == NPU_NO_SEM)
+            continue;
+        struct sem *s = &k->sem[k->step[q] % 2][c->take[i]];
+        const struct token *t = &s->token[s->head];
+        for (int x = 0; x < NPU_N_QUEUES; x++)
+            k->clock[q].of[x] = MAX(k->clock[q].of[x], t->clock.of[x]);
+        if (c->take[i] == NPU_A_FULL || c->take[i] == NPU_W_FULL) {
+            int which = c->take[i] == NPU_W_FULL;
+            k->in_sram[which] = base + t->sram;
+            k->in_size[which] = t->size;
+        }
+        s->head = (s->head + 1) % TOKENS;
+        s->n--;
+    }
+}
+
+/* The bytes that a command reads and writes. */
+static const char *accesses(struct walk_core *k, unsigned q, const struct npu_cmd *c, uint32_t base)
+{
+    static const char *const unordered = "it uses a buffer that another command may be using";
+    bool ok = true;
+    if (c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_VECTOR)
+        ok = touch(k, q, base + c->sram, c->size, true);
+    if (c->kind == NPU_CMD_STORE)
+        ok = touch(k, q, base + c->sram, c->size, false);
+    if (c->kind != NPU_CMD_MATRIX)
+        return ok ? NULL : unordered;
+    if (!k->in_size[0])
+        return "it reads inputs that nothing has loaded";
+    if (!k->in_size[1] && k->loads_weights && c->take[0] != NPU_P_FULL &&
+        c->take[1] == NPU_NO_SEM && c->take[0] != NPU_A_FULL)
+        return "it reads weights that nothing has loaded";
+    ok = touch(k, q, k->in_sram[0], k->in_size[0], false) &&
+         touch(k, q, k->in_sram[1], k->in_size[1], false) &&
+         touch(k, q, base + c->sram, c->size, true);
+    return ok ? NULL : unordered;
+}
+
+static enum err perform(struct walk *w, unsigned core, unsigned q, const struct npu_cmd *c)
+{
+    struct walk_core *k = &w->cores[core];
+    uint32_t step = k->step[q];
+    uint32_t base = (uint32_t)(step % 2 ? w->half : 0);
+    if ((uint64_t)c->sram + c->size > w->s->half)
+        return fault(w, core, q, "its buffer ends behind the step's memory");
+    take(k, q, c, base);
+    k->clock[q].of[q] = ++k->done[q];
+    const char *wrong = accesses(k, q, c, base);
+    if (wrong)
+        return fault(w, core, q, wrong);
+    k->loads_weights |= c->kind == NPU_CMD_LOAD && c->give[0] == NPU_W_FULL;
+    for (int i = 0; i < 3; i++) {
+        struct sem *s = &k->sem[step % 2][c->give[i]];
+        if (c->give[i] == NPU_NO_SEM)
+            continue;
+        if (s->n == TOKENS)
+            return fault(w, core, q, "it gives more tokens than anyone takes");
+        s->token[(s->head + s->n++) % TOKENS] = (struct token){
+            .clock = k->clock[q], .sram = c->sram, .size = c->size};
+    }
+    if (c->kind == NPU_CMD_ARRIVE)
+        w->arrived[step]++;
+    if (c->kind == NPU_CMD_LOAD && c->key && c->first)
+        w->keys[step * w->s->n_keys + c->key] = true;
+    return ERR_OK;
+}
+
+/* As far as a queue comes; *moved: it came further. */
+static enum err advance(struct walk *w, unsigned core, unsigned q, bool *moved)
+{
+    struct walk_core *k = &w->cores[core];
+    const uint32_t *from = &w->s->from[core * NPU_N_QUEUES + q];
+    while (k->step[q] < WALKS) {
+        if (from[0] + k->next[q] == from[1]) {
+            k->step[q]++;
+            k->next[q] = 0;
+            continue;
+        }
+        const struct npu_cmd *c = &w->s->cmds[from[0] + k->next[q]];
+        if (!ready(w, core, q, c))
+            break;
+        TRY(perform(w, core, q, c));
+        k->next[q]++;
+        *moved = true;
+    }
+    return ERR_OK;
+}
+
+static void start(struct walk_core *k)
+{
+    static const enum npu_sem slots[] = {NPU_W_FREE, NPU_A_FREE, NPU_R_FREE,
+                                         NPU_O_FREE, NPU_T_FREE, NPU_V_FREE};
+    for (int set = 0; set < 2; set++) {
+        for (size_t i = 0; i < N_ELEMS(slots); i++)
+            k->sem[set][slots[i]].n = NPU_SLOTS;
+        k->sem[set][NPU_HALF].n = 1;
+    }
+}
+
+static enum err ended(const struct walk *w, unsigned core)
+{
+    const struct walk_core *k = &w->cores[core];
+    for (unsigned q = 0; q < NPU_N_QUEUES; q++)
+        if (k->step[q] < WALKS)
+            return fault(w, core, q, "it waits for ever");
+    for (int set = 0; set < 2; set++)
+        for (int i = 1; i < NPU_N_SEMS; i++) {
+            bool slots = i == NPU_W_FREE || i == NPU_A_FREE || i == NPU_R_FREE || i == NPU_O_FREE ||
+                         i == NPU_T_FREE || i == NPU_V_FREE;
+            uint32_t want = slots ? NPU_SLOTS : i == NPU_HALF;
+            if (k->sem[set][i].n != want)
+                return fault(w, core, NPU_Q_STORE, "tokens are left, or gone, when the step ends");
+        }
+    return ERR_OK;
+}
+
+static enum err walk_segment(struct walk *w)
+{
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        for (unsigned core = 0; core < w->p->cores; core++)
+            for (unsigned q = 0; q < NPU_N_QUEUES; q++)
+                TRY(advance(w, core, q, &moved));
+    }
+    for (unsigned core = 0; core < w->p->cores; core++)
+        TRY(ended(w, core));
+    return ERR_OK;
+}
+
+enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s, uint32_t op,
+                           struct errinfo *e)
+{
+    struct walk w = {.p = p, .s = s, .op = op, .e = e, .half = (s->half + 63) & ~(uint64_t)63};
+    for (size_t i = 0; i < s->n_cmds; i++) /* what else would lead astray */
+        if (s->cmds[i].kind >= NPU_N_CMDS || s->cmds[i].key >= s->n_keys)
+            return err_set(e, ERR_CORRUPT, "operation %u: command %zu is none", op, i);
+    w.cores = mem_alloc(p->cores * sizeof *w.cores);
+    w.keys = mem_alloc(WALKS * (size_t)s->n_keys * sizeof *w.keys);
+    for (unsigned i = 0; i < p->cores; i++)
+        start(&w.cores[i]);
+    enum err code = walk_segment(&w);
+    mem_free(w.cores);
+    mem_free(w.keys);
+    return code;
+}
+
+enum err npu_check(const struct npu_prog *p, struct errinfo *e)
+{
+    for (size_t i = 0; i < p->n_steps; i++) {
+        size_t k = 0; /* each segment once */
+        while (k < i && p->steps[k].segment != p->steps[i].segment)
+            k++;
+        if (k == i)
+            TRY(npu_check_segment(p, p->steps[i].segment, p->steps[i].op, e));
+    }
+    return ERR_OK;
+}
