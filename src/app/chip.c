@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ * chip.c - chips and workloads by their names. */
+#include "app/chip.h"
+
+#include "base/num.h"
+#include "gguf/gguf.h"
+#include "os/os_map.h"
+#include "os/os_sys.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* chips/NAME.yaml as the program carries them (CMakeLists.txt). */
+extern const struct chip_file {
+    const char *name;
+    const unsigned char *bytes;
+    const size_t *n;
+} chip_files[];
+
+const char *chip_name(size_t i)
+{
+    return chip_files[i].name;
+}
+
+static enum err none_of(const char *name, struct errinfo *e)
+{
+    char list[400] = "";
+    for (size_t i = 0; chip_files[i].name; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
+                 chip_files[i].name);
+    return err_set(e, ERR_NOTFOUND, "there is no chip '%.60s': a file's path, or one of %s", name,
+                   list);
+}
+
+enum err chip_open(struct npu_chip **out, const char *name, struct errinfo *e)
+{
+    struct os_map map;
+    for (size_t i = 0; chip_files[i].name; i++)
+        if (strcmp(chip_files[i].name, name) == 0)
+            return npu_chip_parse(out, chip_files[i].bytes, *chip_files[i].n, name, e);
+    if (!strchr(name, '/') && !strchr(name, '.'))
+        return none_of(name, e);
+    TRY(os_map_open(&map, name, e));
+    enum err code = npu_chip_parse(out, map.data ? map.data : (const void *)"", map.bytes, name, e);
+    os_map_close(&map);
+    return code;
+}
+
+static double now(void)
+{
+    return (double)os_now_ns() * 1e-9;
+}
+
+/* ---- workloads ---- */
+
+static enum err bench(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
+                      struct errinfo *e)
+{
+    enum npu_scenario s = npu_scenario_find(ask->scenario);
+    if (s == NPU_N_SCENARIOS)
+        return err_set(e, ERR_USAGE,
+                       "--scenario is SingleStream, MultiStream8 or Offline, not %.40s",
+                       ask->scenario);
+    if (!ask->batch)
+        return npu_run_bench(&out->answer, &out->work, ask->workload, c, s, now, e);
+    unsigned batch;
+    struct npu_ask a = npu_ask_of(c, ask->workload, s, &batch);
+    a.now = now;
+    out->work = npu_work_bench(ask->workload, (uint64_t)ask->batch, npu_bench_type(c));
+    return npu_run(&out->answer, out->work, c, &a, e);
+}
+
+static enum err model_run(struct chip_answer *out, const struct model *m, const struct npu_chip *c,
+                          const struct chip_ask *ask, struct errinfo *e)
+{
+    enum npu_type type;
+    uint64_t batch = ask->batch ? (uint64_t)ask->batch : 1, context = (uint64_t)ask->context;
+    out->language = true;
+    out->prefill = strcmp(ask->phase, "prefill") == 0;
+    out->format = npu_type_find(ask->format);
+    if (!out->prefill && strcmp(ask->phase, "decode") != 0)
+        return err_set(e, ERR_USAGE, "--phase is prefill or decode, not %.40s", ask->phase);
+    if (out->format == NPU_N_TYPES)
+        return err_set(e, ERR_USAGE, "--format is bf16, fp8, int8 or int4, not %.40s", ask->format);
+    TRY(npu_work_type(c, out->format, &type, e));
+    struct plan *p = plan_new(m);
+    out->work = out->prefill ? npu_work_plan(p, batch, context, 0, out->format, type)
+                             : npu_work_plan(p, batch, 1, context, out->format, type);
+    plan_free(p);
+    struct npu_ask a = {.scenario = NPU_SINGLE_STREAM,
+                        .instances = 1,
+                        .cores = (unsigned)c->v[NPU_CORES],
+                        .rounds = 1,
+                        .now = now};
+    return npu_run(&out->answer, out->work, c, &a, e);
+}
+
+static enum err language(struct chip_answer *out, const struct npu_chip *c,
+                         const struct chip_ask *ask, struct errinfo *e)
+{
+    struct gguf *g = NULL;
+    struct model *m;
+    if (span_ends(span_of(ask->workload), SPAN(".json"))) {
+        TRY(chip_model_config(&m, ask->workload, e));
+    } else {
+        TRY(gguf_open(&g, ask->workload, e));
+        enum err code = model_open(&m, g, e);
+        if (code != ERR_OK) {
+            gguf_close(g);
+            return code;
+        }
+    }
+    enum err code = model_run(out, m, c, ask, e);
+    model_close(m);
+    gguf_close(g);
+    return code;
+}
+
+enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
+                     struct errinfo *e)
+{
+    *out = (struct chip_answer){0};
+    if (!ask->workload)
+        return err_set(e, ERR_USAGE, "--workload says what the chip is to do");
+    bool file = strchr(ask->workload, '/') || strchr(ask->workload, '.');
+    if (!file && !npu_work_known(ask->workload)) {
+        char list[200] = "";
+        for (size_t i = 0; npu_work_name(i); i++)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s, ", npu_work_name(i));
+        return err_set(e, ERR_NOTFOUND,
+                       "there is no workload '%.60s': %sa GGUF file or a config.json",
+                       ask->workload, list);
+    }
+    enum err code = file ? language(out, c, ask, e) : bench(out, c, ask, e);
+    if (code != ERR_OK)
+        chip_done(out);
+    return code;
+}
+
+void chip_done(struct chip_answer *a)
+{
+    npu_answer_done(&a->answer);
+    npu_work_free(a->work);
+    a->work = NULL;
+}

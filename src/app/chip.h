@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * chip.h - what the commands of `damso chip` share: chips by name, workloads by name, answers as
+ * text and JSON. */
+#ifndef APP_CHIP_H
+#define APP_CHIP_H
+
+#include "app/cmd.h"
+#include "npu/npu_run.h"
+
+#include <jansson.h>
+
+#define CMD(name, usage, help) cmd_fn chip_##name;
+#include "app/chip.def"
+#undef CMD
+
+/* A file's path, or the name of a chip that the program carries (chips/NAME.yaml).  NOTFOUND has
+ * the list. */
+enum err chip_open(struct npu_chip **out, const char *name, struct errinfo *e);
+/* The carried chips in order of their names; NULL behind the last. */
+const char *chip_name(size_t i);
+
+/* What is asked of a chip, from the command line. */
+struct chip_ask {
+    const char *workload, *scenario, *phase, *format;
+    int64_t batch, context;
+};
+
+/* The options that fill it in. */
+#define CHIP_ASK_OPTIONS(a)                                                                        \
+    {.name = "workload",                                                                           \
+     .letter = 'w',                                                                                \
+     .arg = "W",                                                                                   \
+     .text = &(a).workload,                                                                        \
+     .help = "resnet50, mobilenet, ssd-mobilenet, ssd-resnet34, bert-large-384, a GGUF file or a " \
+             "config.json"},                                                                       \
+        {.name = "scenario",                                                                       \
+         .arg = "S",                                                                               \
+         .text = &(a).scenario,                                                                    \
+         .help = "of a benchmark: SingleStream, MultiStream8 or Offline"},                         \
+        {.name = "phase",                                                                          \
+         .arg = "P",                                                                               \
+         .text = &(a).phase,                                                                       \
+         .help = "of a language model: prefill or decode"},                                        \
+        {.name = "format",                                                                         \
+         .arg = "F",                                                                               \
+         .text = &(a).format,                                                                      \
+         .help = "of a language model's weights: bf16, fp8, int8 or int4"},                        \
+        {.name = "batch",                                                                          \
+         .arg = "N",                                                                               \
+         .number = &(a).batch,                                                                     \
+         .min = 1,                                                                                 \
+         .max = 4096,                                                                              \
+         .help = "sequences (inputs of a benchmark, instead of its chip's own)"},                  \
+    {                                                                                              \
+        .name = "context", .arg = "N", .number = &(a).context, .min = 1, .max = 1 << 20,           \
+        .help = "positions: to read in prefill, behind the token in decode"                        \
+    }
+#define CHIP_ASK_DEFAULT                                                                           \
+    (struct chip_ask)                                                                              \
+    {                                                                                              \
+        .scenario = "Offline", .phase = "decode", .format = "bf16", .context = 1024                \
+    }
+
+/* The answer with its work, which chip_done frees. */
+struct chip_answer {
+    struct npu_answer answer;
+    struct npu_work *work;
+    bool language; /* a language model */
+    bool prefill;
+    enum npu_type format;
+};
+
+enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
+                     struct errinfo *e);
+void chip_done(struct chip_answer *a);
+
+/* One object, as docs/CHIPS.md describes it; the caller's. */
+json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
+                  const struct chip_answer *a);
+json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters */
+void chip_print_json(json_t *o);                /* prints and frees it */
+
+/* A language model's shape out of a Hugging Face config.json. */
+struct model;
+enum err chip_model_config(struct model **out, const char *path, struct errinfo *e);
+
+#endif

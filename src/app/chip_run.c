@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * chip_run.c - damso chip run: one workload on one chip, and why it is not faster. */
+#include "app/chip.h"
+
+#include "base/num.h"
+
+#include <stdio.h>
+
+/* Numbers that an architect may change, and what 10 % more of each brings. */
+static const enum npu_field levers[] = {NPU_CLOCK,     NPU_CORES,   NPU_MX_COLS, NPU_SRAM,
+                                        NPU_VEC_LANES, NPU_LINK,    NPU_NOC,     NPU_SHARED_KIB,
+                                        NPU_DRAM_RATE, NPU_HOST_US, NPU_OP_US,   NPU_TDP};
+
+/* Per cent that a tenth more of each resource (less of each delay) brings; whole numbers grow by
+ * one where a tenth is less, and the gain is scaled to a tenth. */
+static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask, double per_s)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < N_ELEMS(levers); i++) {
+        enum npu_field f = levers[i];
+        double before = c->v[f], more = before * 1.1;
+        bool whole = f == NPU_CORES || f == NPU_MX_COLS, delay = f == NPU_HOST_US || f == NPU_OP_US;
+        struct chip_answer a;
+        struct errinfo e;
+        if (before == 0)
+            continue;
+        if (whole)
+            more = before + MAX((double)(int)(before / 10), 1);
+        if (delay)
+            more = before * 0.9;
+        if (npu_chip_set(c, f, more, &e) == ERR_OK && chip_answer(&a, c, ask, &e) == ERR_OK) {
+            double gain = (a.answer.per_s / per_s - 1) * 0.1 / (delay ? 0.1 : more / before - 1);
+            json_object_set_new(o, npu_field_key(f), json_real(gain));
+            chip_done(&a);
+        }
+        c->v[f] = before;
+    }
+    return o;
+}
+
+static double at(const json_t *o, const char *key)
+{
+    return json_number_value(json_object_get(o, key));
+}
+
+static void print_shares(const json_t *o, const char *title)
+{
+    const char *key;
+    json_t *v;
+    printf("%s\n", title);
+    json_object_foreach((json_t *)o, key, v) if (json_real_value(v) >= 0.0005)
+        printf("  %-12s %5.1f %%\n", key, 100 * json_real_value(v));
+}
+
+static void print_ops(const json_t *list)
+{
+    size_t i;
+    json_t *op;
+    printf("costliest operations\n");
+    json_array_foreach((json_t *)list, i, op)
+        printf("  %-12s %4lld x  %8.1f us  %4.1f %%  (%lld x %lld x %lld)\n",
+               json_string_value(json_object_get(op, "name")), (long long)at(op, "times"),
+               at(op, "us"), 100 * at(op, "share"), (long long)at(op, "m"), (long long)at(op, "k"),
+               (long long)at(op, "n"));
+}
+
+static void print_assumed(const json_t *list)
+{
+    size_t i;
+    json_t *v;
+    printf("assumed, not published:");
+    json_array_foreach((json_t *)list, i, v) printf("%s %s", i ? "," : "", json_string_value(v));
+    printf("%s\n", json_array_size(list) ? "" : " nothing");
+}
+
+static void print_text(const json_t *o, const struct chip_answer *a)
+{
+    double joules = 0;
+    json_t *energy = json_object();
+    const char *key;
+    json_t *v;
+    printf("%s: %s, simulated (not an MLPerf result)\n",
+           json_string_value(json_object_get(o, "title")),
+           json_string_value(json_object_get(o, "workload")));
+    printf("latency      %10.3f ms\n", at(o, "latency_ms"));
+    if (a->language)
+        printf("tokens       %10.1f /s, %.2f tokens/J\n", at(o, "tokens_per_s"),
+               at(o, "tokens_per_joule"));
+    else
+        printf("inputs       %10.1f /s, batch %lld\n", at(o, "per_s"), (long long)at(o, "batch"));
+    printf("power        %10.1f W, %.4g J each (%.3g to %.3g)", at(o, "watts"), at(o, "joules"),
+           at(o, "joules_low"), at(o, "joules_high"));
+    if (at(o, "clock_share") < 1)
+        printf(", the clock held at %.0f %% by it", 100 * at(o, "clock_share"));
+    printf("\nutilisation  %10.1f %% of the matrix units' peak in %s\n", 100 * at(o, "utilisation"),
+           json_string_value(json_object_get(o, "computes_in")));
+    printf("memory       %10.1f MB; of %.1f MB of weights %.1f stay on the chip\n",
+           at(o, "memory_mb"), at(o, "weight_mb"), at(o, "on_chip_weight_mb"));
+    print_shares(json_object_get(o, "where_time_goes"), "where the matrix units' time goes");
+    json_object_foreach(json_object_get(o, "where_joules_go"), key, v) joules += json_real_value(v);
+    json_object_foreach(json_object_get(o, "where_joules_go"), key, v)
+        json_object_set_new(energy, key, json_real(json_real_value(v) / joules));
+    print_shares(energy, "where the joules go");
+    json_decref(energy);
+    print_ops(json_object_get(o, "costliest"));
+    printf("a tenth more of each brings\n");
+    json_object_foreach(json_object_get(o, "sensitivity"), key, v)
+        printf("  %-18s %+5.1f %%\n", key, 100 * json_real_value(v));
+    print_assumed(json_object_get(o, "assumed"));
+}
+
+enum err chip_run(struct cmd_args *a, struct errinfo *e)
+{
+    const char *name = NULL;
+    bool as_json = false, quick = false;
+    struct chip_ask ask = CHIP_ASK_DEFAULT;
+    const struct conf_opt opts[] = {
+        {.name = "chip",
+         .letter = 'c',
+         .arg = "CHIP",
+         .text = &name,
+         .help = "a chip file, or the name of one that comes along"},
+        CHIP_ASK_OPTIONS(ask),
+        {.name = "quick",
+         .flag = &quick,
+         .help = "leave out what a tenth more of each would bring"},
+        {.name = "json",  .flag = &as_json,  .help = "print one JSON object"  },
+    };
+    struct npu_chip *c;
+    struct chip_answer x;
+    TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
+    if (a->done)
+        return ERR_OK;
+    if (!name)
+        return err_set(e, ERR_USAGE, "--chip says which chip; damso chip list has them");
+    TRY(chip_open(&c, name, e));
+    enum err code = chip_answer(&x, c, &ask, e);
+    if (code == ERR_OK) {
+        json_t *o = chip_json(c, &ask, &x);
+        json_object_set_new(o, "sensitivity",
+                            quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+        if (!as_json)
+            print_text(o, &x);
+        if (as_json)
+            chip_print_json(o);
+        else
+            json_decref(o);
+        chip_done(&x);
+    }
+    npu_chip_free(c);
+    return code;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * chip_trace.c - damso chip trace: what each queue of each core does when, in Chrome's trace
+ * format, which Perfetto opens.  A core is a process, a queue a lane; times are microseconds of the
+ * chip. */
+#include "app/chip.h"
+
+#include "base/num.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct trace {
+    FILE *out;
+    const struct npu_work *work;
+    int64_t op, cores; /* only of this operation (-1: all); of so many cores */
+    uint64_t n, most, left_out;
+};
+
+static void on_command(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
+                       uint32_t op, uint64_t from, uint64_t to)
+{
+    static const char *const lanes[] = {"load", "matrix", "vector", "store"};
+    struct trace *t = arg;
+    bool moves = c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE;
+    if (c->kind == NPU_CMD_OPEN || c->kind == NPU_CMD_ARRIVE || core >= t->cores ||
+        (t->op >= 0 && op != (uint64_t)t->op) || (moves && c->level == NPU_HERE) || from == to)
+        return;
+    if (t->n >= t->most) {
+        t->left_out++;
+        return;
+    }
+    fprintf(t->out,
+            "%s{\"ph\":\"X\",\"pid\":%u,\"tid\":%d,\"ts\":%.6f,\"dur\":%.6f,\"cat\":\"%s\","
+            "\"name\":\"%s",
+            t->n++ ? ",\n" : "", core, queue, (double)from * 1e-6, (double)(to - from) * 1e-6,
+            lanes[queue], c->kind == NPU_CMD_AWAIT ? "await " : "");
+    fprintf(t->out, "%s\",\"args\":{\"operation\":%u", t->work->ops[op].name, op);
+    if (moves)
+        fprintf(t->out, ",\"bytes\":%llu,\"%s\":\"%s\"", (unsigned long long)c->bytes,
+                c->kind == NPU_CMD_LOAD ? "from" : "to",
+                c->level == NPU_MEMORY ? "memory" : "network");
+    if (c->kind == NPU_CMD_MATRIX)
+        fprintf(t->out, ",\"m\":%u,\"k\":%u,\"n\":%u", c->m, c->k, c->n);
+    fputs("}}", t->out);
+}
+
+static void name_lanes(struct trace *t, const struct npu_chip *c, unsigned cores)
+{
+    static const char *const lanes[] = {"load", "matrix", "vector", "store"};
+    for (unsigned core = 0; core < cores && core < t->cores; core++) {
+        fprintf(t->out,
+                "%s{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":\"%s core "
+                "%u\"}}",
+                core ? ",\n" : "", core, c->name, core);
+        for (int q = 0; q < NPU_N_QUEUES; q++)
+            fprintf(t->out,
+                    ",\n{\"ph\":\"M\",\"pid\":%u,\"tid\":%d,\"name\":\"thread_name\","
+                    "\"args\":{\"name\":\"%s\"}}",
+                    core, q, lanes[q]);
+    }
+    t->n = 1; /* a comma before the next */
+}
+
+static enum err write_trace(struct trace *t, const struct npu_chip *c, const struct chip_answer *x,
+                            const char *path, struct errinfo *e)
+{
+    struct npu_timing_of timing = {0};
+    t->out = fopen(path, "w");
+    if (!t->out)
+        return err_set(e, ERR_IO, "%s cannot be written", path);
+    t->work = x->work;
+    fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"simulated\":\"true\"},\"traceEvents\":[\n",
+          t->out);
+    name_lanes(t, c, x->answer.prog->cores);
+    npu_time(&timing, x->answer.prog, 1, 1, on_command, t);
+    fputs("\n]}\n", t->out);
+    bool bad = ferror(t->out) != 0;
+    if (fclose(t->out) != 0 || bad)
+        return err_set(e, ERR_IO, "%s could not be written to its end", path);
+    return ERR_OK;
+}
+
+enum err chip_trace(struct cmd_args *a, struct errinfo *e)
+{
+    const char *name = NULL, *path = NULL;
+    int64_t op = 0, cores = 4, most = 1000000;
+    struct chip_ask ask = CHIP_ASK_DEFAULT;
+    const struct conf_opt opts[] = {
+        {.name = "chip",
+         .letter = 'c',
+         .arg = "CHIP",
+         .text = &name,
+         .help = "a chip file, or a name"        },
+        CHIP_ASK_OPTIONS(ask),
+        {             .name = "out",
+         .letter = 'o',
+         .arg = "FILE",
+         .text = &path,
+         .help = "where the trace goes"        },
+        {  .name = "op",
+         .arg = "N",
+         .number = &op,
+         .min = 1,
+         .max = 1 << 20,
+         .help = "of the N-th operation only"},
+        { .name = "cores",
+         .arg = "N",
+         .number = &cores,
+         .min = 1,
+         .max = NPU_CORES_MAX,
+         .help = "of the first N cores (4)"},
+        {  .name = "events",
+         .arg = "N",
+         .number = &most,
+         .min = 1,
+         .max = 100000000,
+         .help = "at most N commands (1000000)"},
+    };
+    struct npu_chip *c;
+    struct chip_answer x;
+    TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
+    if (a->done)
+        return ERR_OK;
+    if (!name || !path)
+        return err_set(e, ERR_USAGE, "--chip CHIP and --out FILE are needed");
+    TRY(chip_open(&c, name, e));
+    enum err code = chip_answer(&x, c, &ask, e);
+    if (code == ERR_OK) {
+        struct trace t = {.op = op - 1, .cores = cores, .most = (uint64_t)most};
+        code = write_trace(&t, c, &x, path, e);
+        if (code == ERR_OK)
+            fprintf(stderr, "%llu commands in %s%s; open it in Perfetto or chrome://tracing\n",
+                    (unsigned long long)t.n - 1, path, t.left_out ? ", the rest left out" : "");
+        chip_done(&x);
+    }
+    npu_chip_free(c);
+    return code;
+}

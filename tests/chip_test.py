@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""damso chip as a user meets it: answers, orders that were published, limits, and what is refused."""
+import json, os, subprocess, sys, tempfile, unittest
+
+DAMSO = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith('-') else 'build/damso'
+LLAMA_8B = dict(model_type='llama', hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
+                num_attention_heads=32, num_key_value_heads=8, vocab_size=128256)
+
+
+def damso(*args, stdin=None):
+    return subprocess.run([DAMSO, 'chip', *args], capture_output=True, text=True, input=stdin, timeout=300)
+
+
+def answer(*args):
+    r = damso('run', '--quick', '--json', *args)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)
+
+
+def bench(chip, scenario, workload='resnet50'):
+    return answer('--chip', chip, '--workload', workload, '--scenario', scenario)
+
+
+class Answers(unittest.TestCase):
+    def test_shares_are_whole_and_repeatable(self):
+        first, again = bench('chips/atom.yaml', 'SingleStream'), bench('atom', 'SingleStream')
+        self.assertAlmostEqual(sum(first['where_time_goes'].values()), 1, places=6)
+        self.assertAlmostEqual(sum(first['where_joules_go'].values()), first['joules'], places=6)
+        for key in ('latency_ms', 'per_s', 'watts', 'utilisation', 'where_time_goes'):
+            self.assertEqual(first[key], again[key])
+        self.assertIn('clock.mhz', first['assumed'])
+        self.assertNotIn('core.count', first['assumed'])
+        self.assertTrue(first['simulated'])
+
+    def test_published_orders(self):
+        ms = {c: bench(c, 'SingleStream')['latency_ms'] for c in ('atom', 'cloud-ai-100-pro', 't4')}
+        self.assertLess(ms['atom'], ms['cloud-ai-100-pro'])
+        self.assertLess(ms['cloud-ai-100-pro'], ms['t4'])
+        x220, a2 = bench('x220-compact', 'Offline'), bench('a2', 'Offline')
+        self.assertGreater(x220['per_s'], 1.5 * a2['per_s'])
+        self.assertGreater(x220['per_s'] / 65, 1.8 * a2['per_s'] / 60)  # of the cards' watts
+
+    def test_validation_beats_nothing_it_was_not_fitted_on(self):
+        r = damso('validate', '--json', 'atom', 'warboy', 'x220-compact', 'cloud-ai-100-pro', 'cloud-ai-100-dm2')
+        v = json.loads(r.stdout)
+        self.assertEqual(len(v['results']), 9)
+        for x in v['results']:
+            self.assertLess(abs(x['error']), 0.02, x)
+            self.assertTrue(x['round'] and x['system'])
+
+    def test_sensitivity_finds_what_bounds(self):
+        r = damso('run', '--json', '--chip', 'rngd', '--workload', self.config(), '--format', 'bf16')
+        o = json.loads(r.stdout)
+        self.assertGreater(o['sensitivity']['dram.mtps'], 0.04)
+        self.assertLess(abs(o['sensitivity']['vector.lanes']), 0.02)
+
+    def config(self, **change):
+        path = os.path.join(tempfile.mkdtemp(), 'config.json')
+        with open(path, 'w') as f:
+            json.dump({**LLAMA_8B, **change}, f)
+        return path
+
+    def test_language_models(self):
+        path = self.config()
+        one = answer('--chip', 'rngd', '--workload', path, '--phase', 'decode', '--batch', '1', '--context', '1024')
+        many = answer('--chip', 'rngd', '--workload', path, '--phase', 'decode', '--batch', '32', '--context', '1024')
+        self.assertGreater(many['tokens_per_s'], 8 * one['tokens_per_s'])
+        # all weights are read once a step: no faster than memory
+        self.assertGreater(one['latency_ms'], 0.95 * (one['weight_mb'] - one['on_chip_weight_mb']) / 1536)
+        half = answer('--chip', 'rngd', '--workload', path, '--format', 'fp8')
+        self.assertGreater(half['tokens_per_s'], 1.5 * one['tokens_per_s'])
+        read = answer('--chip', 'h100-sxm', '--workload', path, '--phase', 'prefill', '--context', '2048')
+        self.assertGreater(read['utilisation'], 0.3)
+        self.assertGreater(read['tokens_per_s'], 1e4)
+
+    def test_products_and_trace(self):
+        r = damso('products', '--chip', 'a100-sxm-80', stdin='4096 4096 4096 600\n1 4096 4096\n')
+        rows = [l.split() for l in r.stdout.splitlines()]
+        self.assertEqual([len(x) for x in rows], [6, 4])
+        self.assertGreater(float(rows[0][3]), 2 * 4096 ** 3 / 312e6)
+        path = os.path.join(tempfile.mkdtemp(), 't.json')
+        self.assertEqual(damso('trace', '--chip', 'warboy', '--workload', 'resnet50', '--scenario',
+                               'SingleStream', '--out', path).returncode, 0)
+        with open(path) as f:
+            events = json.load(f)['traceEvents']
+        self.assertTrue(any(e['ph'] == 'X' and e['name'] == 'conv3x3' for e in events))
+        self.assertIn('matrix', damso('print', '--chip', 'tpu-v1', '--workload', 'resnet50', '--op', '3').stdout)
+
+    def test_sweep(self):
+        r = damso('sweep', '--json', '--chip', 'atom', '--workload', 'resnet50', 'core.count=4,8', 'clock.mhz=500,1000')
+        points = json.loads(r.stdout)
+        self.assertEqual(len(points), 4)
+        self.assertEqual(max(points, key=lambda p: p['per_s'])['core.count'], 8)
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, text, *args, stdin=None):
+        r = damso(*args, stdin=stdin)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn(text, r.stderr)
+        self.assertEqual(r.stderr.count('\n'), 1, r.stderr)
+
+    def test_names(self):
+        self.refused("there is no chip 'atm'", 'run', '--chip', 'atm', '--workload', 'resnet50')
+        self.refused("there is no workload 'resnet'", 'run', '--chip', 'atom', '--workload', 'resnet')
+        self.refused('--scenario is', 'run', '--chip', 'atom', '--workload', 'resnet50', '--scenario', 'Online')
+        self.refused("has no number 'core.cuont'", 'sweep', '--chip', 'atom', '--workload', 'resnet50', 'core.cuont=1')
+        self.refused('line 2 of the input', 'products', '--chip', 'l4', stdin='1 2 3\nx\n')
+
+    def test_what_does_not_fit(self):
+        path = Answers.config(self, num_hidden_layers=80, hidden_size=8192, intermediate_size=28672,
+                              num_attention_heads=64)
+        self.refused('does not fit into h100-sxm', 'run', '--chip', 'h100-sxm', '--workload', path)
+        self.refused('computes in int8, not in fp8', 'run', '--chip', 'warboy', '--workload',
+                     Answers.config(self), '--format', 'fp8')
+        self.refused('mixture of experts', 'run', '--chip', 'rngd', '--workload',
+                     Answers.config(self, num_local_experts=8))
+        self.refused('hidden_size is a whole number', 'run', '--chip', 'rngd', '--workload',
+                     Answers.config(self, hidden_size='4096'))
+
+    def test_chip_file(self):
+        with open('chips/atom.yaml') as f:
+            text = f.read()
+        for old, new, say in (('sram_kib', 'sram_kb', ':13: there is no "core.sram_kb"'),
+                              ('count: {value: 8', 'count: {value: 0', 'core.count is 0, which is outside 1')):
+            with tempfile.NamedTemporaryFile('w', suffix='.yaml') as f:
+                f.write(text.replace(old, new, 1))
+                f.flush()
+                self.refused(say, 'run', '--chip', f.name, '--workload', 'resnet50')
+
+
+if __name__ == '__main__':
+    unittest.main()
