@@ -87,6 +87,19 @@ class Answers(unittest.TestCase):
         self.assertTrue(any(e['ph'] == 'X' and e['name'] == 'conv3x3' for e in events))
         self.assertIn('matrix', damso('print', '--chip', 'tpu-v1', '--workload', 'resnet50', '--op', '3').stdout)
 
+    def test_pages(self):
+        d = tempfile.mkdtemp()
+        r = damso('run', '--quick', '--chip', 'warboy', '--workload', 'resnet50', '--html', f'{d}/a.html')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        r = damso('compare', '--workload', 'resnet50', '--html', f'{d}/c.html', 'warboy', 't4')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        for name in ('a', 'c'):
+            with open(f'{d}/{name}.html', encoding='utf-8') as f:
+                page = f.read()
+            self.assertNotIn('http', page)
+            self.assertNotIn('<script', page)
+            self.assertIn('simulated', page)
+
     def test_sweep(self):
         r = damso('sweep', '--json', '--chip', 'atom', '--workload', 'resnet50', 'core.count=4,8', 'clock.mhz=500,1000')
         points = json.loads(r.stdout)

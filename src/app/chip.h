@@ -8,6 +8,7 @@
 #include "npu/npu_run.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 #define CMD(name, usage, help) cmd_fn chip_##name;
 #include "app/chip.def"
@@ -79,6 +80,12 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
                   const struct chip_answer *a);
 json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters */
 void chip_print_json(json_t *o);                /* prints and frees it */
+
+/* The same as one HTML file: of one answer, of a list of them. */
+void chip_html_answer(FILE *f, const json_t *o);
+void chip_html_compare(FILE *f, const json_t *list, const char *workload);
+enum err chip_html_open(FILE **out, const char *path, struct errinfo *e);
+enum err chip_html_close(FILE *f, const char *path, struct errinfo *e);
 
 /* A language model's shape out of a Hugging Face config.json. */
 struct model;

@@ -95,10 +95,12 @@ static void print_rows(const struct row *rows, size_t n)
 enum err chip_compare(struct cmd_args *a, struct errinfo *e)
 {
     bool as_json = false;
+    const char *html = NULL;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
         CHIP_ASK_OPTIONS(ask),
-        {.name = "json", .flag = &as_json, .help = "print a JSON array"},
+        {.name = "html", .arg = "FILE", .text = &html,    .help = "write one HTML file as well"},
+        {.name = "json",              .flag = &as_json,              .help = "print a JSON array"},
     };
     static struct row rows[COMPARED_MAX];
     size_t n = 0;
@@ -119,9 +121,18 @@ enum err chip_compare(struct cmd_args *a, struct errinfo *e)
         json_array_append_new(list, rows[i].answer ? rows[i].answer
                                                    : json_pack("{s:s, s:s}", "chip", rows[i].name,
                                                                "error", rows[i].why));
+    enum err code = ERR_OK;
+    FILE *f;
+    if (html) {
+        code = chip_html_open(&f, html, e);
+        if (code == ERR_OK) {
+            chip_html_compare(f, list, ask.workload);
+            code = chip_html_close(f, html, e);
+        }
+    }
     if (as_json)
         chip_print_json(list);
     else
         json_decref(list);
-    return ERR_OK;
+    return code;
 }

@@ -109,9 +109,17 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     print_assumed(json_object_get(o, "assumed"));
 }
 
+static enum err write_html(const json_t *o, const char *path, struct errinfo *e)
+{
+    FILE *f;
+    TRY(chip_html_open(&f, path, e));
+    chip_html_answer(f, o);
+    return chip_html_close(f, path, e);
+}
+
 enum err chip_run(struct cmd_args *a, struct errinfo *e)
 {
-    const char *name = NULL;
+    const char *name = NULL, *html = NULL;
     bool as_json = false, quick = false;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
@@ -121,10 +129,11 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
          .text = &name,
          .help = "a chip file, or the name of one that comes along"},
         CHIP_ASK_OPTIONS(ask),
+        {.name = "html", .arg = "FILE", .text = &html, .help = "write one HTML file as well"},
         {.name = "quick",
          .flag = &quick,
-         .help = "leave out what a tenth more of each would bring"},
-        {.name = "json",  .flag = &as_json,  .help = "print one JSON object"  },
+         .help = "leave out what a tenth more of each would bring"                    },
+        {.name = "json",                                             .flag = &as_json,    .help = "print one JSON object"},
     };
     struct npu_chip *c;
     struct chip_answer x;
@@ -139,6 +148,8 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
         json_t *o = chip_json(c, &ask, &x);
         json_object_set_new(o, "sensitivity",
                             quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+        if (html)
+            code = write_html(o, html, e);
         if (!as_json)
             print_text(o, &x);
         if (as_json)
