@@ -37,8 +37,8 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
     size_t covered = 0;
     for (size_t from = 0; from + WORTH < n_steps && from < p->n_steps; from++)
         for (size_t period = 1; period <= MIN(PERIOD_MAX, (n_steps - from) / WORTH); period++) {
-            if (period % 2 || segment_at(p, from) != segment_at(p, from + period))
-                continue; /* an odd one comes in the other half of the memory */
+            if (segment_at(p, from) != segment_at(p, from + period))
+                continue;
             size_t n = run_length(p, n_steps, from, period) / period * period;
             if (n >= WORTH * period && n > covered) {
                 covered = n;
@@ -71,9 +71,9 @@ static void add_time(struct digest *d, uint64_t t, uint64_t oldest)
 
 static void add_core(struct digest *d, const struct npu_core *c, uint64_t oldest)
 {
-    for (int set = 0; set < 2; set++)
+    for (unsigned set = 0; set < 2; set++) /* that of this step's half first */
         for (int i = 0; i < NPU_N_SEMS; i++) {
-            const struct npu_semaphore *s = &c->sem[set][i];
+            const struct npu_semaphore *s = &c->sem[(d->step + set) % 2][i];
             add(d, s->n + ((uint64_t)s->sleeper << 8));
             for (uint32_t k = 0; k < s->n; k++)
                 add_time(d, s->token[(s->head + k) % NPU_TOKENS].at, oldest);
@@ -135,6 +135,24 @@ static void shift_core(struct npu_core *c, uint64_t by)
     c->stored_until += by;
 }
 
+/* After an odd number of steps each half of the memory has the other's turn. */
+static void swap_halves(struct npu_sim *s)
+{
+    for (unsigned i = 0; i < s->n_cores; i++) {
+        struct npu_semaphore(*sem)[NPU_N_SEMS] = s->cores[i].sem, kept[NPU_N_SEMS];
+        memcpy(kept, sem[0], sizeof kept);
+        memcpy(sem[0], sem[1], sizeof kept);
+        memcpy(sem[1], kept, sizeof kept);
+    }
+    for (size_t i = 0; i < s->n_cores / s->p->cores; i++)
+        for (size_t k = 0; k < s->n_keys; k++) {
+            struct npu_gate *one = &s->keys[2 * i * s->n_keys + k], *other = one + s->n_keys;
+            struct npu_gate kept = *one;
+            *one = *other;
+            *other = kept;
+        }
+}
+
 static void shift_memory(struct npu_mem *m, uint64_t by)
 {
     for (unsigned i = 0; i < m->n_channels; i++) {
@@ -183,6 +201,8 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint64_t pe
     }
     for (unsigned i = 0; i < s->n_cores; i++)
         shift_core(&s->cores[i], by);
+    if (periods * r->period % 2)
+        swap_halves(s);
     shift_memory(&s->mem, by);
     s->net_free += by;
     for (int i = 0; i < NPU_N_CAUSES; i++)
