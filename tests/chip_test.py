@@ -68,6 +68,10 @@ class Answers(unittest.TestCase):
         self.assertGreater(many['tokens_per_s'], 8 * one['tokens_per_s'])
         # all weights are read once a step: no faster than memory
         self.assertGreater(one['latency_ms'], 0.95 * (one['weight_mb'] - one['on_chip_weight_mb']) / 1536)
+        few = answer('--chip', 'rngd', '--workload', path, '--context', '1024', '--limit-ms', '13')['within_limit']
+        lots = answer('--chip', 'rngd', '--workload', path, '--context', '1024', '--limit-ms', '25')['within_limit']
+        self.assertGreater(few['users'], 0)
+        self.assertGreater(lots['users'], few['users'])
         half = answer('--chip', 'rngd', '--workload', path, '--format', 'fp8')
         self.assertGreater(half['tokens_per_s'], 1.5 * one['tokens_per_s'])
         read = answer('--chip', 'h100-sxm', '--workload', path, '--phase', 'prefill', '--context', '2048')

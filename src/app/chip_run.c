@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#define BATCH_MAX 4096
+
 /* Numbers that an architect may change, and what 10 % more of each brings. */
 static const enum npu_field levers[] = {NPU_CLOCK,     NPU_CORES,   NPU_MX_COLS, NPU_SRAM,
                                         NPU_VEC_LANES, NPU_LINK,    NPU_NOC,     NPU_SHARED_KIB,
@@ -36,6 +38,44 @@ static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask, dou
         c->v[f] = before;
     }
     return o;
+}
+
+/* Whether so many sequences together stay within the limit; *tokens: a second. */
+static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t batch,
+                   double limit_ms, double *tokens)
+{
+    struct chip_ask more = *ask;
+    struct chip_answer a;
+    struct errinfo e;
+    more.batch = batch;
+    if (chip_answer(&a, c, &more, &e) != ERR_OK) /* they do not fit into its memory */
+        return false;
+    bool ok = a.answer.latency_s * 1e3 <= limit_ms;
+    if (ok)
+        *tokens = a.prefill ? (double)(batch * ask->context) / a.answer.latency_s : a.answer.per_s;
+    chip_done(&a);
+    return ok;
+}
+
+/* The most users at once whose tokens come within the limit, or whose prompts are read within it.
+ */
+static json_t *users(const struct npu_chip *c, const struct chip_ask *ask, double limit_ms)
+{
+    int64_t good = 0, bad = 1;
+    double tokens = 0;
+    while (bad <= BATCH_MAX && within(c, ask, bad, limit_ms, &tokens)) {
+        good = bad;
+        bad *= 2;
+    }
+    while (bad - good > 1) {
+        int64_t middle = good + (bad - good) / 2;
+        if (middle <= BATCH_MAX && within(c, ask, middle, limit_ms, &tokens))
+            good = middle;
+        else
+            bad = middle;
+    }
+    return json_pack("{s:f, s:I, s:f}", "limit_ms", limit_ms, "users", (json_int_t)good,
+                     "tokens_per_s", tokens);
 }
 
 static double at(const json_t *o, const char *key)
@@ -102,6 +142,10 @@ static void print_text(const json_t *o, const struct chip_answer *a)
         json_object_set_new(energy, key, json_real(json_real_value(v) / joules));
     print_shares(energy, "where the joules go");
     json_decref(energy);
+    const json_t *limit = json_object_get(o, "within_limit");
+    if (limit)
+        printf("within %g ms %7.0f users at once, %.1f tokens/s in all\n", at(limit, "limit_ms"),
+               at(limit, "users"), at(limit, "tokens_per_s"));
     print_ops(json_object_get(o, "costliest"));
     printf("a tenth more of each brings\n");
     json_object_foreach(json_object_get(o, "sensitivity"), key, v)
@@ -121,6 +165,7 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
 {
     const char *name = NULL, *html = NULL;
     bool as_json = false, quick = false;
+    int64_t limit = 0;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
         {.name = "chip",
@@ -129,11 +174,17 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
          .text = &name,
          .help = "a chip file, or the name of one that comes along"},
         CHIP_ASK_OPTIONS(ask),
-        {.name = "html", .arg = "FILE", .text = &html, .help = "write one HTML file as well"},
+        {.name = "limit-ms",
+         .arg = "N",
+         .number = &limit,
+         .min = 1,
+         .max = 1000000,
+         .help = "of a language model: how many users at once have their tokens within N ms"},
+        {.name = "html",                                           .arg = "FILE",                                                     .text = &html,                                                                  .help = "write one HTML file as well"},
         {.name = "quick",
          .flag = &quick,
-         .help = "leave out what a tenth more of each would bring"                    },
-        {.name = "json",                                             .flag = &as_json,    .help = "print one JSON object"},
+         .help = "leave out what a tenth more of each would bring"      },
+        {.name = "json",                     .flag = &as_json,                     .help = "print one JSON object"},
     };
     struct npu_chip *c;
     struct chip_answer x;
@@ -148,6 +199,8 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
         json_t *o = chip_json(c, &ask, &x);
         json_object_set_new(o, "sensitivity",
                             quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+        if (limit && x.language)
+            json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
         if (html)
             code = write_html(o, html, e);
         if (!as_json)
