@@ -10,7 +10,8 @@ set_tests_properties(house.layers house.tidy house.headers house.docs PROPERTIES
     LABELS house WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 
 # The store's tests once more on its other engine; DAMSO_TEST_POSTGRES=off leaves them out.
-foreach(name store_test store_chat_test store_key_test store_life_test store_users_test)
+foreach(name store_test store_chat_test store_key_test store_life_test store_users_test
+             store_shares_test)
     add_test(NAME store.${name}.postgres COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(store.${name}.postgres PROPERTIES
         ENVIRONMENT DAMSO_TEST_STORE=postgres SKIP_RETURN_CODE 77)
@@ -33,11 +34,13 @@ add_test(NAME app.accounts COMMAND python3 tests/accounts_test.py $<TARGET_FILE:
 add_test(NAME app.tools COMMAND python3 tests/tools_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.chats app.accounts app.tools PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
+add_test(NAME app.shares COMMAND python3 tests/shares_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.shares PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300)
 add_test(NAME app.users COMMAND python3 tests/users_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.users PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600)
 
 # And on the store's other engine.
-foreach(name users chats accounts)
+foreach(name users chats accounts shares)
     add_test(NAME app.${name}.postgres COMMAND python3 tests/${name}_test.py $<TARGET_FILE:damso>)
     set_tests_properties(app.${name}.postgres PROPERTIES
         WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800
@@ -100,6 +103,7 @@ endif()
 add_test(NAME web.units COMMAND tests/web/run.sh web/test.mjs)
 add_test(NAME web.pages COMMAND tests/web/run.sh tests/web/web_test.mjs)
 add_test(NAME web.served COMMAND tests/web/run.sh tests/web/served_test.mjs $<TARGET_FILE:damso>)
+add_test(NAME web.share COMMAND tests/web/run.sh tests/web/share_test.mjs $<TARGET_FILE:damso>)
 add_test(NAME web.people COMMAND tests/web/run.sh tests/web/people_test.mjs $<TARGET_FILE:damso>)
-set_tests_properties(web.units web.pages web.served web.people PROPERTIES
+set_tests_properties(web.units web.pages web.served web.share web.people PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200 SKIP_RETURN_CODE 77)

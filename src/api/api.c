@@ -9,6 +9,7 @@
 #include "api/api_ollama.h"
 #include "api/api_password.h"
 #include "api/api_people.h"
+#include "api/api_readers.h"
 #include "api/api_tries.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -221,6 +222,7 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     a->o.http.error_body = http_error_body;
     a->metrics = api_metrics_new();
     a->pulls = api_pulls_new(a);
+    a->readers = api_readers_new();
     a->started_unix = os_unix_time();
     a->tries = api_tries_new();
     enum err r = ERR_OK;
@@ -262,6 +264,7 @@ void api_close(struct api *a)
     http_close(a->http);
     api_chats_close(a->chats);
     api_pulls_free(a->pulls);
+    api_readers_free(a->readers);
     api_models_close(a->models);
     api_auth_close(a->auth);
     api_passwords_close(a->passwords);

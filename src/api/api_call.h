@@ -20,6 +20,7 @@ struct api_metrics;
 struct api_passwords;
 struct api_people;
 struct api_pulls;
+struct api_readers;
 struct api_tries;
 struct api_who;
 
@@ -53,6 +54,7 @@ struct api {
     struct api_people *people;       /* the same */
     struct api_passwords *passwords; /* NULL without accounts */
     struct api_tries *tries;
+    struct api_readers *readers;
     int64_t started_unix;
 };
 

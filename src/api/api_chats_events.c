@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT
  * api_chats_events.c - GET /api/v1/events: what changes, told to all listeners of an owner.
  *
- * Who reads too slowly is sent home: it connects again and reads what there is. */
+ * Who reads too slowly is sent home.  Who connects again says what it had last (Last-Event-ID): the
+ * newest events are kept and told again; when that one is too old or of another run of the server,
+ * the event `reset` says to read anew what there is. */
 #include "api/api_chats_int.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #define BACKLOG_BYTES_MAX ((size_t)4 << 20)
+#define KEPT_MAX          8192 /* events of all owners */
+#define KEPT_BYTES_MAX    ((size_t)8 << 20)
 
 struct listener {
     struct listener *next;
@@ -17,18 +24,39 @@ struct listener {
     bool over;
 };
 
+/* An event that was told: owner, chat and text, each with a NUL behind it. */
+struct kept {
+    char *owner;
+    const char *chat;
+    struct span text;
+    size_t bytes;
+};
+
 struct api_events {
     pthread_mutex_t mu;
     struct listener *all;
-    uint64_t n_told;
+    uint64_t run;    /* of the server: part of every id */
+    uint64_t n_told; /* the number of the last event; that of number n is kept[n % KEPT_MAX] */
+    uint64_t n_gone; /* of the last that is not kept any more */
+    size_t kept_bytes;
+    struct kept kept[KEPT_MAX];
     bool over;
 };
 
 struct api_events *api_events_new(void)
 {
     struct api_events *k = mem_alloc(sizeof *k);
+    CHECK(getrandom(&k->run, sizeof k->run, 0) == sizeof k->run);
     pthread_mutex_init(&k->mu, NULL);
     return k;
+}
+
+static void forget_oldest(struct api_events *k)
+{
+    struct kept *e = &k->kept[++k->n_gone % KEPT_MAX];
+    k->kept_bytes -= e->bytes;
+    mem_free(e->owner);
+    *e = (struct kept){0};
 }
 
 void api_events_end(struct api_events *k)
@@ -45,29 +73,84 @@ void api_events_end(struct api_events *k)
 void api_events_free(struct api_events *k)
 {
     CHECK(!k->all);
+    while (k->n_gone < k->n_told)
+        forget_oldest(k);
     pthread_mutex_destroy(&k->mu);
     mem_free(k);
+}
+
+/* Keeps the event as number n_told. */
+static void keep(struct api_events *k, const char *owner, const char *chat, struct span text)
+{
+    size_t n_owner = strlen(owner) + 1, n_chat = strlen(chat) + 1;
+    size_t bytes = n_owner + n_chat + text.n;
+    while (k->n_gone + 1 < k->n_told &&
+           (k->n_told - k->n_gone > KEPT_MAX || k->kept_bytes + bytes > KEPT_BYTES_MAX))
+        forget_oldest(k);
+    char *p = mem_alloc(bytes);
+    memcpy(p, owner, n_owner);
+    memcpy(p + n_owner, chat, n_chat);
+    memcpy(p + n_owner + n_chat, text.p, text.n);
+    k->kept[k->n_told % KEPT_MAX] = (struct kept){
+        p, p + n_owner, {p + n_owner + n_chat, text.n},
+            bytes
+    };
+    k->kept_bytes += bytes;
+}
+
+static void give_event(struct listener *l, const struct kept *e)
+{
+    if (strcmp(l->owner, e->owner) == 0 && (!l->chat || strcmp(l->chat, e->chat) == 0))
+        str_add_span(&l->out, e->text);
 }
 
 void api_events_tell(struct api_chats *chats, const char *owner, const char *chat, const char *name,
                      json_t *o)
 {
     struct api_events *k = chats->events;
-    struct str data;
+    struct str data, text;
     str_init(&data, 2 * STORE_BODY_BYTES_MAX);
+    str_init(&text, 2 * STORE_BODY_BYTES_MAX);
     api_json_add_exact(&data, o);
     pthread_mutex_lock(&k->mu);
     k->n_told++;
+    str_addf(&text, "id: %016llx-%llu\n", (unsigned long long)k->run,
+             (unsigned long long)k->n_told);
+    http_sse(&text, span_of(name), str_span(&data));
+    bool cut = data.full || text.full;
+    keep(k, owner, chat, cut ? SPAN("event: reset\ndata: {}\n\n") : str_span(&text));
     for (struct listener *l = k->all; l; l = l->next) {
-        if (strcmp(l->owner, owner) != 0 || (l->chat && strcmp(l->chat, chat) != 0) || l->over)
+        size_t before = l->out.n;
+        if (l->over)
             continue;
-        str_addf(&l->out, "id: %llu\n", (unsigned long long)k->n_told);
-        http_sse(&l->out, span_of(name), str_span(&data));
-        l->over = l->out.full || data.full;
-        http_wake(l->req);
+        give_event(l, &k->kept[k->n_told % KEPT_MAX]);
+        l->over = l->out.full;
+        if (l->out.n > before || l->over)
+            http_wake(l->req);
     }
     pthread_mutex_unlock(&k->mu);
     str_done(&data);
+    str_done(&text);
+}
+
+/* Tells what came after the event of the id, or `reset`.  With the lock held. */
+static void resume(struct api_events *k, struct listener *l, const char *id)
+{
+    char *end = NULL;
+    unsigned long long run = strtoull(id, &end, 16), n = 0;
+    bool known = *end == '-' && run == k->run;
+    if (known) {
+        n = strtoull(end + 1, &end, 10);
+        known = !*end && n >= k->n_gone && n <= k->n_told;
+    }
+    for (uint64_t i = n + 1; known && i <= k->n_told; i++) {
+        give_event(l, &k->kept[i % KEPT_MAX]);
+        known = l->out.n < BACKLOG_BYTES_MAX / 2;
+    }
+    if (!known) {
+        str_clear(&l->out);
+        str_add_cstr(&l->out, "event: reset\ndata: {}\n\n");
+    }
 }
 
 void api_events_drop(struct api_chats *chats, const char *owner)
@@ -113,6 +196,8 @@ static void done(void *state)
 void api_events_listen(struct api_events *k, struct api_call *c, const char *owner,
                        const char *chat)
 {
+    const char *last = http_req_header(c->req, "last-event-id");
+    last = last ? last : http_query(c->req, "last");
     static const struct http_ops ops = {.fill = fill, .done = done};
     struct listener *l = arena_alloc(c->req->arena, sizeof *l);
     l->set = k;
@@ -120,8 +205,12 @@ void api_events_listen(struct api_events *k, struct api_call *c, const char *own
     l->owner = owner;
     l->chat = chat;
     str_init(&l->out, BACKLOG_BYTES_MAX);
-    str_add_cstr(&l->out, ": keep-alive\n\n"); /* so that the client knows at once */
     pthread_mutex_lock(&k->mu);
+    if (last && *last)
+        resume(k, l, last);
+    /* An id without an event: where to go on from, and the client knows at once that it listens. */
+    str_addf(&l->out, ": keep-alive\nid: %016llx-%llu\n\n", (unsigned long long)k->run,
+             (unsigned long long)k->n_told);
     l->over = k->over;
     l->next = k->all;
     k->all = l;

@@ -189,6 +189,8 @@ static void add_message(json_t *messages, const struct api_chats_ask *a, size_t 
     json_t *calls = api_stored_json(span_of(m->calls ? m->calls : "[]"));
     size_t said = add_calls(messages, calls, m->content);
     str_init(&text, PROMPT_BYTES_MAX);
+    if (i == 0) /* what all chats of the folder begin with is read once for them */
+        add_files(&text, a, STORE_OF_FOLDER);
     add_files(&text, a, i);
     if (m->content.n > said)
         str_add(&text, m->content.p + said, m->content.n - said);

@@ -11,8 +11,9 @@
 
 static json_t *folder_of(const struct store_folder *f)
 {
-    return api_pack("{ss ss ss sI}", "id", f->id, "name", f->name, "instructions", f->instructions,
-                    "created", (json_int_t)f->created);
+    return api_pack("{ss ss ss sI so}", "id", f->id, "name", f->name, "instructions",
+                    f->instructions, "created", (json_int_t)f->created, "files",
+                    api_stored_json(span_of(f->files)));
 }
 
 static void give_folders(struct api_call *c, struct api_stored *s)
@@ -83,6 +84,35 @@ void api_do_folders_new(struct api_call *c)
 void api_do_folders_set(struct api_call *c)
 {
     write_folder(c, STORE_FOLDER_SET);
+}
+
+void api_do_folder_file_add(struct api_call *c)
+{
+    struct store_chats *x;
+    const char *file = NULL;
+    if (!api_chats_write(c, false))
+        return;
+    const struct api_in in = {c->body, "", &c->fault};
+    bool ok = api_get_text(&in, "file", &file);
+    if (!ok || (!file && !api_get_refuse(&in, "file", "is missing"))) {
+        api_call_fail(c);
+        return;
+    }
+    struct api_stored *s = api_chats_new(c, STORE_FOLDER_FILE_ADD, &x);
+    if (!s)
+        return;
+    x->file.id = api_stored_keep(s, file);
+    api_stored_run(s, give_folder);
+}
+
+void api_do_folder_file_delete(struct api_call *c)
+{
+    struct store_chats *x;
+    struct api_stored *s = api_chats_new(c, STORE_FOLDER_FILE_DELETE, &x);
+    if (!s)
+        return;
+    x->file.id = api_stored_keep(s, http_param(c->req, "fid"));
+    api_stored_run(s, give_folder);
 }
 
 static void give_deleted(struct api_call *c, struct api_stored *s)

@@ -19,95 +19,128 @@ static const struct api_openapi_schema schemas[] = {
     {"Chat",
      "{\"id\":" S ",\"title\":" S ",\"created\":" I ",\"updated\":" N ",\"pinned\":" B
      ",\"archived\":" B ",\"folder\":" S_OR_NULL ",\"model\":" S ",\"temporary\":" B
-     ",\"running\":" B ",\"tools\":" LIST(S) ",\"tools_always\":" LIST(S) ",\"snippet\":" S "}"            },
-    {"ChatList",       "{\"chats\":" LIST(REF("Chat")) ",\"more\":" B "}"                                  },
+     ",\"running\":" B ",\"tools\":" LIST(S) ",\"tools_always\":" LIST(S) ",\"snippet\":" S "}"                   },
+    {"ChatList",       "{\"chats\":" LIST(REF("Chat")) ",\"more\":" B "}"                                         },
     {"ChatWhole",
-     "{\"chat\":" REF("Chat") ",\"messages\":" LIST(REF("ChatMessage")) ",\"head\":" S_OR_NULL "}"         },
+     "{\"chat\":" REF("Chat") ",\"messages\":" LIST(REF("ChatMessage")) ",\"head\":" S_OR_NULL "}"                },
     {"ChatChange",
      "{\"title\":" S ",\"pinned\":" B ",\"archived\":" B ",\"folder\":" S_OR_NULL
-     ",\"model\":" S_OR_NULL ",\"head\":" S ",\"tools\":" LIST(S) ",\"tools_always\":" LIST(S) "}"         },
-    {"ChatNew",        "{\"model\":" S ",\"folder\":" S ",\"temporary\":" B "}"                            },
+     ",\"model\":" S_OR_NULL ",\"head\":" S ",\"tools\":" LIST(S) ",\"tools_always\":" LIST(S) "}"                },
+    {"ChatNew",        "{\"model\":" S ",\"folder\":" S ",\"temporary\":" B "}"                                   },
     {"ChatMessage",
      "{\"id\":" S ",\"parent\":" S_OR_NULL
      ",\"role\":{\"enum\":[\"user\",\"assistant\",\"system\"]}"
      ",\"content\":" S ",\"reasoning\":" S ",\"model\":" S ",\"created\":" I
      ",\"status\":{\"enum\":[\"running\",\"done\",\"stopped\",\"error\"]},\"error\":" S
      ",\"usage\":{\"anyOf\":[" REF("ChatUsage") ",{\"type\":\"null\"}]},\"files\":" LIST(
-         REF("ChatFile")) ",\"calls\":" LIST(REF("ChatCall")) "}"                                          },
+         REF("ChatFile")) ",\"calls\":" LIST(REF("ChatCall")) "}"                                                 },
     {"ChatUsage",      "{\"prompt_tokens\":" I ",\"completion_tokens\":" I ",\"cached_tokens\":" I
-                  ",\"tokens_per_second\":" N ",\"context\":" I "}"                       },
+                  ",\"tokens_per_second\":" N ",\"context\":" I "}"                              },
     {"ChatOptions",    "{\"temperature\":" N ",\"top_p\":" N ",\"top_k\":" I ",\"min_p\":" N
                     ",\"seed\":" I ",\"max_tokens\":" I ",\"reasoning_effort\":" S
                     ",\"stop\":" LIST(S) ",\"repeat_penalty\":" N ",\"presence_penalty\":" N
                                          ",\"frequency_penalty\":" N ",\"tool_choice\":" S
-                                         ",\"json_schema\":{\"type\":\"object\"}}"      },
+                                         ",\"json_schema\":{\"type\":\"object\"}}"             },
     {"ChatAsk",        "{\"parent\":" S_OR_NULL ",\"content\":" S
-                ",\"files\":" LIST(S) ",\"model\":" S ",\"options\":" REF("ChatOptions") "}"},
-    {"ChatAgain",      "{\"model\":" S ",\"options\":" REF("ChatOptions") "}"                              },
-    {"ChatTurn",       "{\"user\":" REF("ChatMessage") ",\"answer\":" REF("ChatMessage") "}"               },
-    {"ChatEdit",       "{\"content\":" S "}"                                                               },
-    {"ChatRemoved",    "{\"deleted\":" B ",\"removed\":" LIST(S) ",\"head\":" S_OR_NULL "}"                },
+                ",\"files\":" LIST(S) ",\"model\":" S ",\"options\":" REF("ChatOptions") "}"       },
+    {"ChatAgain",      "{\"model\":" S ",\"options\":" REF("ChatOptions") "}"                                     },
+    {"ChatTurn",       "{\"user\":" REF("ChatMessage") ",\"answer\":" REF("ChatMessage") "}"                      },
+    {"ChatEdit",       "{\"content\":" S "}"                                                                      },
+    {"ChatRemoved",    "{\"deleted\":" B ",\"removed\":" LIST(S) ",\"head\":" S_OR_NULL "}"                       },
     {"ChatCall",       "{\"id\":" S ",\"tool\":" S ",\"server\":" S ",\"name\":" S ",\"title\":" S
                  ",\"arguments\":" S ",\"at\":" I ",\"round\":" I
                  ",\"state\":{\"enum\":[\"asked\",\"allowed\",\"running\",\"done\",\"failed\","
                  "\"refused\",\"stopped\"]},\"result\":" S ",\"bytes\":" I ",\"kept\":" I
                  ",\"images\":" LIST("{\"type\":\"object\",\"properties\":{\"type\":" S
-                                     ",\"data\":" S "}}") "}"                              },
+                                     ",\"data\":" S "}}") "}"                                     },
     {"ChatDecide",
-     "{\"allow\":{\"enum\":[\"once\",\"always\",\"no\"]},\"options\":" REF("ChatOptions") "}"              },
-    {"ChatPageAsk",    "{\"url\":" S "}"                                                                   },
+     "{\"allow\":{\"enum\":[\"once\",\"always\",\"no\"]},\"options\":" REF("ChatOptions") "}"                     },
+    {"ChatPageAsk",    "{\"url\":" S "}"                                                                          },
     {"ChatPage",
-     "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"url\":" S ",\"cut\":" B "}"             },
+     "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"url\":" S ",\"cut\":" B "}"                    },
     {"ChatTool",       "{\"id\":" S ",\"name\":" S ",\"title\":" S ",\"description\":" S
-                 ",\"input_schema\":{\"type\":\"object\"}}"                                },
+                 ",\"input_schema\":{\"type\":\"object\"}}"                                       },
     {"ChatToolServer", "{\"name\":" S ",\"state\":{\"enum\":[\"starting\",\"ready\",\"failed\"]}"
-                       ",\"error\":" S ",\"tools\":" LIST(REF("ChatTool")) "}"       },
-    {"ChatTools",      "{\"pages\":" B ",\"servers\":" LIST(REF("ChatToolServer")) "}"                     },
+                       ",\"error\":" S ",\"tools\":" LIST(REF("ChatTool")) "}"              },
+    {"ChatTools",      "{\"pages\":" B ",\"servers\":" LIST(REF("ChatToolServer")) "}"                            },
     {"ChatFile",
-     "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"source\":" S ",\"kept\":" I "}"         },
-    {"ChatFolder",     "{\"id\":" S ",\"name\":" S ",\"instructions\":" S ",\"created\":" I "}"            },
-    {"ChatFolders",    "{\"folders\":" LIST(REF("ChatFolder")) "}"                                         },
-    {"ChatSettings",   "{}"                                                                                },
-    {"ChatShareNew",   "{\"days\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":365}}"                   },
-    {"ChatShare",      "{\"token\":" S ",\"expires\":" I "}"                                               },
+     "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"source\":" S ",\"kept\":" I "}"                },
+    {"ChatFolder",     "{\"id\":" S ",\"name\":" S ",\"instructions\":" S ",\"created\":" I
+                   ",\"files\":" LIST(REF("ChatFile")) "}"                                      },
+    {"ChatFolderFile", "{\"file\":" S "}"                                                                         },
+    {"ChatFolders",    "{\"folders\":" LIST(REF("ChatFolder")) "}"                                                },
+    {"ChatSettings",   "{}"                                                                                       },
+    {"ChatShareNew",   "{\"days\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":365}}"                          },
+    {"ChatShare",      "{\"token\":" S ",\"expires\":" I "}"                                                      },
     {"ChatShared",     "{\"title\":" S ",\"messages\":" LIST(
-                       "{\"type\":\"object\"}") ",\"created\":" I ",\"expires\":" I "}"  },
-    {"ChatDeleted",    "{\"deleted\":" B "}"                                                               },
+                       "{\"type\":\"object\"}") ",\"created\":" I ",\"expires\":" I ",\"likes\":" I
+                                                ",\"liked\":" B ",\"comments\":" B
+                                                ",\"notes\":" LIST(REF("ChatNote")) "}"         },
+    {"ChatNote",       "{\"id\":" S ",\"name\":" S ",\"text\":" S ",\"message\":" S ",\"quote\":" S
+                 ",\"nth\":" I ",\"created\":" I ",\"likes\":" I ",\"liked\":" B ",\"own\":" B "}"},
+    {"ChatNoteNew",
+     "{\"text\":" S ",\"name\":" S ",\"message\":" S ",\"quote\":" S ",\"nth\":" I "}"                            },
+    {"ChatSaid",
+     "{\"likes\":" I ",\"liked\":" B ",\"comments\":" B ",\"notes\":" LIST(REF("ChatNote")) "}"                   },
+    {"ChatLike",       "{\"on\":" B ",\"note\":" S "}"                                                            },
+    {"ChatShares",
+     "{\"shares\":" LIST("{\"type\":\"object\",\"properties\":{\"token\":" S ",\"title\":" S
+                         ",\"created\":" I ",\"expires\":" I ",\"likes\":" I ",\"comments\":" B
+                         "}}") ",\"notes\":" LIST(REF("ChatNote")) "}"                                            },
+    {"ChatShareSet",   "{\"comments\":" B "}"                                                                     },
+    {"ChatImport",
+     "{\"source\":" S ",\"title\":" S ",\"created\":" N ",\"updated\":" N ",\"pinned\":" B
+     ",\"archived\":" B ",\"folder\":" S ",\"model\":" S ",\"head\":" S_OR_NULL
+     ",\"messages\":" LIST("{\"type\":\"object\",\"properties\":{\"id\":" S ",\"parent\":" S_OR_NULL
+                           ",\"role\":{\"enum\":[\"user\",\"assistant\",\"system\"]}"
+                           ",\"content\":" S ",\"reasoning\":" S ",\"model\":" S ",\"created\":" N
+                           ",\"files\":" LIST(S) "}}") "}"                                                        },
+    {"ChatImported",   "{\"known\":" B ",\"chat\":" REF("Chat") "}"                                               },
+    {"ChatDeleted",    "{\"deleted\":" B "}"                                                                      },
     {"ChatMe",
      "{\"user\":{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"role\":" S "}}"
      ",\"accounts\":" B ",\"user_keys\":" B ",\"version\":" S ",\"models\":" LIST(
          "{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"context\":" I
-         ",\"tools\":" B "}}") ",\"default_model\":" S ",\"pages\":" B "}"                                 },
+         ",\"tools\":" B "}}") ",\"default_model\":" S ",\"pages\":" B "}"                                        },
 };
 
 static const struct api_openapi_use uses[] = {
-    {"GET",    "me",                                    NULL,           "ChatMe"      },
-    {"GET",    "chats",                                 NULL,           "ChatList"    },
-    {"POST",   "chats",                                 "ChatNew",      "Chat"        },
-    {"GET",    "chats/{id}",                            NULL,           "ChatWhole"   },
-    {"PATCH",  "chats/{id}",                            "ChatChange",   "Chat"        },
-    {"DELETE", "chats/{id}",                            NULL,           "ChatDeleted" },
-    {"POST",   "chats/{id}/restore",                    NULL,           "Chat"        },
-    {"POST",   "chats/{id}/messages",                   "ChatAsk",      "ChatTurn"    },
-    {"PATCH",  "chats/{id}/messages/{mid}",             "ChatEdit",     "ChatMessage" },
-    {"DELETE", "chats/{id}/messages/{mid}",             NULL,           "ChatRemoved" },
-    {"POST",   "chats/{id}/messages/{mid}/regenerate",  "ChatAgain",    "ChatMessage" },
-    {"POST",   "chats/{id}/messages/{mid}/continue",    "ChatAgain",    "ChatMessage" },
-    {"POST",   "chats/{id}/messages/{mid}/stop",        NULL,           "ChatMessage" },
-    {"POST",   "chats/{id}/share",                      "ChatShareNew", "ChatShare"   },
-    {"DELETE", "chats/{id}/share",                      NULL,           "ChatDeleted" },
-    {"GET",    "shared/{token}",                        NULL,           "ChatShared"  },
-    {"POST",   "shared/{token}/copy",                   NULL,           "Chat"        },
-    {"GET",    "folders",                               NULL,           "ChatFolders" },
-    {"POST",   "folders",                               "ChatFolder",   "ChatFolder"  },
-    {"PATCH",  "folders/{id}",                          "ChatFolder",   "ChatFolder"  },
-    {"DELETE", "folders/{id}",                          NULL,           "ChatDeleted" },
-    {"GET",    "settings",                              NULL,           "ChatSettings"},
-    {"PUT",    "settings",                              "ChatSettings", "ChatSettings"},
-    {"POST",   "chats/{id}/messages/{mid}/calls/{cid}", "ChatDecide",   "ChatMessage" },
-    {"POST",   "pages",                                 "ChatPageAsk",  "ChatPage"    },
-    {"GET",    "tools",                                 NULL,           "ChatTools"   },
-    {"POST",   "files",                                 NULL,           "ChatFile"    },
+    {"GET",    "me",                                    NULL,             "ChatMe"      },
+    {"GET",    "chats",                                 NULL,             "ChatList"    },
+    {"POST",   "chats",                                 "ChatNew",        "Chat"        },
+    {"GET",    "chats/{id}",                            NULL,             "ChatWhole"   },
+    {"PATCH",  "chats/{id}",                            "ChatChange",     "Chat"        },
+    {"DELETE", "chats/{id}",                            NULL,             "ChatDeleted" },
+    {"POST",   "chats/{id}/restore",                    NULL,             "Chat"        },
+    {"POST",   "chats/{id}/messages",                   "ChatAsk",        "ChatTurn"    },
+    {"PATCH",  "chats/{id}/messages/{mid}",             "ChatEdit",       "ChatMessage" },
+    {"DELETE", "chats/{id}/messages/{mid}",             NULL,             "ChatRemoved" },
+    {"POST",   "chats/{id}/messages/{mid}/regenerate",  "ChatAgain",      "ChatMessage" },
+    {"POST",   "chats/{id}/messages/{mid}/continue",    "ChatAgain",      "ChatMessage" },
+    {"POST",   "chats/{id}/messages/{mid}/stop",        NULL,             "ChatMessage" },
+    {"POST",   "chats/{id}/share",                      "ChatShareNew",   "ChatShare"   },
+    {"DELETE", "chats/{id}/share",                      NULL,             "ChatDeleted" },
+    {"GET",    "chats/{id}/share",                      NULL,             "ChatShares"  },
+    {"PATCH",  "chats/{id}/share",                      "ChatShareSet",   "ChatShares"  },
+    {"DELETE", "chats/{id}/share/notes/{nid}",          NULL,             "ChatDeleted" },
+    {"POST",   "shared/{token}/like",                   "ChatLike",       "ChatSaid"    },
+    {"POST",   "shared/{token}/notes",                  "ChatNoteNew",    "ChatSaid"    },
+    {"DELETE", "shared/{token}/notes/{nid}",            NULL,             "ChatDeleted" },
+    {"POST",   "import",                                "ChatImport",     "ChatImported"},
+    {"POST",   "folders/{id}/files",                    "ChatFolderFile", "ChatFolder"  },
+    {"DELETE", "folders/{id}/files/{fid}",              NULL,             "ChatFolder"  },
+    {"GET",    "shared/{token}",                        NULL,             "ChatShared"  },
+    {"POST",   "shared/{token}/copy",                   NULL,             "Chat"        },
+    {"GET",    "folders",                               NULL,             "ChatFolders" },
+    {"POST",   "folders",                               "ChatFolder",     "ChatFolder"  },
+    {"PATCH",  "folders/{id}",                          "ChatFolder",     "ChatFolder"  },
+    {"DELETE", "folders/{id}",                          NULL,             "ChatDeleted" },
+    {"GET",    "settings",                              NULL,             "ChatSettings"},
+    {"PUT",    "settings",                              "ChatSettings",   "ChatSettings"},
+    {"POST",   "chats/{id}/messages/{mid}/calls/{cid}", "ChatDecide",     "ChatMessage" },
+    {"POST",   "pages",                                 "ChatPageAsk",    "ChatPage"    },
+    {"GET",    "tools",                                 NULL,             "ChatTools"   },
+    {"POST",   "files",                                 NULL,             "ChatFile"    },
 };
 
 /* What may stand in the address behind '?'. */
@@ -120,6 +153,7 @@ static const struct {
     {"chats",             "before",   "number" },
     {"chats",             "limit",    "integer"},
     {"events",            "chat",     "string" },
+    {"events",            "last",     "string" },
     {"chats/{id}/export", "as",       "string" },
     {"files",             "name",     "string" },
     {"admin/usage",       "days",     "integer"},

@@ -3,7 +3,8 @@
  *
  * A share holds the messages that were shown when it was made, so that what is written later stays
  * private; of files it has the names. */
-#include "api/api_chats.h"
+#include "api/api_readers.h"
+#include "api/api_shares.h"
 
 #include "os/os_sys.h"
 
@@ -16,7 +17,7 @@
 static json_t *shown(const struct store_message *m)
 {
     static const char *const roles[STORE_N_ROLES] = {"user", "assistant", "system"};
-    json_t *o = api_pack("{ss so so ss sI}", "role", roles[m->role], "content",
+    json_t *o = api_pack("{ss ss so so ss sI}", "id", m->id, "role", roles[m->role], "content",
                          api_json_text(m->content), "reasoning", api_json_text(m->reasoning),
                          "model", m->model, "created", (json_int_t)m->created);
     json_t *files = api_stored_json(span_of(m->files)), *v;
@@ -98,9 +99,26 @@ static struct api_stored *named_share(struct api_call *c)
 {
     struct store_chats *x;
     struct api_stored *s = api_chats_new(c, STORE_SHARE_GET, &x);
-    if (s)
+    if (s) {
         x->id = api_stored_keep(s, http_param(c->req, "token"));
+        x->note.reader = api_stored_keep(s, api_reader(c));
+    }
     return s;
+}
+
+json_t *api_shares_messages(const struct store_share *h)
+{
+    json_t *list = api_stored_json(h->body), *v;
+    const char *parent = NULL;
+    size_t i;
+    json_array_foreach(list, i, v)
+    {
+        if (!json_object_get(v, "id")) /* shared before messages had one here */
+            json_object_set_new(v, "id", json_sprintf("m%zu", i));
+        json_object_set_new(v, "parent", parent ? json_string(parent) : json_null());
+        parent = json_string_value(json_object_get(v, "id"));
+    }
+    return list;
 }
 
 static void give_shared(struct api_call *c, struct api_stored *s)
@@ -109,8 +127,11 @@ static void give_shared(struct api_call *c, struct api_stored *s)
         return;
     const struct store_share *h = &s->op.chats->share;
     api_call_json(c, 200,
-                  api_pack("{ss so sI sI}", "title", h->title, "messages", api_stored_json(h->body),
-                           "created", (json_int_t)h->created, "expires", (json_int_t)h->expires));
+                  api_pack("{ss so sI sI sI sb sb so}", "title", h->title, "messages",
+                           api_shares_messages(h), "created", (json_int_t)h->created, "expires",
+                           (json_int_t)h->expires, "likes", (json_int_t)h->n_likes, "liked",
+                           (int)h->liked, "comments", (int)h->comments, "notes",
+                           api_shares_notes(s->op.chats)));
 }
 
 void api_do_shared_get(struct api_call *c)

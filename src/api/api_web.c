@@ -67,6 +67,43 @@ void api_do_web(struct api_call *c)
     api_call_fail(c);
 }
 
+static void no_page(struct api_call *c)
+{
+    api_refuse(&c->fault, 404, "not_found", "", "this server was built without the web app");
+    api_call_fail(c);
+}
+
+void api_do_page(struct api_call *c)
+{
+    const struct api_web_file *page = find(&c->api->o.web, "/index.html");
+    if (page)
+        give(c, page);
+    else
+        no_page(c);
+}
+
+void api_web_page(struct api_call *c, int status, struct span tags)
+{
+    static const char end[] = "</head>";
+    const struct api_web_file *page = find(&c->api->o.web, "/index.html");
+    const char *at = page ? memmem(page->bytes, page->n, end, sizeof end - 1) : NULL;
+    struct str out;
+    if (!at) {
+        no_page(c);
+        return;
+    }
+    size_t before = (size_t)(at - (const char *)page->bytes);
+    str_init(&out, page->n + tags.n);
+    str_add(&out, page->bytes, before);
+    str_add_span(&out, tags);
+    str_add(&out, at, page->n - before);
+    http_header(c->req, "Cache-Control", "private, no-store");
+    http_header(c->req, "Content-Security-Policy", POLICY);
+    http_header(c->req, "X-Robots-Tag", "noindex");
+    http_reply(c->req, status, page->type, str_span(&out));
+    str_done(&out);
+}
+
 void api_do_home(struct api_call *c)
 {
     const struct api_web_file *page = find(&c->api->o.web, "/index.html");

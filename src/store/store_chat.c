@@ -67,6 +67,21 @@ static enum err store_check_parts(struct store_op *op, struct errinfo *e)
     return store_check_text("the folder", x->query.folder, false, e);
 }
 
+static enum err store_check_note(struct store_op *op, struct errinfo *e)
+{
+    const struct store_note *a = &op->chats->note;
+    const char *text = a->text ? a->text : "", *quote = a->quote ? a->quote : "";
+    bool must = op->what == STORE_NOTE_ADD;
+    TRY(store_check_text("the note's id", a->id, must, e));
+    TRY(store_check_text("the reader", a->reader, must || op->what == STORE_SHARE_LIKE, e));
+    TRY(store_check_text("the note's name", a->name, false, e));
+    TRY(store_check_text("the note's message", a->message, false, e));
+    TRY(store_check_prose("a note", span_of(text), STORE_NOTE_BYTES_MAX, &op->bytes, e));
+    TRY(store_check_prose("a note's quote", span_of(quote), STORE_NOTE_BYTES_MAX, &op->bytes, e));
+    return store_check_text("where the chat comes from", op->chats->source,
+                            op->what == STORE_CHAT_IMPORT, e);
+}
+
 /* Those that are about no one thing, or make it. */
 static bool store_needs_id(enum store_what what)
 {
@@ -77,6 +92,7 @@ static bool store_needs_id(enum store_what what)
     case STORE_SETTINGS_PUT:
     case STORE_RUNNING_END:
     case STORE_CHAT_ADD:
+    case STORE_CHAT_IMPORT:
     case STORE_FOLDER_ADD:
     case STORE_FOLDER_SET:
     case STORE_FILE_ADD: return false;
@@ -88,16 +104,25 @@ enum err store_check_chats(struct store_op *op, struct errinfo *e)
 {
     const struct store_chats *x = op->chats;
     CHECK(x);
-    bool any_owner = op->what == STORE_RUNNING_END || op->what == STORE_SHARE_GET;
+    bool any_owner = op->what == STORE_RUNNING_END || op->what == STORE_SHARE_GET ||
+                     op->what == STORE_SHARE_LIKE || op->what == STORE_NOTE_ADD ||
+                     op->what == STORE_NOTE_DELETE;
     TRY(store_check_text("the owner", x->owner, !any_owner, e));
     TRY(store_check_text("the id", x->id, store_needs_id(op->what), e));
-    TRY(store_check_text("the chat's id", x->chat.id, op->what == STORE_CHAT_ADD, e));
+    TRY(store_check_text("the chat's id", x->chat.id,
+                         op->what == STORE_CHAT_ADD || op->what == STORE_CHAT_IMPORT, e));
     TRY(store_check_text("the folder's id", x->folder.id,
                          op->what == STORE_FOLDER_ADD || op->what == STORE_FOLDER_SET, e));
-    TRY(store_check_text("the file's id", x->file.id, op->what == STORE_FILE_ADD, e));
+    TRY(store_check_text("the file's id", x->file.id,
+                         op->what == STORE_FILE_ADD || op->what == STORE_FOLDER_FILE_ADD ||
+                             op->what == STORE_FOLDER_FILE_DELETE,
+                         e));
     TRY(store_check_text("the share's token", x->share.token, op->what == STORE_SHARE_ADD, e));
     TRY(store_check_text("the message's id", x->at,
-                         op->what == STORE_MESSAGE_SET || op->what == STORE_MESSAGE_DELETE, e));
+                         op->what == STORE_MESSAGE_SET || op->what == STORE_MESSAGE_DELETE ||
+                             op->what == STORE_NOTE_DELETE,
+                         e));
+    TRY(store_check_note(op, e));
     if (x->query.limit > STORE_LIST_MAX)
         return err_set(e, ERR_USAGE, "a list gives at most %zu entries", STORE_LIST_MAX);
     if (x->n_add > STORE_CHAT_MESSAGES_MAX)

@@ -17,11 +17,18 @@
 #define STORE_CHAT_MESSAGES_MAX  ((size_t)20000)     /* of a chat */
 #define STORE_FOLDERS_MAX        ((size_t)1000)      /* of an owner */
 #define STORE_MESSAGE_FILES_MAX  ((size_t)32)        /* of a message */
+#define STORE_FOLDER_FILES_MAX   ((size_t)20)        /* of a folder */
 #define STORE_FILE_BYTES_MAX     ((size_t)4 << 20)   /* of a file's text */
 #define STORE_CALLS_BYTES_MAX    ((size_t)16 << 20)  /* of a message, with their results */
 #define STORE_SETTINGS_BYTES_MAX ((size_t)256 << 10) /* of an owner */
 #define STORE_PROSE_BYTES_MAX    ((size_t)64 << 10)  /* a folder's instructions */
 #define STORE_SEARCH_BYTES_MAX   ((size_t)256)       /* what is looked for */
+#define STORE_NOTES_MAX          ((size_t)500)       /* of a shared chat */
+#define STORE_NOTE_BYTES_MAX     ((size_t)4000)      /* of its text, and of what it quotes */
+#define STORE_NOTE_NAME_MAX      ((size_t)120)       /* bytes of who wrote it */
+#define STORE_LIKES_MAX          100000              /* of a shared chat, and of a note */
+#define STORE_SHARES_MAX         ((size_t)100)       /* of a chat, that a list gives */
+#define STORE_OF_FOLDER          SIZE_MAX            /* in place of a message's index */
 #define STORE_UNDO_S             600                 /* a deleted chat can be restored within */
 #define STORE_TEMPORARY_S        86400 /* a temporary chat lives after its last change */
 #define STORE_ORPHAN_S           86400 /* a file that no message has */
@@ -50,7 +57,7 @@ struct store_file {
     int64_t created;
     struct span body;
     const char *source; /* the address that it came from; "": none */
-    size_t message;     /* CHAT_PATH: the index of the message that has it */
+    size_t message;     /* CHAT_PATH: the index of the message that has it, or STORE_OF_FOLDER */
     size_t kept;        /* CHAT_PATH: bytes that the message's answers were shown; 0: all */
 };
 
@@ -76,6 +83,7 @@ struct store_message {
 
 struct store_folder {
     const char *id, *name, *instructions;
+    const char *files; /* comes back: JSON, [{id, name, type, size}] */
     int64_t created;
 };
 
@@ -83,6 +91,22 @@ struct store_share {
     const char *token, *title;
     int64_t created, expires;
     struct span body;
+    bool comments; /* readers may leave notes */
+    bool liked;    /* comes back: by this reader */
+    int64_t n_likes;
+};
+
+/* What a reader of a shared chat left beside it. */
+struct store_note {
+    const char *id, *reader;
+    const char *name;    /* "": none */
+    const char *text;    /* lines */
+    const char *message; /* the one that it is about, as the share's body has it; "": none */
+    const char *quote;   /* the phrase there */
+    int64_t nth;         /* the place of the phrase among those that are alike, from 0 */
+    int64_t created;
+    int64_t n_likes; /* comes back */
+    bool liked, own; /* the same: by this reader */
 };
 
 /* What CHAT_SET and MESSAGE_SET change. */
@@ -126,6 +150,9 @@ struct store_chats {
     struct store_folder folder;
     struct store_file file;
     struct store_share share;
+    struct store_note note;
+    bool liked;
+    const char *source; /* CHAT_IMPORT */
     struct span settings;
     struct store_chat_query query;
 
@@ -134,7 +161,10 @@ struct store_chats {
     struct store_message *messages;
     struct store_folder *folders;
     struct store_file *files;
-    size_t n_chats, n_messages, n_folders, n_files;
+    struct store_share *shares;
+    struct store_note *notes;
+    size_t n_chats, n_messages, n_folders, n_files, n_shares, n_notes;
+    bool known;               /* CHAT_IMPORT */
     const char *instructions; /* CHAT_PATH: the folder's; "" */
     bool more;
 };

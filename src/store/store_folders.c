@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The operations on folders, settings, files and shares. */
+ * The operations on folders, settings and files. */
 #include "store/store_int.h"
 
 #include "base/num.h"
@@ -31,7 +31,8 @@ static enum err store_read_folders(struct store_db *db, struct store_op *op, con
             .id = store_column(q, 0, op->arena),
             .name = store_column(q, 1, op->arena),
             .instructions = store_column(q, 2, op->arena),
-            .created = store_int(q, 3)};
+            .created = store_int(q, 3),
+            .files = store_column(q, 4, op->arena)};
     TRY(store_end(q, e));
     return id && !x->n_folders ? store_none("folder", id, e) : ERR_OK;
 }
@@ -73,6 +74,53 @@ enum err store_op_folder_set(struct store_db *db, struct store_op *op, struct er
     store_bind_text(q, 4, x->folder.instructions);
     TRY(store_finish(q, e));
     return store_read_folders(db, op, x->folder.id, e);
+}
+
+static enum err store_folder_number(struct store_db *db, const struct store_chats *x, int64_t *n,
+                                    struct errinfo *e)
+{
+    bool found;
+    struct store_stmt *q = store_start(db, STORE_SQL_FOLDER_ROW);
+    store_bind_text(q, 1, x->id);
+    store_bind_text(q, 2, x->owner);
+    TRY(store_number(q, n, &found, e));
+    return found ? ERR_OK : store_none("folder", x->id, e);
+}
+
+enum err store_op_folder_file_add(struct store_db *db, struct store_op *op, struct errinfo *e)
+{
+    const struct store_chats *x = op->chats;
+    int64_t folder, count = 0;
+    bool found;
+    TRY(store_folder_number(db, x, &folder, e));
+    struct store_stmt *q = store_start(db, STORE_SQL_FOLDER_FILE_COUNT);
+    store_bind_int(q, 1, folder);
+    TRY(store_number(q, &count, &found, e));
+    if ((size_t)count >= STORE_FOLDER_FILES_MAX)
+        return err_set(e, ERR_TOOBIG, "the folder has %zu files, which is the most",
+                       STORE_FOLDER_FILES_MAX);
+    q = store_start(db, STORE_SQL_FOLDER_FILE_ADD);
+    store_bind_int(q, 1, folder);
+    store_bind_text(q, 2, x->file.id);
+    store_bind_text(q, 3, x->owner);
+    TRY(store_finish(q, e));
+    if (!q->n_changed)
+        return store_none("file", x->file.id, e);
+    return store_read_folders(db, op, x->id, e);
+}
+
+enum err store_op_folder_file_delete(struct store_db *db, struct store_op *op, struct errinfo *e)
+{
+    const struct store_chats *x = op->chats;
+    int64_t folder;
+    TRY(store_folder_number(db, x, &folder, e));
+    struct store_stmt *q = store_start(db, STORE_SQL_FOLDER_FILE_DELETE);
+    store_bind_int(q, 1, folder);
+    store_bind_text(q, 2, x->file.id);
+    TRY(store_finish(q, e));
+    if (!q->n_changed)
+        return store_none("file", x->file.id, e);
+    return store_read_folders(db, op, x->id, e);
 }
 
 enum err store_op_folder_delete(struct store_db *db, struct store_op *op, struct errinfo *e)
@@ -136,47 +184,4 @@ enum err store_op_file_get(struct store_db *db, struct store_op *op, struct erri
                                                      .source = store_column(q, 5, op->arena)};
     TRY(store_end(q, e));
     return x->n_files ? ERR_OK : store_none("file", x->id, e);
-}
-
-/* ---- shares ---- */
-
-enum err store_op_share_add(struct store_db *db, struct store_op *op, struct errinfo *e)
-{
-    const struct store_share *h = &op->chats->share;
-    int64_t chat;
-    TRY(store_chat_row(db, op->chats, &chat, e));
-    struct store_stmt *q = store_start(db, STORE_SQL_SHARE_ADD);
-    store_bind_text(q, 1, h->token);
-    store_bind_int(q, 2, chat);
-    store_bind_text(q, 3, h->title ? h->title : "");
-    store_bind_int(q, 4, h->created);
-    store_bind_int(q, 5, h->expires);
-    store_bind_span(q, 6, h->body);
-    return store_finish(q, e);
-}
-
-enum err store_op_share_delete(struct store_db *db, struct store_op *op, struct errinfo *e)
-{
-    int64_t chat;
-    TRY(store_chat_row(db, op->chats, &chat, e));
-    struct store_stmt *q = store_start(db, STORE_SQL_SHARE_DELETE);
-    store_bind_int(q, 1, chat);
-    return store_finish(q, e);
-}
-
-enum err store_op_share_get(struct store_db *db, struct store_op *op, struct errinfo *e)
-{
-    struct store_chats *x = op->chats;
-    struct store_stmt *q = store_start(db, STORE_SQL_SHARE_GET);
-    store_bind_text(q, 1, x->id);
-    store_bind_int(q, 2, os_unix_time());
-    bool found = store_step(q);
-    if (found)
-        x->share = (struct store_share){.token = store_column(q, 0, op->arena),
-                                        .title = store_column(q, 1, op->arena),
-                                        .created = store_int(q, 2),
-                                        .expires = store_int(q, 3),
-                                        .body = store_column_span(q, 4, op->arena)};
-    TRY(store_end(q, e));
-    return found ? ERR_OK : store_none("shared chat", x->id, e);
 }

@@ -150,6 +150,31 @@ static enum err store_read_files(struct store_db *db, struct store_op *op, int64
     return ERR_OK;
 }
 
+/* And the files of the chat's folder. */
+static enum err store_read_folder_files(struct store_db *db, struct store_op *op, int64_t chat,
+                                        struct errinfo *e)
+{
+    struct store_chats *x = op->chats;
+    size_t room = x->n_files + STORE_FOLDER_FILES_MAX, total = 0;
+    struct store_file *all = arena_array(op->arena, room, sizeof *all);
+    if (x->n_files)
+        memcpy(all, x->files, x->n_files * sizeof *all);
+    x->files = all;
+    struct store_stmt *q = store_start(db, STORE_SQL_FOLDER_FILES);
+    store_bind_int(q, 1, chat);
+    while (x->n_files < room && total <= STORE_ANSWER_BYTES_MAX && store_step(q)) {
+        total += store_bytes(q, 4);
+        x->files[x->n_files++] = (struct store_file){.id = store_column(q, 0, op->arena),
+                                                     .name = store_column(q, 1, op->arena),
+                                                     .type = store_column(q, 2, op->arena),
+                                                     .created = store_int(q, 3),
+                                                     .body = store_column_span(q, 4, op->arena),
+                                                     .message = STORE_OF_FOLDER,
+                                                     .source = store_column(q, 5, op->arena)};
+    }
+    return store_end(q, e);
+}
+
 /* The first column of the only row, "" without one. */
 static enum err store_words(struct store_stmt *q, struct arena *a, const char **out,
                             struct errinfo *e)
@@ -175,6 +200,7 @@ enum err store_op_chat_path(struct store_db *db, struct store_op *op, struct err
         TRY(store_read_messages(db, op, q, (size_t)count, e));
         TRY(store_read_files(db, op, last, e));
     }
+    TRY(store_read_folder_files(db, op, chat, e));
     struct store_stmt *q = store_start(db, STORE_SQL_FOLDER_WORDS);
     store_bind_int(q, 1, chat);
     TRY(store_words(q, op->arena, &x->instructions, e));
