@@ -22,7 +22,7 @@ function koreanMaps(): Plugin {
 }
 
 export default defineConfig({
-  base: './',
+  base: '/',
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact', legalComments: 'none' },
   build: {
     target: ['chrome111', 'firefox121', 'safari17.5'],

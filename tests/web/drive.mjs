@@ -121,6 +121,13 @@ export function pdf(text) {
   out += `xref\n0 6\n0000000000 65535 f \n${at.join('')}trailer<</Size 6/Root 1 0 R>>\nstartxref\n${xref}\n%%EOF`;
   return Buffer.from(out, 'latin1');
 }
+/** A ZIP of the files, as ChatGPT's export is one. */
+export function zipOf(files) {
+  const { zipSync, strToU8 } = createRequire(join(root, 'web/package.json'))('fflate');
+  return Buffer.from(
+    zipSync(Object.fromEntries(Object.entries(files).map(([k, v]) => [k, strToU8(v)]))),
+  );
+}
 /** A Word document with the paragraphs, by hand: a stored ZIP of one file. */
 export function docx(paragraphs) {
   const { crc32 } = zip;

@@ -35,6 +35,8 @@ export class Mock {
   shares = new Map();
   streams = new Set();
   sent = 0; // events, numbered
+  told = [];
+  forgets = false; // does not tell them again
   next = 0;
   rate = 60; // tokens a second
   script = []; // the answers to come; then echoes
@@ -45,8 +47,15 @@ export class Mock {
 
   id = (kind) => `${kind}_${(++this.next).toString(36)}`;
   emit(event, data) {
-    const text = `id: ${++this.sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+    const text = `id: run-${++this.sent}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+    this.told.push(text);
     for (const stream of this.streams) stream.write(text);
+  }
+  /** What came after the event that a client had last; or that it has to read anew. */
+  resume(last, res) {
+    const from = Number(/^run-(\d+)$/.exec(last)?.[1] ?? -1);
+    if (from < 0 || this.forgets) res.write('event: reset\ndata: {}\n\n');
+    else for (const text of this.told.slice(from)) res.write(text);
   }
   path(chat) {
     const out = [];
@@ -221,12 +230,22 @@ export class Mock {
     if (!chat) return missing;
     if (sub === 'share') {
       if (method === 'DELETE') return (this.shares.clear(), {});
+      if (method === 'GET')
+        return {
+          shares: [...this.shares].flatMap(([token, s]) => (s.chat === id ? [{ ...s, token }] : [])),
+          notes: [],
+        };
       const token = this.id('share');
       this.shares.set(token, {
+        chat: id,
         title: chat.title,
         created: chat.created,
         expires: now() + body.days * 86400,
         messages: structuredClone(this.path(chat)),
+        likes: 0,
+        liked: false,
+        comments: true,
+        notes: [],
       });
       return { token, expires: now() + body.days * 86400 };
     }
@@ -347,7 +366,8 @@ export class Mock {
   }
 
   file(path, res) {
-    const file = join(dist, normalize(path === '/' ? '/index.html' : path));
+    const page = /^\/($|c\/|shared\/|settings|admin)/.test(path);
+    const file = join(dist, normalize(page ? '/index.html' : path));
     if (!file.startsWith(dist)) return res.writeHead(404).end();
     try {
       statSync(file);
@@ -367,7 +387,9 @@ export class Mock {
     if (!url.pathname.startsWith('/api/v1/')) return this.file(url.pathname, res);
     if (url.pathname === '/api/v1/events') {
       res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
-      res.write(': hello\n\n');
+      const last = req.headers['last-event-id'] ?? url.searchParams.get('last');
+      if (last) this.resume(last, res);
+      res.write(`: hello\nid: run-${this.sent}\n\n`);
       this.streams.add(res);
       req.on('close', () => this.streams.delete(res));
       return;

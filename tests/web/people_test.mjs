@@ -57,7 +57,7 @@ async function come(name, password, how) {
   return page;
 }
 async function invite(note, role) {
-  await boss.goto(`${url}#/admin/people`);
+  await boss.goto(`${url}admin/people`);
   await boss.click('text=부르기');
   await boss.fill('input[name=note]', note);
   if (role) await boss.click('.seg label:has-text("관리자")');
@@ -104,7 +104,7 @@ test('the first admin comes by the link that the server showed', { skip }, async
   assert.equal(await boss.locator('input[name=password]:invalid').count(), 1);
   await fill(boss, '하늘', PASSWORD);
   await boss.waitForSelector('#say');
-  assert.equal(new URL(boss.url()).hash, '#/');
+  assert.equal(new URL(boss.url()).pathname, '/');
   await boss.waitForSelector('.me-row :text("하늘")');
   await boss.goto(url + setup); // used up
   await boss.reload();
@@ -125,8 +125,8 @@ test('who is invited makes a place in another browser profile, in English', { sk
   await fill(guest, 'Bom', PASSWORD);
   await guest.waitForSelector('#say');
   assert.equal(await guest.locator('.side .row').count(), 0); // nothing of the admin's
-  assert.equal(await guest.locator('a[href="#/admin"]').count(), 0);
-  await guest.goto(`${url}#/admin`);
+  assert.equal(await guest.locator('a[href="/admin"]').count(), 0);
+  await guest.goto(`${url}admin`);
   await guest.waitForSelector('text=This page is for admins.');
   await close(guest, REFUSED);
   await boss.reload();
@@ -212,7 +212,7 @@ test('one’s own account: name, password, devices, keys, the way out', { skip }
 });
 
 test('the admin’s page: now, models, usage as chart and table', { skip }, async () => {
-  await boss.goto(`${url}#/admin`);
+  await boss.goto(`${url}admin`);
   await boss.waitForSelector('.chart .ln', { state: 'attached' });
   await axe(boss, 'admin');
   await boss.focus('.chart-focus');
@@ -220,13 +220,13 @@ test('the admin’s page: now, models, usage as chart and table', { skip }, asyn
   await boss.waitForSelector('.figure table');
   await axe(boss, 'admin, table');
   await boss.keyboard.press('Escape');
-  await boss.goto(`${url}#/admin/models`);
+  await boss.goto(`${url}admin/models`);
   await boss.click('[aria-label="smollm2-135m-instruct 내리기"]');
   await boss.waitForSelector('td :text("내려와 있음")');
   await axe(boss, 'models');
   await boss.click('[aria-label="smollm2-135m-instruct 올리기"]');
   await boss.waitForSelector('td :text("올라와 있음")', { timeout: 30_000 });
-  await boss.goto(`${url}#/admin/usage`);
+  await boss.goto(`${url}admin/usage`);
   await boss.waitForSelector('.f1', { timeout: 20_000 });
   await axe(boss, 'usage');
   const usage = async () => (await boss.request.get(`${url}api/v1/admin/usage`)).json();
@@ -242,7 +242,7 @@ test('the admin’s page: now, models, usage as chart and table', { skip }, asyn
 });
 
 test('the admin’s page: a user is limited, made admin, disabled, let in again', { skip }, async () => {
-  await boss.goto(`${url}#/admin/people`);
+  await boss.goto(`${url}admin/people`);
   await boss.waitForSelector('tr:has-text("봄")');
   await axe(boss, 'people');
   await menuOf('봄', '한도 정하기');
@@ -280,7 +280,7 @@ test('the admin’s page: a user is limited, made admin, disabled, let in again'
 });
 
 test('keys of the server; an invitation is taken back', { skip }, async () => {
-  await boss.goto(`${url}#/admin/keys`);
+  await boss.goto(`${url}admin/keys`);
   await boss.click('button:has-text("새 열쇠")');
   await axe(boss, 'new key');
   await boss.fill('.make-key input[name=name]', '사내 챗봇');
@@ -315,7 +315,7 @@ test('on a phone, in English and dark nothing sticks out', { skip }, async () =>
   await fill(page, '하늘', PASSWORD);
   await page.waitForSelector('#say');
   for (const tab of ['', '/people', '/keys', '/models', '/usage']) {
-    await page.goto(`${url}#/admin${tab}`);
+    await page.goto(`${url}admin${tab}`);
     await page.waitForSelector(tab ? '.block' : '.chart .ln', { state: 'attached' });
     await narrow(`admin${tab}`);
   }

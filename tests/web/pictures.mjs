@@ -25,15 +25,17 @@ mock.addMessage(tea, {
 await mock.start();
 const browser = await launch();
 const shots = [
-  ['web-chat', `#/chat/${main.id}`, {}],
+  ['web-chat', `c/${main.id}`, {}],
   ['web-new', '', {}],
-  ['web-call', `#/chat/${tea.id}`, {}],
-  ['web-phone', `#/chat/${main.id}`, { phone: true, dark: true }],
+  ['web-call', `c/${tea.id}`, {}],
+  ['web-share', 'shared/spelling', {}],
+  ['web-phone', `c/${main.id}`, { phone: true, dark: true }],
 ];
 for (const [name, hash, how] of shots) {
   if (process.argv[2] && process.argv[2] !== name) continue;
   const page = await open(browser, mock.url + hash, how);
-  if (hash) await page.waitForSelector(name === 'web-call' ? '.call-ask' : 'math');
+  const ready = { 'web-call': '.call-ask', 'web-share': '.views li' }[name] ?? 'math';
+  if (hash) await page.waitForSelector(ready);
   await page.evaluate(() => {
     document.querySelector('.scroll').scrollTop = 0;
     document.activeElement.blur();
@@ -45,8 +47,8 @@ for (const [name, hash, how] of shots) {
 mock.stop();
 for (const [name, who, hash, how, ready] of [
   ['web-login', null, '', {}, 'input[name=password]'],
-  ['web-admin', '하늘', '#/admin', {}, '.chart .ln'],
-  ['web-usage', '하늘', '#/admin/usage', { dark: true }, '.f1'],
+  ['web-admin', '하늘', 'admin', {}, '.chart .ln'],
+  ['web-usage', '하늘', 'admin/usage', { dark: true }, '.f1'],
 ]) {
   const people = withPeople(new Mock(), who);
   seed(people);

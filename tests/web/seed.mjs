@@ -106,8 +106,79 @@ export function seed(mock) {
       { content: `${title}에 대해 알려 주세요.` },
       { role: 'assistant', content: '그럼요. 먼저 **하나**부터 볼까요?', usage },
     ]);
+  shareSpelling(mock);
   talk(mock, { title: '보관해 둔 대화', archived: true, updated: t - 40 * DAY }, [
     { content: '보관' },
   ]);
   return main;
+}
+
+const SPELLING = `‘돼’는 **‘되어’가 줄어든 말**이에요. 그래서 그 자리에 ‘되어’를 넣어 자연스러우면 ‘돼’, 어색하면 ‘되’\u2060를 쓰면 돼요.
+
+더 빠른 방법도 있어요. ‘되’ 자리에 **‘하’**, ‘돼’ 자리에 **‘해’**를 넣어 소리 내어 읽어 보세요.
+
+| 헷갈리는 말 | 바꿔 읽기 | 맞는 표기 |
+|---|---|---|
+| 안 ○요 | 안 **해**요 | 안 돼요 |
+| ○고 싶어요 | **하**고 싶어요 | 되고 싶어요 |
+| 그렇게 ○면 | 그렇게 **하**면 | 그렇게 되면 |
+| 다 ○었어요 | 다 **하**였어요 | 다 되었어요, 됐어요 |
+
+문장 끝에 홀로 올 때는 늘 ‘돼’예요. “이제 가도 돼.”처럼요.`;
+
+/** A shared chat with what readers left: `spelling` is its token. */
+function shareSpelling(mock) {
+  const t = Date.now() / 1000;
+  const message = (id, parent, role, content) => ({
+    id,
+    parent,
+    role,
+    content,
+    reasoning: '',
+    model: role === 'assistant' ? 'gemma3-4b' : '',
+    created: t,
+    files: [],
+  });
+  const note = (id, ago, name, quote, text, likes) => ({
+    id,
+    name,
+    text,
+    message: quote ? 'a' : '',
+    quote,
+    nth: 0,
+    created: t - ago * DAY,
+    likes,
+    liked: false,
+    own: false,
+  });
+  mock.shares.set('spelling', {
+    title: '맞춤법 ‘되’와 ‘돼’, 한 번에 가려 쓰는 법',
+    created: t - 3 * DAY,
+    expires: t + 12.5 * DAY,
+    likes: 24,
+    liked: false,
+    comments: true,
+    notes: [
+      note(
+        'n2',
+        2,
+        '나루',
+        '“이제 가도 돼.”처럼요.',
+        '‘되라’와 ‘돼라’는 둘 다 쓰여요. 글로 옮길 때는 ‘되라고’가 되니 같이 적어 두면 좋겠어요.',
+        3,
+      ),
+      note(
+        'n1',
+        1,
+        '가람',
+        '그래서 그 자리에 ‘되어’를 넣어 자연스러우면 ‘돼’, 어색하면 ‘되’\u2060를 쓰면 돼요.',
+        '저는 ‘되어’보다 ‘하/해’가 먼저 나왔으면 해요. 아이들에게는 그쪽이 훨씬 쉬웠어요.',
+        8,
+      ),
+    ],
+    messages: [
+      message('u', null, 'user', '‘되’와 ‘돼’가 늘 헷갈려요. 외우기 쉬운 방법이 있을까요?'),
+      message('a', 'u', 'assistant', SPELLING),
+    ],
+  });
 }

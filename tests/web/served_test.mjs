@@ -61,7 +61,7 @@ const writing = (n) =>
     n,
     { timeout: 300_000 },
   );
-const chatId = () => decodeURIComponent(new URL(page.url()).hash.split('/')[2]);
+const chatId = () => decodeURIComponent(new URL(page.url()).pathname.split('/')[2]);
 const stored = async () => (await fetch(`${url}api/v1/chats/${chatId()}`)).json();
 const shown = () => page.locator('.turn:last-child .prose').innerText();
 const bare = (text) => text.replace(/[\s*_#`>|\-+.\d]/g, '');
@@ -240,7 +240,7 @@ test('a call is asked for, outlives a reload, is allowed and made', { skip }, as
       })
     ).json();
   const { id } = await send('POST', 'chats', {});
-  await page.goto(`${url}#/chat/${id}`);
+  await page.goto(`${url}c/${id}`);
   await page.waitForSelector('.compose #say');
   const call = async (parent) => {
     const options = { temperature: 0, max_tokens: 120, tool_choice: 's__pick' };

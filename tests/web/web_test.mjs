@@ -23,13 +23,14 @@ beforeEach(async () => {
   main = seed(mock);
 });
 afterEach(() => mock.stop());
-const chat = (id = main.id) => `${mock.url}#/chat/${id}`;
+const chat = (id = main.id) => `${mock.url}c/${id}`;
 
 test('the first load is small', () => {
   const html = readFileSync(join(root, 'web/dist/index.html'), 'utf8');
-  const scripts = [...html.matchAll(/(?:src|href)="\.\/([^"]+\.js)"/g)].map((m) => m[1]);
+  const scripts = [...html.matchAll(/(?:src|href)="\/([^"]+\.js)"/g)].map((m) => m[1]);
   const size = scripts.map((s) => gzipSync(readFileSync(join(root, 'web/dist', s))).length);
   assert.ok(size.reduce((a, b) => a + b) < 120_000, `${size}`);
+  assert.ok(scripts.length > 0);
   assert.ok(readdirSync(join(root, 'web/dist/assets')).length > scripts.length);
 });
 test('the first language is the browser’s, and can be changed', async () => {
@@ -507,7 +508,7 @@ test('no text of a model, a title, a file or a shared chat runs a script', async
   await page.evaluate(() => document.querySelectorAll('.turn').forEach((t) => t.scrollIntoView()));
   await ask(page, HOSTILE.join('\n'));
   await done(page);
-  for (const at of [`${mock.url}#/shared/${token}`, chat(evil.id)]) {
+  for (const at of [`${mock.url}shared/${token}`, chat(evil.id)]) {
     await page.goto(at);
     await page.waitForTimeout(500);
     const found = await page.evaluate(() => ({

@@ -38,11 +38,25 @@ async function serverFirst(event) {
     throw error;
   }
 }
+/** Every chat is the same page: without the server, the one that is kept. */
+async function pageFirst(event) {
+  try {
+    return await fetch(event.request);
+  } catch (error) {
+    const kept = await caches.match(scope.href);
+    if (kept) return kept;
+    throw error;
+  }
+}
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
   const inside = url.origin === scope.origin && url.pathname.startsWith(scope.pathname);
   if (event.request.method !== 'GET' || !inside) return;
   const path = url.pathname.slice(scope.pathname.length);
+  if (event.request.mode === 'navigate' && /^(c|settings|admin)(\/|$)/.test(path)) {
+    event.respondWith(pageFirst(event));
+    return;
+  }
   if (/^(assets|cmaps)\//.test(path)) event.respondWith(assetFirst(event));
   else if (/^(index\.html|boot\.js|icon\.svg|manifest\.webmanifest)?$/.test(path))
     event.respondWith(serverFirst(event));

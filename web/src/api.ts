@@ -99,6 +99,8 @@ export interface Folder {
   id: string;
   name: string;
   instructions: string;
+  /** What all its chats are given. */
+  files?: FileInfo[];
 }
 export interface Model {
   id: string;
@@ -156,11 +158,67 @@ export interface Settings {
   quiet_line?: boolean;
   open_reasoning?: boolean;
 }
-export interface Shared {
+/** What readers said to a shared chat. */
+export interface ShareNote {
+  id: string;
+  name: string;
+  text: string;
+  /** The phrase it is about, in a message; "": the whole chat. */
+  message: string;
+  quote: string;
+  nth: number;
+  created: number;
+  likes: number;
+  liked: boolean;
+  own: boolean;
+}
+export interface Said {
+  likes: number;
+  liked: boolean;
+  comments: boolean;
+  notes: ShareNote[];
+}
+export interface Shared extends Said {
   title: string;
   messages: Message[];
   created: number;
   expires?: number;
+}
+export interface ShareLink {
+  token: string;
+  title: string;
+  created: number;
+  expires: number;
+  likes: number;
+  comments: boolean;
+}
+/** What the owner of a chat sees of its links. */
+export interface Shares {
+  shares: ShareLink[];
+  notes: ShareNote[];
+}
+/** A chat from elsewhere; messages in an order where parents come first. */
+export interface Incoming {
+  source: string;
+  title?: string;
+  created?: number;
+  updated?: number;
+  pinned?: boolean;
+  archived?: boolean;
+  folder?: string;
+  model?: string;
+  head?: string | null;
+  messages: IncomingMessage[];
+}
+export interface IncomingMessage {
+  id: string;
+  parent: string | null;
+  role: 'user' | 'assistant' | 'system';
+  content: string;
+  reasoning?: string;
+  model?: string;
+  created?: number;
+  files?: string[];
 }
 
 export class ApiError extends Error {
@@ -278,6 +336,9 @@ export const api = {
   newFolder: (folder: Omit<Folder, 'id'>) => post<Folder>(path('folders'), folder),
   editFolder: (id: string, change: Partial<Folder>) => patch<Folder>(path('folders', id), change),
   deleteFolder: (id: string) => del<unknown>(path('folders', id)),
+  addFolderFile: (id: string, file: string) =>
+    post<Folder>(path('folders', id, 'files'), { file }),
+  dropFolderFile: (id: string, file: string) => del<Folder>(path('folders', id, 'files', file)),
   settings: () => get<Settings>(path('settings')),
   saveSettings: (settings: Settings) => request<Settings>('PUT', path('settings'), settings),
   upload: (name: string, text: string) =>
@@ -297,6 +358,18 @@ export const api = {
     post<{ token: string; expires: number }>(path('chats', id, 'share'), { days }),
   unshare: (id: string) => del<unknown>(path('chats', id, 'share')),
   shared: (token: string) => get<Shared>(path('shared', token)),
+  shares: (id: string) => get<Shares>(path('chats', id, 'share')),
+  letNotes: (id: string, comments: boolean) =>
+    patch<Shares>(path('chats', id, 'share'), { comments }),
+  deleteNote: (id: string, note: string) => del<unknown>(path('chats', id, 'share', 'notes', note)),
+  likeShared: (token: string, on: boolean, note?: string) =>
+    post<Said>(path('shared', token, 'like'), { on, note }),
+  addNote: (
+    token: string,
+    note: { text: string; name?: string; message?: string; quote?: string; nth?: number },
+  ) => post<Said>(path('shared', token, 'notes'), note),
+  dropNote: (token: string, note: string) => del<unknown>(path('shared', token, 'notes', note)),
+  importChat: (chat: Incoming) => post<{ known: boolean; chat: Chat }>(path('import'), chat),
   copyShared: (token: string) => post<Chat>(path('shared', token, 'copy')),
   exportUrl: (id: string, as: 'markdown' | 'json') => `${path('chats', id, 'export')}?as=${as}`,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The server's events (SSE) and how a delta joins the text that is there. The browser resumes with
-// Last-Event-ID; after every reconnection `onReconnect` lets the app read anew what it shows.
+// Last-Event-ID and is told what came between; where the server does not know that any more,
+// `onReset` lets the app read anew what it shows.
 import { signal } from '@preact/signals';
 import type { Chat, Message } from './api';
 import { afterBytes, utf8Length } from './utf8';
@@ -20,7 +21,7 @@ export interface Handlers {
   message(chat: string, message: Message): void;
   chat(chat: Chat): void;
   deleted(chat: string): void;
-  onReconnect(): void;
+  onReset(): void;
   /** The server refused: perhaps one has to log in. */
   onRefused(): void;
 }
@@ -46,7 +47,7 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 export function connect(handlers: Handlers): { ready: Promise<void>; close(): void } {
   let source: EventSource | null = null;
   let fails = 0;
-  let opened = false;
+  let last = '';
   let timer = 0;
   let offline = 0;
   let isReady: () => void;
@@ -54,6 +55,7 @@ export function connect(handlers: Handlers): { ready: Promise<void>; close(): vo
 
   const on = (name: string, handle: (data: never) => void): void =>
     source!.addEventListener(name, (event) => {
+      last = (event as MessageEvent).lastEventId || last;
       try {
         handle(JSON.parse((event as MessageEvent<string>).data) as never);
       } catch (error) {
@@ -62,14 +64,14 @@ export function connect(handlers: Handlers): { ready: Promise<void>; close(): vo
     });
 
   function open(): void {
-    source = new EventSource('/api/v1/events');
+    // The browser says it itself, but not where we had to connect anew.
+    const query = last ? `?last=${encodeURIComponent(last)}` : '';
+    source = new EventSource(`/api/v1/events${query}`);
     source.onopen = () => {
       fails = 0;
       clearTimeout(offline);
       offline = 0;
       online.value = true;
-      if (opened) handlers.onReconnect();
-      opened = true;
       isReady();
     };
     source.onerror = () => {
@@ -84,6 +86,7 @@ export function connect(handlers: Handlers): { ready: Promise<void>; close(): vo
     on('message', (e: { chat: string; message: Message }) => handlers.message(e.chat, e.message));
     on('chat', (e: { chat: Chat }) => handlers.chat(e.chat));
     on('deleted', (e: { chat: string }) => handlers.deleted(e.chat));
+    on('reset', () => handlers.onReset());
   }
   open();
   window.addEventListener('online', () => {

@@ -6,7 +6,6 @@ import { useEffect } from 'preact/hooks';
 import { Screen, starter } from './components/chat';
 import { dialog, Dialogs } from './components/dialogs';
 import { lazy } from './components/lazy';
-import { Shared } from './components/shared';
 import { fold, Sidebar } from './components/sidebar';
 import { Said, Toasts } from './components/ui';
 import { connect } from './events';
@@ -23,6 +22,8 @@ import './styles/prose.css';
 import './styles/compose.css';
 import './styles/dialog.css';
 
+const Shared = lazy(() => import('./components/shared').then((m) => m.Shared));
+const PrintPage = lazy(() => import('./components/print').then((m) => m.PrintPage));
 const Login = lazy(() => import('./components/login').then((m) => m.Login));
 const Join = lazy(() => import('./components/login').then((m) => m.Join));
 const Admin = lazy(() => import('./components/admin').then((m) => m.Admin));
@@ -48,6 +49,12 @@ function App() {
     return (
       <Alone>
         <Shared token={now.token} />
+      </Alone>
+    );
+  if (now.name === 'print' && gate.value === 'open')
+    return (
+      <Alone>
+        <PrintPage id={now.id} />
       </Alone>
     );
   if (now.name === 'join')
@@ -135,7 +142,7 @@ async function begin(): Promise<void> {
     message: onMessage,
     chat: onChat,
     deleted: onDeleted,
-    onReconnect() {
+    onReset() {
       void loadChats();
       refresh();
     },
@@ -150,5 +157,5 @@ effect(() => void begin());
 // The first visit has enough to load: the shell is kept once the page is at rest.
 if (import.meta.env.PROD && 'serviceWorker' in navigator && isSecureContext)
   window.addEventListener('load', () =>
-    setTimeout(() => void navigator.serviceWorker.register('./sw.js').catch(console.warn), 3000),
+    setTimeout(() => void navigator.serviceWorker.register('/sw.js').catch(console.warn), 3000),
   );

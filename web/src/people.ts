@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The typed client of logging in, one's account and /api/v1/admin; loads with their pages.
+import { go } from './route';
 import { ApiError, path, request, type User } from './api';
 import { people, tp, type PeopleKey } from './i18n/people';
 import { fail, gate, tell } from './store';
@@ -171,7 +172,7 @@ export function sorry(error: unknown): void {
 
 /** Everything anew, as who is logged in now. */
 export function enter(): void {
-  location.hash = '#/';
+  go({ name: 'new' });
   location.reload();
 }
 export async function leave(): Promise<void> {
@@ -185,4 +186,4 @@ export async function leave(): Promise<void> {
 }
 
 export const inviteUrl = (token: string): string =>
-  new URL(`#/join/${token}`, location.href).href;
+  new URL(`/#/join/${token}`, location.href).href;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the app knows: the user, the list of chats, folders, settings; and what can be done to them.
 import { computed, signal } from '@preact/signals';
-import { api, ApiError, type Chat, type Folder, type Me, type Settings } from './api';
+import { api, ApiError, type Chat, type FileInfo, type Folder, type Me, type Settings } from './api';
 import { lang, setLang, t } from './i18n';
 import { go, route } from './route';
 
@@ -34,7 +34,13 @@ export function tell(text: string, label?: string, act?: () => void): void {
   said.value = text;
   toastTimer = window.setTimeout(() => (toast.value = null), act ? 10_000 : 4000);
 }
+// A page that is left takes its requests with it; that is no failure to speak of.
+let leftAt = -Infinity;
+globalThis.addEventListener?.('beforeunload', () => (leftAt = performance.now()));
+
 export function fail(error: unknown): void {
+  const gone = error instanceof ApiError && error.status === 0;
+  if (gone && performance.now() - leftAt < 3000) return;
   if (error instanceof ApiError && error.code === 'login_needed') {
     gate.value = 'login'; // the session has ended meanwhile
     return;
@@ -134,9 +140,18 @@ export async function deleteChat(chat: Chat): Promise<void> {
   });
 }
 
-export async function saveFolder(id: string | null, value: Omit<Folder, 'id'>): Promise<void> {
+export async function saveFolder(
+  id: string | null,
+  value: Omit<Folder, 'id'>,
+  files: { was: FileInfo[]; now: FileInfo[] },
+): Promise<void> {
   try {
-    const saved = id ? await api.editFolder(id, value) : await api.newFolder(value);
+    let saved = id ? await api.editFolder(id, value) : await api.newFolder(value);
+    const has = (list: FileInfo[], file: FileInfo): boolean => list.some((f) => f.id === file.id);
+    for (const f of files.now)
+      if (!has(files.was, f)) saved = await api.addFolderFile(saved.id, f.id);
+    for (const f of files.was)
+      if (!has(files.now, f)) saved = await api.dropFolderFile(saved.id, f.id);
     const rest = folders.peek().filter((f) => f.id !== saved.id);
     folders.value = [...rest, saved].sort((a, b) => a.name.localeCompare(b.name, lang.peek()));
   } catch (error) {

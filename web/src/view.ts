@@ -143,7 +143,7 @@ export function onDelta(delta: Delta): void {
 }
 
 /** Deltas are shown together, some times a second, however many come. */
-const SHOW_MS = 40;
+const SHOW_MS = 80;
 const late = new Set<Cell>();
 let flushing = 0;
 function flush(): void {

@@ -100,7 +100,11 @@ function Chat({ open }: { open: View }) {
           label={t('more')}
           button={<Icon name="more" />}
           items={() => [
-            { icon: 'print', label: t('print'), act: () => setTimeout(() => print(), 50) },
+            {
+              icon: 'print',
+              label: t('print'),
+              act: () => go({ name: 'print', id: open.id }),
+            },
             ...chatItems(chat, () => (dialog.value = { name: 'rename', chat })),
           ]}
         />

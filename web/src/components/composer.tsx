@@ -12,6 +12,7 @@ import { fail, me, model, pickModel, said, settings, tell } from '../store';
 import { addressIn } from '../tools';
 import { stop } from '../view';
 import { dialog, variables } from './dialogs';
+import { go } from '../route';
 import { Icon } from './icon';
 import { ToolButton } from './toolbox';
 import { IconButton, Menu } from './ui';
@@ -364,7 +365,7 @@ function PromptMenu() {
           icon: 'plus' as const,
           label: t('set_promptAdd'),
           note: prompts.length ? undefined : t('promptsNone'),
-          act: () => (dialog.value = { name: 'settings', at: 'set_prompts' }),
+          act: () => (go({ name: 'settings', at: 'prompts' })),
         },
       ]}
     />

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Which dialog is open, and the smaller ones; the settings are in settings.tsx.
 import { signal } from '@preact/signals';
-import { useState } from 'preact/hooks';
-import { api, type Chat, type Folder, type Prompt } from '../api';
-import { day, t } from '../i18n';
-import { href } from '../route';
-import { editChat, fail, folders, saveFolder, tell, titleOf } from '../store';
+import { type Chat, type Folder, type Prompt } from '../api';
+import { t } from '../i18n';
+import { closeSettings, settingsAt } from '../route';
+import { editChat, folders } from '../store';
+import { FolderDialog } from './folder';
 import { Icon } from './icon';
+import { lazy } from './lazy';
 import { SettingsDialog } from './settings';
 import { ToolsDialog } from './toolbox';
-import { Confirm, Dialog, Seg, copy } from './ui';
+import { Confirm, Dialog } from './ui';
 
 export type Open =
-  | { name: 'settings'; at?: string }
   | { name: 'folder'; folder: Folder | null }
   | { name: 'move'; chat: Chat }
   | { name: 'rename'; chat: Chat }
@@ -23,15 +23,16 @@ export type Open =
   | { name: 'ask'; text: string; act: string; yes: () => void };
 
 export const dialog = signal<Open | null>(null);
-const close = (): void => {
+const ShareDialog = lazy(() => import('./share').then((m) => m.ShareDialog), true);
+export const close = (): void => {
   dialog.value = null;
 };
 
 export function Dialogs() {
   const now = dialog.value;
+  const at = settingsAt.value;
+  if (!now && at !== null) return <SettingsDialog at={at} onClose={closeSettings} />;
   switch (now?.name) {
-    case 'settings':
-      return <SettingsDialog at={now.at} onClose={close} />;
     case 'folder':
       return <FolderDialog folder={now.folder} />;
     case 'move':
@@ -39,7 +40,7 @@ export function Dialogs() {
     case 'rename':
       return <RenameDialog chat={now.chat} />;
     case 'share':
-      return <ShareDialog chat={now.chat} />;
+      return <ShareDialog chat={now.chat} onClose={close} />;
     case 'fill':
       return <FillDialog prompt={now.prompt} use={now.use} />;
     case 'keys':
@@ -53,51 +54,11 @@ export function Dialogs() {
   }
 }
 
-const field = (form: HTMLFormElement, name: string): string =>
+export const field = (form: HTMLFormElement, name: string): string =>
   String(new FormData(form).get(name) ?? '').trim();
 
-function FolderDialog({ folder }: { folder: Folder | null }) {
-  const submit = (e: SubmitEvent): void => {
-    e.preventDefault();
-    const form = e.currentTarget as HTMLFormElement;
-    const name = field(form, 'name');
-    if (!name) return;
-    void saveFolder(folder?.id ?? null, { name, instructions: field(form, 'instructions') });
-    close();
-  };
-  return (
-    <Dialog title={folder ? t('folderEdit') : t('newFolder')} onClose={close}>
-      <form class="form" onSubmit={submit}>
-        <label>
-          {t('folderName')}
-          <input
-            class="field"
-            name="name"
-            required
-            maxLength={100}
-            defaultValue={folder?.name}
-            autoFocus
-          />
-        </label>
-        <label>
-          {t('folderInstructions')}
-          <textarea
-            class="field"
-            name="instructions"
-            rows={4}
-            maxLength={8000}
-            defaultValue={folder?.instructions}
-          />
-        </label>
-        <p class="muted">{t('folderInstructionsHint')}</p>
-        <FormFoot act={t('save')} />
-      </form>
-    </Dialog>
-  );
-}
-
 /** The end of a dialog's form. */
-function FormFoot({ act }: { act: string }) {
+export function FormFoot({ act }: { act: string }) {
   return (
     <div class="foot-row">
       <button type="button" class="b line" onClick={close}>
@@ -158,81 +119,6 @@ function RenameDialog({ chat }: { chat: Chat }) {
         </label>
         <FormFoot act={t('save')} />
       </form>
-    </Dialog>
-  );
-}
-
-const DAYS = ['1', '7', '30', '90'] as const;
-
-function ShareDialog({ chat }: { chat: Chat }) {
-  const [days, setDays] = useState<(typeof DAYS)[number]>('30');
-  const [made, setMade] = useState<{ token: string; expires: number } | null>(null);
-  const url = made ? new URL(href({ name: 'shared', token: made.token }), location.href).href : '';
-  const end = (): void => {
-    api.unshare(chat.id).then(() => {
-      setMade(null);
-      tell(t('shareEnded'));
-    }, fail);
-  };
-  return (
-    <Dialog title={t('shareTitle')} onClose={close}>
-      <p class="lede">
-        <b dir="auto">{titleOf(chat)}</b>
-      </p>
-      <p class="muted">{t('shareWhat')}</p>
-      {made ? (
-        <div class="form">
-          <label>
-            {t('shareAddress')}
-            <input
-              class="field mono"
-              readOnly
-              value={url}
-              onFocus={(e) => e.currentTarget.select()}
-            />
-          </label>
-          <p>
-            <span class="expiry">
-              <Icon name="time" small />
-              {t('shareUntil', { date: day(made.expires) })}
-            </span>
-          </p>
-          <div class="foot-row">
-            <button type="button" class="b risk" onClick={end}>
-              {t('shareEnd')}
-            </button>
-            <button type="button" class="b main" onClick={() => void copy(url)}>
-              <Icon name="link" small />
-              {t('copyAddress')}
-            </button>
-          </div>
-        </div>
-      ) : (
-        <div class="form">
-          <div class="opt">
-            <b>{t('shareDays')}</b>
-            <Seg
-              name="days"
-              label={t('shareDays')}
-              value={days}
-              onPick={setDays}
-              options={DAYS.map((d) => [d, t('days', { n: d })])}
-            />
-          </div>
-          <div class="foot-row">
-            <button type="button" class="b line" onClick={close}>
-              {t('cancel')}
-            </button>
-            <button
-              type="button"
-              class="b main"
-              onClick={() => api.share(chat.id, Number(days)).then(setMade, fail)}
-            >
-              {t('shareMake')}
-            </button>
-          </div>
-        </div>
-      )}
     </Dialog>
   );
 }

@@ -57,6 +57,7 @@ const PATHS = {
   table: 'M3.5 4.5h13v11h-13zM3.5 8.2h13M3.5 11.9h13M8 4.5v11',
   chart: 'M4 4v12h12M7.5 13V9.5M11 13V6.5M14.5 13v-2',
   sliders: 'M3.5 6.5h7M14.5 6.5h2M3.5 13.5h2M9.5 13.5h7M12.5 4.5v4M7.5 11.5v4',
+  good: 'M6.5 9L9.5 3.5c1.5 0 2 1 1.8 2.3L11 8h4.5l-1 7.5h-8zM6.5 9H3.5v6.5h3',
   print: 'M6 7.5V3.5h8v4M6 14H3.5V7.5h13V14H14M6 11.5h8V17H6z',
 } as const;
 

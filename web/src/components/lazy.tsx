@@ -7,6 +7,8 @@ import { fail } from '../store';
 
 export function lazy<P extends object>(
   load: () => Promise<ComponentType<P>>,
+  /** A part of a page that is there already. */
+  part = false,
 ): (props: P) => preact.JSX.Element {
   let kept: ComponentType<P> | null = null;
   return function Lazy(props: P) {
@@ -22,6 +24,7 @@ export function lazy<P extends object>(
       return () => clearTimeout(timer);
     }, []);
     if (Loaded) return <Loaded {...props} />;
+    if (part) return <>{late && <p class="late">{t('opening')}</p>}</>;
     return (
       <main class="screen" aria-busy="true">
         {late && <p class="late">{t('opening')}</p>}

@@ -3,7 +3,7 @@
 import { useId, useState } from 'preact/hooks';
 import type { Options, Settings } from '../api';
 import { lang, t, type Key } from '../i18n';
-import { drawer } from '../route';
+import { drawer, go } from '../route';
 import { me, set, settings } from '../store';
 import { Icon } from './icon';
 import { Keys } from './dialogs';
@@ -12,6 +12,8 @@ import { showArchived } from './sidebar';
 import { Dialog, IconButton, Seg, Toggle } from './ui';
 
 const Account = lazy(() => import('./account').then((m) => m.Account));
+
+const Moving = lazy(() => import('./data').then((m) => m.Moving), true);
 
 const SECTIONS: [Key, () => preact.JSX.Element][] = [
   ['set_look', Look],
@@ -25,7 +27,8 @@ const SECTIONS: [Key, () => preact.JSX.Element][] = [
 ];
 
 export function SettingsDialog({ at, onClose }: { at?: string; onClose: () => void }) {
-  const [now, setNow] = useState<string>(at ?? 'set_look');
+  const now = SECTIONS.some(([key]) => key === `set_${at}`) ? `set_${at}` : 'set_look';
+  const setNow = (key: string): void => go({ name: 'settings', at: key.slice(4) }, true);
   const shown = SECTIONS.filter(([key]) => key !== 'set_account' || me.value?.accounts);
   const Section = SECTIONS.find(([key]) => key === now)?.[1] ?? Look;
   return (
@@ -272,6 +275,10 @@ function Personal() {
   const id = useId();
   const [note, setNote] = useState('');
   const memory = settings.value.memory ?? [];
+  const keep = (id: string, text: string): void =>
+    set({
+      memory: memory.flatMap((m) => (m.id !== id ? [m] : text.trim() ? [{ id, text: text.trim() }] : [])),
+    });
   const add = (e: SubmitEvent): void => {
     e.preventDefault();
     const text = note.trim();
@@ -305,7 +312,14 @@ function Personal() {
         <ul class="notes">
           {memory.map((m) => (
             <li key={m.id}>
-              <span dir="auto">{m.text}</span>
+              <input
+                class="field"
+                aria-label={t('set_memoryEdit')}
+                dir="auto"
+                defaultValue={m.text}
+                maxLength={1000}
+                onChange={(e) => keep(m.id, e.currentTarget.value)}
+              />
               <IconButton
                 icon="x"
                 small
@@ -399,6 +413,7 @@ function Data() {
           {t('archived')}
         </button>
       </div>
+      <Moving />
       <p class="muted intro">{t('stays')}</p>
     </>
   );

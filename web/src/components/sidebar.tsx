@@ -24,6 +24,7 @@ import {
 import { api } from '../api';
 import { dialog } from './dialogs';
 import { Icon, Jar } from './icon';
+import { pick, PickBar, picked, PickRow } from './pick';
 import { IconButton, LookButtons, Menu, useEnter, type MenuItem } from './ui';
 
 export function Sidebar() {
@@ -42,14 +43,14 @@ export function Sidebar() {
         onKeyDown={(e) => keepFocus(e, root.current)}
       >
         <div class="brand">
-          <a href="#/" aria-label={t('app')}>
+          <a href="/" aria-label={t('app')}>
             <Jar />
             <b>{t('app')}</b>
           </a>
           <IconButton icon="menu" label={t('foldList')} onClick={fold} />
         </div>
         <div class="side-top">
-          <a class="b line new" href="#/" onClick={() => (drawer.value = false)}>
+          <a class="b line new" href="/" onClick={() => (drawer.value = false)}>
             <Icon name="plus" />
             <span>{t('newChat')}</span>
             <kbd class="hide-s">Ctrl Shift O</kbd>
@@ -60,6 +61,7 @@ export function Sidebar() {
           <Places />
           <List />
         </nav>
+        <PickBar />
         <MeRow />
       </aside>
     </>
@@ -245,6 +247,7 @@ function Row({ chat }: { chat: Chat }) {
   const [renaming, setRenaming] = useState(false);
   const current = route.value;
   const here = current.name === 'chat' && current.id === chat.id;
+  if (picked.value) return <PickRow chat={chat} on={picked.value.has(chat.id)} />;
   if (renaming)
     return (
       <li>
@@ -258,6 +261,11 @@ function Row({ chat }: { chat: Chat }) {
         href={href({ name: 'chat', id: chat.id })}
         aria-current={here ? 'page' : undefined}
         title={titleOf(chat)}
+        onClick={(e) => {
+          if (!e.shiftKey) return;
+          e.preventDefault(); // instead of a window
+          pick(chat.id);
+        }}
         onDblClick={(e) => {
           e.preventDefault();
           setRenaming(true);
@@ -351,6 +359,7 @@ export function chatItems(chat: Chat, rename: () => void): (MenuItem | null)[] {
       label: chat.archived ? t('unarchive') : t('archive'),
       act: () => void archiveChat(chat),
     },
+    { icon: 'check', label: t('pickMany'), act: () => pick(chat.id) },
     { icon: 'bin', label: t('delete'), risk: true, act: () => void deleteChat(chat) },
   ];
 }
@@ -381,7 +390,7 @@ function MeRow() {
       <IconButton
         icon="gear"
         label={t('settings')}
-        onClick={() => (dialog.value = { name: 'settings' })}
+        onClick={() => (go({ name: 'settings', at: '' }))}
       />
     </div>
   );

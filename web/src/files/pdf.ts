@@ -13,7 +13,7 @@ export async function pdfText(data: Uint8Array): Promise<string> {
     isEvalSupported: false,
     disableFontFace: true,
     useSystemFonts: false,
-    cMapUrl: new URL('cmaps/', document.baseURI).href,
+    cMapUrl: new URL('/cmaps/', location.href).href,
     cMapPacked: true,
   });
   const doc = await task.promise;

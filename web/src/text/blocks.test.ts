@@ -98,3 +98,14 @@ test('prices are not formulas', () => {
 test('images are links', () => {
   assert.match(whole('![고양이](https://example.com/a.png)'), /<a class="pic" href="https/);
 });
+
+test('Korean emphasis ends before a particle, also behind a quote or a bracket', () => {
+  const html = (text: string): string => lex(text).map(blockHtml).join('').trim();
+  assert.equal(html('**‘해’**를'), '<p><strong>‘해’</strong>를</p>');
+  assert.equal(html('**중력(重力)**은 **"힘"**이다'), '<p><strong>중력(重力)</strong>은 <strong>&quot;힘&quot;</strong>이다</p>');
+  assert.equal(html('이것은**‘말’**이에요'), '<p>이것은<strong>‘말’</strong>이에요</p>');
+  assert.equal(html('**`a*b`**를'), '<p><strong><code>a*b</code></strong>를</p>');
+  assert.equal(html('2 ** 3 ** 4'), '<p>2 ** 3 ** 4</p>');
+  assert.equal(html('\\**(x)**를'), '<p>**(x)**를</p>');
+  assert.equal(html('***a***'), '<p><em><strong>a</strong></em></p>');
+});

@@ -25,6 +25,12 @@ const found = (at: number): number | undefined => (at < 0 ? undefined : at);
 // A paragraph is cut only where a whole formula stands on lines of its own.
 const BLOCK_START = /\n {0,3}(?:\$\$[\s\S]+?\$\$|\\\[[\s\S]+?\\\])[ \t]*(?:\n|$)/;
 
+// CommonMark's rule for where emphasis may end was made for words between blanks: of **‘해’**를 it
+// makes none, since a mark stands between the word and its particle. Where a quote or a bracket is
+// just inside the stars and a letter just outside, they are emphasis all the same.
+const STRONG = /^\*\*(?![\s*])((?:\\.|`[^`\n]*`|[^*\\`\n])+?)(?<![\s\\])\*\*(?!\*)/u;
+const EDGE = /^[\p{P}\p{S}]|[\p{P}\p{S}]$/u;
+
 const marked = new Marked({
   gfm: true,
   breaks: true,
@@ -38,6 +44,16 @@ const marked = new Marked({
         return m ? { type: 'mathBlock', raw: m[0], text: (m[1] ?? m[2] ?? '').trim() } : undefined;
       },
       renderer: (token) => mathHtml((token as MathToken).text, true),
+    },
+    {
+      name: 'strongBesideMarks',
+      level: 'inline',
+      start: (src) => found(src.indexOf('**')),
+      tokenizer(src) {
+        const m = STRONG.exec(src);
+        if (!m || !EDGE.test(m[1]!)) return undefined;
+        return { type: 'strong', raw: m[0], text: m[1]!, tokens: this.lexer.inlineTokens(m[1]!) };
+      },
     },
     {
       name: 'mathInline',
