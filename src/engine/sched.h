@@ -69,6 +69,7 @@ struct job {
     bool ignore_end;
     int n_top; /* likeliest tokens wanted at each place, at most JOB_TOP_MAX */
     bool logprobs;
+    bool no_reuse; /* the whole prompt is read, whatever is known of it: for measurements */
     struct sampler_params sampling;
     const bool *ends; /* [n_vocab]: tokens that end an answer; may be NULL without a grammar */
     /* The answer follows this grammar; NULL: none.  End tokens come only where its text is

@@ -114,7 +114,8 @@ void sched_drop(struct sched *s)
 /* Tokens that need not be read when the tree knows them: not those of which something is wanted. */
 static size_t may_reuse(const struct job *j)
 {
-    bool every = j->pool == JOB_POOL_MEAN || (j->pool == JOB_POOL_CLS && j->n_used == 0) ||
+    bool every = j->no_reuse || j->pool == JOB_POOL_MEAN ||
+                 (j->pool == JOB_POOL_CLS && j->n_used == 0) ||
                  (j->prompt_out && j->n_used + 1 < j->n_prompt);
     return every ? j->n_used : sched_n_known(j) - 1;
 }
