@@ -79,8 +79,11 @@ static json_t *histogram(const struct times *t)
         return json_null();
     double low = t->latency[0], high = t->latency[t->n - 1];
     double width = high > low ? (high - low) / BARS : 1e-3;
-    for (size_t i = 0; i < t->n; i++)
-        bar[MIN((size_t)((t->latency[i] - low) / width), (size_t)BARS - 1)]++;
+    for (size_t i = 0; i < t->n; i++) {
+        size_t at = (size_t)((t->latency[i] - low) / width);
+        at = MIN(at, (size_t)BARS - 1);
+        bar[at]++;
+    }
     json_t *counts = json_array();
     for (size_t i = 0; i < BARS; i++)
         json_array_append_new(counts, json_integer((json_int_t)bar[i]));

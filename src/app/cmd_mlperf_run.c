@@ -18,7 +18,7 @@
 #define OFFICIAL_CTX 3072 /* tokens of the longest prompts of the official sets, and room */
 #define STALL_NS     600000000000u
 #define WARM_NS      120000000000u
-#define NEWS_S       10 /* between lines where stderr is no terminal */
+#define NEWS_S       5 /* between lines where stderr is no terminal */
 #define TEXT_MAX     ((size_t)1 << 20)
 #define POWER_ROOT   "/sys"
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""damso mlperf from outside: LoadGen's own word on runs of the small benchmark, whose answers and
+durations are shortened here, for this test only; what is refused; Ctrl-C; runs side by side."""
+import glob, json, os, re, signal, subprocess, sys, tempfile
+
+DAMSO, MODELS = sys.argv[1], os.environ.get('DAMSO_TEST_MODELS')
+MODEL = f'{MODELS}/smollm2-135m-instruct.gguf'
+SHORT = ['-n', '2', '--min-duration-ms', '1500']
+ENV = {**os.environ, 'DAMSO_CONF': '/dev/null'}
+
+
+def run(out, scenario, *args):
+    return subprocess.run([DAMSO, 'mlperf', 'run', '-m', MODEL, '--scenario', scenario, '--out', out, *args],
+                          capture_output=True, text=True, env=ENV)
+
+
+def log(out, name='detail.txt', part='performance/run_1'):
+    path, = glob.glob(f'{out}/open/damso/results/*/small/*/{part}/mlperf_log_{name}')
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def values(out):
+    lines = [json.loads(l[9:]) for l in log(out).splitlines() if l.startswith(':::MLLOG ')]
+    return {l['key']: l['value'] for l in lines}
+
+
+def report(out):
+    with open(f'{out}/report.html', encoding='utf-8') as f:
+        page = f.read()
+    assert not re.search(r'(src|href)=|url\(|<script|@import', page), 'something from outside'
+    assert 'Result not verified by MLCommons Association' in page and 'it is not MLPerf' in page
+    with open(f'{out}/run.json', encoding='utf-8') as f:
+        return page, json.load(f)
+
+
+def check_valid(out, scenario, *args):
+    r = run(out, scenario, *SHORT, *args)
+    assert r.returncode == 0, (scenario, r.stderr[-500:])
+    v = values(out)
+    assert v['result_validity'] == 'VALID' and v['num_errors'] == 0, v
+    assert 'Result is : VALID' in log(out, 'summary.txt') and 'No errors' in log(out, 'summary.txt')
+    page, result = report(out)
+    assert 'class="VALID"' in page and result['verdict'] == 'VALID' and result['answered'] == result['queries']
+    assert result['tokens'] == 2 * result['answered'], result['tokens']
+    assert 0 < result['ttft_ms']['p50'] <= result['latency_ms']['p99']
+    assert v['result_validity'] == result['loadgen']['result_validity']
+    conf, = glob.glob(f'{out}/open/damso/results/*/small/{scenario}/user.conf')
+    with open(conf, encoding='utf-8') as f:
+        assert f'min_duration = 1500' in f.read()
+    with open(glob.glob(f'{out}/open/damso/systems/*.json')[0], encoding='utf-8') as f:
+        system = json.load(f)
+    assert system['host_processor_model_name'] and system['host_memory_capacity'] and system['operating_system']
+    return v, result
+
+
+def test_valid(dir):
+    v, single = check_valid(f'{dir}/single', 'SingleStream')
+    # LoadGen and we time the same queries.
+    ours, theirs = single['latency_ms']['p90'], v['result_90.00_percentile_latency_ns'] / 1e6
+    assert abs(ours - theirs) < 0.1 * theirs + 2, (ours, theirs)
+    _, offline = check_valid(f'{dir}/offline', 'Offline')
+    # A rate that this machine holds, whatever else runs on it.
+    qps = offline['samples_per_s'] * 0.2
+    check_valid(f'{dir}/server', 'Server', '--target-qps', f'{qps:.3f}')
+    r = run(f'{dir}/single', 'SingleStream', *SHORT)
+    assert r.returncode == 2 and 'there is a run already' in r.stderr
+    r = subprocess.run([DAMSO, 'mlperf', 'compare', f'{dir}/single', f'{dir}/offline'], capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout.count('VALID') == 2 and 'differ in scenario' in r.stdout, r.stdout
+    assert subprocess.run([DAMSO, 'mlperf', 'compare', dir], capture_output=True).returncode == 5
+
+
+def test_invalid(dir):
+    """No machine gives the first token within a microsecond's share of a second: LoadGen's no is ours."""
+    with open(f'{dir}/user.conf', 'w', encoding='utf-8') as f:
+        f.write('*.Server.ttft_latency = 0\n*.Server.min_query_count = 20\n')
+    r = run(f'{dir}/invalid', 'Server', *SHORT, '--target-qps', '20', '--user-conf', f'{dir}/user.conf')
+    assert r.returncode == 1 and 'INVALID' in r.stderr, r
+    assert 'INVALID' in log(f'{dir}/invalid', 'summary.txt') and report(f'{dir}/invalid')[1]['verdict'] == 'INVALID'
+
+
+def test_accuracy(dir):
+    r = run(f'{dir}/accuracy', 'Offline', '-n', '3', '--accuracy')
+    assert r.returncode == 0, r.stderr
+    logged = json.loads(log(f'{dir}/accuracy', 'accuracy.json', 'accuracy'))
+    assert sorted(x['qsl_idx'] for x in logged) == list(range(320))
+    path, = glob.glob(f'{dir}/accuracy/open/damso/results/*/small/Offline/accuracy/damso_answers.jsonl')
+    with open(path, encoding='utf-8') as f:
+        answers = {a['qsl_idx']: a for a in map(json.loads, f)}
+    for x in logged:
+        data = bytes.fromhex(x['data'])
+        ids = [int.from_bytes(data[i:i + 8], 'little') for i in range(0, len(data), 8)]
+        assert ids == answers[x['qsl_idx']]['tokens'] and 2 <= len(ids) <= 3
+
+
+def test_refused(dir):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'src/mlperf/small.jsonl')
+    with open(source, encoding='utf-8') as f:
+        lines = f.read().splitlines()
+    def refuse(name, changed, *said):
+        path = f'{dir}/{name}.jsonl'
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write('\n'.join(changed) + '\n')
+        r = run(f'{dir}/{name}', 'Offline', *SHORT, '--data', path)
+        assert r.returncode == 4 and all(s in r.stderr for s in said), r.stderr
+    refuse('count', lines[:-1], '319 questions', 'has 320')
+    refuse('hash', [*lines[:9], lines[9].replace('"prompt": "', '"prompt": "A'), *lines[10:]], 'sha256')
+    refuse('broken', [*lines[:9], lines[9][:-9], *lines[10:]], 'line 10')
+    for args, said in ((('--scenario', 'Fast'), 'SingleStream'), (('--benchmark', 'llama2-70b'), '--data'),
+                       (('--benchmark', 'x'), 'llama3.1-8b-edge'), (('--target-qps', '0'), '--target-qps'), (('-n', '1'), '-n')):
+        r = run(f'{dir}/none', 'Offline', *args)
+        assert r.returncode == 2 and said in r.stderr, r.stderr
+    with open(f'{dir}/bad.conf', 'w', encoding='utf-8') as f:
+        f.write('*.*.min_duration = soon\n')
+    r = run(f'{dir}/badconf', 'SingleStream', '-n', '2', '--user-conf', f'{dir}/bad.conf')
+    assert r.returncode == 4 and 'LoadGen cannot read it' in r.stderr, r.stderr
+
+
+def test_stopped(dir):
+    out = f'{dir}/stopped'
+    p = subprocess.Popen([DAMSO, 'mlperf', 'run', '-m', MODEL, '--scenario', 'SingleStream', '--out', out, '-n', '2',
+                          '--min-duration-ms', '600000'], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while True:  # the first word of how far it is
+        line = p.stderr.readline()
+        assert line, 'it ended by itself'
+        if ' left' in line:
+            break
+    p.send_signal(signal.SIGINT)
+    p.communicate(timeout=60)
+    assert p.returncode == 130, p.returncode
+    page, result = report(out)
+    assert 'How it ended: stopped' in page and result['verdict'] == 'STOPPED' and result['answered'] > 0
+    assert ':::MLLOG' in log(out)
+
+
+def main():
+    if not MODELS:
+        print('DAMSO_TEST_MODELS is not set')
+        return 77
+    if 'built without' in run('/nowhere', 'Offline', '--benchmark', 'none').stderr:
+        print('this build has no LoadGen')
+        return 77
+    for name, test in list(globals().items()):
+        if name.startswith('test_'):
+            with tempfile.TemporaryDirectory() as dir:
+                test(dir)
+            print('ok', name, flush=True)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
