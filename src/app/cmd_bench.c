@@ -3,6 +3,7 @@
 #include "app/app_model.h"
 #include "app/cmd.h"
 #include "app/cmd_bench.h"
+#include "app/cmd_bench_serve.h"
 
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -92,8 +93,15 @@ static void bench_machine(const struct conf *c, bool json)
     bench_print_machine(&m, json);
 }
 
+static const struct cmd parts[] = {
+    {"serve", cmd_bench_serve, "URL [--clients N,...] [--rate Q,...] [--json] [--svg FILE]",
+     "drive a server of OpenAI's API, damso's or another, and measure it"},
+};
+
 enum err cmd_bench(struct cmd_args *a, struct errinfo *e)
 {
+    if (a->argc > 0 && strcmp(a->argv[0], parts[0].name) == 0)
+        return cmd_dispatch(parts, N_ELEMS(parts), a, e);
     struct bench b = {.prefill = 512, .decode = 64, .runs = 5};
     const char *batch = NULL, *at = NULL, *svg = NULL;
     bool json = false;
