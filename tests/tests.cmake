@@ -35,6 +35,9 @@ set_tests_properties(app.mlperf PROPERTIES
 # The server from outside.
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
+add_test(NAME app.endpoints COMMAND python3 tests/endpoints_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.endpoints PROPERTIES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600 SKIP_RETURN_CODE 77)
 add_test(NAME app.chats COMMAND python3 tests/chats_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.accounts COMMAND python3 tests/accounts_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.tools COMMAND python3 tests/tools_test.py $<TARGET_FILE:damso>)

@@ -25,7 +25,8 @@ struct api_ask {
     json_t *kwargs;     /* for the template; an object, or NULL; owned */
     json_t *call_names; /* {id: name} of calls in messages, for APIs whose results have ids only;
                          * or NULL; owned */
-    size_t arguments_bytes; /* of calls in messages, as values */
+    size_t arguments_bytes;    /* of calls in messages, as values */
+    const char *chat_template; /* chat: must be the model's own; NULL: not said; borrowed */
     const char *reasoning_effort;
     struct span prefill; /* chat: how the answer begins; not part of what is answered; borrowed */
 

@@ -403,8 +403,6 @@ static bool refuse_foreign(const struct api_in *in)
         return api_get_refuse(in, "audio", "only text is answered here");
     if (api_get_any(in, "web_search_options"))
         return api_get_refuse(in, "web_search_options", "this server searches no web");
-    if (api_get_any(in, "chat_template"))
-        return api_get_refuse(in, "chat_template", "the model's own template is used");
     return true;
 }
 
@@ -441,7 +439,8 @@ bool api_ask_chat(struct api_ask *ask, const struct api_in *in, struct arena *a)
 {
     if (!api_ask_common(ask, in, a) || !refuse_foreign(in) || !get_logprobs(ask, in) ||
         !api_ask_messages(ask, api_get_any(in, "messages"), in->fault) || !api_ask_tools(ask, in) ||
-        !get_kwargs(ask, in) || !get_prediction(ask, in))
+        !get_kwargs(ask, in) || !get_prediction(ask, in) ||
+        !api_get_text(in, "chat_template", &ask->chat_template))
         return false;
     if (ask->n_max == 0)
         return api_get_refuse(in, "max_completion_tokens", "is at least 1");

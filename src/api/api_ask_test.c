@@ -257,7 +257,7 @@ static void test_chat_faults(void **state)
         {"{" USER ",\"prediction\":\"x\"}",                                                               "prediction",                   "object"                      },
         {"{" USER ",\"modalities\":[\"audio\"]}",                                                         "modalities",                   "only"                        },
         {"{" USER ",\"audio\":{}}",                                                                       "audio",                        "only text"                   },
-        {"{" USER ",\"chat_template\":\"x\"}",                                                            "chat_template",                "own template"                },
+        {"{" USER ",\"chat_template\":5}",                                                                "chat_template",                "a string"                    },
     };
     try_rows(CHAT, rows, N_ELEMS(rows));
 }

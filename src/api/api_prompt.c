@@ -32,10 +32,25 @@ static json_t *tools_allowed(const struct api_ask *ask)
     return out;
 }
 
+/* Clients may send a template; nobody's but the model's own is ever run. */
+static bool check_template(const struct api_model *m, const struct api_ask *ask,
+                           struct api_fault *f)
+{
+    struct span own;
+    if (!ask->chat_template ||
+        (gguf_get_str(m->gguf, "tokenizer.chat_template", SPAN(""), &own, NULL) == ERR_OK &&
+         span_eq_cstr(own, ask->chat_template)))
+        return true;
+    return api_refuse(f, 400, "unsupported_value", "chat_template",
+                      "chat_template: the model's own template is used, and this is another one");
+}
+
 bool api_prompt_chat(const struct api_model *m, const struct api_ask *ask, struct str *rendered,
                      struct tok_ids *out, struct api_fault *f)
 {
     struct errinfo e;
+    if (!check_template(m, ask, f))
+        return false;
     if (chat_render(m->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(), rendered,
                     &e) != ERR_OK)
         return api_refuse_err(f, ask->messages_name, &e);
