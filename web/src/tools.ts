@@ -19,6 +19,7 @@ export const canCall = computed(
 );
 
 export async function loadTools(): Promise<void> {
+  if (!me.peek()) return; // nobody has come in yet
   try {
     servers.value = (await api.tools()).servers;
   } catch (error) {

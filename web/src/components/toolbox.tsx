@@ -4,7 +4,7 @@
 import { useEffect, useId, useState } from 'preact/hooks';
 import type { Tool, ToolServer } from '../api';
 import { t } from '../i18n';
-import { editChat, model } from '../store';
+import { editChat, me, model } from '../store';
 import { canCall, forced, loadTools, newTools, servers, shape, toolOf } from '../tools';
 import { view } from '../view';
 import { dialog } from './dialogs';
@@ -29,7 +29,7 @@ const flip = (id: string, on: boolean): void => {
 };
 
 export function ToolButton() {
-  useEffect(() => void loadTools(), []);
+  useEffect(() => void loadTools(), [me.value]);
   const n = canCall.value ? onNow().filter(toolOf).length : 0;
   const label = n ? t('toolsOn', { n }) : t('tools');
   return (
@@ -51,7 +51,7 @@ export function ToolButton() {
 }
 
 export function ToolsDialog({ onClose }: { onClose: () => void }) {
-  useEffect(() => void loadTools(), []);
+  useEffect(() => void loadTools(), [me.value]);
   return (
     <Dialog title={t('tools')} onClose={onClose}>
       <div class="toolbox">
