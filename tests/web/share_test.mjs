@@ -197,7 +197,7 @@ test('who reads goes on in a chat of their own', { skip }, async () => {
   const page = await reading(token);
   await page.click('text=이어서 묻기');
   await page.waitForURL(/\/c\/chat-/);
-  await page.waitForSelector('#say');
+  await page.waitForSelector('.turn:nth-child(2)');
   assert.equal(await page.locator('.turn').count(), 2);
   await close(page);
 });
@@ -407,6 +407,28 @@ test('several chats are deleted at once, and brought back', { skip }, async () =
   await page.click('.toast .b');
   await page.waitForSelector('.side li:has-text("여럿 3")');
   await page.waitForSelector('.side li:has-text("여럿 1")');
+  await close(page);
+});
+test('a person’s words are remembered, and the memory is edited in place', { skip }, async () => {
+  const { id } = await talk('기억', '저는 견과류를 못 먹어요.', '기억할게요.');
+  const page = await open(browser, `${url}c/${id}`);
+  await page.hover('.turn:first-child');
+  await page.click('.turn:first-child [aria-haspopup=menu]');
+  await page.click('[role=menuitem] >> text=기억해 두기');
+  await page.waitForSelector('.toast >> text=기억할게요');
+  const kept = async () => (await call('GET', 'settings')).memory?.[0]?.text;
+  const comes = async (text) => {
+    for (const end = Date.now() + 5000; (await kept()) !== text;) assert.ok(Date.now() < end);
+  };
+  await page.goto(`${url}settings/personal`); // at once: what is left is kept all the same
+  await comes('저는 견과류를 못 먹어요.');
+  await page.reload();
+  await page.waitForFunction(
+    () => document.querySelector('.notes input')?.value === '저는 견과류를 못 먹어요.',
+  );
+  await page.fill('.notes input', '땅콩을 못 먹어요.');
+  await page.press('.notes input', 'Tab');
+  await comes('땅콩을 못 먹어요.');
   await close(page);
 });
 test('two clients hear the same events, over a broken line too', { skip }, async () => {

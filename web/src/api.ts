@@ -243,6 +243,7 @@ export async function request<T>(
   url: string,
   body?: unknown,
   type?: string,
+  keepalive?: boolean,
 ): Promise<T> {
   const write = method !== 'GET';
   let response: Response;
@@ -250,6 +251,7 @@ export async function request<T>(
     response = await fetch(url, {
       method,
       credentials: 'same-origin',
+      keepalive,
       headers: write ? { 'Content-Type': type ?? 'application/json' } : {},
       body: type ? (body as string) : write ? JSON.stringify(body ?? {}) : undefined,
     });
@@ -340,7 +342,9 @@ export const api = {
     post<Folder>(path('folders', id, 'files'), { file }),
   dropFolderFile: (id: string, file: string) => del<Folder>(path('folders', id, 'files', file)),
   settings: () => get<Settings>(path('settings')),
-  saveSettings: (settings: Settings) => request<Settings>('PUT', path('settings'), settings),
+  /** last: the page is being left. */
+  saveSettings: (settings: Settings, last = false) =>
+    request<Settings>('PUT', path('settings'), settings, undefined, last),
   upload: (name: string, text: string) =>
     request<FileInfo>(
       'POST',

@@ -39,10 +39,10 @@ let leftAt = -Infinity;
 globalThis.addEventListener?.('beforeunload', () => (leftAt = performance.now()));
 
 export function fail(error: unknown): void {
-  const gone = error instanceof ApiError && error.status === 0;
-  if (gone && performance.now() - leftAt < 3000) return;
+  const cut = error instanceof ApiError ? error.status === 0 : error instanceof TypeError;
+  if (cut && performance.now() - leftAt < 3000) return;
   if (error instanceof ApiError && error.code === 'login_needed') {
-    gate.value = 'login'; // the session has ended meanwhile
+    if (gate.peek() === 'open') gate.value = 'login'; // the session has ended meanwhile
     return;
   }
   console.error(error);
@@ -187,6 +187,20 @@ export function isDark(): boolean {
   );
 }
 
+const MEMORY_CHARS = 1000;
+/** Keeps a person's words as something to know of them; what is kept already is not kept twice. */
+export function remember(words: string): void {
+  const text = [...words.replace(/\s+/gu, ' ').trim()].slice(0, MEMORY_CHARS).join('');
+  const before = settings.peek().memory ?? [];
+  if (!text) return;
+  if (!before.some((m) => m.text === text))
+    set({ memory: [...before, { id: crypto.randomUUID?.() ?? String(Date.now()), text }] });
+  tell(t('remembered'), t('undo'), () => {
+    toast.value = null;
+    set({ memory: before });
+  });
+}
+
 let saving = 0;
 /** Changes settings at once here, and in the server when the hand rests. */
 export function set(change: Partial<Settings>): void {
@@ -194,8 +208,18 @@ export function set(change: Partial<Settings>): void {
   if (change.language) setLang(change.language);
   applyLook();
   clearTimeout(saving);
-  saving = window.setTimeout(() => void api.saveSettings(settings.peek()).catch(fail), 400);
+  saving = window.setTimeout(() => {
+    saving = 0;
+    void api.saveSettings(settings.peek()).catch(fail);
+  }, 400);
 }
+/** Whoever leaves before the hand has rested does not lose the change. */
+globalThis.addEventListener?.('pagehide', () => {
+  if (!saving) return;
+  clearTimeout(saving);
+  saving = 0;
+  void api.saveSettings(settings.peek(), true).catch(() => undefined);
+});
 
 export async function loadAll(): Promise<void> {
   const [user, kept, places] = await Promise.all([api.me(), api.settings(), api.folders()]);

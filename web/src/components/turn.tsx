@@ -7,7 +7,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Message } from '../api';
 import { api } from '../api';
 import { bytes, lang, langOf, number, t } from '../i18n';
-import { settings } from '../store';
+import { remember, settings } from '../store';
 import { asks, partsOf } from '../tools';
 import { Painter, Prose } from '../text/prose';
 import { deleteFrom, goOn, regenerate, send, switchTo, view, type Cell } from '../view';
@@ -374,6 +374,9 @@ function MoreActions({ message }: { message: Message }) {
       items={() => [
         answer && message.status === 'done'
           ? { icon: 'goOn', label: t('goOn'), act: () => void goOn(message.id) }
+          : null,
+        !answer && message.content
+          ? { icon: 'pin', label: t('remember'), act: () => remember(message.content) }
           : null,
         {
           icon: 'bin',

@@ -58,6 +58,8 @@ export const en: Record<Key, string> = {
   deletedMany: '{n} chats deleted',
   archivedMany: '{n} chats archived',
   set_memoryEdit: 'Edit the memory',
+  remember: 'Remember this',
+  remembered: 'Remembered in chats to come. You can edit it in the settings.',
   share: 'Share',
   export: 'Export',
   exportMd: 'Export as Markdown',

@@ -58,6 +58,8 @@ export const ko = {
   deletedMany: '대화 {n}개를 지웠어요',
   archivedMany: '대화 {n}개를 보관했어요',
   set_memoryEdit: '기억 고치기',
+  remember: '기억해 두기',
+  remembered: '앞으로의 대화에서 기억할게요. 설정에서 고칠 수 있어요.',
   share: '나누기',
   export: '내려받기',
   exportMd: 'Markdown으로 내려받기',
