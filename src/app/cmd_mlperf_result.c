@@ -6,7 +6,6 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,11 +51,11 @@ static struct times times_of(struct mlperf_book *b)
     return t;
 }
 
-/* Nearest rank, as LoadGen has it. */
+/* As LoadGen has it (results.cc): the element at n * p, counted from 0. */
 static double rank(const double *v, size_t n, double p)
 {
-    size_t i = (size_t)ceil(p * (double)n);
-    return v[MIN(MAX(i, (size_t)1), n) - 1];
+    size_t i = (size_t)((double)n * p);
+    return v[MIN(i, n - 1)];
 }
 
 static json_t *percentiles(const double *v, size_t n)

@@ -112,6 +112,31 @@ static void equal_prompts_are_read_once(void **state)
     }
 }
 
+/* A job that wants its whole prompt read gets that, and writes the same answer. */
+static void nothing_is_reused_where_a_job_says_so(void **state)
+{
+    (void)state;
+    static struct ask a[3];
+    struct server v;
+    struct errinfo e;
+    memset(a, 0, sizeof a);
+    open_server(&v, 0, 3, 3);
+    for (int i = 0; i < 3; i++) {
+        make_ask(&a[i], 2 * ENGINE_PAGE + 20, 5);
+        memcpy(a[i].prompt, a[0].prompt, sizeof a[i].prompt);
+        a[i].job.sampling = a[0].job.sampling;
+        a[i].job.no_reuse = i == 1;
+        assert_int_equal(sched_push(v.s, &a[i].job, &e), ERR_OK);
+        wait_done(&a[i].job);
+        assert_true(i == 2 ? a[i].job.n_cached >= 2 * ENGINE_PAGE : a[i].job.n_cached == 0);
+        for (size_t k = 0; k < 5; k++)
+            assert_int_equal(a[i].job.out[k].token, a[0].job.out[k].token);
+    }
+    for (int i = 0; i < 3; i++)
+        job_done(&a[i].job);
+    close_server(&v);
+}
+
 static void jobs_end_when_asked_to(void **state)
 {
     (void)state;
@@ -222,8 +247,11 @@ int main(void)
 {
     rng = test_seed();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(together_is_alone),      cmocka_unit_test(equal_prompts_are_read_once),
-        cmocka_unit_test(jobs_end_when_asked_to), cmocka_unit_test(ends_minimum_and_tops),
+        cmocka_unit_test(together_is_alone),
+        cmocka_unit_test(equal_prompts_are_read_once),
+        cmocka_unit_test(nothing_is_reused_where_a_job_says_so),
+        cmocka_unit_test(jobs_end_when_asked_to),
+        cmocka_unit_test(ends_minimum_and_tops),
         cmocka_unit_test(the_end_of_the_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
