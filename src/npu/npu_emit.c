@@ -10,16 +10,6 @@
 #define SUM_BYTES 4
 #define LINE      64 /* buffers begin at multiples of it */
 
-static enum npu_queue queue_of(enum npu_cmd_kind k)
-{
-    static const enum npu_queue queues[] = {
-        [NPU_CMD_OPEN] = NPU_Q_LOAD,     [NPU_CMD_AWAIT] = NPU_Q_LOAD,
-        [NPU_CMD_LOAD] = NPU_Q_LOAD,     [NPU_CMD_MATRIX] = NPU_Q_MATRIX,
-        [NPU_CMD_VECTOR] = NPU_Q_VECTOR, [NPU_CMD_STORE] = NPU_Q_STORE,
-        [NPU_CMD_ARRIVE] = NPU_Q_STORE};
-    return queues[k];
-}
-
 void npu_emit_init(struct npu_emit *e, const struct npu_chip *c, const struct npu_work *w,
                    unsigned cores)
 {
@@ -37,7 +27,7 @@ void npu_emit_done(struct npu_emit *e)
 
 struct npu_cmd *npu_emit_cmd(struct npu_emit *e, unsigned core, enum npu_cmd_kind kind)
 {
-    struct npu_stream *s = &e->streams[core * NPU_N_QUEUES + queue_of(kind)];
+    struct npu_stream *s = &e->streams[core * NPU_N_QUEUES + npu_queue_of(kind)];
     if (s->n == s->cap) {
         s->cap = s->cap ? 2 * s->cap : 16;
         s->cmds = mem_grow(s->cmds, s->cap * sizeof *s->cmds);

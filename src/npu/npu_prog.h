@@ -60,8 +60,12 @@ enum npu_sem {
     NPU_N_SEMS
 };
 
-#define NPU_SLOTS    2 /* of each buffer: one is filled while the other is used */
-#define NPU_KEYS_MAX (1u << 20)
+#define NPU_TOKENS        4                   /* of a semaphore: more than any has */
+#define NPU_BYTES_MAX     ((uint64_t)1 << 40) /* of a transfer; nanoseconds of a pause */
+#define NPU_ADDR_MAX      ((uint64_t)1 << 50)
+#define NPU_TILE_MACS_MAX 1e15
+#define NPU_SLOTS         2 /* of each buffer: one is filled while the other is used */
+#define NPU_KEYS_MAX      (1u << 20)
 
 struct npu_cmd {
     uint8_t kind, level, base;
@@ -107,6 +111,8 @@ struct npu_prog {
 enum err npu_compile(struct npu_prog **out, const struct npu_work *w, const struct npu_chip *c,
                      unsigned cores, unsigned instances, struct errinfo *e);
 void npu_prog_free(struct npu_prog *p);
+
+enum npu_queue npu_queue_of(enum npu_cmd_kind k);
 
 /* Whether every order that the program allows is right: no buffer is written while another command
  * uses it, nothing is used before it is loaded, no semaphore waits for ever.  CORRUPT names the

@@ -17,7 +17,7 @@
 
 #define WALKS      3
 #define RANGES_MAX 64
-#define TOKENS     8
+#define TOKENS     NPU_TOKENS
 
 struct clock {
     uint32_t of[NPU_N_QUEUES];
@@ -256,13 +256,51 @@ static enum err walk_segment(struct walk *w)
     return ERR_OK;
 }
 
+enum npu_queue npu_queue_of(enum npu_cmd_kind k)
+{
+    static const enum npu_queue queues[] = {
+        [NPU_CMD_OPEN] = NPU_Q_LOAD,     [NPU_CMD_AWAIT] = NPU_Q_LOAD,
+        [NPU_CMD_LOAD] = NPU_Q_LOAD,     [NPU_CMD_MATRIX] = NPU_Q_MATRIX,
+        [NPU_CMD_VECTOR] = NPU_Q_VECTOR, [NPU_CMD_STORE] = NPU_Q_STORE,
+        [NPU_CMD_ARRIVE] = NPU_Q_STORE};
+    return queues[k];
+}
+
+static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
+{
+    for (int i = 0; i < 3; i++)
+        if (c->take[i] >= NPU_N_SEMS || c->give[i] >= NPU_N_SEMS)
+            return false;
+    return c->kind < NPU_N_CMDS && c->level <= NPU_MEMORY && c->base < NPU_N_BASES &&
+           c->key < s->n_keys && c->bytes <= NPU_BYTES_MAX && c->addr <= NPU_ADDR_MAX &&
+           (c->kind != NPU_CMD_MATRIX ||
+            (c->m && c->k && c->n && (double)c->m * c->k * c->n <= NPU_TILE_MACS_MAX));
+}
+
+/* Its kinds are the queue's; a step is opened first and arrived at last, once. */
+static bool well_formed_queue(const struct npu_segment *s, unsigned queue)
+{
+    enum npu_queue q = (enum npu_queue)(queue % NPU_N_QUEUES);
+    uint32_t from = s->from[queue], to = s->from[queue + 1];
+    for (uint32_t i = from; i < to; i++) {
+        enum npu_cmd_kind kind = (enum npu_cmd_kind)s->cmds[i].kind;
+        if (!well_formed(&s->cmds[i], s) || npu_queue_of(kind) != q ||
+            (kind == NPU_CMD_OPEN) != (q == NPU_Q_LOAD && i == from) ||
+            (kind == NPU_CMD_ARRIVE) != (q == NPU_Q_STORE && i + 1 == to))
+            return false;
+    }
+    return from < to || q == NPU_Q_MATRIX || q == NPU_Q_VECTOR;
+}
+
 enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s, uint32_t op,
                            struct errinfo *e)
 {
     struct walk w = {.p = p, .s = s, .op = op, .e = e, .half = (s->half + 63) & ~(uint64_t)63};
-    for (size_t i = 0; i < s->n_cmds; i++) /* what else would lead astray */
-        if (s->cmds[i].kind >= NPU_N_CMDS || s->cmds[i].key >= s->n_keys)
-            return err_set(e, ERR_CORRUPT, "operation %u: command %zu is none", op, i);
+    for (unsigned i = 0; i < p->cores * NPU_N_QUEUES; i++) /* what else would lead astray */
+        if (!well_formed_queue(s, i))
+            return err_set(e, ERR_CORRUPT,
+                           "operation %u, core %u, %s queue: not what such a queue does", op,
+                           i / NPU_N_QUEUES, queue_names[i % NPU_N_QUEUES]);
     w.cores = mem_alloc(p->cores * sizeof *w.cores);
     w.keys = mem_alloc(WALKS * (size_t)s->n_keys * sizeof *w.keys);
     for (unsigned i = 0; i < p->cores; i++)

@@ -8,7 +8,6 @@
 #include "npu/npu_dram.h"
 #include "npu/npu_time.h"
 
-#define NPU_TOKENS 4 /* of a semaphore: more than any has */
 #define NPU_NOBODY UINT32_MAX
 
 struct npu_token {
