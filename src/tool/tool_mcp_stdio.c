@@ -176,9 +176,7 @@ static int reap(pid_t pid)
 
 void mcp_stdio_stop(struct mcp_server *s)
 {
-    if (!s->pid && s->in < 0)
-        return;
-    close_pipe(&s->in);
+    close_pipe(&s->in); /* one that ended by itself has the others open still */
     close_pipe(&s->out);
     close_pipe(&s->err);
     if (s->pid)

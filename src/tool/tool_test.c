@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -304,6 +305,21 @@ static void hostile(void **state)
     }
 }
 
+/* However often a program ends, nothing of it stays open. */
+static void ends_often(void **state)
+{
+    struct rlimit old, few;
+    (void)state;
+    getrlimit(RLIMIT_NOFILE, &old);
+    few = (struct rlimit){.rlim_cur = 24, .rlim_max = old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    struct tool *t = open_with("dies", 20);
+    setrlimit(RLIMIT_NOFILE, &old);
+    for (int i = 0; i < 9; i++)
+        call_fails(t, "echo", "ended with status 3");
+    tool_close(t);
+}
+
 static void beginnings(void **state)
 {
     static const struct {
@@ -424,7 +440,7 @@ int main(void)
         cmocka_unit_test(conf),       cmocka_unit_test(conf_values), cmocka_unit_test(rules),
         cmocka_unit_test(nesting),    cmocka_unit_test(good),        cmocka_unit_test(cancelled),
         cmocka_unit_test(closed),     cmocka_unit_test(hostile),     cmocka_unit_test(beginnings),
-        cmocka_unit_test(no_program), cmocka_unit_test(confined),
+        cmocka_unit_test(no_program), cmocka_unit_test(confined),    cmocka_unit_test(ends_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
