@@ -334,6 +334,23 @@ class Pace(unittest.TestCase):
         r.call('GET', f'/shared/{token}')
         self.assertEqual(server.close(), 0)
 
+    def test_behind_a_proxy(self):
+        """The address is the one that the proxy saw, or all its readers would wait for each other."""
+        server = Server(DAMSO, '-m', SMALL, '--proxy')
+        owner = Reader(server)
+        chat = owner.call('POST', '/import', talk())['chat']['id']
+        token = owner.call('POST', f'/chats/{chat}/share', {})['token']
+
+        def note(address):
+            return Reader(server).ask('POST', f'/api/v1/shared/{token}/notes', {'text': 'x'},
+                                      **{'X-Forwarded-For': address})[0]
+        for one, other in (('192.0.2.1', '192.0.2.2'), ('::ffff:192.0.2.3', '::ffff:192.0.2.4'),
+                           ('2001:db8::1', '2001:db8:0:1::1')):
+            self.assertEqual([note(one) for _ in range(7)], [200] * 6 + [429], one)
+            self.assertEqual(note(other), 200, other)
+        self.assertEqual(note('2001:db8::2'), 429)  # who has one has its /64
+        self.assertEqual(server.close(), 0)
+
 
 if __name__ == '__main__':
     unittest.main()

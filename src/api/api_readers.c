@@ -58,9 +58,9 @@ void api_readers_free(struct api_readers *k)
 static uint64_t key_of(const struct api_readers *k, const char *address)
 {
     struct in6_addr six;
-    uint64_t key = inet_pton(AF_INET6, address, &six) == 1
-                       ? num_hash(six.s6_addr, 8, k->seed)
-                       : num_hash(address, strlen(address), k->seed);
+    bool wide = inet_pton(AF_INET6, address, &six) == 1 && !IN6_IS_ADDR_V4MAPPED(&six);
+    uint64_t key = wide ? num_hash(six.s6_addr, 8, k->seed)
+                        : num_hash(address, strlen(address), k->seed);
     return key ? key : 1;
 }
 
@@ -89,7 +89,7 @@ bool api_readers_take(struct api_readers *k, struct api_call *c, enum api_reader
 {
     uint64_t now = os_now_ns();
     pthread_mutex_lock(&k->mu);
-    struct slot *s = find(k, act, key_of(k, c->req->client), now);
+    struct slot *s = find(k, act, key_of(k, api_call_address(c)), now);
     s->left = filled(s, act, now);
     s->filled_ns = now;
     double missing = 1 - s->left;
