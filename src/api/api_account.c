@@ -135,6 +135,7 @@ static void hashed(struct api_call *c, struct api_password *p)
     x->user.id = api_stored_keep(s, c->who->id);
     x->user.password = api_stored_keep(s, p->hash);
     x->set = STORE_USER_SET_PASSWORD;
+    x->was = api_stored_keep(s, ((struct change *)p->arg)->old.hash);
     x->keep = api_stored_keep(s, c->who->session);
     api_people_run(s, password_set);
 }
@@ -149,6 +150,7 @@ static void checked(struct api_call *c, struct api_password *p)
         return;
     }
     api_tries_good(c->api->tries, &api_tries_name, c->who->id, true);
+    m->fresh.arg = m;
     api_password_run(c, &m->fresh, hashed);
 }
 

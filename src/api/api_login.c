@@ -80,7 +80,8 @@ static const char *cut(struct api_call *c, const char *text, size_t max)
     return utf8_printable(s) ? arena_dup(c->req->arena, s.p, s.n) : "";
 }
 
-static void begin_session(struct api_call *c, const char *user)
+/* was: the hash that the password was checked by; it may be another's by now. */
+static void begin_session(struct api_call *c, const char *user, const char *was)
 {
     struct store_people *x;
     struct api_stored *s = api_people_new(c, STORE_SESSION_ADD, &x);
@@ -90,6 +91,7 @@ static void begin_session(struct api_call *c, const char *user)
     api_token_new(token, x->session.hash);
     x->session.id = api_new_id(&s->arena, "session-");
     x->session.user = api_stored_keep(s, user);
+    x->was = api_stored_keep(s, was);
     x->session.created = x->session.used = os_unix_time();
     x->session.expires = x->session.created + API_SESSION_S;
     x->session.agent = api_stored_keep(s, cut(c, http_req_header(c->req, "user-agent"), 256));
@@ -119,7 +121,7 @@ static void checked(struct api_call *c, struct api_password *p)
     }
     api_tries_good(c->api->tries, &api_tries_address, address, false);
     api_tries_good(c->api->tries, &api_tries_name, m->folded, true);
-    begin_session(c, m->user);
+    begin_session(c, m->user, p->hash);
 }
 
 static bool read_login(struct api_call *c, struct coming *m)
@@ -217,7 +219,7 @@ static void joined(struct api_call *c, struct api_stored *s)
         api_call_fail(c);
         return;
     }
-    begin_session(c, arena_dup(c->req->arena, u->id, strlen(u->id)));
+    begin_session(c, arena_dup(c->req->arena, u->id, strlen(u->id)), u->password);
 }
 
 static void hashed(struct api_call *c, struct api_password *p)

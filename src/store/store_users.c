@@ -166,6 +166,21 @@ static enum err store_user_row(struct store_db *db, const char *id, bool good, i
     return found ? ERR_OK : err_set(e, ERR_NOTFOUND, "there is no such user");
 }
 
+/* The password that was checked is still the user's. */
+static enum err store_password_stays(struct store_db *db, int64_t who, const char *was,
+                                     struct errinfo *e)
+{
+    int64_t n;
+    bool found = true;
+    if (!was)
+        return ERR_OK;
+    struct store_stmt *q = store_start(db, STORE_SQL_USER_PASSWORD_IS);
+    store_bind_int(q, 1, who);
+    store_bind_text(q, 2, was);
+    TRY(store_number(q, &n, &found, e));
+    return found ? ERR_OK : err_set(e, ERR_USAGE, "the password was changed meanwhile");
+}
+
 /* ---- links ---- */
 
 static void store_read_pass(struct store_stmt *q, struct arena *a, struct store_pass *p)
@@ -381,6 +396,7 @@ enum err store_op_user_set(struct store_db *db, struct store_op *op, struct erri
         y.user.id = x->passes[0].user;
     }
     TRY(store_user_row(db, y.user.id, false, &n, e));
+    TRY(store_password_stays(db, n, x->was, e));
     TRY(store_set_user(db, &y, n, e));
     TRY(store_number(store_start(db, STORE_SQL_USER_ADMINS), &admins, &found, e));
     if (!admins)
@@ -396,6 +412,7 @@ enum err store_op_session_add(struct store_db *db, struct store_op *op, struct e
     const struct store_session *s = &op->people->session;
     int64_t who, now = os_unix_time();
     TRY(store_user_row(db, s->user, true, &who, e));
+    TRY(store_password_stays(db, who, op->people->was, e));
     struct store_stmt *q = store_start(db, STORE_SQL_SESSION_SWEEP);
     store_bind_int(q, 1, now);
     store_bind_int(q, 2, now - STORE_SESSION_IDLE_S);

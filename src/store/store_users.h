@@ -82,8 +82,11 @@ struct store_people {
     unsigned set;     /* enum store_user_set */
     bool by_pass;     /* USER_ADD, USER_SET: pass.hash is used up for it, and says whose role */
     const char *keep; /* the id of a session that stays; NULL: none */
-    int64_t since;    /* USAGE_GET: the first day */
-    int64_t known;    /* PEOPLE_GET: the version that is known; nothing comes where it is that */
+    /* SESSION_ADD, USER_SET: only while this is the user's password's hash, since another that was
+     * set meanwhile is to be stronger than who knew the old one; NULL: whatever it is. */
+    const char *was;
+    int64_t since; /* USAGE_GET: the first day */
+    int64_t known; /* PEOPLE_GET: the version that is known; nothing comes where it is that */
 
     /* What comes back, of op.arena. */
     struct store_user *users;

@@ -228,6 +228,32 @@ static void test_reset(void **state)
     assert_int_equal(people().n_users, 1);
 }
 
+/* A password that was right when it was checked, and set anew before what it was checked for. */
+static void test_old_password(void **state)
+{
+    (void)state;
+    int64_t now = os_unix_time();
+    expect_ok(add("u1", "one", true));
+    struct store_people x = {
+        .session = {.id = "s1", .user = "u1", .created = now, .used = now, .expires = now + 100},
+        .was = "hash"
+    };
+    hash_of(x.session.hash, "s1");
+    expect_ok(run(STORE_SESSION_ADD, &x));
+    struct store_people set = {
+        .user = {.id = "u1", .password = "new"},
+          .set = STORE_USER_SET_PASSWORD, .was = "hash"
+    };
+    expect_ok(run(STORE_USER_SET, &set));
+    x.session.id = "s2";
+    hash_of(x.session.hash, "s2");
+    expect_err(run(STORE_SESSION_ADD, &x), ERR_USAGE);
+    assert_int_equal(people().n_sessions, 0);
+    set.user.password = "thief's";
+    expect_err(run(STORE_USER_SET, &set), ERR_USAGE);
+    assert_string_equal(people().users[0].password, "new");
+}
+
 /* ---- sessions ---- */
 
 static void test_sessions(void **state)
@@ -360,10 +386,10 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        USERS_TEST(test_users),       USERS_TEST(test_last_admin),    USERS_TEST(test_take_over),
-        USERS_TEST(test_invitations), USERS_TEST(test_reset),         USERS_TEST(test_sessions),
-        USERS_TEST(test_disabled),    USERS_TEST(test_many_sessions), USERS_TEST(test_keys),
-        USERS_TEST(test_usage),       USERS_TEST(test_limits),
+        USERS_TEST(test_users),       USERS_TEST(test_last_admin),   USERS_TEST(test_take_over),
+        USERS_TEST(test_invitations), USERS_TEST(test_old_password), USERS_TEST(test_reset),
+        USERS_TEST(test_sessions),    USERS_TEST(test_disabled),     USERS_TEST(test_many_sessions),
+        USERS_TEST(test_keys),        USERS_TEST(test_usage),        USERS_TEST(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
