@@ -329,8 +329,10 @@ enum err store_op_user_add(struct store_db *db, struct store_op *op, struct erri
     store_bind_int(q, 8, u.tokens_minute);
     store_bind_int(q, 9, u.n_concurrent);
     TRY(store_finish(q, e));
-    if (!count)
+    if (!count) { /* and what makes a first admin makes no second */
         TRY(store_take_over(db, u.id, e));
+        TRY(store_op_pass_setup_end(db, op, e));
+    }
     TRY(store_bump(db, e));
     return store_read_users(db, op, u.id, e);
 }

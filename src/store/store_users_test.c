@@ -200,6 +200,19 @@ static void test_invitations(void **state)
     expect_err(run(STORE_PASS_GET, &taken), ERR_NOTFOUND);
 }
 
+/* The link for the first admin, who came in another way: it makes no further one. */
+static void test_setup_link(void **state)
+{
+    (void)state;
+    struct store_people p = pass("p1", NULL, 1, os_unix_time() + 100);
+    p.pass.by = "setup";
+    p.pass.admin = true;
+    expect_ok(run(STORE_PASS_ADD, &p));
+    expect_ok(run(STORE_PASS_GET, &p));
+    expect_ok(add("u1", "one", true));
+    expect_err(run(STORE_PASS_GET, &p), ERR_NOTFOUND);
+}
+
 static void test_reset(void **state)
 {
     (void)state;
@@ -386,10 +399,11 @@ static void test_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        USERS_TEST(test_users),       USERS_TEST(test_last_admin),   USERS_TEST(test_take_over),
-        USERS_TEST(test_invitations), USERS_TEST(test_old_password), USERS_TEST(test_reset),
-        USERS_TEST(test_sessions),    USERS_TEST(test_disabled),     USERS_TEST(test_many_sessions),
-        USERS_TEST(test_keys),        USERS_TEST(test_usage),        USERS_TEST(test_limits),
+        USERS_TEST(test_users),         USERS_TEST(test_last_admin),  USERS_TEST(test_take_over),
+        USERS_TEST(test_setup_link),    USERS_TEST(test_invitations), USERS_TEST(test_old_password),
+        USERS_TEST(test_reset),         USERS_TEST(test_sessions),    USERS_TEST(test_disabled),
+        USERS_TEST(test_many_sessions), USERS_TEST(test_keys),        USERS_TEST(test_usage),
+        USERS_TEST(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
