@@ -77,6 +77,9 @@ class Server:
         if self.mode == 'endless':
             return self.reply(m, {'tools': [{'name': f'{cursor}-{i}', 'inputSchema': schema()} for i in range(50)],
                                   'nextCursor': (cursor or '') + 'x'})
+        if self.mode == 'fat':
+            return self.reply(m, {'tools': [{'name': f't{i}', 'inputSchema': {**schema(), 'title': 'x' * 60000}}
+                                            for i in range(100)]})
         if self.mode == 'odd':
             odd = [{'name': ''}, {'name': 'n' * 500, 'inputSchema': schema()}, {'name': 'x'}, 7, None,
                    {'name': 'a\x1b[31m', 'inputSchema': schema()}, {'name': 'y', 'inputSchema': 'none'}]

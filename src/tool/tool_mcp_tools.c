@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "tool/tool_wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 #define TOOL_NAME_MAX     ((size_t)128)
 #define DESCRIPTION_BYTES ((size_t)4096)
 #define SCHEMA_BYTES      ((size_t)64 << 10)
-#define IMAGES_MAX        4
-#define IMAGE_BYTES       ((size_t)1 << 20) /* as base64 */
+/* Of a server's tools: those of all servers are told in one answer. */
+#define TOOLS_BYTES ((TOOL_ANSWER_BYTES_MAX - ((size_t)1 << 20)) / TOOL_MCP_SERVERS_MAX)
+#define IMAGES_MAX  4
+#define IMAGE_BYTES ((size_t)1 << 20) /* as base64 */
 
 bool mcp_nesting_ok(struct span text)
 {
@@ -93,15 +96,17 @@ static bool has_name(const json_t *list, const json_t *name)
 
 bool mcp_add_tools(const char *server, const json_t *list, json_t *to)
 {
-    size_t i;
+    size_t i, bytes = json_dumpb(to, NULL, 0, JSON_COMPACT);
     json_t *v;
     json_array_foreach(list, i, v)
     {
         json_t *tool = tool_of(v);
-        if (json_array_size(to) >= TOOL_MCP_TOOLS_MAX) {
+        bytes += tool ? json_dumpb(tool, NULL, 0, JSON_COMPACT) + 1 : 0;
+        if (json_array_size(to) >= TOOL_MCP_TOOLS_MAX || bytes > TOOLS_BYTES) {
             json_decref(tool);
-            log_at(LOG_WARN, "mcp", "server=%s tools=\"over %zu, the rest is left out\"", server,
-                   TOOL_MCP_TOOLS_MAX);
+            log_at(LOG_WARN, "mcp",
+                   "server=%s tools=\"over %zu, or over %zu KiB: the rest is left out\"", server,
+                   TOOL_MCP_TOOLS_MAX, TOOLS_BYTES >> 10);
             return false;
         }
         if (tool && !has_name(to, json_object_get(tool, "name"))) {

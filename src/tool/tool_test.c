@@ -332,6 +332,7 @@ static void beginnings(void **state)
         {"asks",    "ready",  "",                   9                 },
         {"pages",   "ready",  "",                   9                 },
         {"endless", "ready",  "",                   TOOL_MCP_TOOLS_MAX},
+        {"fat",     "ready",  "",                   12                },
         {"odd",     "ready",  "",                   1                 },
         {"later",   "ready",  "",                   2                 },
         {"storm",   "ready",  "",                   9                 },
