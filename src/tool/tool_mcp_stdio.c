@@ -87,6 +87,7 @@ _Noreturn static void become(const struct tool_mcp_entry *entry, const int fds[3
     if (dup2(fds[0], 0) < 0 || dup2(fds[1], 1) < 0 || dup2(fds[2], 2) < 0 ||
         (entry->cwd && chdir(entry->cwd) != 0))
         _exit(126);
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC); /* libcurl's, to servers with an address */
     if (entry->confined && !confine(entry))
         _exit(125);
     execvpe(entry->argv[0], (char *const *)(uintptr_t)entry->argv, (char *const *)(uintptr_t)env);
