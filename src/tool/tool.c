@@ -219,7 +219,7 @@ static void cancel_in(struct link *l, uint64_t number)
         json_t *o = json_pack("{sI}", "cancel", (json_int_t)number);
         tool_wire_ask(l->fd, o); /* or its time ends it */
         json_decref(o);
-        a->until_ns = os_now_ns() + 2 * SECOND_NS;
+        a->until_ns = MIN(a->until_ns, os_now_ns() + 2 * SECOND_NS);
     }
 }
 
