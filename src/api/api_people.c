@@ -614,11 +614,15 @@ static void look_then(struct api_call *c, struct api_stored *s, api_stored_then 
         .call = c,
         .first = s,
         .then = then,
-        .op = {.what = STORE_PEOPLE_GET, .done = change_read, .arg = h},
-        .x = {.known = -1               }
+        .op = {.what = STORE_PEOPLE_GET, .done = change_read, .arg = h}
     };
     atomic_init(&h->refs, 2);
     arena_init(&h->arena);
+    /* Who only asks, which may be anybody with a cookie of their own making, has no table read
+     * that is the same. */
+    pthread_mutex_lock(&h->people->mu);
+    h->x.known = h->people->table->version;
+    pthread_mutex_unlock(&h->people->mu);
     h->op.people = &h->x;
     h->op.arena = &h->arena;
     if (s)
