@@ -315,6 +315,21 @@ class Shares(unittest.TestCase):
             a.close()
 
 
+class Large(unittest.TestCase):
+    def test_too_large(self):
+        """A share that is too large to be kept is refused, and not kept in part, which nobody could read."""
+        server = Server(DAMSO, '-m', SMALL)
+        owner = Reader(server)
+        ids = [str(i) for i in range(5)]
+        chat = owner.call('POST', '/import', {'source': 'large', 'head': ids[-1], 'messages': [
+            message(i, str(int(i) - 1) if int(i) else None, 'user', 'x') for i in ids]})['chat']['id']
+        for m in owner.call('GET', f'/chats/{chat}')['messages']:
+            owner.call('PATCH', f'/chats/{chat}/messages/{m["id"]}', {'content': 'x' * (14 << 20)})
+        status, _, text = owner.ask('POST', f'/api/v1/chats/{chat}/share', {})
+        self.assertEqual(status, 413, text)
+        self.assertEqual(server.close(), 0)
+
+
 class Pace(unittest.TestCase):
     def test_pace(self):
         """From one address only so much, however many readers it says it is; others of the program go on."""

@@ -61,6 +61,11 @@ static void answered(struct store_op *op, void *arg)
 bool api_stored_send(struct api_stored *s, struct api_fault *f)
 {
     struct errinfo e;
+    if (s->body.full) { /* a part of it would be no JSON */
+        err_note(&e, ERR_TOOBIG, "this has over %zu MiB, which is the most that is kept",
+                 STORE_BODY_BYTES_MAX >> 20);
+        return api_refuse_err(f, "", &e);
+    }
     s->op.done = answered;
     s->op.arg = s;
     atomic_fetch_add(&s->refs, 1); /* the store's */
