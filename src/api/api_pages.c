@@ -30,13 +30,22 @@ static void wait_free(struct wait *w)
     http_release(req); /* w lies in its arena */
 }
 
+/* Its process reads what strangers write: what it says is looked at as theirs. */
+static bool is_page(const json_t *o)
+{
+    return json_is_string(json_object_get(o, "url")) &&
+           json_is_string(json_object_get(o, "text")) && json_is_string(json_object_get(o, "type"));
+}
+
 /* On the tools' thread. */
 static void answered(void *arg, const json_t *answer, const struct errinfo *e)
 {
     struct wait *w = arg;
-    w->answer = answer ? json_deep_copy(answer) : NULL;
+    w->answer = is_page(answer) ? json_deep_copy(answer) : NULL;
     if (e)
         w->e = *e;
+    else if (!w->answer)
+        err_note(&w->e, ERR_FAILED, "what was fetched is no page");
     atomic_store(&w->over, true);
     http_wake(w->call->req);
     wait_free(w);
