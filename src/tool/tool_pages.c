@@ -127,6 +127,9 @@ static bool start(struct pages *k, struct page *p)
     if (p->pid == 0) {
         close(ends[0]);
         close(k->fd);
+        for (size_t i = 0; i < k->n; i++) /* what others fetch is not this one's to read */
+            if (k->all[i]->pid)
+                close(k->all[i]->out);
         signal(SIGTERM, SIG_DFL);
         fetch(k->o, p, ends[1]);
     }
