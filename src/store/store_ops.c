@@ -282,6 +282,11 @@ enum err store_op_secret(struct store_db *db, struct store_op *op, struct errinf
 enum err store_op_key_add(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
     const struct store_key *k = &op->key;
+    int64_t count = 0;
+    bool found;
+    TRY(store_number(store_start(db, STORE_SQL_KEY_COUNT), &count, &found, e));
+    if (count >= STORE_KEYS_MAX) /* with one more none would be read */
+        return err_set(e, ERR_TOOBIG, "there are %d keys, which is the most", STORE_KEYS_MAX);
     struct store_stmt *q = store_start(db, STORE_SQL_KEY_ADD);
     store_bind_text(q, 1, k->id);
     store_bind_text(q, 2, k->name);

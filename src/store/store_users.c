@@ -473,11 +473,23 @@ enum err store_op_session_used(struct store_db *db, struct store_op *op, struct 
 
 /* ---- keys and usage ---- */
 
+/* Whoever makes keys and ends them does not fill the table, which all servers hold in memory. */
+static enum err store_sweep_keys(struct store_db *db, int64_t who, struct errinfo *e)
+{
+    struct store_stmt *q = store_start(db, STORE_SQL_KEY_USER_SWEEP);
+    store_bind_int(q, 1, who);
+    store_bind_int(q, 2, os_unix_time());
+    store_bind_int(q, 3, STORE_USER_KEYS_MAX);
+    TRY(store_finish(q, e));
+    return store_row_step(db, STORE_SQL_KEY_USER_LOST, who, e);
+}
+
 enum err store_op_key_user_add(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
     int64_t who, count = 0;
     bool found;
     TRY(store_user_row(db, op->people->key_user.user, true, &who, e));
+    TRY(store_sweep_keys(db, who, e));
     struct store_stmt *q = store_start(db, STORE_SQL_KEY_USER_COUNT);
     store_bind_int(q, 1, who);
     store_bind_int(q, 2, os_unix_time());

@@ -364,6 +364,24 @@ static void test_keys(void **state)
     assert_string_equal(x.key_users[0].user, "u1");
 }
 
+static void test_ended_keys(void **state)
+{
+    (void)state;
+    expect_ok(add("u1", "one", true));
+    expect_ok(add("u2", "two", true));
+    expect_ok(add_key("other", "u2"));
+    for (int i = 0; i < 50; i++) {
+        struct store_op end = {.what = STORE_KEY_REVOKE, .key.id = arena_printf(&mem, "k%02d", i)};
+        expect_ok(add_key(end.key.id, "u1"));
+        expect_ok(store_run(store, &end, &e));
+    }
+    struct store_op all = {.what = STORE_KEY_LIST, .arena = &mem};
+    expect_ok(store_run(store, &all, &e));
+    assert_int_equal(all.n, 22);
+    assert_int_equal(people().n_key_users, 22);
+    assert_string_equal(all.keys[0].id, "k29");
+}
+
 static void test_usage(void **state)
 {
     (void)state;
@@ -402,8 +420,8 @@ int main(void)
         USERS_TEST(test_users),         USERS_TEST(test_last_admin),  USERS_TEST(test_take_over),
         USERS_TEST(test_setup_link),    USERS_TEST(test_invitations), USERS_TEST(test_old_password),
         USERS_TEST(test_reset),         USERS_TEST(test_sessions),    USERS_TEST(test_disabled),
-        USERS_TEST(test_many_sessions), USERS_TEST(test_keys),        USERS_TEST(test_usage),
-        USERS_TEST(test_limits),
+        USERS_TEST(test_many_sessions), USERS_TEST(test_ended_keys),  USERS_TEST(test_keys),
+        USERS_TEST(test_usage),         USERS_TEST(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
