@@ -56,7 +56,8 @@ class Server:
         self.most = max(self.most, self.active)
         way = self.n % 10 if self.bad else 0
         if way == 3:
-            writer.write(b'HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nbusy\n')
+            said = b'busy\xff\x1b[31m' + '가'.encode() * 50  # cut within one
+            writer.write(b'HTTP/1.1 503 Busy\r\nContent-Length: %d\r\n\r\n' % len(said) + said)
             self.active -= 1
             return True
         writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n')
@@ -127,7 +128,7 @@ def test_errors():
     level, = bench(s, '--clients', '4', '--requests', '38', '--answer', '4')
     s.close()
     assert level['errors'] == 8, level  # of 40 with the two before, each tenth in two ways
-    assert level['error'] == 'status 503: busy\n', level['error']
+    assert level['error'] == 'status 503: busy\ufffd [31m' + '가' * 36, level['error']
     assert level['tokens'] == 30 * 4
 
 

@@ -15,6 +15,7 @@
 
 #define LINE_BYTES_MAX ((size_t)1 << 20)
 #define BODY_BYTES_MAX ((size_t)8 << 20)
+#define REFUSAL_BYTES  ((size_t)160)
 #define WAIT_MS        100
 #define IDLE_S         600L /* without a byte: given up */
 
@@ -82,8 +83,8 @@ static size_t take_bytes(char *p, size_t size, size_t n, void *arg)
     struct transfer *t = arg;
     uint64_t now = os_now_ns();
     n *= size;
-    if (!t->request->first_ns && t->refusal.n < 160)
-        str_add(&t->refusal, p, MIN(n, 160 - t->refusal.n));
+    if (!t->request->first_ns && t->refusal.n < REFUSAL_BYTES)
+        str_add(&t->refusal, p, MIN(n, REFUSAL_BYTES - t->refusal.n));
     for (size_t i = 0; i < n; i++) {
         if (p[i] != '\n') {
             str_add_char(&t->line, p[i]);
@@ -142,6 +143,21 @@ static void begin(struct run *x, struct transfer *t)
     x->n_active++;
 }
 
+/* The beginning of what a server said, for a terminal and for JSON: it may be any bytes. */
+static void add_said(char *out, size_t room, const struct str *said)
+{
+    struct str clean;
+    str_init(&clean, 3 * REFUSAL_BYTES);
+    utf8_repair(&clean, str_span(said));
+    clean.n = utf8_complete((struct span){clean.p, MIN(clean.n, room - 1)});
+    while (clean.n && (unsigned char)clean.p[clean.n - 1] <= ' ')
+        clean.n--;
+    for (size_t i = 0; i < clean.n; i++)
+        out[i] = (unsigned char)clean.p[i] < 0x20 || clean.p[i] == 0x7f ? ' ' : clean.p[i];
+    out[clean.n] = 0;
+    str_done(&clean);
+}
+
 static void note_error(struct run *x, const struct transfer *t, CURLcode code, long status)
 {
     char *out = x->l->error;
@@ -151,7 +167,7 @@ static void note_error(struct run *x, const struct transfer *t, CURLcode code, l
     if (code != CURLE_OK)
         snprintf(out, n, "%s", curl_easy_strerror(code));
     else if (status != 200)
-        snprintf(out, n, "status %ld: %.120s", status, t->refusal.n ? t->refusal.p : "");
+        add_said(out + snprintf(out, n, "status %ld: ", status), 121, &t->refusal);
     else
         snprintf(out, n, "%s", t->done_mark ? "an answer without text" : "a stream without an end");
 }
@@ -232,7 +248,7 @@ static void open_transfer(struct run *x, struct transfer *t)
     t->run = x;
     str_init(&t->body, BODY_BYTES_MAX);
     str_init(&t->line, LINE_BYTES_MAX);
-    str_init(&t->refusal, 256);
+    str_init(&t->refusal, REFUSAL_BYTES);
     t->easy = curl_easy_init();
     CHECK(t->easy);
     curl_easy_setopt(t->easy, CURLOPT_URL, x->url);
