@@ -178,7 +178,7 @@ class Pages(Served):
                 ('http://localhost/', 422, 'public'), ('http://2130706433/', 422, 'public'), ('http://0177.1/', 422, 'public'),
                 ('http://[::ffff:127.0.0.1]/', 422, 'public'), ('http://[fe80::1%25lo]/', 422, 'public'),
                 ('http://user:secret@example.invalid/', 422, 'password'), ('http://example.invalid/', 502, 'not found'),
-                ('http://', 422, 'no address'), ('http://' + 'a' * 5000, 422, '4096')):
+                ('http://', 422, 'no address'), ('http://[x' + '가' * 99, 422, 'no address'), ('http://' + 'a' * 5000, 422, '4096')):
             with self.subTest(path):
                 o = self.page(path, status)
                 self.assertIn(why, o['error']['message'])

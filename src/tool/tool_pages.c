@@ -65,8 +65,14 @@ static void confine(const struct tool_pages_opts *o)
 
 static json_t *answer_of(struct tool_page *p, enum err r, const struct errinfo *e)
 {
-    if (r != ERR_OK)
-        return json_pack("{ss* si}", "error", e->text, "kind", (int)r);
+    if (r != ERR_OK) { /* it may have an address that was cut within a character */
+        struct str why;
+        str_init(&why, 3 * sizeof e->text);
+        utf8_repair(&why, span_of(e->text));
+        json_t *o = json_pack("{ss si}", "error", why.n ? why.p : "", "kind", (int)r);
+        str_done(&why);
+        return o;
+    }
     return json_pack("{ss# ss# ss# ss sb}", "url", p->url.p, (int)p->url.n, "title",
                      p->title.n ? p->title.p : "", (int)p->title.n, "text", p->text.p,
                      (int)p->text.n, "type", p->type, "cut", (int)p->cut);
