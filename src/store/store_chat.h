@@ -27,7 +27,7 @@
 #define STORE_NOTE_BYTES_MAX     ((size_t)4000)      /* of its text, and of what it quotes */
 #define STORE_NOTE_NAME_MAX      ((size_t)120)       /* bytes of who wrote it */
 #define STORE_LIKES_MAX          100000              /* of a shared chat, and of a note */
-#define STORE_SHARES_MAX         ((size_t)100)       /* of a chat, that a list gives */
+#define STORE_SHARES_MAX         ((size_t)100)       /* of a chat */
 #define STORE_OF_FOLDER          SIZE_MAX            /* in place of a message's index */
 #define STORE_UNDO_S             600                 /* a deleted chat can be restored within */
 #define STORE_TEMPORARY_S        86400 /* a temporary chat lives after its last change */

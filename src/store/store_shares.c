@@ -20,9 +20,17 @@ static enum err store_no_note(const char *id, struct errinfo *e)
 enum err store_op_share_add(struct store_db *db, struct store_op *op, struct errinfo *e)
 {
     const struct store_share *h = &op->chats->share;
-    int64_t chat;
+    int64_t chat, count = 0;
+    bool found;
     TRY(store_chat_row(db, op->chats, &chat, e));
-    struct store_stmt *q = store_start(db, STORE_SQL_SHARE_ADD);
+    struct store_stmt *q = store_start(db, STORE_SQL_SHARE_COUNT);
+    store_bind_int(q, 1, chat);
+    store_bind_int(q, 2, os_unix_time());
+    TRY(store_number(q, &count, &found, e));
+    if ((size_t)count >= STORE_SHARES_MAX) /* its owner sees all there are */
+        return err_set(e, ERR_TOOBIG, "the chat has %zu links, which is the most",
+                       STORE_SHARES_MAX);
+    q = store_start(db, STORE_SQL_SHARE_ADD);
     store_bind_text(q, 1, h->token);
     store_bind_int(q, 2, chat);
     store_bind_text(q, 3, h->title ? h->title : "");

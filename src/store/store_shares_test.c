@@ -297,11 +297,30 @@ static void test_folder_files(void **state)
     }
 }
 
+/* No link of a chat is one that its owner does not see. */
+static void test_too_many_shares(void **state)
+{
+    (void)state;
+    add_share("c1", "t0");
+    for (size_t i = 1; i < STORE_SHARES_MAX; i++)
+        add_share("c1", arena_printf(&mem, "t%zu", i));
+    struct store_chats x = {
+        .id = "c1",
+        .share = {
+                  .token = "more", .title = "t", .expires = os_unix_time() + 100, .body = SPAN("[]")}
+    };
+    expect_err(run(STORE_SHARE_ADD, &x), ERR_TOOBIG);
+    add_share("c2", "other");
+    expect_ok(run(STORE_SHARE_DELETE, &x));
+    expect_ok(run(STORE_SHARE_ADD, &x));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SHARES_TEST(test_likes),          SHARES_TEST(test_notes),  SHARES_TEST(test_owner),
-        SHARES_TEST(test_too_many_notes), SHARES_TEST(test_import), SHARES_TEST(test_folder_files),
+        SHARES_TEST(test_likes),           SHARES_TEST(test_notes),  SHARES_TEST(test_owner),
+        SHARES_TEST(test_too_many_notes),  SHARES_TEST(test_import), SHARES_TEST(test_folder_files),
+        SHARES_TEST(test_too_many_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
