@@ -64,7 +64,8 @@ const writing = (n) =>
 const chatId = () => decodeURIComponent(new URL(page.url()).pathname.split('/')[2]);
 const stored = async () => (await fetch(`${url}api/v1/chats/${chatId()}`)).json();
 const shown = () => page.locator('.turn:last-child .prose').innerText();
-const bare = (text) => text.replace(/[\s*_#`>|\-+.\d]/g, '');
+// Without what Markdown may take as its own, and a list's numbers with their bracket.
+const bare = (text) => text.replace(/[\s*_#`>|\-+.)\d]/g, '');
 
 if (!skip) {
   before(async () => {

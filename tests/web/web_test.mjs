@@ -71,6 +71,7 @@ test('an answer is stopped, and goes on', async () => {
   await page.waitForFunction(
     () => document.querySelector('.turn:last-child .prose')?.innerText.length > 20,
   );
+  await page.focus('#say');
   await page.keyboard.press('Escape');
   await done(page, 'stopped');
   await page.click('.turn:last-child .go-on');
@@ -539,6 +540,7 @@ test('axe finds nothing on any page, in both themes and on a phone', async () =>
     await axe(page, 'a menu');
     await page.keyboard.press('Escape');
     await page.click('.bar .wide');
+    await page.waitForSelector('dialog[open]');
     await axe(page, 'sharing');
     await page.keyboard.press('Escape');
     await page.click('.side .new');

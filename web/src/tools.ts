@@ -2,7 +2,7 @@
 // Tools that answers may call: what there is, what is switched on, what a call stands at. And the
 // shape that answers are held to.
 import { computed, signal } from '@preact/signals';
-import { api, type Call, type Message, type ToolServer } from './api';
+import { api, ApiError, type Call, type Message, type ToolServer } from './api';
 import { fail, me, model } from './store';
 
 export const servers = signal<ToolServer[]>([]);
@@ -23,7 +23,8 @@ export async function loadTools(): Promise<void> {
   try {
     servers.value = (await api.tools()).servers;
   } catch (error) {
-    fail(error);
+    // Nobody asked: a lost server is said by the page as a whole, and it asks again with it.
+    if (!(error instanceof ApiError && error.status === 0)) fail(error);
   }
 }
 export const toolOf = (id: string) =>
