@@ -143,3 +143,21 @@ void chip_done(struct chip_answer *a)
     npu_work_free(a->work);
     a->work = NULL;
 }
+
+enum err chip_begin(struct npu_chip **c, struct chip_answer *out, const char *name,
+                    const struct chip_ask *ask, struct errinfo *e)
+{
+    if (!name)
+        return err_set(e, ERR_USAGE, "--chip says which chip; damso chip list has them");
+    TRY(chip_open(c, name, e));
+    enum err code = chip_answer(out, *c, ask, e);
+    if (code != ERR_OK)
+        npu_chip_free(*c);
+    return code;
+}
+
+void chip_end(struct npu_chip *c, struct chip_answer *a)
+{
+    chip_done(a);
+    npu_chip_free(c);
+}

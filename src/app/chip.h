@@ -20,6 +20,12 @@ enum err chip_open(struct npu_chip **out, const char *name, struct errinfo *e);
 /* The carried chips in order of their names; NULL behind the last. */
 const char *chip_name(size_t i);
 
+#define CHIP_NAME_OPTION(to)                                                                       \
+    {                                                                                              \
+        .name = "chip", .letter = 'c', .arg = "CHIP", .text = &(to),                               \
+        .help = "a chip file, or the name of one that comes along"                                 \
+    }
+
 /* What is asked of a chip, from the command line. */
 struct chip_ask {
     const char *workload, *scenario, *phase, *format;
@@ -74,6 +80,11 @@ struct chip_answer {
 enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
                      struct errinfo *e);
 void chip_done(struct chip_answer *a);
+/* Opens the chip and has it answer: what a command on one chip begins with.  USAGE: name is NULL.
+ * chip_end ends both. */
+enum err chip_begin(struct npu_chip **c, struct chip_answer *out, const char *name,
+                    const struct chip_ask *ask, struct errinfo *e);
+void chip_end(struct npu_chip *c, struct chip_answer *a);
 
 /* One object, as docs/CHIPS.md describes it; the caller's. */
 json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,

@@ -14,38 +14,28 @@ enum err chip_print(struct cmd_args *a, struct errinfo *e)
     int64_t op = 0;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
-        {.name = "chip",
-         .letter = 'c',
-         .arg = "CHIP",
-         .text = &name,
-         .help = "a chip file, or a name"    },
+        CHIP_NAME_OPTION(name),
         CHIP_ASK_OPTIONS(ask),
-        { .name = "op",
-         .arg = "N",
-         .number = &op,
-         .min = 1,
-         .max = 1 << 20,
-         .help = "of the N-th operation only"},
+        {.name = "op",
+               .arg = "N",
+               .number = &op,
+               .min = 1,
+               .max = 1 << 20,
+               .help = "of the N-th operation only"},
     };
     struct npu_chip *c;
     struct chip_answer x;
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
-    if (!name)
-        return err_set(e, ERR_USAGE, "--chip says which chip; damso chip list has them");
-    TRY(chip_open(&c, name, e));
-    enum err code = chip_answer(&x, c, &ask, e);
-    if (code == ERR_OK) {
-        struct str out;
-        str_init(&out, PRINTED_BYTES_MAX);
-        npu_prog_print(x.answer.prog, (int)op - 1, &out);
-        fwrite(out.p ? out.p : "", 1, out.n, stdout);
-        if (out.full)
-            fprintf(stderr, "cut at %zu bytes; --op N prints one operation\n", PRINTED_BYTES_MAX);
-        str_done(&out);
-        chip_done(&x);
-    }
-    npu_chip_free(c);
-    return code;
+    TRY(chip_begin(&c, &x, name, &ask, e));
+    struct str out;
+    str_init(&out, PRINTED_BYTES_MAX);
+    npu_prog_print(x.answer.prog, (int)op - 1, &out);
+    fwrite(out.p ? out.p : "", 1, out.n, stdout);
+    if (out.full)
+        fprintf(stderr, "cut at %zu bytes; --op N prints one operation\n", PRINTED_BYTES_MAX);
+    str_done(&out);
+    chip_end(c, &x);
+    return ERR_OK;
 }

@@ -84,12 +84,8 @@ enum err chip_products(struct cmd_args *a, struct errinfo *e)
 {
     const char *name = NULL, *format = "bf16";
     const struct conf_opt opts[] = {
-        {.name = "chip",
-         .letter = 'c',
-         .arg = "CHIP",
-         .text = &name,
-         .help = "a chip file, or a name"},
-        {.name = "format",              .arg = "F", .text = &format, .help = "bf16, fp8 or int8"},
+        CHIP_NAME_OPTION(name),
+        {.name = "format", .arg = "F", .text = &format, .help = "bf16, fp8 or int8"},
     };
     struct npu_chip *c;
     enum npu_type type;

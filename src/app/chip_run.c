@@ -168,49 +168,38 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
     int64_t limit = 0;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
-        {.name = "chip",
-         .letter = 'c',
-         .arg = "CHIP",
-         .text = &name,
-         .help = "a chip file, or the name of one that comes along"},
+        CHIP_NAME_OPTION(name),
         CHIP_ASK_OPTIONS(ask),
         {.name = "limit-ms",
-         .arg = "N",
-         .number = &limit,
-         .min = 1,
-         .max = 1000000,
-         .help = "of a language model: how many users at once have their tokens within N ms"},
-        {.name = "html",                                           .arg = "FILE",                                                     .text = &html,                                                                  .help = "write one HTML file as well"},
+               .arg = "N",
+               .number = &limit,
+               .min = 1,
+               .max = 1000000,
+               .help = "of a language model: how many users at once have their tokens within N ms"},
+        {.name = "html",     .arg = "FILE", .text = &html, .help = "write one HTML file as well"},
         {.name = "quick",
-         .flag = &quick,
-         .help = "leave out what a tenth more of each would bring"      },
-        {.name = "json",                     .flag = &as_json,                     .help = "print one JSON object"},
+               .flag = &quick,
+               .help = "leave out what a tenth more of each would bring"             },
+        {.name = "json",    .flag = &as_json,                                                                      .help = "print one JSON object"                            },
     };
     struct npu_chip *c;
     struct chip_answer x;
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
-    if (!name)
-        return err_set(e, ERR_USAGE, "--chip says which chip; damso chip list has them");
-    TRY(chip_open(&c, name, e));
-    enum err code = chip_answer(&x, c, &ask, e);
-    if (code == ERR_OK) {
-        json_t *o = chip_json(c, &ask, &x);
-        json_object_set_new(o, "sensitivity",
-                            quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
-        if (limit && x.language)
-            json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
-        if (html)
-            code = write_html(o, html, e);
-        if (!as_json)
-            print_text(o, &x);
-        if (as_json)
-            chip_print_json(o);
-        else
-            json_decref(o);
-        chip_done(&x);
+    TRY(chip_begin(&c, &x, name, &ask, e));
+    json_t *o = chip_json(c, &ask, &x);
+    json_object_set_new(o, "sensitivity",
+                        quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+    if (limit && x.language)
+        json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
+    enum err code = html ? write_html(o, html, e) : ERR_OK;
+    if (as_json) {
+        chip_print_json(o);
+    } else {
+        print_text(o, &x);
+        json_decref(o);
     }
-    npu_chip_free(c);
+    chip_end(c, &x);
     return code;
 }

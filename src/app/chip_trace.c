@@ -86,53 +86,45 @@ enum err chip_trace(struct cmd_args *a, struct errinfo *e)
     int64_t op = 0, cores = 4, most = 1000000;
     struct chip_ask ask = CHIP_ASK_DEFAULT;
     const struct conf_opt opts[] = {
-        {.name = "chip",
-         .letter = 'c',
-         .arg = "CHIP",
-         .text = &name,
-         .help = "a chip file, or a name"        },
+        CHIP_NAME_OPTION(name),
         CHIP_ASK_OPTIONS(ask),
-        {             .name = "out",
-         .letter = 'o',
-         .arg = "FILE",
-         .text = &path,
-         .help = "where the trace goes"        },
-        {  .name = "op",
-         .arg = "N",
-         .number = &op,
-         .min = 1,
-         .max = 1 << 20,
-         .help = "of the N-th operation only"},
-        { .name = "cores",
-         .arg = "N",
-         .number = &cores,
-         .min = 1,
-         .max = NPU_CORES_MAX,
-         .help = "of the first N cores (4)"},
-        {  .name = "events",
-         .arg = "N",
-         .number = &most,
-         .min = 1,
-         .max = 100000000,
-         .help = "at most N commands (1000000)"},
+        {.name = "out",
+               .letter = 'o',
+               .arg = "FILE",
+               .text = &path,
+               .help = "where the trace goes"        },
+        { .name = "op",
+               .arg = "N",
+               .number = &op,
+               .min = 1,
+               .max = 1 << 20,
+               .help = "of the N-th operation only"},
+        {   .name = "cores",
+               .arg = "N",
+               .number = &cores,
+               .min = 1,
+               .max = NPU_CORES_MAX,
+               .help = "of the first N cores (4)"},
+        {     .name = "events",
+               .arg = "N",
+               .number = &most,
+               .min = 1,
+               .max = 100000000,
+               .help = "at most N commands (1000000)"},
     };
     struct npu_chip *c;
     struct chip_answer x;
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
-    if (!name || !path)
-        return err_set(e, ERR_USAGE, "--chip CHIP and --out FILE are needed");
-    TRY(chip_open(&c, name, e));
-    enum err code = chip_answer(&x, c, &ask, e);
-    if (code == ERR_OK) {
-        struct trace t = {.op = op - 1, .cores = cores, .most = (uint64_t)most};
-        code = write_trace(&t, c, &x, path, e);
-        if (code == ERR_OK)
-            fprintf(stderr, "%llu commands in %s%s; open it in Perfetto or chrome://tracing\n",
-                    (unsigned long long)t.n - 1, path, t.left_out ? ", the rest left out" : "");
-        chip_done(&x);
-    }
-    npu_chip_free(c);
+    if (!path)
+        return err_set(e, ERR_USAGE, "--out says where the trace goes");
+    TRY(chip_begin(&c, &x, name, &ask, e));
+    struct trace t = {.op = op - 1, .cores = cores, .most = (uint64_t)most};
+    enum err code = write_trace(&t, c, &x, path, e);
+    if (code == ERR_OK)
+        fprintf(stderr, "%llu commands in %s%s; open it in Perfetto or chrome://tracing\n",
+                (unsigned long long)t.n - 1, path, t.left_out ? ", the rest left out" : "");
+    chip_end(c, &x);
     return code;
 }

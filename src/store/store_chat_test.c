@@ -1,37 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Chats: the tree of messages, who sees what, lists and search (Korean parts of words), what is
  * deleted and comes back, and a database of the former form. */
-#include "store/store_testing.h"
+#include "store/store_chat_testing.h"
 
 #include "os/os_sys.h"
 #include "store/store_int.h"
 
 #include <stdlib.h>
-
-static struct arena mem;
-
-static int setup_chats(void **state)
-{
-    arena_init(&mem);
-    return setup(state);
-}
-
-static int teardown_chats(void **state)
-{
-    arena_done(&mem);
-    return teardown_folder(state);
-}
-
-#define CHATS_TEST(name) cmocka_unit_test_setup_teardown(name, setup_chats, teardown_chats)
-
-static enum err run(enum store_what what, struct store_chats *x)
-{
-    struct store_op op = {.what = what, .chats = x, .arena = &mem};
-    if (!x->owner)
-        x->owner = "local";
-    e = (struct errinfo){0};
-    return store_run(store, &op, &e);
-}
 
 static void add_chat(const char *id, const char *title)
 {

@@ -1,33 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Shared chats and what their readers say; chats from elsewhere. */
-#include "store/store_testing.h"
+#include "store/store_chat_testing.h"
 
 #include "os/os_sys.h"
-
-static struct arena mem;
-
-static int setup_shares(void **state)
-{
-    arena_init(&mem);
-    return setup(state);
-}
-
-static int teardown_shares(void **state)
-{
-    arena_done(&mem);
-    return teardown_folder(state);
-}
-
-#define SHARES_TEST(name) cmocka_unit_test_setup_teardown(name, setup_shares, teardown_shares)
-
-static enum err run(enum store_what what, struct store_chats *x)
-{
-    struct store_op op = {.what = what, .chats = x, .arena = &mem};
-    if (!x->owner)
-        x->owner = "local";
-    e = (struct errinfo){0};
-    return store_run(store, &op, &e);
-}
 
 static void add_share(const char *chat, const char *token)
 {
@@ -318,9 +293,9 @@ static void test_too_many_shares(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SHARES_TEST(test_likes),           SHARES_TEST(test_notes),  SHARES_TEST(test_owner),
-        SHARES_TEST(test_too_many_notes),  SHARES_TEST(test_import), SHARES_TEST(test_folder_files),
-        SHARES_TEST(test_too_many_shares),
+        CHATS_TEST(test_likes),           CHATS_TEST(test_notes),  CHATS_TEST(test_owner),
+        CHATS_TEST(test_too_many_notes),  CHATS_TEST(test_import), CHATS_TEST(test_folder_files),
+        CHATS_TEST(test_too_many_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
