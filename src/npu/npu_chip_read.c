@@ -14,8 +14,8 @@
 #include <string.h>
 #include <yaml.h>
 
-#define DEPTH_MAX 4 /* section.part.key: {value: } */
-#define KEY_MAX   64
+#define KEY_MAX      64
+#define SECTIONS_MAX 32
 
 struct reader {
     struct npu_chip *chip;
@@ -385,11 +385,10 @@ static enum err check_whole(struct reader *r, const yaml_node_t *root)
 static enum err read_document(struct reader *r)
 {
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc), *k, *n;
-    bool seen[32] = {false};
     if (!root || root->type != YAML_MAPPING_NODE)
         return FAIL(r, root, "a chip file is a mapping of sections");
     for (size_t i = 0; pair_at(r, root, i, &k, &n); i++) {
-        if (!key_ok(k) || i >= N_ELEMS(seen))
+        if (!key_ok(k) || i >= SECTIONS_MAX)
             return FAIL(r, k, "a chip file has a few sections with short names");
         TRY(read_top(r, k, n));
     }

@@ -233,6 +233,5 @@ uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool wri
         uint64_t done = npu_channel_move(c, &m->time, from, size, write, t);
         end = MAX(end, done);
     }
-    m->n_bytes += bytes;
     return end + m->latency;
 }

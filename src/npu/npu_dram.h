@@ -52,9 +52,8 @@ struct npu_mem {
     struct npu_timing time;
     struct npu_channel channel[NPU_CHANNELS_MAX];
     unsigned n_channels;
-    uint64_t stripe;        /* bytes that go to one channel before the next one's turn */
-    uint64_t latency;       /* of the way to memory and back */
-    uint64_t n_bytes, busy; /* moved; the time that all buses moved data, summed */
+    uint64_t stripe;  /* bytes that go to one channel before the next one's turn */
+    uint64_t latency; /* of the way to memory and back */
     double pj_bit, pj_activate;
     unsigned in_step; /* real channels behind one that is simulated */
 };

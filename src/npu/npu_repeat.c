@@ -53,7 +53,7 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
 /* ---- the state, counted from a time and a step ---- */
 
 struct digest {
-    uint64_t hash, at;
+    uint64_t hash;
     uint32_t step;
 };
 
@@ -99,7 +99,7 @@ static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldes
 
 static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint64_t at)
 {
-    struct digest d = {.at = at, .step = step};
+    struct digest d = {.step = step};
     uint64_t oldest = at;
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
         oldest = MIN(oldest, s->queues[q].ready);

@@ -35,8 +35,6 @@ struct npu_counts { /* of all instances and rounds */
     uint64_t commands;
 };
 
-struct npu_trace; /* npu_trace.h; NULL: none */
-
 struct npu_timing_of {          /* of a run */
     uint64_t ps;                /* from the start to the end of all */
     uint64_t round_ps;          /* a round's, once the rounds follow each other */
