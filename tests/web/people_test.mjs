@@ -204,8 +204,7 @@ test('one’s own account: name, password, devices, keys, the way out', { skip }
   await other.waitForSelector('text=어서 오세요', { timeout: 20_000 }); // out, by itself
   await page.click('.account button:has-text("나가기")');
   await page.waitForSelector('text=어서 오세요');
-  await page.goBack().catch(() => null);
-  await page.reload();
+  await page.goBack();
   await page.waitForSelector('text=어서 오세요');
   await close(page, REFUSED);
   await close(other, REFUSED);

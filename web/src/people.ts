@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The typed client of logging in, one's account and /api/v1/admin; loads with their pages.
-import { go } from './route';
 import { ApiError, path, request, type User } from './api';
 import { people, tp, type PeopleKey } from './i18n/people';
-import { fail, gate, tell } from './store';
+import { fail, tell } from './store';
 
 export interface Session {
   id: string;
@@ -170,15 +169,13 @@ export function sorry(error: unknown): void {
   else fail(error);
 }
 
-/** Everything anew, as who is logged in now. */
+/** Everything anew, as who is logged in now: one navigation, and nothing drawn before it. */
 export function enter(): void {
-  go({ name: 'new' });
-  location.reload();
+  location.assign('/');
 }
 export async function leave(): Promise<void> {
   try {
     await account.logout();
-    gate.value = 'login';
     enter();
   } catch (error) {
     sorry(error);

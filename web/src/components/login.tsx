@@ -6,7 +6,6 @@ import { ApiError } from '../api';
 import { day, t } from '../i18n';
 import { tp, type PeopleKey } from '../i18n/people';
 import { account, enter, why } from '../people';
-import { go } from '../route';
 import { said } from '../store';
 import { Icon, Jar, Moon } from './icon';
 import { LookButtons } from './ui';
@@ -216,10 +215,7 @@ export function Join({ token }: { token: string }) {
         <button
           type="button"
           class="b main"
-          onClick={() => {
-            go({ name: 'new' }, true);
-            location.reload();
-          }}
+          onClick={() => location.replace('/')}
         >
           {tp('toLogin')}
         </button>
