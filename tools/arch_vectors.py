@@ -226,19 +226,20 @@ def logits_of(model, ids, halves):
     angles in binary32 whatever the model's type; binary64 keeps a rounding to halves from turning
     on the last bit of theirs."""
     module = sys.modules[type(model).__module__]
-    plain, single = module.eager_attention_forward, torch.Tensor.float
+    plain, single = getattr(module, "eager_attention_forward", None), torch.Tensor.float
 
     def rounded(layer, query, key, value, *args, **kwargs):
         return plain(layer, query, key.half().to(key.dtype), value.half().to(value.dtype), *args, **kwargs)
 
-    if halves:
+    if halves and plain: # a few older classes attend in their own way: they have no such reference
         module.eager_attention_forward = rounded
     torch.Tensor.float = torch.Tensor.double
     try:
         with torch.no_grad():
             return model(torch.tensor([ids.tolist()]), use_cache=False).logits[0].numpy()
     finally:
-        module.eager_attention_forward = plain
+        if plain:
+            module.eager_attention_forward = plain
         torch.Tensor.float = single
 
 

@@ -39,13 +39,15 @@ static int make_model(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++)
-        layers[i] = (struct model_layer){.q = matrix(FORMAT_Q8_0, 128, 64),
-                                         .k = matrix(FORMAT_Q8_0, 64, 64),
-                                         .v = matrix(FORMAT_Q8_0, 64, 64),
-                                         .o = matrix(FORMAT_Q8_0, 64, 128),
-                                         .gate = matrix(FORMAT_Q8_0, 128, 64),
-                                         .up = matrix(FORMAT_Q8_0, 128, 64),
-                                         .down = matrix(FORMAT_Q8_0, 64, 128)};
+        layers[i] = (struct model_layer){
+            .q = matrix(FORMAT_Q8_0, 128, 64),
+            .k = matrix(FORMAT_Q8_0, 64, 64),
+            .v = matrix(FORMAT_Q8_0, 64, 64),
+            .o = matrix(FORMAT_Q8_0, 64, 128),
+            .ffn = {.gate = matrix(FORMAT_Q8_0, 128, 64),
+                    .up = matrix(FORMAT_Q8_0, 128, 64),
+                    .down = matrix(FORMAT_Q8_0, 64, 128)}
+        };
     layers[1].window = 4;
     model.output = matrix(FORMAT_F16, 96, 64);
     return 0;

@@ -6,30 +6,59 @@
 #include "kern/mm.h"
 #include "model/model.h"
 
+#include <math.h>
 #include <stdio.h>
 
 struct counts {
     double int8_macs, float_macs, file_bytes, packed_bytes;
 };
 
-static void count(struct counts *c, const struct model_matrix *w, const struct mm_kernel *kn)
+/* A matrix of which a token meets a share, and a step reads one. */
+static void count_part(struct counts *c, const struct model_matrix *w, const struct mm_kernel *kn,
+                       double met, double read)
 {
-    double macs = (double)w->rows * (double)w->cols;
+    double macs = (double)w->rows * (double)w->cols * met;
     size_t file = format_bytes(w->format, w->rows * w->cols);
     size_t packed = mm_packed_bytes(kn, w->format, w->cols, w->rows);
     *(mm_act_kind(kn, w->format) == MM_ACT_Q8 ? &c->int8_macs : &c->float_macs) += macs;
-    c->file_bytes += (double)file;
-    c->packed_bytes += (double)(packed ? packed : file);
+    c->file_bytes += (double)file * read;
+    c->packed_bytes += (double)(packed ? packed : file) * read;
 }
 
-static struct counts count_layers(const struct model *m, const struct mm_kernel *kn)
+static void count(struct counts *c, const struct model_matrix *w, const struct mm_kernel *kn)
+{
+    count_part(c, w, kn, 1, 1);
+}
+
+static void count_block(struct counts *c, const struct model_ffn *f, const struct mm_kernel *kn,
+                        double met, double read)
+{
+    count_part(c, &f->gate, kn, met, read);
+    count_part(c, &f->up, kn, met, read);
+    count_part(c, &f->down, kn, met, read);
+}
+
+/* Experts in steps of some rows, which choose as if by chance. */
+static void count_experts(struct counts *c, const struct model *m, const struct model_experts *x,
+                          const struct mm_kernel *kn, size_t rows)
+{
+    double met = (double)m->n_chosen / (double)m->n_expert;
+    count(c, &x->router, kn);
+    count_block(c, &x->each, kn, met, 1 - pow(1 - met, (double)rows));
+    count_block(c, &x->shared, kn, 1, 1);
+}
+
+static struct counts count_layers(const struct model *m, const struct mm_kernel *kn, size_t rows)
 {
     struct counts c = {0};
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
-        const struct model_matrix *all[] = {&l->q, &l->k, &l->v, &l->o, &l->gate, &l->up, &l->down};
+        const struct model_matrix *all[] = {&l->q, &l->k, &l->v, &l->o};
         for (size_t k = 0; k < N_ELEMS(all); k++)
             count(&c, all[k], kn);
+        count_block(&c, &l->ffn, kn, 1, 1);
+        if (l->experts.router.rows)
+            count_experts(&c, m, &l->experts, kn, rows);
     }
     return c;
 }
@@ -47,8 +76,8 @@ struct bench_work bench_work(const struct model *m, const struct bench_row *r,
                              const struct bench_how *how)
 {
     const struct mm_kernel *kn = mm_kernel(how->level);
-    struct counts layers = count_layers(m, kn), head = {0};
     size_t step = r->kind == BENCH_PREFILL ? how->batch : 1, seqs = MAX(r->seqs, 1);
+    struct counts layers = count_layers(m, kn, step * seqs), head = {0};
     double n_steps = (double)num_div_up(r->tokens, step), each = 0, any = 0;
     double tokens = (double)(r->tokens * seqs);
     /* Logits of every token of a decode, of the last one of a prefill. */

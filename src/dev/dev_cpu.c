@@ -5,15 +5,17 @@
 #include "base/num.h"
 #include "os/os_map.h"
 
+#include <math.h>
 #include <string.h>
 
 #define CPU_ALIGN 64
 
-static size_t act_width(const struct plan *p)
+/* The most columns of a matrix, of all or of experts alone. */
+static size_t act_width(const struct plan *p, bool experts)
 {
     size_t k = 0;
     for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].kind == PLAN_MATMUL)
+        if (p->ops[i].kind == PLAN_EXPERTS || (p->ops[i].kind == PLAN_MATMUL && !experts))
             k = MAX(k, p->ops[i].part[0].weight->cols);
     return k;
 }
@@ -53,34 +55,58 @@ static size_t act_rows(const struct dev_cpu *d)
     return MAX(d->opts.rows_max, CPU_OUT_TERMS * d->opts.out_max);
 }
 
+/* 8-bit activations of a step's largest product, in numbers. */
+static size_t act_numbers(const struct dev_cpu *d)
+{
+    size_t slots = d->opts.rows_max * d->plan->model->n_chosen;
+    return MAX(act_rows(d) * mm_act_width(act_width(d->plan, false)),
+               slots * mm_act_width(act_width(d->plan, true)));
+}
+
+static void carve_routes(struct carver *c, struct dev_cpu *d)
+{
+    const struct model *m = d->plan->model;
+    size_t slots = d->opts.rows_max * m->n_chosen;
+    struct cpu_routes *s = &d->routes;
+    s->chosen = carve(c, slots, sizeof *s->chosen);
+    s->weight = carve(c, slots, sizeof *s->weight);
+    s->slot = carve(c, slots, sizeof *s->slot);
+    s->row = carve(c, slots, sizeof *s->row);
+    s->begin = carve(c, m->n_expert + 1, sizeof *s->begin);
+    s->active = carve(c, m->n_expert, sizeof *s->active);
+}
+
 static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_scratch *s)
 {
     const struct model *m = d->plan->model;
     size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
-    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), act_rows(d)), 1);
+    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan, false), act_rows(d)), 1);
     s->attend = carve(c, kern_attend_scratch(n_q, m->k_dim, m->v_dim), sizeof(float));
     s->q = carve(c, n_q, sizeof *s->q);
     s->out = carve(c, n_q, sizeof *s->out);
     s->from = carve(c, n_q, sizeof *s->from);
     s->to = carve(c, n_q, sizeof *s->to);
+    s->sink = carve(c, n_q, sizeof *s->sink);
+    s->slope = carve(c, n_q, sizeof *s->slope);
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
-    s->left = carve(c, act_width(d->plan), sizeof *s->left);
+    s->left = carve(c, act_width(d->plan, false), sizeof *s->left);
 }
 
 /* The work area, in one piece. */
 static void carve_work(struct carver *c, struct dev_cpu *d)
 {
     const struct plan *p = d->plan;
-    size_t n = d->opts.rows_max, k = mm_act_width(act_width(p)), acts = act_rows(d);
+    size_t n = d->opts.rows_max, acts = act_numbers(d);
     d->rows = carve(c, n, p->row_floats * sizeof(float));
     d->logits = carve(c, d->opts.out_max, p->width[PLAN_LOGITS] * sizeof(float));
     d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
-    d->act.q = carve(c, acts, k);
-    d->act.d = carve(c, acts, k / 32 * sizeof(float));
-    d->act.sum = carve(c, acts, k / 32 * sizeof(float));
-    d->act.neg32 = carve(c, acts, k / 32 * sizeof(int32_t));
-    d->act.neg16 = carve(c, acts, k / 16 * sizeof(int32_t));
+    d->act.q = carve(c, acts, 1);
+    d->act.d = carve(c, acts / 32, sizeof(float));
+    d->act.sum = carve(c, acts / 32, sizeof(float));
+    d->act.neg32 = carve(c, acts / 32, sizeof(int32_t));
+    d->act.neg16 = carve(c, acts / 16, sizeof(int32_t));
+    carve_routes(c, d);
     d->tiles = carve(c, n, sizeof *d->tiles);
     size_t parts = d->split_rows * num_div_up(d->opts.ctx_max, KERN_PART);
     d->parts = carve(c, parts * p->model->n_head, (2 + p->model->v_dim) * sizeof(float));
@@ -100,6 +126,17 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
         .page = m->n_layer * m->n_kv_head * (d->k_bytes + d->v_bytes),
         .work = c.used,
     };
+    if (m->positions.rows && d->opts.ctx_max > m->positions.rows)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: the model knows %zu positions, and a context of %zu was asked for",
+                       gguf_path(m->gguf), m->positions.rows, d->opts.ctx_max);
+    for (size_t i = 0; i < d->plan->n_ops; i++)
+        for (int k = 0; d->plan->ops[i].kind == PLAN_EXPERTS && k < d->plan->ops[i].n_parts; k++)
+            if (plan_part_rows(d->plan, &d->plan->ops[i], k) % (size_t)d->mm->panel_rows != 0)
+                return err_set(e, ERR_UNSUPPORTED,
+                               "%s: an expert's matrix has %zu rows, which is no multiple of %d",
+                               gguf_path(m->gguf), plan_part_rows(d->plan, &d->plan->ops[i], k),
+                               d->mm->panel_rows);
     if (c.over || need->weights == SIZE_MAX)
         return err_set(e, ERR_MEMORY, "%s: the model is too large to be computed with",
                        gguf_path(m->gguf));
@@ -136,6 +173,11 @@ static bool by_rows(const struct plan_op *op)
     case PLAN_NORM:
     case PLAN_ROPE:
     case PLAN_STORE:
+    case PLAN_POSITION:
+    case PLAN_CLAMP:
+    case PLAN_SCALE:
+    case PLAN_WEIGH:
+    case PLAN_COMBINE:
     case PLAN_ADD: return true;
     default: return false;
     }
@@ -146,7 +188,7 @@ static bool makes_blocks(const struct dev_cpu *d, const struct plan_op *op)
 {
     switch (op->kind) {
     case PLAN_NORM: return op->n_groups == 1;
-    case PLAN_GLU: return true;
+    case PLAN_GLU: return !op->spread;
     case PLAN_ATTEND: return d->plan->model->v_dim % 32 == 0;
     default: return false;
     }
@@ -166,7 +208,7 @@ static const void *packed_table(const struct dev_cpu *d, const struct model_matr
 {
     for (size_t i = 0; d->mm->panel_rows > 1 && i < d->plan->n_ops; i++)
         for (int k = 0; k < d->ops[i].op->n_parts; k++)
-            if (d->ops[i].op->part[k].weight->tensor == table->tensor)
+            if (d->ops[i].op->part[k].weight->data == table->data)
                 return d->ops[i].weight[k];
     return NULL;
 }
@@ -181,14 +223,14 @@ static void decide(struct dev_cpu *d)
         for (int k = 0; k < op->n_parts; k++)
             d->ops[i].weight[k] = cpu_pack_next(&d->pack, op->part[k].weight, &at);
         d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) && op->rows == next->rows);
-        if (op->kind != PLAN_MATMUL)
+        if (op->n_parts == 0)
             continue;
         d->ops[i].act = act_of(d, op);
         if (d->ops[i].act != MM_ACT_Q8)
             continue;
         d->ops[i].n_terms = op->rows == PLAN_ROWS_OUT ? CPU_OUT_TERMS : 1;
         d->ops[i].act_rows = op->rows;
-        if (makes_blocks(d, op - 1) && op[-1].dst == op->src) {
+        if (op->kind == PLAN_MATMUL && makes_blocks(d, op - 1) && op[-1].dst == op->src) {
             d->ops[i - 1].quantizes_dst = true;
             d->ops[i - 1].n_terms = d->ops[i].n_terms;
             d->ops[i - 1].act_rows = op->rows;
@@ -199,6 +241,32 @@ static void decide(struct dev_cpu *d)
     for (size_t i = 0; i < n; i++)
         if (d->ops[i].op->kind == PLAN_EMBED)
             d->ops[i].weight[0] = packed_table(d, d->ops[i].op->table);
+}
+
+/* How scores fall with the distance, a head (Press et al. 2022): powers of a ratio for as many
+ * heads as a power of two has, and those between them for the others. */
+static const float *slopes_of(struct dev_cpu *d)
+{
+    const struct model *m = d->plan->model;
+    size_t even = 1;
+    if (m->alibi <= 0)
+        return NULL;
+    while (even * 2 <= m->n_head)
+        even *= 2;
+    float *s = arena_array(&d->arena, m->n_head, sizeof *s);
+    for (size_t h = 0; h < m->n_head; h++) {
+        float step = h < even ? (float)(h + 1) : (float)(2 * (h - even) + 1) / 2;
+        s[h] = exp2f(-m->alibi * step / (float)even);
+    }
+    return s;
+}
+
+static const float *ones(struct dev_cpu *d)
+{
+    float *x = arena_array(&d->arena, CPU_PIECE, sizeof *x);
+    for (size_t i = 0; i < CPU_PIECE; i++)
+        x[i] = 1;
+    return x;
 }
 
 /* ---- opening ---- */
@@ -268,6 +336,8 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
         return r;
     }
     decide(d);
+    d->slopes = slopes_of(d);
+    d->ones = ones(d);
     d->dev.step = dev_cpu_step;
     d->dev.copy_page = dev_cpu_copy_page;
     d->dev.page = dev_cpu_page;

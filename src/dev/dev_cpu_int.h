@@ -40,8 +40,21 @@ struct cpu_scratch {
     const float **q; /* [n_q_max] and so on */
     float **out;
     int32_t *from, *to;
+    float *sink, *slope; /* [n_q_max] */
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */
+};
+
+/* The experts of a step's rows in the layer that runs.  A slot is a row of one expert; slots are
+ * ordered by expert, and those of one expert by row. */
+struct cpu_routes {
+    int32_t *chosen;  /* [rows][n_chosen]: experts in the order of their scores */
+    float *weight;    /* [rows][n_chosen] */
+    uint32_t *slot;   /* [rows][n_chosen] */
+    uint32_t *row;    /* [slots] */
+    uint32_t *begin;  /* [n_expert + 1]: an expert's first slot */
+    uint32_t *active; /* [n_active]: the experts that have slots */
+    size_t n_active;
 };
 
 struct dev_cpu {
@@ -68,6 +81,9 @@ struct dev_cpu {
     float *cos_sin; /* [2][rows_max][n_rot]: of the plain and the local angles */
     float *parts;   /* [split_rows][n_head][parts of ctx_max][2 + v_dim]: attention in parts */
     struct mm_act act;
+    const float *slopes; /* [n_head] or NULL: of the model's heads */
+    const float *ones;   /* [CPU_PIECE] */
+    struct cpu_routes routes;
     struct cpu_scratch *scratch; /* [n_threads] */
 
     /* the step that runs */
@@ -90,6 +106,74 @@ static inline float *cpu_buf(const struct dev_cpu *d, enum plan_buf b)
 }
 
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n); /* dev_cpu_step.c */
+
+/* ---- of one step, for the files that run operations ---- */
+
+#define CPU_PIECE 1024 /* of a row, for elementwise operations; whole blocks of 32 */
+
+/* A thread of a step. */
+struct walker {
+    struct dev_cpu *d;
+    int thread, n_threads;
+};
+
+/* A part of n things. */
+struct share {
+    size_t from, to;
+};
+
+static inline struct share share_of(const struct walker *w, size_t n)
+{
+    size_t t = (size_t)w->thread, of = (size_t)w->n_threads;
+    return (struct share){n * t / of, n * (t + 1) / of};
+}
+
+static inline size_t count_rows(const struct dev_cpu *d, enum plan_rows rows)
+{
+    const size_t n[] = {
+        [PLAN_ROWS_ALL] = d->n_rows, [PLAN_ROWS_WANTED] = d->n_wanted, [PLAN_ROWS_OUT] = d->n_out};
+    return n[rows];
+}
+
+static inline size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
+{
+    return count_rows(d, op->rows);
+}
+
+static inline float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
+{
+    return cpu_buf(d, b) + row * d->plan->width[b];
+}
+
+/* Floats from a slot's row of a spread buffer to the next one's. */
+static inline size_t slot_stride(const struct dev_cpu *d, enum plan_buf b)
+{
+    return d->plan->width[b] / d->plan->model->n_chosen;
+}
+
+static inline float *buf_slot(const struct dev_cpu *d, enum plan_buf b, size_t slot)
+{
+    return cpu_buf(d, b) + slot * slot_stride(d, b);
+}
+
+/* Pieces of a work of `units` units; see cpu_piece_next. */
+struct pieces {
+    size_t units, n_threads, next; /* next: of this thread's pieces */
+    bool small;                    /* a thread takes its share at once */
+};
+
+/* Below some 20 us the shared counter would cost more than it evens out. */
+#define CPU_SMALL_MACS ((size_t)8 << 20)
+
+/* Units of this thread's next piece, and the one that it begins with; 0: there is none left.  The
+ * first one is the thread's own, the others are taken as they come. */
+size_t cpu_piece_next(const struct walker *w, struct pieces *p, size_t *begin);
+
+/* dev_cpu_experts.c */
+void cpu_run_route(const struct walker *w, const struct cpu_op *co);
+void cpu_run_spread(const struct walker *w, const struct cpu_op *co);
+void cpu_run_experts(const struct walker *w, const struct cpu_op *co);
+void cpu_run_combine(const struct walker *w, const struct cpu_op *co);
 
 /* Page `page`, layer, head: its keys; its values follow after k_bytes. */
 static inline char *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)

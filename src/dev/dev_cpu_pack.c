@@ -39,7 +39,7 @@ const void *cpu_pack_next(const struct cpu_pack *c, const struct model_matrix *w
 {
     size_t bytes = mm_packed_bytes(c->mm, w->format, w->cols, w->rows);
     if (bytes == 0)
-        return w->tensor->data;
+        return w->data;
     const char *p = c->data + *at;
     *at += num_align(bytes, PACK_ALIGN);
     CHECK(*at <= c->bytes);
@@ -64,8 +64,7 @@ static void pack_some(void *arg, int thread, int n_threads)
     (void)thread;
     (void)n_threads;
     for (size_t r; (r = j->from + os_pool_take(j->pool, step)) < j->to;)
-        mm_pack(j->mm, w->format, w->cols, w->rows, w->tensor->data, j->dst, r,
-                MIN(r + step, j->to));
+        mm_pack(j->mm, w->format, w->cols, w->rows, w->data, j->dst, r, MIN(r + step, j->to));
 }
 
 /* A slab after the other, whose pages then leave memory: the packed copy serves from now on. */
@@ -74,13 +73,15 @@ static void pack_one(const struct cpu_pack *c, const struct model_matrix *w, voi
 {
     size_t row = format_bytes(w->format, w->cols), panel = (size_t)c->mm->panel_rows * 8;
     size_t slab = MAX(PACK_SLAB / row / panel, (size_t)1) * panel;
+    size_t before = (size_t)(w->data - w->tensor->data);
     struct pack_job job = {.mm = c->mm, .pool = pool, .w = w, .dst = dst};
     for (; job.from < w->rows; job.from = job.to) {
         job.to = MIN(job.from + slab, w->rows);
         os_pool_run(pool, pack_some, &job);
-        gguf_forget(c->plan->model->gguf, w->tensor, job.from * row, (job.to - job.from) * row);
+        gguf_forget(c->plan->model->gguf, w->tensor, before + job.from * row,
+                    (job.to - job.from) * row);
     }
-    gguf_forget(c->plan->model->gguf, w->tensor, 0, w->tensor->bytes); /* where slabs met */
+    gguf_forget(c->plan->model->gguf, w->tensor, before, w->rows * row); /* where slabs met */
 }
 
 static void pack_all(struct cpu_pack *c, const struct dev_opts *o, struct os_pool *pool)

@@ -8,39 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-struct walker {
-    struct dev_cpu *d;
-    int thread, n_threads;
-};
-
-/* This thread's share of n rows. */
-struct share {
-    size_t from, to;
-};
-
-static struct share share_of(const struct walker *w, size_t n)
-{
-    size_t t = (size_t)w->thread, all = (size_t)w->n_threads;
-    return (struct share){n * t / all, n * (t + 1) / all};
-}
-
-static size_t count_rows(const struct dev_cpu *d, enum plan_rows rows)
-{
-    const size_t n[] = {
-        [PLAN_ROWS_ALL] = d->n_rows, [PLAN_ROWS_WANTED] = d->n_wanted, [PLAN_ROWS_OUT] = d->n_out};
-    return n[rows];
-}
-
-static size_t op_rows(const struct dev_cpu *d, const struct plan_op *op)
-{
-    return count_rows(d, op->rows);
-}
-
-static float *buf_row(const struct dev_cpu *d, enum plan_buf b, size_t row)
-{
-    return cpu_buf(d, b) + row * d->plan->width[b];
-}
-
 /* The 8-bit activations that an operation reads or writes. */
 static struct mm_act acts_of(const struct dev_cpu *d, const struct cpu_op *co)
 {
@@ -77,10 +44,23 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
         if (co->weight[0])
             mm_unpack_row(d->mm, t->format, t->cols, co->weight[0], token, dst);
         else
-            format_dequant(t->format, dst,
-                           t->tensor->data + token * format_bytes(t->format, t->cols), t->cols);
+            format_dequant(t->format, dst, t->data + token * format_bytes(t->format, t->cols),
+                           t->cols);
         if (co->op->by != 1)
             d->kern.scale(dst, co->op->by, t->cols);
+    }
+}
+
+static void run_position(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct model_matrix *t = co->op->table;
+    float *row = d->scratch[w->thread].left;
+    struct share s = share_of(w, d->n_rows);
+    for (size_t r = s.from; r < s.to; r++) {
+        size_t pos = (size_t)d->step_rows[r].pos;
+        format_dequant(t->format, row, t->data + pos * format_bytes(t->format, t->cols), t->cols);
+        d->kern.add(buf_row(d, co->op->dst, r), row, 1, t->cols);
     }
 }
 
@@ -102,12 +82,19 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
+    bool mean = d->plan->model->arch->norm == MODEL_MEAN;
+    void (*by_size)(float *, const float *, const float *, size_t, float) = mean ? d->kern.meannorm
+                                                                                 : d->kern.rmsnorm;
     struct share s = share_of(w, op_rows(d, op));
     for (size_t r = s.from; r < s.to; r++) {
         float *dst = buf_row(d, op->dst, r);
         const float *src = buf_row(d, op->src, r);
-        for (size_t g = 0; g < op->n_groups; g++)
-            d->kern.rmsnorm(dst + g * op->n, src + g * op->n, op->gain, op->n, op->by);
+        for (size_t g = 0; g < op->n_groups; g++) {
+            size_t own = op->norm->n_gains > 1 ? g * op->n : 0;
+            by_size(dst + g * op->n, src + g * op->n, op->norm->gain + own, op->n, op->by);
+            if (op->norm->bias)
+                d->kern.add(dst + g * op->n, op->norm->bias + own, 1, op->n);
+        }
         if (co->quantizes_dst && r < count_rows(d, co->act_rows))
             quantize_row(w, co, dst, r, op->n);
     }
@@ -136,16 +123,6 @@ static void multiply_part(const struct walker *w, const struct cpu_op *co, int i
     d->mm->run(&job, from, to, d->scratch[w->thread].mm);
 }
 
-/* Pieces of a work of `units` units; see piece_next. */
-struct pieces {
-    size_t units, n_threads, next; /* next: of this thread's pieces */
-    bool small;
-};
-
-/* Below some 20 us a thread takes its share at once: the shared counter would cost more than it
- * evens out. */
-#define CPU_SMALL_MACS ((size_t)8 << 20)
-
 /* The i-th piece: large ones first and small ones in the end, so that all threads end together;
  * none so large that a thread which the system stops keeps the others for long. */
 static size_t piece_at(const struct pieces *p, size_t i, size_t *begin)
@@ -165,9 +142,7 @@ static size_t piece_at(const struct pieces *p, size_t i, size_t *begin)
     return 0;
 }
 
-/* Units of this thread's next piece, and the one that it begins with; 0: there is none left.  The
- * first one is the thread's own, the others are taken as they come. */
-static size_t piece_next(const struct walker *w, struct pieces *p, size_t *begin)
+size_t cpu_piece_next(const struct walker *w, struct pieces *p, size_t *begin)
 {
     if (p->small) {
         struct share s = share_of(w, p->next++ == 0 ? p->units : 0);
@@ -196,7 +171,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
     for (int i = 0; i < op->n_parts; i++)
         p.units += num_div_up(op->part[i].weight->rows, unit);
     p.small = p.units * unit * k < CPU_SMALL_MACS / n;
-    while ((len = piece_next(w, &p, &at)) > 0)
+    while ((len = cpu_piece_next(w, &p, &at)) > 0)
         for (int i = 0; i < op->n_parts && len > 0; i++) {
             size_t rows = op->part[i].weight->rows, units = num_div_up(rows, unit);
             size_t some = at < units ? MIN(len, units - at) : 0;
@@ -211,7 +186,7 @@ static void turn(const struct dev_cpu *d, float *x, size_t n_heads, const float 
 {
     const struct model *m = d->plan->model;
     for (size_t h = 0; h < n_heads; h++, x += m->k_dim)
-        if (m->arch->rope == MODEL_ROPE_PAIR)
+        if (m->arch->rope == MODEL_PAIR)
             d->kern.rope_pair(x, cos_sin, m->n_rot);
         else
             d->kern.rope_half(x, cos_sin, m->n_rot);
@@ -281,6 +256,8 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             s->out[n_q] = buf_row(d, op->dst, r) + g * m->v_dim;
             s->to[n_q] = pos + 1;
             s->from[n_q] = op->window ? MAX(0, pos + 1 - (int32_t)op->window) : 0;
+            s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
+            s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
         }
     size_t n_pages = num_div_up(MIN(to, (size_t)s->to[n_q - 1]), DEV_PAGE);
     for (size_t p = from / DEV_PAGE; p < n_pages; p++) {
@@ -301,6 +278,8 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
                                 .v = s->v,
                                 .scale = op->by,
                                 .softcap = op->cap,
+                                .sink = op->sinks ? s->sink : NULL,
+                                .slope = d->slopes ? s->slope : NULL,
                                 .scratch = s->attend};
 }
 
@@ -372,34 +351,61 @@ static void run_attend(const struct walker *w, const struct cpu_op *co)
     }
 }
 
-/* Pieces of a row for elementwise operations; whole blocks of 32. */
-#define CPU_PIECE 1024
+typedef void glu_fn(float *dst, const float *gate, const float *up, size_t n);
+
+static glu_fn *glu_of(const struct dev_cpu *d)
+{
+    const struct kern *k = &d->kern;
+    glu_fn *const fns[MODEL_ACT_N] = {
+        [MODEL_SILU] = k->silu_mul,         [MODEL_GELU] = k->gelu_mul,
+        [MODEL_RELU2] = k->relu2_mul,       [MODEL_GELU_ERF] = k->gelu_erf_mul,
+        [MODEL_SWIGLU_OAI] = k->swiglu_oai,
+    };
+    return fns[d->plan->model->arch->act];
+}
+
+static float *glu_row(const struct dev_cpu *d, const struct plan_op *op, enum plan_buf b, size_t r)
+{
+    return op->spread ? buf_slot(d, b, r) : buf_row(d, b, r);
+}
 
 static void run_glu(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    size_t pieces = num_div_up(op->n, CPU_PIECE), n = op_rows(d, op) * pieces;
+    size_t pieces = num_div_up(op->n, CPU_PIECE);
+    size_t n = op_rows(d, op) * (op->spread ? d->plan->model->n_chosen : 1) * pieces;
     const struct mm_act acts = acts_of(d, co);
-    bool silu = d->plan->model->arch->act == MODEL_ACT_SILU;
+    glu_fn *glu = glu_of(d);
     size_t take = MAX(n / ((size_t)w->n_threads * 16), (size_t)1);
     for (size_t from; (from = os_pool_take(d->pool, take)) < n;)
         for (size_t i = from; i < MIN(from + take, n); i++) {
             size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
-            float *dst = buf_row(d, op->dst, r) + at;
-            const float *gate = buf_row(d, op->src, r) + at, *up = buf_row(d, op->src2, r) + at;
-            (silu ? d->kern.silu_mul : d->kern.gelu_mul)(dst, gate, up, len);
+            float *dst = glu_row(d, op, op->dst, r) + at;
+            const float *gate = glu_row(d, op, op->src, r) + at;
+            glu(dst, gate, op->alone ? d->ones : glu_row(d, op, op->src2, r) + at, len);
             if (co->quantizes_dst)
                 mm_quantize(&d->kern, &acts, r, at, dst, len);
         }
 }
 
-static void run_add(const struct walker *w, const struct cpu_op *co)
+/* dst += src, and what else is done to whole rows. */
+static void run_rows(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    struct share s = share_of(w, op_rows(d, co->op));
-    for (size_t r = s.from; r < s.to; r++)
-        d->kern.add(buf_row(d, co->op->dst, r), buf_row(d, co->op->src, r), co->op->n);
+    const struct plan_op *op = co->op;
+    struct share s = share_of(w, op_rows(d, op));
+    for (size_t r = s.from; r < s.to; r++) {
+        float *dst = buf_row(d, op->dst, r);
+        const float *src = buf_row(d, op->src, r);
+        switch (op->kind) {
+        case PLAN_ADD: d->kern.add(dst, src, op->by, op->n); break;
+        case PLAN_SCALE: d->kern.scale(dst, op->by, op->n); break;
+        case PLAN_CLAMP: d->kern.clamp(dst, op->by, op->n); break;
+        case PLAN_WEIGH: d->kern.scale(dst, 1 / (1 + expf(-src[0])), op->n); break;
+        default: CHECK(false);
+        }
+    }
 }
 
 static void run_softcap(const struct walker *w, const struct cpu_op *co)
@@ -430,10 +436,24 @@ static void make_angles(const struct walker *w, const struct model_angles *a, si
 }
 
 static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_op *) = {
-    [PLAN_EMBED] = run_embed,     [PLAN_PICK] = run_pick, [PLAN_NORM] = run_norm,
-    [PLAN_MATMUL] = run_matmul,   [PLAN_ROPE] = run_rope, [PLAN_STORE] = run_store,
-    [PLAN_ATTEND] = run_attend,   [PLAN_GLU] = run_glu,   [PLAN_ADD] = run_add,
+    [PLAN_EMBED] = run_embed,
+    [PLAN_POSITION] = run_position,
+    [PLAN_PICK] = run_pick,
+    [PLAN_NORM] = run_norm,
+    [PLAN_MATMUL] = run_matmul,
+    [PLAN_CLAMP] = run_rows,
+    [PLAN_ROPE] = run_rope,
+    [PLAN_STORE] = run_store,
+    [PLAN_ATTEND] = run_attend,
+    [PLAN_GLU] = run_glu,
+    [PLAN_ADD] = run_rows,
+    [PLAN_SCALE] = run_rows,
     [PLAN_SOFTCAP] = run_softcap,
+    [PLAN_WEIGH] = run_rows,
+    [PLAN_ROUTE] = cpu_run_route,
+    [PLAN_SPREAD] = cpu_run_spread,
+    [PLAN_EXPERTS] = cpu_run_experts,
+    [PLAN_COMBINE] = cpu_run_combine,
 };
 
 static void walk(void *arg, int thread, int n_threads)

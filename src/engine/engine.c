@@ -97,6 +97,7 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     struct engine_opts *o = &en->opts;
     TRY(plan_all(en, g, e));
     TRY(fit_context(en, e));
+    model_use_context(en->model, o->ctx);
     struct dev_opts d = dev_opts_of(en);
     TRY(dev_cpu_open(&en->dev, en->plan, &d, e));
     en->free = mem_alloc(en->n_pages * sizeof *en->free);

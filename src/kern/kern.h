@@ -4,10 +4,15 @@
  * Does: numbers in, numbers out.  Does not: allocate, keep state, start threads.
  * kern.def lists them; the arguments mean:
  *   rmsnorm    dst[n] = src[n] / sqrt(mean(src^2) + eps) * gain[n]; dst may be src
- *   add        dst[n] += src[n]
+ *   meannorm   the same of src - mean(src) (LayerNorm, Ba et al. 2016)
+ *   add        dst[n] += src[n] * by
  *   scale      dst[n] *= by
  *   silu_mul   dst[n] = gate / (1 + exp(-gate)) * up; dst may be gate or up
  *   gelu_mul   dst[n] = gelu(gate) * up, the tanh form (Hendrycks and Gimpel 2016, eq. 2)
+ *   gelu_erf_mul  the exact form: gate * (1 + erf(gate / sqrt 2)) / 2 * up
+ *   relu2_mul  max(gate, 0)^2 * up (So et al. 2021)
+ *   swiglu_oai g * sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up within 7 (gpt-oss)
+ *   clamp      x[n] within -by and by
  *   softcap    x[n] = cap * tanh(x / cap)
  *   rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are cos_sin[i] and
  *              sines cos_sin[n/2 + i], i < n/2 (the NeoX order)
@@ -76,6 +81,8 @@ struct kern_attend {
     const void *const *v; /* [n_pages]: pages of values */
     float scale;          /* of q.k; more than 0 */
     float softcap;        /* cap of the scaled scores; 0: none */
+    const float *sink;    /* [n_q] or NULL: a score beside those of the positions, of no value */
+    const float *slope;   /* [n_q] or NULL: a score falls by this a position behind to - 1 */
     float *scratch;       /* kern_attend_scratch floats */
 };
 

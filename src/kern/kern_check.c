@@ -123,10 +123,16 @@ static void check_rows(struct pair p, size_t n)
 {
     float *y = floats(p.a, n, 1), *z = floats(p.a, n, 8), *cs = floats(p.a, n, 1);
     CHECK_ROW(rmsnorm, 2e-6f, 1e-7f, 3, x, x, y, n, 1e-5f)
-    CHECK_ROW(add, 0, 0, 3, x, y, n)
+    CHECK_ROW(meannorm, 4e-6f, 4e-6f, 3, x, z, y, n, 1e-5f)
+    CHECK_ROW(add, 0, 0, 3, x, y, 1, n)
+    CHECK_ROW(add, 0, 3e-7f, 3, x, y, 0.37f, n)
     CHECK_ROW(scale, 0, 0, 3, x, 1.37f, n)
     CHECK_ROW(silu_mul, 2e-6f, 1e-30f, 30, x, x, y, n)
     CHECK_ROW(gelu_mul, 1e-5f, 2e-7f, 8, x, z, x, n)
+    CHECK_ROW(gelu_erf_mul, 1e-5f, 2e-6f, 8, x, z, x, n)
+    CHECK_ROW(relu2_mul, 1e-6f, 0, 8, x, z, x, n)
+    CHECK_ROW(swiglu_oai, 4e-6f, 1e-30f, 12, x, x, z, n)
+    CHECK_ROW(clamp, 0, 0, 3, x, 1.37f, n)
     CHECK_ROW(softcap, 2e-5f, 2e-5f, 200, x, 50, n)
     if (n % 2 == 0) {
         CHECK_ROW(rope_half, 1e-6f, 1e-6f, 3, x, cs, n)
@@ -213,6 +219,7 @@ static void check_attend_bits(struct pair p, struct kern_attend a, const float *
         struct kern_attend b = a;
         some = 1 + rnd_below(3);
         b.n_q = MIN(some, a.n_q - i), b.q = a.q + i, b.from = a.from + i, b.to = a.to + i;
+        b.sink = a.sink ? a.sink + i : NULL, b.slope = a.slope ? a.slope + i : NULL;
         attend_into(p.k, b, other + i * a.v_dim);
     }
     for (size_t i = 0; i < n; i++)
@@ -230,7 +237,8 @@ static void check_attend_bits(struct pair p, struct kern_attend a, const float *
     expect(same, p.k->level, "attend_join", a.n_q, "parts joined differ from the whole");
 }
 
-/* Random pages and ranges, among them windows and ranges that see nothing. */
+/* Random pages and ranges, among them windows and ranges that see nothing; with and without
+ * sinks and slopes. */
 static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_dim,
                          size_t n_pages, float cap)
 {
@@ -256,6 +264,8 @@ static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_di
             to[i] = to[i - 1] + 1, from[i] = from[0];
     }
     a.q = q, a.from = from, a.to = to;
+    a.sink = rnd_below(3) ? NULL : floats(p.a, n_q, 3);
+    a.slope = rnd_below(3) ? NULL : floats(p.a, n_q, 0.1f);
     a.scratch = floats(p.a, kern_attend_scratch(n_q, k_dim, v_dim), 1);
     uint32_t canary[PAD], *end = (uint32_t *)a.scratch + kern_attend_scratch(n_q, k_dim, v_dim);
     memcpy(canary, end, sizeof canary);

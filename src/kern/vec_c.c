@@ -17,10 +17,23 @@ static void rmsnorm_c(float *dst, const float *src, const float *gain, size_t n,
         dst[i] = src[i] * by * gain[i];
 }
 
-static void add_c(float *dst, const float *src, size_t n)
+static void meannorm_c(float *dst, const float *src, const float *gain, size_t n, float eps)
+{
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)src[i];
+    float mean = (float)(sum / (double)n);
+    for (size_t i = 0; i < n; i++)
+        squares += (double)(src[i] - mean) * (double)(src[i] - mean);
+    float by = (float)(1 / sqrt(squares / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++)
+        dst[i] = (src[i] - mean) * by * gain[i];
+}
+
+static void add_c(float *dst, const float *src, float by, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        dst[i] += src[i];
+        dst[i] += src[i] * by;
 }
 
 static void scale_c(float *dst, float by, size_t n)
@@ -42,6 +55,34 @@ static void gelu_mul_c(float *dst, const float *gate, const float *up, size_t n)
         float u = 0.79788456f * (x + 0.044715f * x * x * x); /* sqrt(2 / pi) */
         dst[i] = x / (1 + expf(-2 * u)) * up[i]; /* 0.5 (1 + tanh u) without cancellation */
     }
+}
+
+static void gelu_erf_mul_c(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] = 0.5f * gate[i] * erfcf(gate[i] * -0.70710678f) * up[i];
+}
+
+static void relu2_mul_c(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = MAX(gate[i], 0);
+        dst[i] = x * x * up[i];
+    }
+}
+
+static void swiglu_oai_c(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = MIN(gate[i], 7), u = MIN(MAX(up[i], -7), 7);
+        dst[i] = g / (1 + expf(-1.702f * g)) * (u + 1);
+    }
+}
+
+static void clamp_c(float *x, float by, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = MIN(MAX(x[i], -by), by);
 }
 
 static void softcap_c(float *x, float cap, size_t n)

@@ -9,8 +9,7 @@
 #include <stdio.h>
 
 static const struct model_arch archs[] = {
-#define ARCH(name, rope, act, flags, pattern, local, window, attn_cap, logit_cap)                  \
-    {#name, MODEL_ROPE_##rope, MODEL_ACT_##act, flags, pattern, local, window, attn_cap, logit_cap},
+#define ARCH(id, ...) {.name = #id, __VA_ARGS__},
 #include "model/arch.def"
 #undef ARCH
 };
@@ -87,23 +86,27 @@ static enum err read_float(struct model *m, const char *name, float otherwise, f
     return ERR_OK;
 }
 
-static enum err read_sizes(struct model *m, struct errinfo *e)
+/* A size that a file may leave out: 0 where it does. */
+static enum err maybe_size(struct model *m, const char *name, size_t hi, size_t *out,
+                           struct errinfo *e)
+{
+    TRY(read_size(m, name, UINT32_MAX, 0, UINT32_MAX, out, e));
+    if (*out == UINT32_MAX)
+        *out = 0;
+    if (*out > hi)
+        return err_set(e, ERR_CORRUPT, "%s: %s is %zu, more than %zu", gguf_path(m->gguf),
+                       model_key(m, name), *out, hi);
+    return ERR_OK;
+}
+
+static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
-    size_t experts;
-    TRY(read_size(m, "block_count", 0, 1, MODEL_LAYERS_MAX, &m->n_layer, e));
-    TRY(read_size(m, "embedding_length", 0, 1, dim_max, &m->dim, e));
-    TRY(read_size(m, "feed_forward_length", 0, 1, dim_max, &m->ff, e));
     TRY(read_size(m, "attention.head_count", 0, 1, 65536, &m->n_head, e));
     TRY(read_size(m, "attention.head_count_kv", m->n_head, 1, m->n_head, &m->n_kv_head, e));
-    TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
     TRY(read_size(m, "attention.key_length", MAX(m->dim / m->n_head, 1), 1, 65536, &m->k_dim, e));
     TRY(read_size(m, "attention.value_length", m->k_dim, 1, 65536, &m->v_dim, e));
     TRY(read_size(m, "rope.dimension_count", m->k_dim, 2, m->k_dim, &m->n_rot, e));
-    TRY(read_size(m, "expert_count", UINT32_MAX, 0, UINT32_MAX, &experts, e));
-    if (experts != 0 && experts != UINT32_MAX)
-        return err_set(e, ERR_UNSUPPORTED, "%s: a mixture of %zu experts is not supported yet",
-                       gguf_path(m->gguf), experts);
     if (m->n_head % m->n_kv_head != 0 || m->n_rot % 2 != 0 || m->n_head * m->k_dim > dim_max ||
         m->n_head * m->v_dim > dim_max)
         return err_set(e, ERR_CORRUPT,
@@ -113,55 +116,145 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     return ERR_OK;
 }
 
+static enum err read_gating(struct model *m, struct errinfo *e)
+{
+    uint32_t gating; /* of the file: 0 none, then in the order of the enumeration */
+    TRY(gguf_get_u32(m->gguf, model_key(m, "expert_gating_func"), 0, &gating, e));
+    if (gating > MODEL_SOFTMAX_CHOSEN + 1)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: %s is %u, and 1 (softmax), 2 (sigmoid) and 3 (softmax of those chosen) "
+                       "are supported",
+                       gguf_path(m->gguf), model_key(m, "expert_gating_func"), gating);
+    m->gating = gating ? (enum model_gating)(gating - 1) : m->arch->gating;
+    TRY(gguf_get_bool(m->gguf, model_key(m, "expert_weights_norm"),
+                      m->arch->flags & MODEL_EXPERTS_NORM, &m->experts_norm, e));
+    TRY(read_float(m, "expert_weights_scale", 0, &m->experts_scale, e));
+    m->experts_scale = m->experts_scale == 0 ? 1 : m->experts_scale;
+    return ERR_OK;
+}
+
+static enum err read_experts(struct model *m, struct errinfo *e)
+{
+    TRY(maybe_size(m, "expert_count", MODEL_EXPERTS_MAX, &m->n_expert, e));
+    if (m->n_expert == 0)
+        return ERR_OK;
+    TRY(read_size(m, "expert_used_count", 0, 1, MIN(m->n_expert, MODEL_CHOSEN_MAX), &m->n_chosen,
+                  e));
+    TRY(read_size(m, "expert_feed_forward_length", m->ff, 1, MODEL_DIM_MAX, &m->ff_expert, e));
+    TRY(read_size(m, "expert_group_count", 1, 1, m->n_expert, &m->n_group, e));
+    TRY(read_size(m, "expert_group_used_count", m->n_group, 1, m->n_group, &m->n_group_chosen, e));
+    if (m->n_expert % m->n_group != 0 || m->n_chosen > m->n_expert / m->n_group * m->n_group_chosen)
+        return err_set(e, ERR_CORRUPT, "%s: %zu experts out of %zu of %zu groups of %zu",
+                       gguf_path(m->gguf), m->n_chosen, m->n_group_chosen, m->n_group,
+                       m->n_expert / m->n_group);
+    if (m->ff_expert * m->n_expert > INT32_MAX || m->dim * m->n_expert > INT32_MAX)
+        return err_set(e, ERR_CORRUPT, "%s: %zu experts of %zu are too many", gguf_path(m->gguf),
+                       m->n_expert, m->ff_expert);
+    return read_gating(m, e);
+}
+
+static enum err read_sizes(struct model *m, struct errinfo *e)
+{
+    const size_t dim_max = MODEL_DIM_MAX;
+    TRY(read_size(m, "block_count", 0, 1, MODEL_LAYERS_MAX, &m->n_layer, e));
+    TRY(maybe_size(m, "nextn_predict_layers", m->n_layer - 1, &m->n_layer_ahead, e));
+    m->n_layer -= m->n_layer_ahead;
+    TRY(read_size(m, "embedding_length", 0, 1, dim_max, &m->dim, e));
+    TRY(read_size(m, "feed_forward_length", 0, 1, dim_max, &m->ff, e));
+    TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
+    TRY(read_heads(m, e));
+    return read_experts(m, e);
+}
+
 /* Gemma's largest models scale queries by the width a head, not by the head's size (the models'
  * config.json: query_pre_attn_scalar; 27B of both generations). */
 static float attention_scale(const struct model *m)
 {
-    bool gemma = m->arch->act == MODEL_ACT_GELU;
+    bool gemma = m->arch->flags & MODEL_EMBED_SCALE;
     size_t largest = m->arch->flags & MODEL_QK_NORM ? 62 : 46; /* layers of the 27B models */
     size_t by = gemma && m->n_layer == largest ? m->dim / m->n_head : m->k_dim;
     return 1 / sqrtf((float)by);
 }
 
-static enum err read_numbers(struct model *m, struct errinfo *e)
+static enum err read_scales(struct model *m, struct errinfo *e)
 {
-    float scale;
-    TRY(read_float(m, "attention.layer_norm_rms_epsilon", 1e-5f, &m->norm_eps, e));
-    TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
-    TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
+    float scale, otherwise = m->arch->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim) : 1;
     TRY(read_float(m, "attention.scale", 0, &scale, e));
     m->attn_scale = scale > 0 ? scale : attention_scale(m);
-    m->embed_scale = m->arch->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim) : 1;
-    if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0)
-        return err_set(e, ERR_CORRUPT, "%s: a negative epsilon or cap", gguf_path(m->gguf));
+    TRY(read_float(m, "embedding_scale", otherwise, &m->embed_scale, e));
+    TRY(read_float(m, "residual_scale", 1, &m->residual_scale, e));
+    TRY(read_float(m, "logit_scale", 1, &m->logit_scale, e));
+    if (m->logit_scale == 0 || m->residual_scale == 0)
+        return err_set(e, ERR_CORRUPT, "%s: a scale of zero", gguf_path(m->gguf));
+    if (m->arch->flags & MODEL_LOGITS_DIVIDED)
+        m->logit_scale = 1 / m->logit_scale;
+    return ERR_OK;
+}
+
+static enum err read_numbers(struct model *m, struct errinfo *e)
+{
+    bool mean = m->arch->norm == MODEL_MEAN;
+    TRY(read_float(m, mean ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+                   1e-5f, &m->norm_eps, e));
+    TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
+    TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
+    TRY(read_float(m, "attention.clamp_kqv", 0, &m->qkv_clamp, e));
+    TRY(read_float(m, "attention.max_alibi_bias", m->arch->alibi, &m->alibi, e));
+    if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0 || m->qkv_clamp < 0 || m->alibi < 0)
+        return err_set(e, ERR_CORRUPT, "%s: a negative epsilon, cap or slope", gguf_path(m->gguf));
+    bool parallel = m->arch->flags & MODEL_PARALLEL;
+    TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
+    m->parallel = m->parallel && parallel;
+    return read_scales(m, e);
+}
+
+/* Which layers have a window: the file's pattern, a number or a truth a layer, or the row's. */
+static enum err read_pattern(struct model *m, uint32_t *every, const struct gguf_array **each,
+                             struct errinfo *e)
+{
+    const char *key = model_key(m, "attention.sliding_window_pattern");
+    const struct gguf_key *k = gguf_key(m->gguf, key);
+    *every = m->arch->window_pattern;
+    *each = NULL;
+    if (!*every || !k)
+        return ERR_OK;
+    if (k->kind != GGUF_ARRAY)
+        return gguf_get_u32(m->gguf, key, *every, every, e);
+    if (!k->a.data || k->a.n < m->n_layer)
+        return err_set(e, ERR_CORRUPT, "%s: %s has %zu numbers for %zu layers", gguf_path(m->gguf),
+                       key, k->a.data ? k->a.n : 0, m->n_layer);
+    *each = &k->a;
     return ERR_OK;
 }
 
 static enum err read_windows(struct model *m, struct errinfo *e)
 {
-    uint32_t window, pattern = m->arch->window_pattern;
-    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), m->arch->window, &window,
-                     e));
-    if (pattern)
-        TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window_pattern"), pattern,
-                         &pattern, e));
-    window = MIN(window, INT32_MAX); /* positions are 32-bit */
+    const struct model_arch *row = m->arch;
+    const struct gguf_array *each;
+    uint32_t window, every, unturned = row->unturned_pattern;
+    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), row->window, &window, e));
+    TRY(read_pattern(m, &every, &each, e));
+    window = every ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
     for (size_t i = 0; i < m->n_layer; i++) {
-        bool local = pattern && window && (i + 1) % pattern != 0;
-        m->layers[i].window = local ? window : 0;
-        m->layers[i].angles = local && m->angles_local.inverse ? &m->angles_local : &m->angles;
+        struct model_layer *l = &m->layers[i];
+        bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && (i + 1) % every);
+        l->window = local ? window : 0;
+        l->angles = l->window && m->angles_local.inverse ? &m->angles_local : &m->angles;
+        if (row->rope == MODEL_UNTURNED || (unturned && (i + 1) % unturned == 0) ||
+            (row->flags & MODEL_WINDOW_TURNS && window && !l->window))
+            l->angles = NULL;
     }
     return ERR_OK;
 }
 
 static enum err open_all(struct model *m, struct errinfo *e)
 {
-    const float *rope_factors;
+    struct model_factors factors;
     TRY(find_arch(m, e));
     TRY(read_sizes(m, e));
     TRY(read_numbers(m, e));
-    TRY(model_bind(m, &rope_factors, e));
-    TRY(model_read_angles(m, rope_factors, e));
+    TRY(model_bind(m, &factors, e));
+    TRY(model_read_angles(m, &factors, e));
     return read_windows(m, e);
 }
 

@@ -18,30 +18,72 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MODEL_LAYERS_MAX 1024
-#define MODEL_DIM_MAX    (1 << 20)
+#define MODEL_LAYERS_MAX  1024
+#define MODEL_DIM_MAX     (1 << 20)
+#define MODEL_EXPERTS_MAX 1024
+#define MODEL_CHOSEN_MAX  64
 
-enum model_rope { MODEL_ROPE_PAIR, MODEL_ROPE_HALF };
-enum model_act { MODEL_ACT_SILU, MODEL_ACT_GELU };
-enum model_flags { MODEL_QK_NORM = 1, MODEL_POST_NORM = 2, MODEL_EMBED_SCALE = 4 };
+enum model_rope { MODEL_PAIR, MODEL_HALF, MODEL_UNTURNED };
+enum model_norm_kind { MODEL_RMS, MODEL_MEAN }; /* MEAN: LayerNorm, which takes the mean away */
+enum model_act {
+    MODEL_SILU,
+    MODEL_GELU,       /* the tanh form */
+    MODEL_GELU_ERF,   /* the exact one */
+    MODEL_RELU2,      /* the square of what is positive */
+    MODEL_SWIGLU_OAI, /* gpt-oss: gate and up cut to 7, gate * sigmoid(1.702 gate) * (up + 1) */
+    MODEL_ACT_N
+};
+/* How an expert's score becomes its weight. */
+enum model_gating {
+    MODEL_SOFTMAX,       /* of all scores */
+    MODEL_SIGMOID,       /* of its own */
+    MODEL_SOFTMAX_CHOSEN /* of the scores of those that were chosen */
+};
+enum model_flags {
+    MODEL_QK_NORM = 1 << 0,        /* queries and keys are normed: the file has to have the gains */
+    MODEL_NORM_TURNED = 1 << 1,    /* they are normed after the rotation */
+    MODEL_POST_NORM = 1 << 2,      /* blocks norm what they give, too */
+    MODEL_NORM_AFTER = 1 << 3,     /* blocks norm what they give, not what they read */
+    MODEL_NORM_BARE = 1 << 4,      /* norms have no gains */
+    MODEL_FFN_NORM_POST = 1 << 5,  /* the feed-forward block's is called post_attention_norm */
+    MODEL_PARALLEL = 1 << 6,       /* both blocks read the same residual stream */
+    MODEL_EMBED_SCALE = 1 << 7,    /* embeddings times sqrt(width) */
+    MODEL_LOGITS_DIVIDED = 1 << 8, /* by logit_scale, which others multiply with */
+    MODEL_WINDOW_TURNS = 1 << 9,   /* only layers with a window turn queries and keys */
+    MODEL_YARN_SMOOTH = 1 << 10,   /* YaRN's ramp begins and ends between frequencies too */
+    MODEL_EXPERTS_NORM = 1 << 11,  /* the weights of a token's experts add up to 1 */
+};
 
+/* One row of arch.def. */
 struct model_arch {
     const char *name;
     enum model_rope rope;
+    enum model_norm_kind norm;
     enum model_act act;
+    enum model_gating gating;
     unsigned flags;
     uint32_t window_pattern;
+    uint32_t unturned_pattern;
     float local_rope_base;
     uint32_t window; /* this and the caps: where the file does not say */
     float attn_cap, logit_cap;
+    float alibi; /* scores fall with the distance (Press et al. 2022); 0: they do not */
 };
 
-/* A matrix as the file has it. */
+/* A matrix as the file has it, or consecutive rows of one. */
 struct model_matrix {
     struct span name;
     enum format format;
     size_t rows, cols; /* dst[rows] = matrix x src[cols] */
     const struct gguf_tensor *tensor;
+    const uint8_t *data; /* [rows], in the tensor's bytes */
+};
+
+/* (x - mean, of MODEL_MEAN) / its size * gain + bias. */
+struct model_norm {
+    const float *gain; /* NULL: there is no such norm */
+    const float *bias; /* or NULL */
+    size_t n, n_gains; /* gains of one group, and of how many groups: 1, or one each */
 };
 
 /* Angles of rotation: position * inverse[i] for pair i. */
@@ -50,17 +92,34 @@ struct model_angles {
     float magnitude;      /* of cosines and sines; 1 but for YaRN */
 };
 
+/* A feed-forward block: down(act(gate x) * up x), or down(act(up x)) without a gate. */
+struct model_ffn {
+    struct model_matrix gate, up, down; /* [n][dim], [n][dim], [dim][n]; rows 0: not there */
+    const float *gate_bias, *up_bias, *down_bias; /* or NULL */
+    size_t n;
+};
+
+/* Some of n_expert blocks for each token.  Their matrices lie one behind the other: rows are
+ * n_expert times those of one, biases [n_expert][rows of one]. */
+struct model_experts {
+    struct model_matrix router; /* [n_expert][dim]; rows 0: the layer has no experts */
+    const float *router_bias;   /* [n_expert] or NULL */
+    const float *choice_bias;   /* [n_expert] or NULL: added for the choice, not to the weights */
+    struct model_ffn each;      /* n: of one */
+    struct model_ffn shared;    /* of all tokens; n 0: there is none */
+    struct model_matrix shared_gate; /* [1][dim]: the shared block counts by its sigmoid; rows 0 */
+};
+
 struct model_layer {
-    const float *attn_norm;         /* [dim] */
-    struct model_matrix q, k, v, o; /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
+    struct model_norm attn_norm, ffn_norm, attn_post_norm, ffn_post_norm;
+    struct model_norm q_norm, k_norm; /* of each head, or of all in one */
+    struct model_matrix q, k, v, o;   /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
-    const float *q_norm, *k_norm;                   /* [k_dim] or NULL */
-    const float *attn_post_norm;                    /* [dim] or NULL */
-    const float *ffn_norm;                          /* [dim] */
-    struct model_matrix gate, up, down;             /* [ff][dim], [ff][dim], [dim][ff] */
-    const float *ffn_post_norm;                     /* [dim] or NULL */
-    uint32_t window;                                /* positions seen; 0: all */
-    const struct model_angles *angles;
+    const float *sinks;                             /* [n_head] or NULL: scores of nothing */
+    struct model_ffn ffn;                           /* n 0: the layer has experts alone */
+    struct model_experts experts;
+    uint32_t window;                   /* positions seen; 0: all */
+    const struct model_angles *angles; /* NULL: queries and keys are not turned */
 };
 
 struct model {
@@ -68,14 +127,27 @@ struct model {
     const struct gguf *gguf;
     const struct model_arch *arch;
     size_t dim, ff, n_layer, n_head, n_kv_head, k_dim, v_dim, n_rot, n_vocab;
+    size_t n_expert, n_chosen, ff_expert; /* 0: no layer has experts */
+    size_t n_group, n_group_chosen;       /* experts are chosen out of some groups; 1: no groups */
+    size_t n_layer_ahead; /* layers of the file after these, which guess further tokens */
     size_t ctx_trained;
+    enum model_gating gating;
+    bool experts_norm, parallel;
+    float experts_scale;
     float norm_eps, embed_scale, attn_scale, attn_cap, logit_cap; /* caps: 0 for none */
+    float residual_scale, logit_scale;
+    float qkv_clamp; /* 0: none */
+    float alibi;     /* the steepest head falls by 2^(-alibi / n_head), the others by its powers */
     float rope_base;
     struct model_angles angles, angles_local;
+    struct model_angles angles_far; /* longrope's, for contexts beyond ctx_near; or none */
+    size_t ctx_near;
     struct model_matrix embed, output; /* [n_vocab][dim]; output may be embed */
-    const float *output_norm;          /* [dim] */
-    struct model_layer *layers;        /* [n_layer] */
-    size_t n_weights;                  /* elements of all tensors */
+    struct model_matrix positions;     /* [positions][dim], added to the embeddings; rows 0: none */
+    const float *output_bias;          /* [n_vocab] or NULL */
+    struct model_norm embed_norm, output_norm;
+    struct model_layer *layers; /* [n_layer] */
+    size_t n_weights;           /* elements of all tensors */
 };
 
 /* Errors: UNSUPPORTED (names the architecture, format or tensor and what is supported), CORRUPT
@@ -86,7 +158,8 @@ void model_close(struct model *m);
 /* "llama, qwen2, ..." */
 const char *model_arch_list(void);
 
-/* Used by model.c: the rotation's angles with the file's scaling (model_rope.c). */
-enum err model_read_angles(struct model *m, const float *factors, struct errinfo *e);
+/* The longest sequence that will be computed with: chooses between angles for near and far
+ * positions (longrope, of the Phi-3 families), before a step is computed. */
+void model_use_context(struct model *m, size_t ctx);
 
 #endif

@@ -43,20 +43,30 @@ static enum err tensor_format(struct binder *b, const struct gguf_tensor *t, enu
     return ERR_OK;
 }
 
-/* A matrix [rows][cols]; rows == 0 takes what the file has. */
-static enum err matrix(struct binder *b, const char *name, size_t rows, size_t cols,
-                       struct model_matrix *out)
+/* Rows [from, from + rows) of a matrix of `all` rows, which lie one behind the other whatever its
+ * dimensions beyond the first are. */
+static enum err rows_of(struct binder *b, const char *name, size_t from, size_t rows, size_t all,
+                        size_t cols, struct model_matrix *out)
 {
     const struct gguf_tensor *t;
     TRY(need(b, name, &t));
-    rows = rows ? rows : (size_t)t->dims[1];
-    if (t->n_dims > 2 || t->dims[0] != cols || t->dims[1] != rows || rows > INT32_MAX)
+    /* The container has checked that the product of all is small enough. */
+    uint64_t there = t->dims[1] * t->dims[2] * t->dims[3];
+    if (t->dims[0] != cols || there != all || all > INT32_MAX)
         return err_set(b->e, ERR_CORRUPT,
                        "%s: tensor %s is %llu x %llu x %llu, where %zu x %zu is needed",
                        gguf_path(b->m->gguf), name, (unsigned long long)t->dims[0],
-                       (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], cols, rows);
+                       (unsigned long long)t->dims[1], (unsigned long long)t->dims[2], cols, all);
     *out = (struct model_matrix){.name = t->name, .rows = rows, .cols = cols, .tensor = t};
-    return tensor_format(b, t, &out->format);
+    TRY(tensor_format(b, t, &out->format));
+    out->data = t->data ? t->data + from * format_bytes(out->format, cols) : NULL;
+    return ERR_OK;
+}
+
+static enum err matrix(struct binder *b, const char *name, size_t rows, size_t cols,
+                       struct model_matrix *out)
+{
+    return rows_of(b, name, 0, rows, rows, cols, out);
 }
 
 /* A vector [n] as floats in the model's arena; NULL where it is optional and not there. */
@@ -69,10 +79,10 @@ static enum err vector(struct binder *b, const char *name, size_t n, bool option
     if (!t && optional)
         return ERR_OK;
     TRY(need(b, name, &t));
-    if (t->n_dims != 1 || t->dims[0] != n)
+    uint64_t there = t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+    if (there != n)
         return err_set(b->e, ERR_CORRUPT, "%s: tensor %s has %llu elements, where %zu are needed",
-                       gguf_path(b->m->gguf), name, (unsigned long long)(t->dims[0] * t->dims[1]),
-                       n);
+                       gguf_path(b->m->gguf), name, (unsigned long long)there, n);
     TRY(tensor_format(b, t, &f));
     float *v = arena_array(&b->m->arena, n, sizeof *v);
     format_dequant(f, v, t->data, n);
@@ -80,45 +90,173 @@ static enum err vector(struct binder *b, const char *name, size_t n, bool option
     return ERR_OK;
 }
 
-static const char *layer_name(struct binder *b, size_t i, const char *name)
+/* "blk.3.NAME.weight"; without a layer "NAME.weight". */
+static const char *full_name(struct binder *b, int layer, const char *name, const char *end)
 {
-    return arena_printf(&b->m->arena, "blk.%zu.%s", i, name);
+    return layer < 0 ? arena_printf(&b->m->arena, "%s.%s", name, end)
+                     : arena_printf(&b->m->arena, "blk.%d.%s.%s", layer, name, end);
 }
 
-static enum err bind_attention(struct binder *b, size_t i, struct model_layer *l)
+static bool there(struct binder *b, int layer, const char *name)
+{
+    return gguf_tensor(b->m->gguf, full_name(b, layer, name, "weight")) != NULL;
+}
+
+/* A matrix and the bias that may go with it. */
+static enum err linear(struct binder *b, int layer, const char *name, size_t rows, size_t cols,
+                       struct model_matrix *out, const float **bias)
+{
+    TRY(matrix(b, full_name(b, layer, name, "weight"), rows, cols, out));
+    return vector(b, full_name(b, layer, name, "bias"), rows, true, bias);
+}
+
+/* A norm of n numbers, or of n for each of `groups`. */
+static enum err norm(struct binder *b, int layer, const char *name, size_t n, size_t groups,
+                     struct model_norm *out)
+{
+    const char *gain = full_name(b, layer, name, "weight");
+    const struct gguf_tensor *t = gguf_tensor(b->m->gguf, gain);
+    size_t all = n * groups;
+    *out = (struct model_norm){.n = n, .n_gains = 1};
+    if (b->m->arch->flags & MODEL_NORM_BARE) {
+        float *ones = arena_array(&b->m->arena, n, sizeof *ones);
+        for (size_t i = 0; i < n; i++)
+            ones[i] = 1;
+        out->gain = ones;
+        return ERR_OK;
+    }
+    if (groups > 1 && t && t->n_dims == 1 && t->dims[0] == all) /* of all heads in one */
+        out->n = n = all;
+    if (t && t->n_dims == 2 && t->dims[0] == n && t->dims[1] == groups) {
+        out->n_gains = groups;
+        n = all;
+    }
+    TRY(vector(b, gain, n, false, &out->gain));
+    return vector(b, full_name(b, layer, name, "bias"), n, true, &out->bias);
+}
+
+static enum err norm_if(struct binder *b, bool needed, int layer, const char *name, size_t n,
+                        size_t groups, struct model_norm *out)
+{
+    return needed || there(b, layer, name) ? norm(b, layer, name, n, groups, out) : ERR_OK;
+}
+
+/* Queries, keys and values: three matrices, or one that holds their rows one behind the other. */
+static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     size_t q = m->n_head * m->k_dim, k = m->n_kv_head * m->k_dim, v = m->n_kv_head * m->v_dim;
-    bool qk = m->arch->flags & MODEL_QK_NORM, post = m->arch->flags & MODEL_POST_NORM;
-    TRY(vector(b, layer_name(b, i, "attn_norm.weight"), m->dim, false, &l->attn_norm));
-    TRY(matrix(b, layer_name(b, i, "attn_q.weight"), q, m->dim, &l->q));
-    TRY(matrix(b, layer_name(b, i, "attn_k.weight"), k, m->dim, &l->k));
-    TRY(matrix(b, layer_name(b, i, "attn_v.weight"), v, m->dim, &l->v));
-    TRY(matrix(b, layer_name(b, i, "attn_output.weight"), m->dim, m->n_head * m->v_dim, &l->o));
-    TRY(vector(b, layer_name(b, i, "attn_q.bias"), q, true, &l->q_bias));
-    TRY(vector(b, layer_name(b, i, "attn_k.bias"), k, true, &l->k_bias));
-    TRY(vector(b, layer_name(b, i, "attn_v.bias"), v, true, &l->v_bias));
-    TRY(vector(b, layer_name(b, i, "attn_output.bias"), m->dim, true, &l->o_bias));
-    if (qk) {
-        TRY(vector(b, layer_name(b, i, "attn_q_norm.weight"), m->k_dim, false, &l->q_norm));
-        TRY(vector(b, layer_name(b, i, "attn_k_norm.weight"), m->k_dim, false, &l->k_norm));
+    if (!there(b, i, "attn_qkv")) {
+        TRY(linear(b, i, "attn_q", q, m->dim, &l->q, &l->q_bias));
+        TRY(linear(b, i, "attn_k", k, m->dim, &l->k, &l->k_bias));
+        return linear(b, i, "attn_v", v, m->dim, &l->v, &l->v_bias);
     }
-    if (post)
-        TRY(vector(b, layer_name(b, i, "post_attention_norm.weight"), m->dim, false,
-                   &l->attn_post_norm));
+    const char *name = full_name(b, i, "attn_qkv", "weight");
+    TRY(rows_of(b, name, 0, q, q + k + v, m->dim, &l->q));
+    TRY(rows_of(b, name, q, k, q + k + v, m->dim, &l->k));
+    TRY(rows_of(b, name, q + k, v, q + k + v, m->dim, &l->v));
+    const float *bias;
+    TRY(vector(b, full_name(b, i, "attn_qkv", "bias"), q + k + v, true, &bias));
+    l->q_bias = bias;
+    l->k_bias = bias ? bias + q : NULL;
+    l->v_bias = bias ? bias + q + k : NULL;
     return ERR_OK;
 }
 
-static enum err bind_ffn(struct binder *b, size_t i, struct model_layer *l)
+static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
-    TRY(vector(b, layer_name(b, i, "ffn_norm.weight"), m->dim, false, &l->ffn_norm));
-    TRY(matrix(b, layer_name(b, i, "ffn_gate.weight"), m->ff, m->dim, &l->gate));
-    TRY(matrix(b, layer_name(b, i, "ffn_up.weight"), m->ff, m->dim, &l->up));
-    TRY(matrix(b, layer_name(b, i, "ffn_down.weight"), m->dim, m->ff, &l->down));
-    if (m->arch->flags & MODEL_POST_NORM)
-        TRY(vector(b, layer_name(b, i, "post_ffw_norm.weight"), m->dim, false, &l->ffn_post_norm));
+    unsigned flags = m->arch->flags;
+    TRY(norm_if(b, !(flags & MODEL_NORM_AFTER), i, "attn_norm", m->dim, 1, &l->attn_norm));
+    TRY(bind_qkv(b, i, l));
+    TRY(linear(b, i, "attn_output", m->dim, m->n_head * m->v_dim, &l->o, &l->o_bias));
+    bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
+    TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_q_norm", m->k_dim, m->n_head,
+                &l->q_norm));
+    TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_k_norm", m->k_dim, m->n_kv_head,
+                &l->k_norm));
+    return vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks);
+}
+
+/* A feed-forward block of width n: gate and up are two matrices, or the halves of one, or there is
+ * no gate.  `of` blocks lie one behind the other. */
+static enum err bind_block(struct binder *b, int i, const char *end, size_t n, size_t of,
+                           struct model_ffn *out)
+{
+    const struct model *m = b->m;
+    const char *gate = arena_printf(&b->m->arena, "ffn_gate%s", end);
+    const char *up = arena_printf(&b->m->arena, "ffn_up%s", end);
+    const char *down = arena_printf(&b->m->arena, "ffn_down%s", end);
+    const char *up_weight = full_name(b, i, up, "weight");
+    const struct gguf_tensor *t = gguf_tensor(m->gguf, up_weight);
+    out->n = n;
+    if (of == 1 && !there(b, i, gate) && t && t->n_dims == 2 && t->dims[1] == 2 * n) {
+        TRY(rows_of(b, up_weight, 0, n, 2 * n, m->dim, &out->gate));
+        TRY(rows_of(b, up_weight, n, n, 2 * n, m->dim, &out->up));
+        TRY(vector(b, full_name(b, i, up, "bias"), 2 * n, true, &out->gate_bias));
+        out->up_bias = out->gate_bias ? out->gate_bias + n : NULL;
+    } else {
+        if (there(b, i, gate))
+            TRY(linear(b, i, gate, n * of, m->dim, &out->gate, &out->gate_bias));
+        TRY(linear(b, i, up, n * of, m->dim, &out->up, &out->up_bias));
+    }
+    TRY(matrix(b, full_name(b, i, down, "weight"), m->dim * of, n, &out->down));
+    return vector(b, full_name(b, i, down, "bias"), m->dim * of, true, &out->down_bias);
+}
+
+static enum err bind_experts(struct binder *b, int i, struct model_experts *x)
+{
+    const struct model *m = b->m;
+    TRY(linear(b, i, "ffn_gate_inp", m->n_expert, m->dim, &x->router, &x->router_bias));
+    TRY(vector(b, full_name(b, i, "exp_probs_b", "bias"), m->n_expert, true, &x->choice_bias));
+    TRY(bind_block(b, i, "_exps", m->ff_expert, m->n_expert, &x->each));
+    const struct gguf_tensor *up = gguf_tensor(m->gguf, full_name(b, i, "ffn_up_shexp", "weight"));
+    if (!up)
+        return ERR_OK;
+    if (up->dims[1] < 1 || up->dims[1] > MODEL_DIM_MAX)
+        return err_set(b->e, ERR_CORRUPT, "%s: the shared expert of layer %d is %llu wide",
+                       gguf_path(m->gguf), i, (unsigned long long)up->dims[1]);
+    TRY(bind_block(b, i, "_shexp", (size_t)up->dims[1], 1, &x->shared));
+    if (there(b, i, "ffn_gate_inp_shexp"))
+        TRY(matrix(b, full_name(b, i, "ffn_gate_inp_shexp", "weight"), 1, m->dim, &x->shared_gate));
     return ERR_OK;
+}
+
+static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
+{
+    const struct model *m = b->m;
+    unsigned flags = m->arch->flags;
+    const char *name = flags & MODEL_FFN_NORM_POST       ? "post_attention_norm"
+                       : there(b, i, "attn_output_norm") ? "attn_output_norm" /* dbrx */
+                                                         : "ffn_norm";
+    bool needed = !m->parallel && !(flags & MODEL_NORM_AFTER);
+    TRY(norm_if(b, needed, i, name, m->dim, 1, &l->ffn_norm));
+    if (m->parallel && !l->ffn_norm.gain) {
+        l->ffn_norm = l->attn_norm;
+        if (there(b, i, "attn_norm_2")) /* that of the attention, beside the block's */
+            TRY(norm(b, i, "attn_norm_2", m->dim, 1, &l->attn_norm));
+    }
+    if (m->n_expert && there(b, i, "ffn_gate_inp"))
+        TRY(bind_experts(b, i, &l->experts));
+    if (!l->experts.router.rows || there(b, i, "ffn_up"))
+        TRY(bind_block(b, i, "", m->ff, 1, &l->ffn));
+    bool post = flags & (MODEL_POST_NORM | MODEL_NORM_AFTER);
+    if (!(flags & MODEL_FFN_NORM_POST))
+        TRY(norm_if(b, post, i, "post_attention_norm", m->dim, 1, &l->attn_post_norm));
+    return norm_if(b, post, i, "post_ffw_norm", m->dim, 1, &l->ffn_post_norm);
+}
+
+/* Of a layer after the last: one that guesses further tokens, which nothing here asks for. */
+static bool beyond(const struct binder *b, const struct gguf_tensor *t)
+{
+    struct span rest = t->name;
+    unsigned long long layer = 0;
+    if (!span_starts(rest, SPAN("blk.")))
+        return false;
+    for (rest.p += 4, rest.n -= 4; rest.n && *rest.p >= '0' && *rest.p <= '9' && layer < 1 << 20;
+         rest.p++, rest.n--)
+        layer = layer * 10 + (unsigned long long)(*rest.p - '0');
+    return layer >= b->m->n_layer && layer < b->m->n_layer + b->m->n_layer_ahead;
 }
 
 /* A tensor that nothing uses would be a part of the model left out. */
@@ -127,32 +265,49 @@ static enum err all_used(struct binder *b)
     const struct gguf *g = b->m->gguf;
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        if (!b->used[i])
+        if (!b->used[i] && !beyond(b, t))
             return err_set(b->e, ERR_UNSUPPORTED,
                            "%s: the tensor %.*s has no place in the architecture %s as it is "
                            "supported here",
                            gguf_path(g), (int)t->name.n, t->name.p, b->m->arch->name);
-        b->m->n_weights += (size_t)(t->dims[0] * t->dims[1]);
+        b->m->n_weights += (size_t)(t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3]);
     }
     return ERR_OK;
 }
 
-enum err model_bind(struct model *m, const float **rope_factors, struct errinfo *e)
+/* What a step begins and ends with. */
+static enum err bind_ends(struct binder *b)
+{
+    struct model *m = b->m;
+    const struct gguf_tensor *embed, *positions = gguf_tensor(m->gguf, "position_embd.weight");
+    TRY(need(b, "token_embd.weight", &embed));
+    m->n_vocab = (size_t)embed->dims[1];
+    TRY(matrix(b, "token_embd.weight", m->n_vocab, m->dim, &m->embed));
+    if (positions) {
+        TRY(matrix(b, "position_embd.weight", (size_t)positions->dims[1], m->dim, &m->positions));
+        m->ctx_trained = MIN(m->ctx_trained, m->positions.rows);
+    }
+    TRY(norm_if(b, false, -1, "token_embd_norm", m->dim, 1, &m->embed_norm));
+    TRY(norm(b, -1, "output_norm", m->dim, 1, &m->output_norm));
+    m->output = m->embed;
+    if (gguf_tensor(m->gguf, "output.weight"))
+        TRY(matrix(b, "output.weight", m->n_vocab, m->dim, &m->output));
+    return vector(b, "output.bias", m->n_vocab, true, &m->output_bias);
+}
+
+enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e)
 {
     struct binder b = {.m = m, .e = e};
+    size_t n = m->n_rot / 2;
     b.used = arena_array(&m->arena, gguf_n_tensors(m->gguf), sizeof *b.used);
     m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
-    TRY(matrix(&b, "token_embd.weight", 0, m->dim, &m->embed));
-    m->n_vocab = m->embed.rows;
-    TRY(vector(&b, "output_norm.weight", m->dim, false, &m->output_norm));
-    if (gguf_tensor(m->gguf, "output.weight"))
-        TRY(matrix(&b, "output.weight", m->n_vocab, m->dim, &m->output));
-    else
-        m->output = m->embed;
-    TRY(vector(&b, "rope_freqs.weight", m->n_rot / 2, true, rope_factors));
+    TRY(bind_ends(&b));
+    TRY(vector(&b, "rope_freqs.weight", n, true, &factors->all));
+    TRY(vector(&b, "rope_factors_long.weight", n, true, &factors->far));
+    TRY(vector(&b, "rope_factors_short.weight", n, true, &factors->near));
     for (size_t i = 0; i < m->n_layer; i++) {
-        TRY(bind_attention(&b, i, &m->layers[i]));
-        TRY(bind_ffn(&b, i, &m->layers[i]));
+        TRY(bind_attention(&b, (int)i, &m->layers[i]));
+        TRY(bind_ffn(&b, (int)i, &m->layers[i]));
     }
     return all_used(&b);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * model_rope.c - the angles of rotary position embeddings (Su et al. 2021) with the scalings that
  * files name: linear (Chen et al. 2023), YaRN (Peng et al. 2023), and factors a frequency given
- * as a tensor (Llama 3.1). */
+ * as tensors (Llama 3.1; LongRoPE, Ding et al. 2024: one set for contexts that the model was first
+ * trained for, one for longer ones). */
 #include "model/model_int.h"
 
 #include "base/num.h"
@@ -9,7 +10,7 @@
 #include <math.h>
 
 struct scaling {
-    bool yarn;
+    bool yarn, longrope;
     float factor; /* context is stretched by this */
     float ctx_original, beta_fast, beta_slow;
     float attn_factor;      /* of YaRN's magnitude */
@@ -34,12 +35,15 @@ static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo 
                      (uint32_t)m->ctx_trained, &ctx, e));
     s->ctx_original = (float)ctx;
     s->yarn = span_eq_cstr(type, "yarn");
-    if (type.n && !s->yarn && !span_eq_cstr(type, "linear") && !span_eq_cstr(type, "none"))
+    s->longrope = span_eq_cstr(type, "longrope");
+    if (type.n && !s->yarn && !s->longrope && !span_eq_cstr(type, "linear") &&
+        !span_eq_cstr(type, "none"))
         return err_set(e, ERR_UNSUPPORTED,
-                       "%s: rope scaling '%.*s' is not supported (none, linear and yarn are)",
+                       "%s: rope scaling '%.*s' is not supported (none, linear, yarn and longrope "
+                       "are)",
                        gguf_path(g), (int)MIN(type.n, 32), type.p);
-    if (span_eq_cstr(type, "none"))
-        s->factor = 1;
+    if (span_eq_cstr(type, "none") || s->longrope)
+        s->factor = 1; /* longrope: the factors have it */
     if (!(s->factor > 0) || !isfinite(s->factor) || !(s->attn_factor > 0) || ctx == 0 ||
         !isfinite(s->attn_factor) || !isfinite(s->yarn_attn_factor) || !(s->beta_fast > 0) ||
         !(s->beta_slow > 0))
@@ -58,8 +62,9 @@ static float yarn_pair(const struct model *m, const struct scaling *s, float bas
 static float yarn_keep(const struct model *m, const struct scaling *s, float base, size_t i)
 {
     float last = (float)m->n_rot - 1;
-    float lo = MAX(0.0f, floorf(yarn_pair(m, s, base, s->beta_fast)));
-    float hi = MIN(last, ceilf(yarn_pair(m, s, base, s->beta_slow)));
+    float from = yarn_pair(m, s, base, s->beta_fast), to = yarn_pair(m, s, base, s->beta_slow);
+    bool smooth = m->arch->flags & MODEL_YARN_SMOOTH;
+    float lo = MAX(0.0f, smooth ? from : floorf(from)), hi = MIN(last, smooth ? to : ceilf(to));
     float ramp = ((float)i - lo) / MAX(0.001f, hi - lo);
     return 1 - MIN(1.0f, MAX(0.0f, ramp));
 }
@@ -77,7 +82,7 @@ static struct model_angles angles_of(struct model *m, float base, const struct s
     }
     float paper = s->factor > 1 ? 1 + 0.1f * logf(s->factor) : 1;
     float magnitude = s->attn_factor * (s->yarn_attn_factor > 0 ? s->yarn_attn_factor : paper);
-    return (struct model_angles){inverse, s->yarn ? magnitude : 1};
+    return (struct model_angles){inverse, s->yarn ? magnitude : s->longrope ? s->attn_factor : 1};
 }
 
 static bool base_ok(float base)
@@ -85,7 +90,26 @@ static bool base_ok(float base)
     return base > 1 && isfinite(base);
 }
 
-enum err model_read_angles(struct model *m, const float *factors, struct errinfo *e)
+static enum err check_factors(const struct model *m, const char *name, const float *factors,
+                              struct errinfo *e)
+{
+    for (size_t i = 0; factors && i < m->n_rot / 2; i++)
+        if (!(factors[i] > 0))
+            return err_set(e, ERR_CORRUPT, "%s: %s holds %g at %zu", gguf_path(m->gguf), name,
+                           (double)factors[i], i);
+    return ERR_OK;
+}
+
+static enum err check_angles(const struct model *m, const struct model_angles *a, struct errinfo *e)
+{
+    for (size_t i = 0; a->inverse && i < m->n_rot / 2; i++)
+        if (!isfinite(a->inverse[i]))
+            return err_set(e, ERR_CORRUPT, "%s: the rope scaling makes the frequency %zu infinite",
+                           gguf_path(m->gguf), i);
+    return ERR_OK;
+}
+
+enum err model_read_angles(struct model *m, const struct model_factors *factors, struct errinfo *e)
 {
     const struct scaling none = {.factor = 1};
     struct scaling s;
@@ -97,16 +121,23 @@ enum err model_read_angles(struct model *m, const float *factors, struct errinfo
     if (!base_ok(m->rope_base) || (local != 0 && !base_ok(local)))
         return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
                        (double)(base_ok(m->rope_base) ? local : m->rope_base));
-    for (size_t i = 0; factors && i < m->n_rot / 2; i++)
-        if (!(factors[i] > 0))
-            return err_set(e, ERR_CORRUPT, "%s: rope_freqs.weight holds %g at %zu",
-                           gguf_path(m->gguf), (double)factors[i], i);
-    m->angles = angles_of(m, m->rope_base, &s, factors);
+    TRY(check_factors(m, "rope_freqs.weight", factors->all, e));
+    TRY(check_factors(m, "rope_factors_short.weight", factors->near, e));
+    TRY(check_factors(m, "rope_factors_long.weight", factors->far, e));
+    s.longrope = s.longrope || factors->far; /* files name no type where the factor is 1 */
+    m->angles = angles_of(m, m->rope_base, &s, factors->near ? factors->near : factors->all);
+    if (factors->far) {
+        m->angles_far = angles_of(m, m->rope_base, &s, factors->far);
+        m->ctx_near = (size_t)s.ctx_original;
+    }
     if (local != 0)
         m->angles_local = angles_of(m, local, &none, NULL);
-    for (size_t i = 0; i < m->n_rot / 2; i++)
-        if (!isfinite(m->angles.inverse[i]))
-            return err_set(e, ERR_CORRUPT, "%s: the rope scaling makes the frequency %zu infinite",
-                           gguf_path(m->gguf), i);
-    return ERR_OK;
+    TRY(check_angles(m, &m->angles, e));
+    return check_angles(m, &m->angles_far, e);
+}
+
+void model_use_context(struct model *m, size_t ctx)
+{
+    if (m->angles_far.inverse && ctx > m->ctx_near)
+        m->angles = m->angles_far;
 }

@@ -39,18 +39,21 @@ static enum err check(const struct model_shape *s, const char *what, struct erri
 
 static void fill_layer(struct model *m, struct model_layer *l, const float *zeros, bool qk_norm)
 {
-    l->attn_norm = l->ffn_norm = zeros;
+    const struct model_norm norm = {.gain = zeros, .n = m->dim, .n_gains = 1};
+    const struct model_norm head = {.gain = zeros, .n = m->k_dim, .n_gains = 1};
+    l->attn_norm = l->ffn_norm = norm;
     l->q = matrix(m->n_head * m->k_dim, m->dim);
     l->k = matrix(m->n_kv_head * m->k_dim, m->dim);
     l->v = matrix(m->n_kv_head * m->v_dim, m->dim);
     l->o = matrix(m->dim, m->n_head * m->v_dim);
-    l->gate = l->up = matrix(m->ff, m->dim);
-    l->down = matrix(m->dim, m->ff);
+    l->ffn.n = m->ff;
+    l->ffn.gate = l->ffn.up = matrix(m->ff, m->dim);
+    l->ffn.down = matrix(m->dim, m->ff);
     l->angles = &m->angles;
     if (qk_norm || m->arch->flags & MODEL_QK_NORM)
-        l->q_norm = l->k_norm = zeros;
+        l->q_norm = l->k_norm = head;
     if (m->arch->flags & MODEL_POST_NORM)
-        l->attn_post_norm = l->ffn_post_norm = zeros;
+        l->attn_post_norm = l->ffn_post_norm = norm;
 }
 
 static void fill(struct model *m, const struct model_shape *s)
@@ -66,13 +69,13 @@ static void fill(struct model *m, const struct model_shape *s)
     m->n_vocab = s->n_vocab;
     m->ctx_trained = s->ctx_trained;
     m->norm_eps = 1e-5f;
-    m->embed_scale = 1;
+    m->embed_scale = m->residual_scale = m->logit_scale = 1;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
     m->attn_cap = m->arch->attn_cap;
     m->logit_cap = m->arch->logit_cap;
     m->embed = matrix(m->n_vocab, m->dim);
     m->output = m->embed;
-    m->output_norm = zeros;
+    m->output_norm = (struct model_norm){.gain = zeros, .n = m->dim, .n_gains = 1};
     m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
     for (size_t i = 0; i < m->n_layer; i++) {
         fill_layer(m, &m->layers[i], zeros, s->qk_norm);

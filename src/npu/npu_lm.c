@@ -3,6 +3,8 @@
 #include "base/num.h"
 #include "npu/npu_int.h"
 
+#include <math.h>
+
 /* Passes of the vector unit over a row: a norm sums squares, then scales; a softmax finds the
  * largest, subtracts and takes powers, sums, divides; a gated unit takes a power, divides,
  * multiplies. */
@@ -90,7 +92,17 @@ struct lowering {
 
 static uint64_t rows_of(const struct lowering *l, const struct plan_op *op)
 {
-    return op->rows == PLAN_ROWS_ALL ? l->batch * l->rows : l->batch;
+    uint64_t rows = op->rows == PLAN_ROWS_ALL ? l->batch * l->rows : l->batch;
+    return op->spread ? rows * l->plan->model->n_chosen : rows;
+}
+
+/* Experts that some of `rows` tokens choose, which are expected where they choose as if by chance.
+ */
+static uint64_t experts_met(const struct model *m, uint64_t rows)
+{
+    double chosen = (double)m->n_chosen / (double)m->n_expert;
+    double met = (double)m->n_expert * (1 - pow(1 - chosen, (double)rows));
+    return MAX((uint64_t)(met + 0.5), m->n_chosen);
 }
 
 /* A new value in a buffer. */
@@ -117,6 +129,20 @@ static void lower_matmul(struct lowering *l, const struct plan_op *op)
         l->w->ops[l->w->n_ops - 1].in2 = before;
         l->w->ops[l->w->n_ops - 1].passes = 1;
     }
+    for (int i = 0; i < op->n_parts; i++)
+        l->now[op->part[i].dst] = out;
+}
+
+/* As one product with the matrices of all experts that are met, each with its part of the rows: as
+ * many weights to load and as many products as there are. */
+static void lower_experts(struct lowering *l, const struct plan_op *op)
+{
+    uint64_t n = 0, slots = rows_of(l, op);
+    uint64_t met = experts_met(l->plan->model, slots / l->plan->model->n_chosen);
+    for (int i = 0; i < op->n_parts; i++)
+        n += plan_part_rows(l->plan, op, i);
+    int out = product(l->w, "experts", op->layer, num_div_up(slots, met), op->part[0].weight->cols,
+                      n * met, l->now[op->src]);
     for (int i = 0; i < op->n_parts; i++)
         l->now[op->part[i].dst] = out;
 }
@@ -174,6 +200,22 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_ADD:
         vector(w, "add", op->layer, rows, op->n, 1, 2, in, put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_POSITION:
+        vector(w, "position", -1, rows, m->dim, 1, 2, in, put(l, op->dst, rows, m->dim));
+        break;
+    case PLAN_CLAMP:
+    case PLAN_SCALE:
+    case PLAN_WEIGH:
+        vector(w, plan_kind_name(op->kind), op->layer, rows, op->n, 1, 1, l->now[op->dst],
+               put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_ROUTE: vector(w, "route", op->layer, rows, op->n, PASSES_SOFTMAX, 1, in, in); break;
+    case PLAN_SPREAD: l->now[op->dst] = in; break; /* an address for each row */
+    case PLAN_EXPERTS: lower_experts(l, op); break;
+    case PLAN_COMBINE:
+        vector(w, "combine", op->layer, rows / m->n_chosen, op->n, (double)m->n_chosen,
+               (double)m->n_chosen, in, put(l, op->dst, rows / m->n_chosen, op->n));
         break;
     case PLAN_SOFTCAP:
         vector(w, "softcap", op->layer, rows, op->n, 3, 1, in, put(l, op->dst, rows, op->n));

@@ -6,34 +6,38 @@
 
 #include <string.h>
 
-/* The most operations: 20 a layer are more than any choice gives. */
-#define PLAN_OPS_A_LAYER 20
+/* The most operations of a layer are fewer than these, whatever a row chooses. */
+#define PLAN_OPS_A_LAYER 40
 
-static struct plan_op *emit(struct plan *p, enum plan_kind kind, int layer)
+static struct plan_op *emit(struct plan *p, enum plan_kind kind, int layer, enum plan_buf dst,
+                            enum plan_buf src)
 {
     CHECK(p->n_ops < (p->model->n_layer + 1) * PLAN_OPS_A_LAYER);
     struct plan_op *op = &p->ops[p->n_ops++];
-    *op = (struct plan_op){.kind = kind, .layer = layer};
+    *op = (struct plan_op){.kind = kind, .layer = layer, .dst = dst, .src = src, .by = 1};
     return op;
 }
 
-static void emit_norm(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
-                      const float *gain, size_t n, size_t n_groups)
+/* A norm of one group; without gains there is none, and src is read as it is. */
+static enum plan_buf emit_norm(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
+                               const struct model_norm *norm)
 {
-    struct plan_op *op = emit(p, PLAN_NORM, layer);
-    op->dst = dst;
-    op->src = src;
-    op->gain = gain;
-    op->n = n;
-    op->n_groups = n_groups;
+    if (!norm->gain)
+        return src;
+    struct plan_op *op = emit(p, PLAN_NORM, layer, dst, src);
+    op->norm = norm;
+    op->n = norm->n;
+    op->n_groups = 1;
     op->by = p->model->norm_eps;
+    return dst;
 }
 
-static struct plan_op *emit_matmul(struct plan *p, int layer, enum plan_buf src)
+/* Of n_heads heads of k_dim each, or of all in one. */
+static void emit_head_norm(struct plan *p, int layer, enum plan_buf buf, size_t n_heads,
+                           const struct model_norm *norm)
 {
-    struct plan_op *op = emit(p, PLAN_MATMUL, layer);
-    op->src = src;
-    return op;
+    if (emit_norm(p, layer, buf, buf, norm) == buf && norm->gain)
+        p->ops[p->n_ops - 1].n_groups = n_heads * p->model->k_dim / norm->n;
 }
 
 static void add_part(struct plan_op *op, enum plan_buf dst, const struct model_matrix *w,
@@ -42,30 +46,60 @@ static void add_part(struct plan_op *op, enum plan_buf dst, const struct model_m
     CHECK(op->n_parts < PLAN_PARTS_MAX);
     CHECK(op->n_parts == 0 || op->part[0].weight->cols == w->cols);
     op->part[op->n_parts++] = (struct plan_part){w, bias, dst};
-    op->dst = op->part[0].dst;
 }
 
-static void emit_pick(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src)
+static struct plan_op *emit_matmul(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
+                                   const struct model_matrix *w, const float *bias)
 {
-    struct plan_op *op = emit(p, PLAN_PICK, layer);
-    op->dst = dst;
-    op->src = src;
+    struct plan_op *op = emit(p, PLAN_MATMUL, layer, dst, src);
+    add_part(op, dst, w, bias);
+    return op;
 }
 
-/* The end of a block: its output meets the residual stream x, through a norm where there is one. */
-static void emit_output(struct plan *p, int layer, enum plan_buf x, enum plan_buf src,
-                        const struct model_matrix *w, const float *bias, const float *post_norm)
+/* dst op= by, over rows of n; nothing where that changes nothing. */
+static void emit_by(struct plan *p, enum plan_kind kind, int layer, enum plan_buf dst, size_t n,
+                    float by, float nothing)
 {
-    struct plan_op *op = emit_matmul(p, layer, src);
-    op->add = !post_norm;
-    add_part(op, post_norm ? PLAN_DELTA : x, w, bias);
-    if (!post_norm)
+    if (by == nothing)
         return;
-    emit_norm(p, layer, PLAN_DELTA, PLAN_DELTA, post_norm, p->model->dim, 1);
-    op = emit(p, PLAN_ADD, layer);
-    op->dst = x;
-    op->src = PLAN_DELTA;
+    struct plan_op *op = emit(p, kind, layer, dst, dst);
+    op->n = n;
+    op->by = by;
+}
+
+static void emit_add(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src, float by)
+{
+    struct plan_op *op = emit(p, PLAN_ADD, layer, dst, src);
     op->n = p->model->dim;
+    op->by = by;
+}
+
+/* Is a block's output added to the residual stream as it is? */
+static bool adds_at_once(const struct plan *p, const struct model_norm *post)
+{
+    return !post->gain && p->model->residual_scale == 1;
+}
+
+/* The end of a block whose output is in DELTA: it meets the residual stream x, through a norm where
+ * there is one. */
+static void emit_meet(struct plan *p, int layer, enum plan_buf x, const struct model_norm *post)
+{
+    emit_norm(p, layer, PLAN_DELTA, PLAN_DELTA, post);
+    emit_add(p, layer, x, PLAN_DELTA, p->model->residual_scale);
+}
+
+static void emit_turn(struct plan *p, int i)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    if (l->angles)
+        emit(p, PLAN_ROPE, i, PLAN_Q, PLAN_K)->angles = l->angles;
+}
+
+static void emit_head_norms(struct plan *p, int i)
+{
+    const struct model *m = p->model;
+    emit_head_norm(p, i, PLAN_Q, m->n_head, &m->layers[i].q_norm);
+    emit_head_norm(p, i, PLAN_K, m->n_kv_head, &m->layers[i].k_norm);
 }
 
 /* The queries, keys and values of a layer, and the mix of values. */
@@ -73,86 +107,172 @@ static void emit_attention(struct plan *p, int i)
 {
     const struct model *m = p->model;
     const struct model_layer *l = &m->layers[i];
-    emit_norm(p, i, PLAN_NORMED, PLAN_X, l->attn_norm, m->dim, 1);
-    struct plan_op *op = emit_matmul(p, i, PLAN_NORMED);
-    add_part(op, PLAN_Q, &l->q, l->q_bias);
+    enum plan_buf src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
+    struct plan_op *op = emit_matmul(p, i, PLAN_Q, src, &l->q, l->q_bias);
     add_part(op, PLAN_K, &l->k, l->k_bias);
     add_part(op, PLAN_V, &l->v, l->v_bias);
-    if (l->q_norm) {
-        emit_norm(p, i, PLAN_Q, PLAN_Q, l->q_norm, m->k_dim, m->n_head);
-        emit_norm(p, i, PLAN_K, PLAN_K, l->k_norm, m->k_dim, m->n_kv_head);
-    }
-    op = emit(p, PLAN_ROPE, i);
-    op->dst = PLAN_Q;
-    op->src = PLAN_K;
-    op->angles = l->angles;
-    op = emit(p, PLAN_STORE, i);
-    op->src = PLAN_K;
+    emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * m->k_dim, m->qkv_clamp, 0);
+    emit_by(p, PLAN_CLAMP, i, PLAN_K, m->n_kv_head * m->k_dim, m->qkv_clamp, 0);
+    emit_by(p, PLAN_CLAMP, i, PLAN_V, m->n_kv_head * m->v_dim, m->qkv_clamp, 0);
+    bool turned = m->arch->flags & MODEL_NORM_TURNED;
+    if (turned)
+        emit_turn(p, i);
+    emit_head_norms(p, i);
+    if (!turned)
+        emit_turn(p, i);
+    op = emit(p, PLAN_STORE, i, PLAN_K, PLAN_K);
     op->src2 = PLAN_V;
-    op = emit(p, PLAN_ATTEND, i);
-    op->dst = PLAN_MIX;
-    op->src = PLAN_Q;
+    op = emit(p, PLAN_ATTEND, i, PLAN_MIX, PLAN_Q);
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
     op->window = l->window;
+    op->sinks = l->sinks;
 }
 
-static void emit_ffn(struct plan *p, int i, enum plan_buf x)
+/* A block's gate and up, and their product, which is in `gate` afterwards, or in `up` where there
+ * is no gate. */
+static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum plan_buf src,
+                                const struct model_ffn *f, enum plan_buf gate, enum plan_buf up)
+{
+    bool gated = f->gate.rows > 0, spread = kind == PLAN_EXPERTS;
+    enum plan_buf dst = gated ? gate : up;
+    struct plan_op *op = emit(p, kind, i, dst, src);
+    if (gated)
+        add_part(op, gate, &f->gate, f->gate_bias);
+    add_part(op, up, &f->up, f->up_bias);
+    op->spread = spread;
+    op = emit(p, PLAN_GLU, i, dst, dst);
+    op->src2 = up;
+    op->alone = !gated;
+    op->n = f->n;
+    op->spread = spread;
+    return dst;
+}
+
+/* A feed-forward block of all rows: dst = (or +=). */
+static void emit_block(struct plan *p, int i, enum plan_buf dst, enum plan_buf src,
+                       const struct model_ffn *f, bool add)
+{
+    enum plan_buf mid = emit_gated(p, i, PLAN_MATMUL, src, f, PLAN_GATE, PLAN_UP);
+    emit_matmul(p, i, dst, mid, &f->down, f->down_bias)->add = add;
+}
+
+/* DELTA = what the experts make of src, the shared one's part included. */
+static void emit_experts(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model *m = p->model;
+    const struct model_experts *x = &m->layers[i].experts;
+    emit_matmul(p, i, PLAN_SCORES, src, &x->router, x->router_bias);
+    struct plan_op *op = emit(p, PLAN_ROUTE, i, PLAN_SCORES, PLAN_SCORES);
+    op->n = m->n_expert;
+    op->bias = x->choice_bias;
+    op = emit(p, PLAN_SPREAD, i, PLAN_SPREAD_IN, src);
+    op->n = m->dim;
+    op->spread = true;
+    enum plan_buf mid = emit_gated(p, i, PLAN_EXPERTS, PLAN_SPREAD_IN, &x->each, PLAN_SPREAD_GATE,
+                                   PLAN_SPREAD_UP);
+    op = emit(p, PLAN_EXPERTS, i, PLAN_SPREAD_OUT, mid);
+    add_part(op, PLAN_SPREAD_OUT, &x->each.down, x->each.down_bias);
+    op->spread = true;
+    op = emit(p, PLAN_COMBINE, i, PLAN_DELTA, PLAN_SPREAD_OUT);
+    op->n = m->dim;
+    op->spread = true;
+    if (!x->shared.n)
+        return;
+    if (!x->shared_gate.rows) {
+        emit_block(p, i, PLAN_DELTA, src, &x->shared, true);
+        return;
+    }
+    emit_matmul(p, i, PLAN_SHARE, src, &x->shared_gate, NULL);
+    emit_block(p, i, PLAN_SHARED, src, &x->shared, false);
+    emit(p, PLAN_WEIGH, i, PLAN_SHARED, PLAN_SHARE)->n = m->dim;
+    emit_add(p, i, PLAN_DELTA, PLAN_SHARED, 1);
+}
+
+static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
 {
     const struct model_layer *l = &p->model->layers[i];
-    emit_norm(p, i, PLAN_NORMED, x, l->ffn_norm, p->model->dim, 1);
-    struct plan_op *op = emit_matmul(p, i, PLAN_NORMED);
-    add_part(op, PLAN_GATE, &l->gate, NULL);
-    add_part(op, PLAN_UP, &l->up, NULL);
-    op = emit(p, PLAN_GLU, i);
-    op->dst = PLAN_GATE;
-    op->src = PLAN_GATE;
-    op->src2 = PLAN_UP;
-    op->n = p->model->ff;
-    emit_output(p, i, x, PLAN_GATE, &l->down, NULL, l->ffn_post_norm);
+    bool at_once = adds_at_once(p, &l->ffn_post_norm);
+    if (l->experts.router.rows) {
+        emit_experts(p, i, src);
+        if (l->ffn.n) /* beside them: arctic's */
+            emit_block(p, i, PLAN_DELTA, src, &l->ffn, true);
+        emit_meet(p, i, x, &l->ffn_post_norm);
+    } else {
+        emit_block(p, i, at_once ? x : PLAN_DELTA, src, &l->ffn, at_once);
+        if (!at_once)
+            emit_meet(p, i, x, &l->ffn_post_norm);
+    }
+}
+
+static void emit_output(struct plan *p, int i, enum plan_buf x, enum plan_buf mix)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    bool at_once = adds_at_once(p, &l->attn_post_norm);
+    emit_matmul(p, i, at_once ? x : PLAN_DELTA, mix, &l->o, l->o_bias)->add = at_once;
+    if (!at_once)
+        emit_meet(p, i, x, &l->attn_post_norm);
 }
 
 /* Once the last layer has stored its keys and values, only the rows count of which something is
- * wanted: the rest of it, most of its work, is for them alone. */
+ * wanted: the rest of it, most of its work, is for them alone.  Blocks in parallel: the norm of
+ * the second is made before the first one's output meets the stream. */
 static void emit_layer(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    bool last = (size_t)i + 1 == p->model->n_layer;
-    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = last ? PLAN_PICKED_MIX : PLAN_MIX;
+    bool last = (size_t)i + 1 == p->model->n_layer, parallel = p->model->parallel;
+    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = last ? PLAN_PICKED_MIX : PLAN_MIX, src = x;
     emit_attention(p, i);
     size_t from = p->n_ops;
     if (last) {
-        emit_pick(p, i, x, PLAN_X);
-        emit_pick(p, i, mix, PLAN_MIX);
+        emit(p, PLAN_PICK, i, x, PLAN_X);
+        emit(p, PLAN_PICK, i, mix, PLAN_MIX);
     }
-    emit_output(p, i, x, mix, &l->o, l->o_bias, l->attn_post_norm);
-    emit_ffn(p, i, x);
+    if (parallel)
+        src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
+    emit_output(p, i, x, mix);
+    if (!parallel)
+        src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
+    emit_ffn(p, i, x, src);
     for (; last && from < p->n_ops; from++)
         p->ops[from].rows = PLAN_ROWS_WANTED;
+}
+
+static void emit_begin(struct plan *p)
+{
+    const struct model *m = p->model;
+    struct plan_op *op = emit(p, PLAN_EMBED, -1, PLAN_X, PLAN_X);
+    op->table = &m->embed;
+    op->by = m->embed_scale;
+    if (m->positions.rows)
+        emit(p, PLAN_POSITION, -1, PLAN_X, PLAN_X)->table = &m->positions;
+    emit_norm(p, -1, PLAN_X, PLAN_X, &m->embed_norm);
 }
 
 static void emit_head(struct plan *p)
 {
     const struct model *m = p->model;
-    emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, m->output_norm, m->dim, 1);
+    emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, &m->output_norm);
     p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
     size_t from = p->n_ops;
-    struct plan_op *op = emit_matmul(p, -1, PLAN_PICKED);
-    add_part(op, PLAN_LOGITS, &m->output, NULL);
-    if (m->logit_cap > 0) {
-        op = emit(p, PLAN_SOFTCAP, -1);
-        op->dst = op->src = PLAN_LOGITS;
-        op->n = m->n_vocab;
-        op->by = m->logit_cap;
-    }
+    emit_matmul(p, -1, PLAN_LOGITS, PLAN_PICKED, &m->output, m->output_bias);
+    emit_by(p, PLAN_SCALE, -1, PLAN_LOGITS, m->n_vocab, m->logit_scale, 1);
+    emit_by(p, PLAN_SOFTCAP, -1, PLAN_LOGITS, m->n_vocab, m->logit_cap, 0);
     for (; from < p->n_ops; from++)
         p->ops[from].rows = PLAN_ROWS_OUT;
 }
 
-/* First and last operation that touches each buffer. */
+/* ---- places ---- */
+
+/* First and last operation of a layer that touches each buffer. */
 struct life {
     size_t first, last;
     bool used;
+};
+
+/* Which buffers are used, and which are at the same time. */
+struct meetings {
+    bool used[PLAN_BUF_N], meet[PLAN_BUF_N][PLAN_BUF_N];
 };
 
 static void touch(struct life *life, size_t at)
@@ -162,53 +282,52 @@ static void touch(struct life *life, size_t at)
     life->used = true;
 }
 
-static void find_lives(const struct plan *p, struct life life[PLAN_BUF_N])
+static void touch_all(struct life life[PLAN_BUF_N], const struct plan_op *op, size_t at)
 {
-    memset(life, 0, PLAN_BUF_N * sizeof *life);
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct plan_op *op = &p->ops[i];
-        if (op->kind != PLAN_EMBED)
-            touch(&life[op->src], i);
-        if (op->kind != PLAN_STORE)
-            touch(&life[op->dst], i);
-        if (op->kind == PLAN_STORE || op->kind == PLAN_GLU)
-            touch(&life[op->src2], i);
-        for (int k = 0; k < op->n_parts; k++)
-            touch(&life[op->part[k].dst], i);
+    touch(&life[op->src], at);
+    touch(&life[op->dst], at);
+    if (op->kind == PLAN_STORE || (op->kind == PLAN_GLU && !op->alone))
+        touch(&life[op->src2], at);
+    for (int k = 0; k < op->n_parts; k++)
+        touch(&life[op->part[k].dst], at);
+}
+
+/* Operations [from, to), over which a buffer that is written anew in each layer lives from its
+ * first to its last use.  The residual stream lives throughout. */
+static void find_meetings(const struct plan *p, size_t from, size_t to, struct meetings *out)
+{
+    struct life life[PLAN_BUF_N] = {0};
+    for (size_t i = from; i < to; i++)
+        touch_all(life, &p->ops[i], i);
+    life[PLAN_X] = (struct life){from, to, true};
+    for (int a = 0; a < PLAN_BUF_N; a++) {
+        out->used[a] |= life[a].used;
+        for (int b = 0; b < PLAN_BUF_N; b++)
+            out->meet[a][b] |= life[a].used && life[b].used && life[a].first <= life[b].last &&
+                               life[b].first <= life[a].last;
     }
 }
 
-/* Within one layer buffers come and go, and every layer is alike: a buffer that is written anew in
- * each layer lives from its first to its last use there, which layer 0 shows.  The residual
- * stream lives throughout; what is picked in the last layer, from the end of its attention. */
-static void layer_lives(const struct plan *p, struct life life[PLAN_BUF_N])
+/* Layer by layer; what is before the first belongs to it, and what is after the last to that. */
+static void find_all_meetings(const struct plan *p, struct meetings *out)
 {
-    struct plan one = *p;
-    size_t n = 1, picks = 0;
-    for (; n < p->n_ops && p->ops[n].layer == 0; n++)
-        if (p->ops[n].kind == PLAN_ATTEND)
-            picks = n + 1;
-    one.n_ops = n;
-    find_lives(&one, life);
-    life[PLAN_X] = (struct life){0, p->n_ops, true};
-    life[PLAN_MIX].last = MAX(life[PLAN_MIX].last, picks);
-    life[PLAN_PICKED] = life[PLAN_PICKED_MIX] = (struct life){picks, p->n_ops, true};
-    life[PLAN_LOGITS] = (struct life){0};
+    *out = (struct meetings){0};
+    for (size_t from = 0, to = 0; from < p->n_ops; from = to) {
+        int layer = MAX(p->ops[from].layer, 0);
+        while (to < p->n_ops && (p->ops[to].layer == layer || p->ops[to].layer < 0))
+            to++;
+        find_meetings(p, from, to, out);
+    }
 }
 
-static bool lives_meet(const struct life *a, const struct life *b)
-{
-    return a->first <= b->last && b->first <= a->last;
-}
-
-/* First fit: the lowest place where no buffer lies whose life meets. */
-static size_t find_place(const struct plan *p, const struct life *life, int b)
+/* First fit: the lowest place where no buffer lies that is used at the same time. */
+static size_t find_place(const struct plan *p, const struct meetings *m, int b)
 {
     size_t at = 0;
     for (bool moved = true; moved;) {
         moved = false;
         for (int o = 0; o < b; o++)
-            if (life[o].used && lives_meet(&life[o], &life[b]) && at < p->place[o] + p->width[o] &&
+            if (o != PLAN_LOGITS && m->meet[o][b] && at < p->place[o] + p->width[o] &&
                 p->place[o] < at + p->width[b]) {
                 at = p->place[o] + p->width[o];
                 moved = true;
@@ -217,31 +336,40 @@ static size_t find_place(const struct plan *p, const struct life *life, int b)
     return at;
 }
 
-static void place_buffers(struct plan *p)
+/* Whole cache lines, so that threads do not share them; spread rows each. */
+static size_t width_of(const struct plan *p, enum plan_buf b)
 {
     const struct model *m = p->model;
-    struct life life[PLAN_BUF_N];
-    const size_t width[PLAN_BUF_N] = {
-        [PLAN_X] = m->dim,
-        [PLAN_NORMED] = m->dim,
-        [PLAN_Q] = m->n_head * m->k_dim,
-        [PLAN_K] = m->n_kv_head * m->k_dim,
-        [PLAN_V] = m->n_kv_head * m->v_dim,
-        [PLAN_MIX] = m->n_head * m->v_dim,
-        [PLAN_GATE] = m->ff,
-        [PLAN_UP] = m->ff,
-        [PLAN_DELTA] = m->dim,
-        [PLAN_PICKED] = m->dim,
-        [PLAN_PICKED_MIX] = m->n_head * m->v_dim,
-        [PLAN_LOGITS] = m->n_vocab,
-    };
-    layer_lives(p, life);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct plan_op *op = &p->ops[i];
+        for (int k = 0; k < op->n_parts; k++)
+            if (op->part[k].dst == b)
+                n = MAX(n, plan_part_rows(p, op, k));
+    }
+    switch (b) {
+    case PLAN_X:
+    case PLAN_NORMED:
+    case PLAN_DELTA:
+    case PLAN_PICKED:
+    case PLAN_SPREAD_IN: n = m->dim; break;
+    case PLAN_MIX:
+    case PLAN_PICKED_MIX: n = m->n_head * m->v_dim; break;
+    default: break;
+    }
+    bool spread = b >= PLAN_SPREAD_IN && b <= PLAN_SPREAD_OUT;
+    return num_align(n, 16) * (spread ? m->n_chosen : 1);
+}
+
+static void place_buffers(struct plan *p)
+{
+    struct meetings m;
+    find_all_meetings(p, &m);
     for (int b = 0; b < PLAN_BUF_N; b++) {
-        /* whole cache lines, so that threads do not share them */
-        p->width[b] = life[b].used || b == PLAN_LOGITS ? num_align(width[b], 16) : 0;
-        if (b == PLAN_LOGITS || !life[b].used)
+        p->width[b] = m.used[b] ? width_of(p, (enum plan_buf)b) : 0;
+        if (b == PLAN_LOGITS || !m.used[b])
             continue;
-        p->place[b] = find_place(p, life, b);
+        p->place[b] = find_place(p, &m, b);
         p->row_floats = MAX(p->row_floats, p->place[b] + p->width[b]);
     }
 }
@@ -251,10 +379,7 @@ struct plan *plan_new(const struct model *m)
     struct plan *p = mem_alloc(sizeof *p);
     p->model = m;
     p->ops = mem_alloc((m->n_layer + 1) * PLAN_OPS_A_LAYER * sizeof *p->ops);
-    struct plan_op *op = emit(p, PLAN_EMBED, -1);
-    op->dst = PLAN_X;
-    op->table = &m->embed;
-    op->by = m->embed_scale;
+    emit_begin(p);
     for (int i = 0; i < (int)m->n_layer; i++)
         emit_layer(p, i);
     emit_head(p);

@@ -30,7 +30,14 @@ enum plan_buf {
     PLAN_MIX, /* attention's output */
     PLAN_GATE,
     PLAN_UP,
-    PLAN_DELTA, /* a block's output where it is not added at once */
+    PLAN_DELTA,     /* a block's output where it is not added at once */
+    PLAN_SCORES,    /* of experts */
+    PLAN_SHARE,     /* one number: how much the shared expert counts */
+    PLAN_SHARED,    /* the shared expert's output where it does not count whole */
+    PLAN_SPREAD_IN, /* spread, and so is what follows: */
+    PLAN_SPREAD_GATE,
+    PLAN_SPREAD_UP,
+    PLAN_SPREAD_OUT,
     /* Of the rows that were picked in the last layer: */
     PLAN_PICKED,     /* the residual stream, in the end normed */
     PLAN_PICKED_MIX, /* attention's output */
@@ -39,8 +46,8 @@ enum plan_buf {
 };
 
 struct plan_part {
-    const struct model_matrix *weight;
-    const float *bias; /* [weight->rows] or NULL */
+    const struct model_matrix *weight; /* EXPERTS: of all experts, one behind the other */
+    const float *bias;                 /* [weight->rows] or NULL */
     enum plan_buf dst;
 };
 
@@ -56,17 +63,22 @@ struct plan_op {
     enum plan_rows rows;
     int layer; /* -1: none */
     enum plan_buf dst, src, src2;
+    bool spread; /* GLU: its rows are spread; SPREAD, EXPERTS and COMBINE always are */
     /* by kind: */
-    struct plan_part part[PLAN_PARTS_MAX]; /* MATMUL; they share src and its width */
+    struct plan_part part[PLAN_PARTS_MAX]; /* MATMUL, EXPERTS; they share src and its width */
     int n_parts;
     bool add;                         /* MATMUL: dst += */
-    const struct model_matrix *table; /* EMBED */
-    const float *gain;                /* NORM: [n] */
-    size_t n;                         /* NORM: a group's width; GLU, ADD: the row's */
-    size_t n_groups;                  /* NORM */
-    float by;                         /* EMBED: scale; NORM: epsilon; ATTEND: scale; SOFTCAP: cap */
-    float cap;                        /* ATTEND: of the scores; 0: none */
-    uint32_t window;                  /* ATTEND: 0: none */
+    const struct model_matrix *table; /* EMBED, POSITION */
+    const struct model_norm *norm;    /* NORM */
+    size_t n;        /* NORM: a group's width; GLU, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
+                      * row's; ROUTE: the experts */
+    size_t n_groups; /* NORM */
+    bool alone;      /* GLU: there is no src2 */
+    float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
+    float cap; /* ATTEND: of the scores; 0: none */
+    uint32_t window;                   /* ATTEND: 0: none */
+    const float *sinks;                /* ATTEND: [n_head] or NULL */
+    const float *bias;                 /* ROUTE: [n] or NULL, for the choice alone */
     const struct model_angles *angles; /* ROPE */
 };
 
@@ -76,8 +88,8 @@ struct plan {
     size_t n_ops;
     size_t width[PLAN_BUF_N]; /* floats a row; 0: not used */
     /* Place of each buffer in a row of the work area, in floats; buffers whose lives do not meet
-     * share a place.  Row r of buffer b of a step of n rows begins at place[b] * n + width[b] * r.
-     */
+     * share a place.  Row r of buffer b of a step of n rows begins at place[b] * n + width[b] * r;
+     * spread row j of it at place[b] * n + width[b] / n_chosen * j. */
     size_t place[PLAN_BUF_N];
     size_t row_floats; /* of the work area, without the logits, which are the device's result */
 };
@@ -90,5 +102,12 @@ void plan_free(struct plan *p);
 void plan_print(const struct plan *p, struct str *out);
 const char *plan_kind_name(enum plan_kind k);
 const char *plan_buf_name(enum plan_buf b);
+
+/* The rows of a MATMUL's or EXPERTS' weight that one result has. */
+static inline size_t plan_part_rows(const struct plan *p, const struct plan_op *op, int part)
+{
+    size_t rows = op->part[part].weight->rows;
+    return op->kind == PLAN_EXPERTS ? rows / p->model->n_expert : rows;
+}
 
 #endif

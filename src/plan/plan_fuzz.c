@@ -25,9 +25,11 @@ static void check_model(const struct model *m)
         CHECK_ALL(isfinite(m->angles.inverse[i]));
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
-        CHECK_ALL(l->angles->inverse && l->window <= INT32_MAX);
-        CHECK_ALL(l->q.cols == m->dim && l->down.rows == m->dim && l->down.cols == m->ff);
-        CHECK_ALL(!l->q_norm == !l->k_norm);
+        CHECK_ALL((!l->angles || l->angles->inverse) && l->window <= INT32_MAX);
+        CHECK_ALL(l->q.cols == m->dim && l->o.rows == m->dim);
+        CHECK_ALL(!l->q_norm.gain == !l->k_norm.gain);
+        CHECK_ALL(!l->ffn.n || (l->ffn.down.rows == m->dim && l->ffn.down.cols == l->ffn.n));
+        CHECK_ALL(l->ffn.n || l->experts.router.rows == m->n_expert);
     }
 }
 
@@ -39,9 +41,9 @@ static void check_plan(const struct model *m)
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
         CHECK_ALL(op->kind == PLAN_STORE || p->width[op->dst] > 0);
-        CHECK_ALL(op->kind == PLAN_EMBED || p->width[op->src] > 0);
+        CHECK_ALL(p->width[op->src] > 0);
         for (int k = 0; k < op->n_parts; k++)
-            CHECK_ALL(p->width[op->part[k].dst] >= op->part[k].weight->rows);
+            CHECK_ALL(p->width[op->part[k].dst] >= plan_part_rows(p, op, k));
     }
     str_init(&out, (size_t)1 << 20);
     plan_print(p, &out);

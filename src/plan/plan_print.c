@@ -18,6 +18,13 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_GATE] = "gate",
     [PLAN_UP] = "up",
     [PLAN_DELTA] = "delta",
+    [PLAN_SCORES] = "scores",
+    [PLAN_SHARE] = "share",
+    [PLAN_SHARED] = "shared",
+    [PLAN_SPREAD_IN] = "spread_in",
+    [PLAN_SPREAD_GATE] = "spread_gate",
+    [PLAN_SPREAD_UP] = "spread_up",
+    [PLAN_SPREAD_OUT] = "spread_out",
     [PLAN_PICKED] = "picked",
     [PLAN_PICKED_MIX] = "picked_mix",
     [PLAN_LOGITS] = "logits",
@@ -41,17 +48,42 @@ static void print_matrix(const struct model_matrix *w, struct str *out)
              w->rows, w->cols);
 }
 
-static void print_parts(const struct plan_op *op, struct str *out)
+static void print_parts(const struct plan *p, const struct plan_op *op, struct str *out)
 {
     for (int i = 0; i < op->n_parts; i++) {
         str_addf(out, "%s%s %s ", i ? ", " : "", buf_names[op->part[i].dst], op->add ? "+=" : "=");
         print_matrix(op->part[i].weight, out);
         str_addf(out, " x %s%s", buf_names[op->src], op->part[i].bias ? " + bias" : "");
     }
+    if (op->kind == PLAN_EXPERTS)
+        str_addf(out, ", each row with its own of %zu", p->model->n_expert);
+}
+
+static void print_attend(const struct model *m, const struct plan_op *op, struct str *out)
+{
+    str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", buf_names[op->dst],
+             buf_names[op->src], (double)op->by, m->n_head, m->n_kv_head);
+    if (op->window)
+        str_addf(out, ", window %u", op->window);
+    if (op->cap > 0)
+        str_addf(out, ", cap %g", (double)op->cap);
+    if (m->alibi > 0)
+        str_addf(out, ", slopes from 2^(-%g / heads)", (double)m->alibi);
+    str_addf(out, op->sinks ? ", sinks" : "");
+}
+
+static void print_norm(const struct model *m, const struct plan_op *op, struct str *out)
+{
+    str_addf(out, "%s = %s(%s) * gain%s, %zu x %zu, eps %g", buf_names[op->dst],
+             m->arch->norm == MODEL_RMS ? "rms" : "mean", buf_names[op->src],
+             op->norm->bias ? " + bias" : "", op->n_groups, op->n, (double)op->by);
 }
 
 static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
 {
+    static const char *const acts[MODEL_ACT_N] = {"silu", "gelu", "gelu_erf", "relu2",
+                                                  "swiglu_oai"};
+    static const char *const gatings[] = {"softmax", "sigmoid", "softmax of those"};
     const struct model *m = p->model;
     const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
     switch (op->kind) {
@@ -60,34 +92,39 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
         print_matrix(op->table, out);
         str_addf(out, " [token] * %g", (double)op->by);
         break;
-    case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
-    case PLAN_NORM:
-        str_addf(out, "%s = rms(%s) * gain, %zu x %zu, eps %g", dst, src, op->n_groups, op->n,
-                 (double)op->by);
+    case PLAN_POSITION:
+        str_addf(out, "%s += ", dst);
+        print_matrix(op->table, out);
+        str_addf(out, " [position]");
         break;
-    case PLAN_MATMUL: print_parts(op, out); break;
+    case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
+    case PLAN_NORM: print_norm(m, op, out); break;
+    case PLAN_EXPERTS:
+    case PLAN_MATMUL: print_parts(p, op, out); break;
+    case PLAN_CLAMP: str_addf(out, "%s within %g", dst, (double)op->by); break;
     case PLAN_ROPE:
         str_addf(out, "%s, %s by position, %zu of %zu, %s", dst, src, m->n_rot, m->k_dim,
-                 m->arch->rope == MODEL_ROPE_PAIR ? "pairs" : "halves");
+                 m->arch->rope == MODEL_PAIR ? "pairs" : "halves");
         str_addf(out, op->angles == &m->angles ? "" : ", local base");
         break;
     case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
-    case PLAN_ATTEND:
-        str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", dst, src, (double)op->by,
-                 m->n_head, m->n_kv_head);
-        if (op->window)
-            str_addf(out, ", window %u", op->window);
-        if (op->cap > 0)
-            str_addf(out, ", cap %g", (double)op->cap);
-        break;
+    case PLAN_ATTEND: print_attend(m, op, out); break;
     case PLAN_GLU:
-        str_addf(out, "%s = %s(%s) * %s, %zu", dst,
-                 m->arch->act == MODEL_ACT_SILU ? "silu" : "gelu", src, src2, op->n);
+        str_addf(out, "%s = %s(%s)", dst, acts[m->arch->act], src);
+        str_addf(out, "%s%s, %zu", op->alone ? "" : " * ", op->alone ? "" : src2, op->n);
         break;
-    case PLAN_ADD: str_addf(out, "%s += %s", dst, src); break;
+    case PLAN_ADD: str_addf(out, "%s += %s * %g", dst, src, (double)op->by); break;
+    case PLAN_SCALE: str_addf(out, "%s *= %g", dst, (double)op->by); break;
     case PLAN_SOFTCAP:
         str_addf(out, "%s = %g tanh(%s / %g)", dst, (double)op->by, src, (double)op->by);
         break;
+    case PLAN_WEIGH: str_addf(out, "%s *= sigmoid(%s)", dst, src); break;
+    case PLAN_ROUTE:
+        str_addf(out, "%zu of %zu by %s%s * %g, %s", m->n_chosen, m->n_expert, src,
+                 op->bias ? " + bias" : "", (double)m->experts_scale, gatings[m->gating]);
+        break;
+    case PLAN_SPREAD: str_addf(out, "%s = %s, a row an expert", dst, src); break;
+    case PLAN_COMBINE: str_addf(out, "%s = sum of %s by weight", dst, src); break;
     case PLAN_KIND_N: break;
     }
 }
@@ -100,8 +137,8 @@ void plan_print(const struct plan *p, struct str *out)
     str_addf(out, "# %zu operations; a row's work area is %zu floats:", p->n_ops, p->row_floats);
     for (int b = 0; b < PLAN_BUF_N; b++)
         if (p->width[b] && b != PLAN_LOGITS)
-            str_addf(out, " %s[%zu] at %zu%s", buf_names[b], p->width[b], p->place[b],
-                     b == PLAN_PICKED_MIX ? "\n" : ",");
+            str_addf(out, " %s[%zu] at %zu", buf_names[b], p->width[b], p->place[b]);
+    str_add_char(out, '\n');
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
         str_addf(out, "%4zu ", i);

@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Makes the outside reference of more model families: tests/data/family/*.gguf and *.ref.
+
+    pip install gguf transformers torch llama-cpp-python's sdist, unpacked
+    tools/family_vectors.py --convert .../vendor/llama.cpp [NAME...] [--out DIR]
+
+As tools/arch_vectors.py, but the files are written by the converter that real files are made with
+(convert_hf_to_gguf.py of llama.cpp, which is part of llama-cpp-python's sdist), so that names of
+tensors and keys are those of real files; only the tokenizer is left out.  Models are tiny, their
+weights random numbers that Q8_0 and F16 hold exactly, and the logits come from `transformers` in
+binary64, plain and with keys and values rounded to binary16.
+"""
+import argparse
+import importlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+if "--convert" in sys.argv:  # the converter's own gguf package, before PyPI's
+    repo = sys.argv[sys.argv.index("--convert") + 1]
+    sys.path[:0] = [os.path.join(repo, "gguf-py"), repo]
+import arch_vectors as av  # noqa: E402
+import gguf  # noqa: E402
+
+DATA = os.path.join(HERE, "..", "tests", "data", "family")
+N_TOKENS, N_VOCAB, CTX = 24, 64, 128
+
+BASE = dict(vocab_size=N_VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=CTX,
+            tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+RMS = dict(rms_norm_eps=1e-2)
+MEAN = dict(layer_norm_eps=1e-2)
+MOE = dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
+
+# name of the file: class of transformers, matrices, what its config says beyond BASE
+MODELS = json.load(open(os.path.join(HERE, "family_vectors.json")))
+
+
+def exact(rng, shape, size):
+    """Numbers that Q8_0 holds exactly along the last axis, and F16 too: whole numbers times a power
+    of two, 127 among each 32."""
+    step = 2.0 ** np.round(np.log2(size * 3 / 127))
+    w = np.clip(np.round(rng.standard_normal(shape) * size / step), -126, 126)
+    if shape[-1] % 32 == 0:
+        blocks = w.reshape(-1, 32)
+        at = rng.integers(0, 32, len(blocks))
+        blocks[np.arange(len(blocks)), at] = 127 * np.where(rng.random(len(blocks)) < 0.5, -1, 1)
+        w = blocks.reshape(shape)
+    return w * step
+
+
+def randomize(model, rng, q8):
+    for name, p in model.named_parameters():
+        shape = tuple(p.shape)
+        if len(shape) >= 2 and "norm" not in name:
+            size = 1.0 if "embed" in name or "wte" in name or "wpe" in name else shape[-1] ** -0.5
+            if any(x in name for x in ("router", "gate.weight")) and "proj" not in name:
+                size *= 2
+            w = exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
+        else:  # steps of 1/1024, so that one more or less is exact
+            gain = name.endswith("weight") and not model.config.model_type.startswith(("gemma", "nemotron"))
+            w = np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + gain
+        with torch.no_grad():
+            p.copy_(torch.from_numpy(np.ascontiguousarray(w)).double())
+    for name, b in model.named_buffers():  # biases of the choice of experts
+        if "bias" in name:
+            b.copy_(torch.from_numpy(np.round(rng.standard_normal(tuple(b.shape)) * 0.3 * 1024) / 1024))
+
+
+def convert(folder, out, kind, patch, arch):
+    """By the converter itself; the vocabulary is left out.  patch: what it reads of files that other
+    versions of transformers wrote.  arch: the family in whose name it is written: one that computes
+    the same, and that transformers has no class of."""
+    tool = importlib.import_module("convert_hf_to_gguf")
+    hparams = tool.ModelBase.load_hparams(Path(folder), False)
+    hparams.update(patch)
+    cls = tool.get_model_class(tool.get_model_architecture(hparams, tool.ModelType.TEXT))
+
+    def set_vocab(self):
+        self.gguf_writer.add_tokenizer_model("none")
+        self.gguf_writer.add_vocab_size(N_VOCAB)
+
+    kind_of = gguf.MODEL_ARCH[arch] if arch else cls.model_arch
+    bare = type(cls.__name__, (cls,), dict(set_vocab=set_vocab, model_arch=kind_of))
+    with torch.inference_mode():
+        bare(Path(folder), kind, Path(out), eager=True, hparams=hparams).write()
+
+
+def main():
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--convert", required=True, help="folder of convert_hf_to_gguf.py")
+    a.add_argument("--out", default=DATA)
+    a.add_argument("names", nargs="*")
+    a = a.parse_args()
+    os.makedirs(a.out, exist_ok=True)
+    av.DATA = a.out
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    for name, m in MODELS.items():
+        if a.names and name not in a.names:
+            continue
+        try:
+            make(name, m, a)
+        except Exception as e:  # a family that fails leaves the others to be made
+            print(f"{name}: FAILED {type(e).__name__}: {str(e)[:300]}")
+            if a.names:
+                raise
+
+
+def make(name, m, a):
+    rng = np.random.default_rng(m.get("seed", 1000 + sum(name.encode())))
+    parts = dict(base=BASE, rms=RMS, mean=MEAN, moe=MOE)
+    extra = {}
+    for p in ["base"] + m.get("with", ["rms"]):
+        extra.update(parts[p])
+    extra.update(m["config"])
+    for k in m.get("without", []):
+        extra.pop(k)
+    config = getattr(transformers, m["class"] + "Config")(**extra)
+    config._attn_implementation = "eager"
+    config._experts_implementation = "eager"
+    model = getattr(transformers, m.get("head", m["class"] + "ForCausalLM"))(config).double().eval()
+    q8 = m.get("format", "q8_0") == "q8_0"
+    randomize(model, rng, q8)
+    ids = rng.integers(0, N_VOCAB, N_TOKENS)
+    with tempfile.TemporaryDirectory() as folder:
+        model.float().save_pretrained(folder)
+        model.double()
+        path = os.path.join(a.out, name + ".gguf")
+        kind = gguf.LlamaFileType.MOSTLY_Q8_0 if q8 else gguf.LlamaFileType.MOSTLY_F16
+        convert(folder, path, kind, m.get("patch", {}), m.get("arch"))
+    av.write_ref(name, model, ids)
+    print(f", {os.path.getsize(path)} bytes", flush=True)
+
+
+if __name__ == "__main__":
+    main()
