@@ -243,8 +243,8 @@ def logits_of(model, ids, halves):
         torch.Tensor.float = single
 
 
-def write_ref(name, model, ids):
-    plain, halves = logits_of(model, ids, False), logits_of(model, ids, True)
+def write_ref(name, model, ids, halves=True):
+    plain, halves = logits_of(model, ids, False), logits_of(model, ids, halves)
     with open(os.path.join(DATA, name + ".ref"), "wb") as f:
         f.write(b"DAMSOARC" + struct.pack("<II", len(ids), plain.shape[1]))
         f.write(ids.astype("<i4").tobytes())

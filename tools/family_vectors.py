@@ -142,7 +142,7 @@ def make(name, m, a):
         path = os.path.join(a.out, name + ".gguf")
         kind = gguf.LlamaFileType.MOSTLY_Q8_0 if q8 else gguf.LlamaFileType.MOSTLY_F16
         convert(folder, path, kind, m.get("patch", {}), m.get("arch"))
-    av.write_ref(name, model, ids)
+    av.write_ref(name, model, ids, m.get("halves", True))
     print(f", {os.path.getsize(path)} bytes", flush=True)
 
 

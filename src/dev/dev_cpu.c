@@ -10,12 +10,12 @@
 
 #define CPU_ALIGN 64
 
-/* The most columns of a matrix, of all or of experts alone. */
-static size_t act_width(const struct plan *p, bool experts)
+/* The most columns of a matrix. */
+static size_t act_width(const struct plan *p)
 {
     size_t k = 0;
     for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].kind == PLAN_EXPERTS || (p->ops[i].kind == PLAN_MATMUL && !experts))
+        if (p->ops[i].n_parts)
             k = MAX(k, p->ops[i].part[0].weight->cols);
     return k;
 }
@@ -58,9 +58,18 @@ static size_t act_rows(const struct dev_cpu *d)
 /* 8-bit activations of a step's largest product, in numbers. */
 static size_t act_numbers(const struct dev_cpu *d)
 {
-    size_t slots = d->opts.rows_max * d->plan->model->n_chosen;
-    return MAX(act_rows(d) * mm_act_width(act_width(d->plan, false)),
-               slots * mm_act_width(act_width(d->plan, true)));
+    const struct model *m = d->plan->model;
+    size_t most = 0;
+    for (size_t i = 0; i < d->plan->n_ops; i++) {
+        const struct plan_op *op = &d->plan->ops[i];
+        size_t rows = op->kind == PLAN_MATMUL    ? act_rows(d)
+                      : op->kind == PLAN_EXPERTS ? d->opts.rows_max * m->n_chosen
+                      : op->kind == PLAN_HEADS   ? d->opts.rows_max * m->n_head
+                                                 : 0;
+        if (rows)
+            most = MAX(most, rows * mm_act_width(op->part[0].weight->cols));
+    }
+    return most;
 }
 
 static void carve_routes(struct carver *c, struct dev_cpu *d)
@@ -80,7 +89,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
 {
     const struct model *m = d->plan->model;
     size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
-    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan, false), act_rows(d)), 1);
+    s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), act_rows(d)), 1);
     s->attend = carve(c, kern_attend_scratch(n_q, m->k_dim, m->v_dim), sizeof(float));
     s->q = carve(c, n_q, sizeof *s->q);
     s->out = carve(c, n_q, sizeof *s->out);
@@ -90,7 +99,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->slope = carve(c, n_q, sizeof *s->slope);
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
-    s->left = carve(c, act_width(d->plan, false), sizeof *s->left);
+    s->left = carve(c, act_width(d->plan), sizeof *s->left);
 }
 
 /* The work area, in one piece. */
@@ -116,6 +125,21 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     }
 }
 
+/* Matrices that lie one behind the other are packed as one: each has to begin with a panel. */
+static enum err check_panels(const struct dev_cpu *d, const struct plan_op *op, struct errinfo *e)
+{
+    size_t panel = (size_t)d->mm->panel_rows;
+    for (int k = 0; op->kind != PLAN_MATMUL && k < op->n_parts; k++) {
+        size_t rows = plan_part_rows(d->plan, op, k);
+        if (rows % panel != 0)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "%s: the %zu rows of a matrix in %.*s are no multiple of %zu",
+                           gguf_path(d->plan->model->gguf), rows, (int)op->part[k].weight->name.n,
+                           op->part[k].weight->name.p, panel);
+    }
+    return ERR_OK;
+}
+
 static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *e)
 {
     const struct model *m = d->plan->model;
@@ -131,12 +155,7 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
                        "%s: the model knows %zu positions, and a context of %zu was asked for",
                        gguf_path(m->gguf), m->positions.rows, d->opts.ctx_max);
     for (size_t i = 0; i < d->plan->n_ops; i++)
-        for (int k = 0; d->plan->ops[i].kind == PLAN_EXPERTS && k < d->plan->ops[i].n_parts; k++)
-            if (plan_part_rows(d->plan, &d->plan->ops[i], k) % (size_t)d->mm->panel_rows != 0)
-                return err_set(e, ERR_UNSUPPORTED,
-                               "%s: an expert's matrix has %zu rows, which is no multiple of %d",
-                               gguf_path(m->gguf), plan_part_rows(d->plan, &d->plan->ops[i], k),
-                               d->mm->panel_rows);
+        TRY(check_panels(d, &d->plan->ops[i], e));
     if (c.over || need->weights == SIZE_MAX)
         return err_set(e, ERR_MEMORY, "%s: the model is too large to be computed with",
                        gguf_path(m->gguf));
@@ -174,6 +193,8 @@ static bool by_rows(const struct plan_op *op)
     case PLAN_ROPE:
     case PLAN_STORE:
     case PLAN_POSITION:
+    case PLAN_COPY:
+    case PLAN_TEMPER:
     case PLAN_CLAMP:
     case PLAN_SCALE:
     case PLAN_WEIGH:

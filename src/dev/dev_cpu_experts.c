@@ -136,10 +136,29 @@ void cpu_run_route(const struct walker *w, const struct cpu_op *co)
 
 /* ---- rows to slots, and back ---- */
 
+/* For models whose experts read what is weighed: by row, as the weights are. */
+static void spread_weighed(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    const size_t k = d->plan->model->n_chosen;
+    struct share s = share_of(w, op_rows(d, op) * k);
+    for (size_t i = s.from; i < s.to; i++) {
+        float *dst = buf_slot(d, op->dst, d->routes.slot[i]);
+        memcpy(dst, buf_row(d, op->src, i / k), op->n * sizeof *dst);
+        d->kern.scale(dst, d->routes.weight[i], op->n);
+        d->routes.weight[i] = 1;
+    }
+}
+
 void cpu_run_spread(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
+    if (d->plan->model->arch->flags & MODEL_WEIGH_FIRST) {
+        spread_weighed(w, co);
+        return;
+    }
     struct share s = share_of(w, op_rows(d, op) * d->plan->model->n_chosen);
     for (size_t i = s.from; i < s.to; i++)
         memcpy(buf_slot(d, op->dst, i), buf_row(d, op->src, d->routes.row[i]),
@@ -162,18 +181,10 @@ void cpu_run_combine(const struct walker *w, const struct cpu_op *co)
 
 /* ---- products ---- */
 
-/* The 8-bit activations of an expert's slots: a matrix by itself (mm.h). */
 static struct mm_act acts_of_expert(const struct dev_cpu *d, size_t e, size_t k)
 {
-    size_t at = d->routes.begin[e], width = mm_act_width(k);
-    struct mm_act a = d->act;
-    a.q += at * width;
-    a.d += at * width / 32;
-    a.sum += at * width / 32;
-    a.neg32 += at * width / 32;
-    a.neg16 += at * width / 16;
-    a.rows = d->routes.begin[e + 1] - at;
-    return a;
+    const uint32_t *begin = d->routes.begin;
+    return cpu_acts_part(d, begin[e], begin[e + 1] - begin[e], k);
 }
 
 static void quantize_slots(const struct walker *w, const struct plan_op *op, size_t n_slots,
@@ -199,12 +210,9 @@ static void multiply(const struct walker *w, const struct cpu_op *co, size_t e, 
     const struct plan_op *op = co->op;
     const struct plan_part *part = &op->part[i];
     size_t rows = plan_part_rows(d->plan, op, i), k = part->weight->cols;
-    enum format f = part->weight->format;
-    size_t before = mm_packed_bytes(d->mm, f, k, e * rows), first = d->routes.begin[e];
-    if (before == 0) /* as the file has them */
-        before = e * rows * format_bytes(f, k);
-    struct mm_job job = {.weights = (const char *)co->weight[i] + before,
-                         .format = f,
+    size_t first = d->routes.begin[e];
+    struct mm_job job = {.weights = cpu_weights_from(d, co, i, e * rows),
+                         .format = part->weight->format,
                          .k = k,
                          .n_rows = rows,
                          .n_tokens = d->routes.begin[e + 1] - first,

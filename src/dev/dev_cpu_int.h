@@ -169,6 +169,34 @@ struct pieces {
  * first one is the thread's own, the others are taken as they come. */
 size_t cpu_piece_next(const struct walker *w, struct pieces *p, size_t *begin);
 
+/* Weights of part i from a row on, which a panel begins with. */
+static inline const void *cpu_weights_from(const struct dev_cpu *d, const struct cpu_op *co, int i,
+                                           size_t row)
+{
+    const struct model_matrix *w = co->op->part[i].weight;
+    size_t at = mm_packed_bytes(d->mm, w->format, w->cols, row);
+    if (at == 0) /* as the file has them */
+        at = row * format_bytes(w->format, w->cols);
+    return (const char *)co->weight[i] + at;
+}
+
+/* 8-bit activations of n rows of k from row `at` on, as a matrix by itself (mm.h). */
+static inline struct mm_act cpu_acts_part(const struct dev_cpu *d, size_t at, size_t n, size_t k)
+{
+    size_t before = at * mm_act_width(k);
+    return (struct mm_act){.q = d->act.q + before,
+                           .d = d->act.d + before / 32,
+                           .sum = d->act.sum + before / 32,
+                           .neg32 = d->act.neg32 + before / 32,
+                           .neg16 = d->act.neg16 + before / 16,
+                           .rows = n};
+}
+
+/* dev_cpu_heads.c */
+void cpu_run_heads(const struct walker *w, const struct cpu_op *co);
+void cpu_run_copy(const struct walker *w, const struct cpu_op *co);
+void cpu_run_temper(const struct walker *w, const struct cpu_op *co);
+
 /* dev_cpu_experts.c */
 void cpu_run_route(const struct walker *w, const struct cpu_op *co);
 void cpu_run_spread(const struct walker *w, const struct cpu_op *co);

@@ -182,10 +182,12 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
         }
 }
 
-static void turn(const struct dev_cpu *d, float *x, size_t n_heads, const float *cos_sin)
+static void turn(const struct dev_cpu *d, float *x, const struct plan_groups *at, size_t n_heads,
+                 const float *cos_sin)
 {
     const struct model *m = d->plan->model;
-    for (size_t h = 0; h < n_heads; h++, x += m->k_dim)
+    x += at->at;
+    for (size_t h = 0; h < n_heads; h++, x += at->stride)
         if (m->arch->rope == MODEL_PAIR)
             d->kern.rope_pair(x, cos_sin, m->n_rot);
         else
@@ -200,8 +202,8 @@ static void run_rope(const struct walker *w, const struct cpu_op *co)
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; r < s.to; r++) {
         const float *cos_sin = d->cos_sin + (table + r) * m->n_rot;
-        turn(d, buf_row(d, co->op->dst, r), m->n_head, cos_sin);
-        turn(d, buf_row(d, co->op->src, r), m->n_kv_head, cos_sin);
+        turn(d, buf_row(d, co->op->dst, r), &co->op->to, m->n_head, cos_sin);
+        turn(d, buf_row(d, co->op->src, r), &co->op->from, m->n_kv_head, cos_sin);
     }
 }
 
@@ -238,6 +240,16 @@ static void run_store(const struct walker *w, const struct cpu_op *co)
     }
 }
 
+/* The first position that the one at `pos` sees. */
+static int32_t first_seen(const struct dev_cpu *d, const struct plan_op *op, int32_t pos)
+{
+    int32_t window = (int32_t)op->window;
+    if (window == 0)
+        return 0;
+    return d->plan->model->arch->flags & MODEL_CHUNKS ? pos / window * window
+                                                      : MAX(0, pos + 1 - window);
+}
+
 /* The rows of a tile with one key-value head; pages of positions [from, to). */
 static struct kern_attend attend_of(const struct walker *w, const struct cpu_op *co,
                                     const struct cpu_tile *tile, size_t head, size_t from,
@@ -255,7 +267,7 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
             s->out[n_q] = buf_row(d, op->dst, r) + g * m->v_dim;
             s->to[n_q] = pos + 1;
-            s->from[n_q] = op->window ? MAX(0, pos + 1 - (int32_t)op->window) : 0;
+            s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
             s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
         }
@@ -353,6 +365,7 @@ static void run_attend(const struct walker *w, const struct cpu_op *co)
 
 typedef void glu_fn(float *dst, const float *gate, const float *up, size_t n);
 
+/* NULL: xielu, which has numbers of its own. */
 static glu_fn *glu_of(const struct dev_cpu *d)
 {
     const struct kern *k = &d->kern;
@@ -383,7 +396,10 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
             size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
             float *dst = glu_row(d, op, op->dst, r) + at;
             const float *gate = glu_row(d, op, op->src, r) + at;
-            glu(dst, gate, op->alone ? d->ones : glu_row(d, op, op->src2, r) + at, len);
+            if (!glu)
+                d->kern.xielu(dst, gate, op->numbers, len);
+            else
+                glu(dst, gate, op->alone ? d->ones : glu_row(d, op, op->src2, r) + at, len);
             if (co->quantizes_dst)
                 mm_quantize(&d->kern, &acts, r, at, dst, len);
         }
@@ -436,23 +452,16 @@ static void make_angles(const struct walker *w, const struct model_angles *a, si
 }
 
 static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_op *) = {
-    [PLAN_EMBED] = run_embed,
-    [PLAN_POSITION] = run_position,
-    [PLAN_PICK] = run_pick,
-    [PLAN_NORM] = run_norm,
-    [PLAN_MATMUL] = run_matmul,
-    [PLAN_CLAMP] = run_rows,
-    [PLAN_ROPE] = run_rope,
-    [PLAN_STORE] = run_store,
-    [PLAN_ATTEND] = run_attend,
-    [PLAN_GLU] = run_glu,
-    [PLAN_ADD] = run_rows,
-    [PLAN_SCALE] = run_rows,
-    [PLAN_SOFTCAP] = run_softcap,
-    [PLAN_WEIGH] = run_rows,
-    [PLAN_ROUTE] = cpu_run_route,
-    [PLAN_SPREAD] = cpu_run_spread,
-    [PLAN_EXPERTS] = cpu_run_experts,
+    [PLAN_EMBED] = run_embed,         [PLAN_POSITION] = run_position,
+    [PLAN_PICK] = run_pick,           [PLAN_NORM] = run_norm,
+    [PLAN_MATMUL] = run_matmul,       [PLAN_CLAMP] = run_rows,
+    [PLAN_ROPE] = run_rope,           [PLAN_STORE] = run_store,
+    [PLAN_ATTEND] = run_attend,       [PLAN_GLU] = run_glu,
+    [PLAN_HEADS] = cpu_run_heads,     [PLAN_COPY] = cpu_run_copy,
+    [PLAN_TEMPER] = cpu_run_temper,   [PLAN_ADD] = run_rows,
+    [PLAN_SCALE] = run_rows,          [PLAN_SOFTCAP] = run_softcap,
+    [PLAN_WEIGH] = run_rows,          [PLAN_ROUTE] = cpu_run_route,
+    [PLAN_SPREAD] = cpu_run_spread,   [PLAN_EXPERTS] = cpu_run_experts,
     [PLAN_COMBINE] = cpu_run_combine,
 };
 

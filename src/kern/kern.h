@@ -12,18 +12,16 @@
  *   gelu_erf_mul  the exact form: gate * (1 + erf(gate / sqrt 2)) / 2 * up
  *   relu2_mul  max(gate, 0)^2 * up (So et al. 2021)
  *   swiglu_oai g * sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up within 7 (gpt-oss)
- *   clamp      x[n] within -by and by
- *   softcap    x[n] = cap * tanh(x / cap)
- *   rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are cos_sin[i] and
- *              sines cos_sin[n/2 + i], i < n/2 (the NeoX order)
- *   rope_pair  the same for the pairs (x[2i], x[2i + 1])
- *   quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act; n % 32 == 0
- *   put_k, put_v  floats into a page, see struct kern_put
- *   attend     softmax(q K^T) V over pages, see struct kern_attend
- *   attend_part  the same for positions [part * KERN_PART, (part + 1) * KERN_PART) alone, not yet
- *              divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum, the result
- *   attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend gives,
- *              to the bit; it needs no pages, and neither ranges nor scratch */
+ *   xielu      numbers[0] x^2 + numbers[2] x where x > 0, else numbers[1] (e^min(x, numbers[3]) - 1
+ * - x) + numbers[2] x (Huang and Schlag 2024) clamp      x[n] within -by and by softcap    x[n] =
+ * cap * tanh(x / cap) rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are
+ * cos_sin[i] and sines cos_sin[n/2 + i], i < n/2 (the NeoX order) rope_pair  the same for the pairs
+ * (x[2i], x[2i + 1]) quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act;
+ * n % 32 == 0 put_k, put_v  floats into a page, see struct kern_put attend     softmax(q K^T) V
+ * over pages, see struct kern_attend attend_part  the same for positions [part * KERN_PART, (part +
+ * 1) * KERN_PART) alone, not yet divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum,
+ * the result attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend
+ * gives, to the bit; it needs no pages, and neither ranges nor scratch */
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 

@@ -132,6 +132,8 @@ static void check_rows(struct pair p, size_t n)
     CHECK_ROW(gelu_erf_mul, 1e-5f, 2e-6f, 8, x, z, x, n)
     CHECK_ROW(relu2_mul, 1e-6f, 0, 8, x, z, x, n)
     CHECK_ROW(swiglu_oai, 4e-6f, 1e-30f, 12, x, x, z, n)
+    const float bends[4] = {0.8f, 1.3f, 0.5f, -1e-6f};
+    CHECK_ROW(xielu, 1e-5f, 1e-6f, 8, x, z, bends, n)
     CHECK_ROW(clamp, 0, 0, 3, x, 1.37f, n)
     CHECK_ROW(softcap, 2e-5f, 2e-5f, 200, x, 50, n)
     if (n % 2 == 0) {

@@ -79,6 +79,14 @@ static void swiglu_oai_c(float *dst, const float *gate, const float *up, size_t 
     }
 }
 
+static void xielu_c(float *dst, const float *src, const float *numbers, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = src[i], low = numbers[1] * (expm1f(MIN(x, numbers[3])) - x);
+        dst[i] = (x > 0 ? numbers[0] * x * x : low) + numbers[2] * x;
+    }
+}
+
 static void clamp_c(float *x, float by, size_t n)
 {
     for (size_t i = 0; i < n; i++)

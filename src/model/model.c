@@ -99,6 +99,25 @@ static enum err maybe_size(struct model *m, const char *name, size_t hi, size_t 
     return ERR_OK;
 }
 
+/* Sizes of latent keys and values: what one head of all keeps is the small space, and behind it
+ * the part that is turned. */
+static enum err read_latent(struct model *m, struct errinfo *e)
+{
+    TRY(maybe_size(m, "attention.kv_lora_rank", 65536, &m->kv_low, e));
+    TRY(maybe_size(m, "attention.q_lora_rank", 65536, &m->q_low, e));
+    if (m->kv_low == 0)
+        return ERR_OK;
+    TRY(read_size(m, "attention.key_length_mla", m->k_dim, 1, 65536, &m->head_dim, e));
+    TRY(read_size(m, "attention.value_length_mla", m->v_dim, 1, 65536, &m->value_dim, e));
+    if (m->n_kv_head != 1 || m->k_dim != m->kv_low + m->n_rot || m->v_dim != m->kv_low ||
+        m->head_dim <= m->n_rot)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: latent keys of %zu and values of %zu with %zu heads in a space of %zu "
+                       "and %zu turned are not supported: older files have to be converted again",
+                       gguf_path(m->gguf), m->k_dim, m->v_dim, m->n_kv_head, m->kv_low, m->n_rot);
+    return ERR_OK;
+}
+
 static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
@@ -107,6 +126,7 @@ static enum err read_heads(struct model *m, struct errinfo *e)
     TRY(read_size(m, "attention.key_length", MAX(m->dim / m->n_head, 1), 1, 65536, &m->k_dim, e));
     TRY(read_size(m, "attention.value_length", m->k_dim, 1, 65536, &m->v_dim, e));
     TRY(read_size(m, "rope.dimension_count", m->k_dim, 2, m->k_dim, &m->n_rot, e));
+    TRY(read_latent(m, e));
     if (m->n_head % m->n_kv_head != 0 || m->n_rot % 2 != 0 || m->n_head * m->k_dim > dim_max ||
         m->n_head * m->v_dim > dim_max)
         return err_set(e, ERR_CORRUPT,
@@ -172,6 +192,8 @@ static float attention_scale(const struct model *m)
 {
     bool gemma = m->arch->flags & MODEL_EMBED_SCALE;
     size_t largest = m->arch->flags & MODEL_QK_NORM ? 62 : 46; /* layers of the 27B models */
+    if (m->kv_low)
+        return 1 / sqrtf((float)m->head_dim);
     size_t by = gemma && m->n_layer == largest ? m->dim / m->n_head : m->k_dim;
     return 1 / sqrtf((float)by);
 }
@@ -202,6 +224,10 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
     TRY(read_float(m, "attention.max_alibi_bias", m->arch->alibi, &m->alibi, e));
     if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0 || m->qkv_clamp < 0 || m->alibi < 0)
         return err_set(e, ERR_CORRUPT, "%s: a negative epsilon, cap or slope", gguf_path(m->gguf));
+    m->temper_ahead = m->arch->temper > 0;
+    TRY(read_float(m, "attention.temperature_scale", m->arch->temper, &m->temper, e));
+    TRY(read_size(m, "attention.temperature_length", MAX(m->arch->temper_length, 1), 1, INT32_MAX,
+                  &m->temper_length, e));
     bool parallel = m->arch->flags & MODEL_PARALLEL;
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;
@@ -227,6 +253,38 @@ static enum err read_pattern(struct model *m, uint32_t *every, const struct gguf
     return ERR_OK;
 }
 
+/* The llama4 of 128 experts does not norm its queries and keys, and files do not say so. */
+#define MAVERICK_EXPERTS 128
+
+const float *model_ones(struct model *m, size_t n)
+{
+    float *x = arena_array(&m->arena, n, sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = 1;
+    return x;
+}
+
+/* Four numbers a layer; the keys have no family's name before them. */
+static enum err read_xielu(struct model *m, struct errinfo *e)
+{
+    static const char *const names[] = {"xielu.alpha_p", "xielu.alpha_n", "xielu.beta",
+                                        "xielu.eps"};
+    for (size_t k = 0; k < N_ELEMS(names); k++) {
+        const struct gguf_key *key = gguf_key(m->gguf, names[k]);
+        if (!key || key->kind != GGUF_ARRAY || !key->a.data || key->a.n < m->n_layer)
+            return err_set(e, ERR_CORRUPT, "%s: %s has to be %zu numbers", gguf_path(m->gguf),
+                           names[k], m->n_layer);
+        for (size_t i = 0; i < m->n_layer; i++)
+            m->layers[i].xielu[k] = (float)gguf_array_f64(&key->a, i);
+    }
+    for (size_t i = 0; i < m->n_layer; i++) { /* the file has what a softplus keeps positive */
+        float *x = m->layers[i].xielu;
+        x[0] = log1pf(expf(x[0]));
+        x[1] = x[2] + log1pf(expf(x[1]));
+    }
+    return ERR_OK;
+}
+
 static enum err read_windows(struct model *m, struct errinfo *e)
 {
     const struct model_arch *row = m->arch;
@@ -235,6 +293,7 @@ static enum err read_windows(struct model *m, struct errinfo *e)
     TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), row->window, &window, e));
     TRY(read_pattern(m, &every, &each, e));
     window = every ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
+    struct model_norm ones = {.n = m->k_dim, .n_gains = 1, .gain = model_ones(m, m->k_dim)};
     for (size_t i = 0; i < m->n_layer; i++) {
         struct model_layer *l = &m->layers[i];
         bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && (i + 1) % every);
@@ -243,6 +302,9 @@ static enum err read_windows(struct model *m, struct errinfo *e)
         if (row->rope == MODEL_UNTURNED || (unturned && (i + 1) % unturned == 0) ||
             (row->flags & MODEL_WINDOW_TURNS && window && !l->window))
             l->angles = NULL;
+        l->tempers = m->temper != 0 && (!unturned || !l->angles);
+        if (l->angles && row->flags & MODEL_QK_BARE && m->n_expert != MAVERICK_EXPERTS)
+            l->q_norm = l->k_norm = ones;
     }
     return ERR_OK;
 }
@@ -255,6 +317,8 @@ static enum err open_all(struct model *m, struct errinfo *e)
     TRY(read_numbers(m, e));
     TRY(model_bind(m, &factors, e));
     TRY(model_read_angles(m, &factors, e));
+    if (m->arch->act == MODEL_XIELU)
+        TRY(read_xielu(m, e));
     return read_windows(m, e);
 }
 

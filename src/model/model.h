@@ -31,6 +31,7 @@ enum model_act {
     MODEL_GELU_ERF,   /* the exact one */
     MODEL_RELU2,      /* the square of what is positive */
     MODEL_SWIGLU_OAI, /* gpt-oss: gate and up cut to 7, gate * sigmoid(1.702 gate) * (up + 1) */
+    MODEL_XIELU,      /* with four numbers a layer (Huang and Schlag 2024) */
     MODEL_ACT_N
 };
 /* How an expert's score becomes its weight. */
@@ -52,6 +53,9 @@ enum model_flags {
     MODEL_WINDOW_TURNS = 1 << 9,   /* only layers with a window turn queries and keys */
     MODEL_YARN_SMOOTH = 1 << 10,   /* YaRN's ramp begins and ends between frequencies too */
     MODEL_EXPERTS_NORM = 1 << 11,  /* the weights of a token's experts add up to 1 */
+    MODEL_WEIGH_FIRST = 1 << 12,   /* they scale what an expert reads, not what it gives */
+    MODEL_CHUNKS = 1 << 13,        /* a window begins at a multiple of its size */
+    MODEL_QK_BARE = 1 << 14,       /* llama4: turned queries and keys are normed without gains */
 };
 
 /* One row of arch.def. */
@@ -68,6 +72,8 @@ struct model_arch {
     uint32_t window; /* this and the caps: where the file does not say */
     float attn_cap, logit_cap;
     float alibi; /* scores fall with the distance (Press et al. 2022); 0: they do not */
+    float temper;
+    uint32_t temper_length; /* see struct model */
 };
 
 /* A matrix as the file has it, or consecutive rows of one. */
@@ -110,16 +116,29 @@ struct model_experts {
     struct model_matrix shared_gate; /* [1][dim]: the shared block counts by its sigmoid; rows 0 */
 };
 
+/* Queries, and keys and values, by way of fewer numbers, which are what is kept (DeepSeek-AI 2024):
+ * each head's matrices turn its query into the small space, and what it mixes there into values. */
+struct model_latent {
+    struct model_matrix q_low, q_high; /* [q_low][dim], [n_head * head][q_low or dim] */
+    struct model_matrix kv_low;        /* [kv_low + n_rot][dim] */
+    struct model_norm q_norm, kv_norm;
+    struct model_matrix to_low;   /* [n_head * kv_low][head - n_rot]: a head's behind the other's */
+    struct model_matrix to_value; /* [n_head * value][kv_low] */
+};
+
 struct model_layer {
     struct model_norm attn_norm, ffn_norm, attn_post_norm, ffn_post_norm;
     struct model_norm q_norm, k_norm; /* of each head, or of all in one */
     struct model_matrix q, k, v, o;   /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
     const float *sinks;                             /* [n_head] or NULL: scores of nothing */
+    struct model_latent latent;                     /* instead of q, k and v; or all empty */
     struct model_ffn ffn;                           /* n 0: the layer has experts alone */
     struct model_experts experts;
     uint32_t window;                   /* positions seen; 0: all */
     const struct model_angles *angles; /* NULL: queries and keys are not turned */
+    bool tempers;                      /* queries grow with the position */
+    float xielu[4];                    /* of x > 0, of the others, of both, the least */
 };
 
 struct model {
@@ -138,6 +157,12 @@ struct model {
     float residual_scale, logit_scale;
     float qkv_clamp; /* 0: none */
     float alibi;     /* the steepest head falls by 2^(-alibi / n_head), the others by its powers */
+    /* Queries are multiplied by 1 + temper ln(1 + floor((position + temper_ahead) / length)). */
+    float temper;
+    size_t temper_length, temper_ahead;
+    /* Of layers whose keys and values are latent: sizes of a head, of the small spaces; 0: none
+     * are. k_dim and v_dim are then what one shared head keeps. */
+    size_t head_dim, value_dim, q_low, kv_low;
     float rope_base;
     struct model_angles angles, angles_local;
     struct model_angles angles_far; /* longrope's, for contexts beyond ctx_near; or none */

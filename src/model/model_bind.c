@@ -119,10 +119,7 @@ static enum err norm(struct binder *b, int layer, const char *name, size_t n, si
     size_t all = n * groups;
     *out = (struct model_norm){.n = n, .n_gains = 1};
     if (b->m->arch->flags & MODEL_NORM_BARE) {
-        float *ones = arena_array(&b->m->arena, n, sizeof *ones);
-        for (size_t i = 0; i < n; i++)
-            ones[i] = 1;
-        out->gain = ones;
+        out->gain = model_ones(b->m, n);
         return ERR_OK;
     }
     if (groups > 1 && t && t->n_dims == 1 && t->dims[0] == all) /* of all heads in one */
@@ -163,13 +160,33 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
     return ERR_OK;
 }
 
+static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
+{
+    const struct model *m = b->m;
+    const float *none;
+    size_t q = m->n_head * m->head_dim, from = m->q_low ? m->q_low : m->dim;
+    if (m->q_low) {
+        TRY(linear(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low, &none));
+        TRY(norm(b, i, "attn_q_a_norm", m->q_low, 1, &x->q_norm));
+    }
+    TRY(linear(b, i, m->q_low ? "attn_q_b" : "attn_q", q, from, &x->q_high, &none));
+    TRY(linear(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low, &none));
+    TRY(norm(b, i, "attn_kv_a_norm", m->kv_low, 1, &x->kv_norm));
+    TRY(linear(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low, &none));
+    return linear(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value, &none);
+}
+
 static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
     TRY(norm_if(b, !(flags & MODEL_NORM_AFTER), i, "attn_norm", m->dim, 1, &l->attn_norm));
-    TRY(bind_qkv(b, i, l));
-    TRY(linear(b, i, "attn_output", m->dim, m->n_head * m->v_dim, &l->o, &l->o_bias));
+    if (m->kv_low)
+        TRY(bind_latent(b, i, &l->latent));
+    else
+        TRY(bind_qkv(b, i, l));
+    size_t mixed = m->n_head * (m->kv_low ? m->value_dim : m->v_dim);
+    TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
     TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_q_norm", m->k_dim, m->n_head,
                 &l->q_norm));

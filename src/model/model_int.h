@@ -16,6 +16,8 @@ struct model_factors {
     const float *all, *near, *far;
 };
 
+const float *model_ones(struct model *m, size_t n);
+
 /* Binds all tensors (model_bind.c). */
 enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e);
 

@@ -15,6 +15,7 @@ struct scaling {
     float ctx_original, beta_fast, beta_slow;
     float attn_factor;      /* of YaRN's magnitude */
     float yarn_attn_factor; /* its magnitude itself; 0: by the paper's formula */
+    float log_multiplier;   /* of scores instead, whose scale is as the magnitude's square; 0 */
 };
 
 static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo *e)
@@ -29,6 +30,8 @@ static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo 
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.factor"), older, &s->factor, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.attn_factor"), 1, &s->attn_factor, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_attn_factor"), 0, &s->yarn_attn_factor, e));
+    TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_log_multiplier"), 0, &s->log_multiplier,
+                     e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_fast"), 32, &s->beta_fast, e));
     TRY(gguf_get_f32(g, model_key(m, "rope.scaling.yarn_beta_slow"), 1, &s->beta_slow, e));
     TRY(gguf_get_u32(g, model_key(m, "rope.scaling.original_context_length"),
@@ -45,8 +48,8 @@ static enum err read_scaling(struct model *m, struct scaling *s, struct errinfo 
     if (span_eq_cstr(type, "none") || s->longrope)
         s->factor = 1; /* longrope: the factors have it */
     if (!(s->factor > 0) || !isfinite(s->factor) || !(s->attn_factor > 0) || ctx == 0 ||
-        !isfinite(s->attn_factor) || !isfinite(s->yarn_attn_factor) || !(s->beta_fast > 0) ||
-        !(s->beta_slow > 0))
+        !isfinite(s->log_multiplier) || !isfinite(s->attn_factor) ||
+        !isfinite(s->yarn_attn_factor) || !(s->beta_fast > 0) || !(s->beta_slow > 0))
         return err_set(e, ERR_CORRUPT, "%s: rope scaling by %g over %u tokens makes no sense",
                        gguf_path(g), (double)s->factor, ctx);
     return ERR_OK;
@@ -81,6 +84,8 @@ static struct model_angles angles_of(struct model *m, float base, const struct s
         inverse[i] = (float)(f * keep + f / (double)s->factor * (1 - keep));
     }
     float paper = s->factor > 1 ? 1 + 0.1f * logf(s->factor) : 1;
+    if (s->log_multiplier != 0)
+        return (struct model_angles){inverse, 1};
     float magnitude = s->attn_factor * (s->yarn_attn_factor > 0 ? s->yarn_attn_factor : paper);
     return (struct model_angles){inverse, s->yarn ? magnitude : s->longrope ? s->attn_factor : 1};
 }
@@ -121,6 +126,10 @@ enum err model_read_angles(struct model *m, const struct model_factors *factors,
     if (!base_ok(m->rope_base) || (local != 0 && !base_ok(local)))
         return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
                        (double)(base_ok(m->rope_base) ? local : m->rope_base));
+    if (s.yarn && s.factor > 1 && s.log_multiplier != 0) {
+        float by = 1 + s.log_multiplier * logf(s.factor);
+        m->attn_scale *= by * by;
+    }
     TRY(check_factors(m, "rope_freqs.weight", factors->all, e));
     TRY(check_factors(m, "rope_factors_short.weight", factors->near, e));
     TRY(check_factors(m, "rope_factors_long.weight", factors->far, e));

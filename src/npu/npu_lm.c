@@ -147,6 +147,14 @@ static void lower_experts(struct lowering *l, const struct plan_op *op)
         l->now[op->part[i].dst] = out;
 }
 
+/* Each head's product has as many rows as there are tokens: as one with all heads' matrices. */
+static void lower_heads(struct lowering *l, const struct plan_op *op)
+{
+    const struct model_matrix *w = op->part[0].weight;
+    l->now[op->dst] = product(l->w, "heads", op->layer, rows_of(l, op), w->cols, w->rows,
+                              l->now[op->src]);
+}
+
 static void lower_attend(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
@@ -186,8 +194,8 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_MATMUL: lower_matmul(l, op); break;
     case PLAN_ROPE:
-        vector(w, "rope", op->layer, rows, heads * m->k_dim, PASSES_ROPE, 1, l->now[PLAN_Q],
-               put(l, PLAN_Q, rows, heads * m->k_dim));
+        vector(w, "rope", op->layer, rows, heads * m->k_dim, PASSES_ROPE, 1, l->now[op->dst],
+               put(l, op->dst, rows, heads * m->k_dim));
         break;
     case PLAN_STORE:
         x = npu_work_op(w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
@@ -204,6 +212,9 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     case PLAN_POSITION:
         vector(w, "position", -1, rows, m->dim, 1, 2, in, put(l, op->dst, rows, m->dim));
         break;
+    case PLAN_HEADS: lower_heads(l, op); break;
+    case PLAN_COPY: break; /* a place that HEADS leaves free */
+    case PLAN_TEMPER:
     case PLAN_CLAMP:
     case PLAN_SCALE:
     case PLAN_WEIGH:

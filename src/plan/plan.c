@@ -91,8 +91,11 @@ static void emit_meet(struct plan *p, int layer, enum plan_buf x, const struct m
 static void emit_turn(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    if (l->angles)
-        emit(p, PLAN_ROPE, i, PLAN_Q, PLAN_K)->angles = l->angles;
+    if (!l->angles)
+        return;
+    struct plan_op *op = emit(p, PLAN_ROPE, i, PLAN_Q, PLAN_K);
+    op->angles = l->angles;
+    op->to.stride = op->from.stride = p->model->k_dim;
 }
 
 static void emit_head_norms(struct plan *p, int i)
@@ -102,12 +105,49 @@ static void emit_head_norms(struct plan *p, int i)
     emit_head_norm(p, i, PLAN_K, m->n_kv_head, &m->layers[i].k_norm);
 }
 
-/* The queries, keys and values of a layer, and the mix of values. */
-static void emit_attention(struct plan *p, int i)
+static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size_t dst_stride,
+                                  enum plan_buf src, size_t src_stride,
+                                  const struct model_matrix *w)
+{
+    struct plan_op *op = emit(p, PLAN_HEADS, i, dst, src);
+    add_part(op, dst, w, NULL);
+    op->to.stride = dst_stride;
+    op->from.stride = src_stride;
+    return op;
+}
+
+/* Queries in the small space and the turned part behind them, as keys are; values are the keys'
+ * first part. */
+static void emit_latent(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model *m = p->model;
+    const struct model_latent *x = &m->layers[i].latent;
+    size_t plain = m->head_dim - m->n_rot;
+    enum plan_buf low = src;
+    struct plan_op *op = emit_matmul(p, i, PLAN_K, src, &x->kv_low, NULL);
+    if (m->q_low) {
+        add_part(op, PLAN_Q_LOW, &x->q_low, NULL);
+        low = emit_norm(p, i, PLAN_Q_LOW, PLAN_Q_LOW, &x->q_norm);
+    }
+    emit_norm(p, i, PLAN_K, PLAN_K, &x->kv_norm);
+    emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
+    op = emit(p, PLAN_ROPE, i, PLAN_Q_HEADS, PLAN_K);
+    op->angles = m->layers[i].angles;
+    op->to = (struct plan_groups){plain, m->head_dim};
+    op->from = (struct plan_groups){m->kv_low, m->k_dim};
+    emit_heads(p, i, PLAN_Q, m->k_dim, PLAN_Q_HEADS, m->head_dim, &x->to_low);
+    op = emit(p, PLAN_COPY, i, PLAN_Q, PLAN_Q_HEADS);
+    op->to = (struct plan_groups){m->kv_low, m->k_dim};
+    op->from = (struct plan_groups){plain, m->head_dim};
+    op->n = m->n_rot;
+    op->n_groups = m->n_head;
+}
+
+/* The queries, keys and values of a layer. */
+static void emit_qkv(struct plan *p, int i, enum plan_buf src)
 {
     const struct model *m = p->model;
     const struct model_layer *l = &m->layers[i];
-    enum plan_buf src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
     struct plan_op *op = emit_matmul(p, i, PLAN_Q, src, &l->q, l->q_bias);
     add_part(op, PLAN_K, &l->k, l->k_bias);
     add_part(op, PLAN_V, &l->v, l->v_bias);
@@ -120,8 +160,22 @@ static void emit_attention(struct plan *p, int i)
     emit_head_norms(p, i);
     if (!turned)
         emit_turn(p, i);
-    op = emit(p, PLAN_STORE, i, PLAN_K, PLAN_K);
-    op->src2 = PLAN_V;
+}
+
+/* Queries, keys and values, and the mix of values. */
+static void emit_attention(struct plan *p, int i)
+{
+    const struct model *m = p->model;
+    const struct model_layer *l = &m->layers[i];
+    enum plan_buf src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
+    if (m->kv_low)
+        emit_latent(p, i, src);
+    else
+        emit_qkv(p, i, src);
+    if (l->tempers)
+        emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = m->n_head * m->k_dim;
+    struct plan_op *op = emit(p, PLAN_STORE, i, PLAN_K, PLAN_K);
+    op->src2 = m->kv_low ? PLAN_K : PLAN_V;
     op = emit(p, PLAN_ATTEND, i, PLAN_MIX, PLAN_Q);
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
@@ -144,6 +198,7 @@ static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum
     op = emit(p, PLAN_GLU, i, dst, dst);
     op->src2 = up;
     op->alone = !gated;
+    op->numbers = p->model->layers[i].xielu;
     op->n = f->n;
     op->spread = spread;
     return dst;
@@ -208,7 +263,12 @@ static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
 static void emit_output(struct plan *p, int i, enum plan_buf x, enum plan_buf mix)
 {
     const struct model_layer *l = &p->model->layers[i];
+    const struct model *m = p->model;
     bool at_once = adds_at_once(p, &l->attn_post_norm);
+    if (m->kv_low) {
+        emit_heads(p, i, PLAN_VALUES, m->value_dim, mix, m->v_dim, &l->latent.to_value);
+        mix = PLAN_VALUES;
+    }
     emit_matmul(p, i, at_once ? x : PLAN_DELTA, mix, &l->o, l->o_bias)->add = at_once;
     if (!at_once)
         emit_meet(p, i, x, &l->attn_post_norm);
@@ -348,6 +408,8 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
                 n = MAX(n, plan_part_rows(p, op, k));
     }
     switch (b) {
+    case PLAN_Q: n = m->n_head * m->k_dim; break; /* HEADS and COPY fill it together */
+    case PLAN_VALUES: n = m->n_head * m->value_dim; break;
     case PLAN_X:
     case PLAN_NORMED:
     case PLAN_DELTA:

@@ -30,6 +30,9 @@ enum plan_buf {
     PLAN_MIX, /* attention's output */
     PLAN_GATE,
     PLAN_UP,
+    PLAN_Q_LOW, /* of latent queries; the heads before they meet the small space */
+    PLAN_Q_HEADS,
+    PLAN_VALUES,    /* of latent values: of each head, out of what it mixed */
     PLAN_DELTA,     /* a block's output where it is not added at once */
     PLAN_SCORES,    /* of experts */
     PLAN_SHARE,     /* one number: how much the shared expert counts */
@@ -73,7 +76,12 @@ struct plan_op {
     size_t n;        /* NORM: a group's width; GLU, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
                       * row's; ROUTE: the experts */
     size_t n_groups; /* NORM */
-    bool alone;      /* GLU: there is no src2 */
+    /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
+    struct plan_groups {
+        size_t at, stride;
+    } to, from;           /* ROPE: of q, and of k */
+    bool alone;           /* GLU: there is no src2 */
+    const float *numbers; /* GLU: the activation's own */
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
     uint32_t window;                   /* ATTEND: 0: none */
@@ -103,11 +111,13 @@ void plan_print(const struct plan *p, struct str *out);
 const char *plan_kind_name(enum plan_kind k);
 const char *plan_buf_name(enum plan_buf b);
 
-/* The rows of a MATMUL's or EXPERTS' weight that one result has. */
+/* The rows of a MATMUL's, EXPERTS' or HEADS' weight that one result has. */
 static inline size_t plan_part_rows(const struct plan *p, const struct plan_op *op, int part)
 {
     size_t rows = op->part[part].weight->rows;
-    return op->kind == PLAN_EXPERTS ? rows / p->model->n_expert : rows;
+    return op->kind == PLAN_EXPERTS ? rows / p->model->n_expert
+           : op->kind == PLAN_HEADS ? rows / p->model->n_head
+                                    : rows;
 }
 
 #endif

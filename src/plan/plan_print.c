@@ -17,6 +17,9 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_MIX] = "mix",
     [PLAN_GATE] = "gate",
     [PLAN_UP] = "up",
+    [PLAN_Q_LOW] = "q_low",
+    [PLAN_Q_HEADS] = "q_heads",
+    [PLAN_VALUES] = "values",
     [PLAN_DELTA] = "delta",
     [PLAN_SCORES] = "scores",
     [PLAN_SHARE] = "share",
@@ -57,6 +60,8 @@ static void print_parts(const struct plan *p, const struct plan_op *op, struct s
     }
     if (op->kind == PLAN_EXPERTS)
         str_addf(out, ", each row with its own of %zu", p->model->n_expert);
+    if (op->kind == PLAN_HEADS)
+        str_addf(out, ", each of %zu heads with its own", p->model->n_head);
 }
 
 static void print_attend(const struct model *m, const struct plan_op *op, struct str *out)
@@ -64,7 +69,7 @@ static void print_attend(const struct model *m, const struct plan_op *op, struct
     str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", buf_names[op->dst],
              buf_names[op->src], (double)op->by, m->n_head, m->n_kv_head);
     if (op->window)
-        str_addf(out, ", window %u", op->window);
+        str_addf(out, ", %s %u", m->arch->flags & MODEL_CHUNKS ? "chunk" : "window", op->window);
     if (op->cap > 0)
         str_addf(out, ", cap %g", (double)op->cap);
     if (m->alibi > 0)
@@ -81,8 +86,8 @@ static void print_norm(const struct model *m, const struct plan_op *op, struct s
 
 static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
 {
-    static const char *const acts[MODEL_ACT_N] = {"silu", "gelu", "gelu_erf", "relu2",
-                                                  "swiglu_oai"};
+    static const char *const acts[MODEL_ACT_N] = {"silu",  "gelu",       "gelu_erf",
+                                                  "relu2", "swiglu_oai", "xielu"};
     static const char *const gatings[] = {"softmax", "sigmoid", "softmax of those"};
     const struct model *m = p->model;
     const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
@@ -100,12 +105,21 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
     case PLAN_NORM: print_norm(m, op, out); break;
     case PLAN_EXPERTS:
+    case PLAN_HEADS:
     case PLAN_MATMUL: print_parts(p, op, out); break;
     case PLAN_CLAMP: str_addf(out, "%s within %g", dst, (double)op->by); break;
     case PLAN_ROPE:
         str_addf(out, "%s, %s by position, %zu of %zu, %s", dst, src, m->n_rot, m->k_dim,
                  m->arch->rope == MODEL_PAIR ? "pairs" : "halves");
         str_addf(out, op->angles == &m->angles ? "" : ", local base");
+        break;
+    case PLAN_COPY:
+        str_addf(out, "%s[%zu + %zu i] = %s[%zu + %zu i], %zu of %zu", dst, op->to.at,
+                 op->to.stride, src, op->from.at, op->from.stride, op->n, op->n_groups);
+        break;
+    case PLAN_TEMPER:
+        str_addf(out, "%s *= 1 + %g ln(1 + position / %zu)", dst, (double)m->temper,
+                 m->temper_length);
         break;
     case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
     case PLAN_ATTEND: print_attend(m, op, out); break;
