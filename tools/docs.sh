@@ -18,3 +18,4 @@ for page in CONF EXIT ENDPOINTS; do
         exit 1
     fi
 done
+python3 tools/models_doc.py "${2:-}"

@@ -31,6 +31,10 @@
 
 #define FAMILIES_MAX 128
 
+/* What was measured goes to tests/data/errors.tsv where DAMSO_WRITE_ERRORS is set, for
+ * docs/MODELS.md (tools/models_doc.py). */
+static FILE *errors;
+
 static char families[FAMILIES_MAX][80]; /* files without their ending, below tests/data */
 static size_t n_families;
 
@@ -64,6 +68,11 @@ static int setup(void **state)
     find_families("arch");
     find_families("family");
     qsort(families, n_families, sizeof *families, by_name);
+    if (getenv("DAMSO_WRITE_ERRORS")) {
+        errors = fopen("tests/data/errors.tsv", "w");
+        assert_non_null(errors);
+        fprintf(errors, "file\tarch\texact\tfast\n");
+    }
     return 0;
 }
 
@@ -158,12 +167,21 @@ static double nearest(const float *got, const struct ref *r)
     return least;
 }
 
+static void note_errors(const struct gguf *g, const char *name, double exact, double fast)
+{
+    struct span arch;
+    struct errinfo e;
+    assert_int_equal(gguf_need_str(g, "general.architecture", &arch, &e), ERR_OK);
+    if (errors)
+        fprintf(errors, "%s\t%.*s\t%.1e\t%.1e\n", name, (int)arch.n, arch.p, exact, fast);
+}
+
 /* At every level of this machine; gives the distance of the C level's nearest position. */
 static double check_near(const struct gguf *g, const char *name)
 {
     struct arena a;
     struct ref r;
-    double least = 1;
+    double least = 1, exact = 0, fast = 0;
     arena_init(&a);
     read_ref(&r, &a, name);
     size_t all = (size_t)r.n * r.n_vocab;
@@ -182,8 +200,10 @@ static double check_near(const struct gguf *g, const char *name)
             fail_msg("%s at the level %s is too far from its reference", name,
                      cpu_level_name((enum cpu_level)level));
         least = MIN(least, level == CPU_c ? nearest(got, &r) : 1);
+        *(level == CPU_c ? &exact : &fast) = MAX(level == CPU_c ? exact : fast, halves);
         engine_close(en);
     }
+    note_errors(g, name, exact, fast);
     arena_done(&a);
     return least;
 }
@@ -471,6 +491,12 @@ static void formats_are_near(void **state)
     assert_true(2 * n_nearest > FORMAT_N);
 }
 
+static int teardown(void **state)
+{
+    (void)state;
+    return errors ? fclose(errors) : 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,5 +504,5 @@ int main(void)
         cmocka_unit_test(rows_come_in_any_way), cmocka_unit_test(hidden_states_are_near),
         cmocka_unit_test(formats_are_near),
     };
-    return cmocka_run_group_tests(tests, setup, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -61,6 +61,7 @@ enum model_flags {
 /* One row of arch.def. */
 struct model_arch {
     const char *name;
+    const char *models; /* of the family, for people */
     enum model_rope rope;
     enum model_norm_kind norm;
     enum model_act act;

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes docs/MODELS.md out of the tables: families (src/model/arch.def), formats
+(src/kern/format.def), tokenizers (src/tok/tok_pre.def), and what engine_arch_test measured
+(tests/data/errors.tsv, which the test writes where DAMSO_WRITE_ERRORS is set).
+
+    tools/models_doc.py          checks the page
+    tools/models_doc.py --write  brings it up to date
+"""
+import json
+import os
+import re
+import sys
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+
+
+def read(path):
+    return open(os.path.join(ROOT, path), encoding="utf-8").read()
+
+
+def rows(text, macro):
+    """The arguments of each MACRO(...) outside comments, split at top level."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    for m in re.finditer(r"^%s\(" % macro, text, re.M):
+        depth, quoted, at, start, args = 1, False, m.end(), m.end(), []
+        while depth:
+            c = text[at]
+            if c == '"' and text[at - 1] != "\\":
+                quoted = not quoted
+            elif not quoted and c in "()":
+                depth += 1 if c == "(" else -1
+            if not quoted and ((c == "," and depth == 1) or depth == 0):
+                args.append(" ".join(text[start:at].split()))
+                start = at + 1
+            at += 1
+        yield args
+
+
+WORDS = {
+    "MODEL_PAIR": "pairs", "MODEL_HALF": "halves", "MODEL_UNTURNED": "none",
+    "MODEL_GELU": "GELU", "MODEL_GELU_ERF": "GELU (erf)", "MODEL_RELU2": "ReLU²",
+    "MODEL_SWIGLU_OAI": "clamped SwiGLU", "MODEL_XIELU": "xIELU",
+    "MODEL_SIGMOID": "experts by sigmoid", "MODEL_SOFTMAX_CHOSEN": "experts by softmax of the chosen",
+    "MODEL_QK_NORM": "normed queries and keys", "MODEL_NORM_TURNED": "normed after the rotation",
+    "MODEL_POST_NORM": "norms after blocks too", "MODEL_NORM_AFTER": "norms after blocks alone",
+    "MODEL_NORM_BARE": "norms without gains", "MODEL_FFN_NORM_POST": "",
+    "MODEL_PARALLEL": "blocks in parallel", "MODEL_EMBED_SCALE": "embeddings by √width",
+    "MODEL_LOGITS_DIVIDED": "logits divided", "MODEL_WINDOW_TURNS": "rotation in windows only",
+    "MODEL_YARN_SMOOTH": "smooth YaRN", "MODEL_EXPERTS_NORM": "experts' weights to 1",
+    "MODEL_WEIGH_FIRST": "experts weighed before", "MODEL_CHUNKS": "chunks",
+    "MODEL_QK_BARE": "queries and keys normed bare",
+}
+
+
+def ordinal(n):
+    return {2: "every second", 3: "every third", 4: "every fourth", 6: "every sixth"}[int(n)]
+
+
+def particulars(fields):
+    out = []
+    if fields.get(".norm") == "MODEL_MEAN":
+        out.append("LayerNorm")
+    for key in (".act", ".gating"):
+        if key in fields:
+            out.append(WORDS[fields[key]])
+    out += [WORDS[f] for f in fields.get(".flags", "").split(" | ") if f and WORDS[f]]
+    if ".window_pattern" in fields:
+        n = int(fields[".window_pattern"])
+        out.append("windows" if n == 1 else f"windows but in {ordinal(n)} layer")
+    if ".unturned_pattern" in fields:
+        out.append(f"no rotation in {ordinal(fields['.unturned_pattern'])} layer")
+    for key, word in ((".attn_cap", "capped scores"), (".alibi", "ALiBi"), (".temper", "tempered queries")):
+        if key in fields:
+            out.append(word)
+    return ", ".join(out)
+
+
+def families(errors, made):
+    out = ["| family | models | rotation | particulars | checked with | error, exact kernels | error, 8-bit kernels |",
+           "|---|---|---|---|---|---|---|"]
+    for name, *choices in rows(read("src/model/arch.def"), "ARCH"):
+        fields = dict(c.split(" = ", 1) for c in choices)
+        mine = [e for e in errors if e["arch"] == name and "format-" not in e["file"]]
+        assert mine, f"{name}: no row in tests/data/errors.tsv"
+        exact, fast = (max(float(e[k]) for e in mine) for k in ("exact", "fast"))
+        how = sorted({made.get(os.path.basename(e["file"]), "transformers") for e in mine})
+        out.append(f"| `{name}` | {fields['.models'][1:-1]} | {WORDS[fields.get('.rope', 'MODEL_PAIR')]} | "
+                   f"{particulars(fields)} | {', '.join(how)}, {len(mine)} model{'s' * (len(mine) > 1)} | "
+                   f"{exact:.1e} | {fast:.1e} |")
+    return out
+
+
+def page():
+    lines = read("tests/data/errors.tsv").splitlines()
+    head = lines[0].split("\t")
+    errors = [dict(zip(head, line.split("\t"))) for line in lines[1:]]
+    made = {}
+    for name, m in json.loads(read("tools/family_vectors.json")).items():
+        made[name] = "transformers" + (f" (as {m['class']})" if "arch" in m else "")
+    out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]
+    out += families(errors, made)
+    out += ["", "## Tensor formats", "",
+            "Each equals the dequantiser of PyPI `gguf` to the bit; a model of each is near what "
+            "`transformers` computes with the same numbers.", "",
+            "| format | error, exact kernels | error, 8-bit kernels |", "|---|---|---|"]
+    out += [f"| {e['file'].split('format-')[1]} | {float(e['exact']):.1e} | {float(e['fast']):.1e} |"
+            for e in errors if "format-" in e["file"]]
+    pres = [r[0] for r in rows(read("src/tok/tok_pre.def"), "PRE")]
+    out += ["", "## Tokenizers", "",
+            "Byte-level BPE, SentencePiece BPE. Pre-tokenizers, by the names in files: "
+            + ", ".join(f"`{p.strip(chr(34))}`" for p in pres) + ".", ""]
+    return "\n".join(out)
+
+
+def main():
+    path = os.path.join(ROOT, "docs", "MODELS.md")
+    text = page()
+    if "--write" in sys.argv:
+        open(path, "w", encoding="utf-8").write(text)
+    elif not os.path.exists(path) or open(path, encoding="utf-8").read() != text:
+        sys.exit("docs/MODELS.md is behind the tables: run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
