@@ -111,6 +111,19 @@ class Answers(unittest.TestCase):
         self.assertEqual(max(points, key=lambda p: p['per_s'])['core.count'], 8)
 
 
+    def test_experts(self):
+        """Two of eight experts of half the width: as much to read as a dense model's for one token,
+        four times as much for many."""
+        def speed(batch, **change):
+            r = damso('run', '--quick', '--json', '--chip', 'rngd', '--phase', 'decode', '--batch', str(batch),
+                      '--format', 'bf16', '--workload', self.config(intermediate_size=4096, **change))
+            self.assertEqual(r.returncode, 0, r.stderr)
+            return json.loads(r.stdout)['tokens_per_s']
+        experts = dict(num_local_experts=8, num_experts_per_tok=2, moe_intermediate_size=2048)
+        self.assertAlmostEqual(speed(1, **experts) / speed(1), 1, delta=0.15)
+        self.assertLess(speed(32, **experts), speed(32))
+
+
 class Refusals(unittest.TestCase):
     def refused(self, text, *args, stdin=None):
         r = damso(*args, stdin=stdin)
@@ -131,7 +144,8 @@ class Refusals(unittest.TestCase):
         self.refused('does not fit into h100-sxm', 'run', '--chip', 'h100-sxm', '--workload', path)
         self.refused('computes in int8, not in fp8', 'run', '--chip', 'warboy', '--workload',
                      Answers.config(self), '--format', 'fp8')
-        self.refused('mixture of experts', 'run', '--chip', 'rngd', '--workload',
+        self.refused('latent keys', 'run', '--chip', 'rngd', '--workload', Answers.config(self, kv_lora_rank=512))
+        self.refused('num_experts_per_tok is a whole number', 'run', '--chip', 'rngd', '--workload',
                      Answers.config(self, num_local_experts=8))
         self.refused('hidden_size is a whole number', 'run', '--chip', 'rngd', '--workload',
                      Answers.config(self, hidden_size='4096'))

@@ -30,11 +30,25 @@ static enum err check(const struct model_shape *s, const char *what, struct erri
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].most)
             return err_set(e, ERR_CORRUPT, "%s: %s is %zu, which is outside 1 to %zu", what,
                            sizes[i].name, sizes[i].value, sizes[i].most);
+    if (s->n_expert && (s->n_expert > MODEL_EXPERTS_MAX || s->n_chosen < 1 ||
+                        s->n_chosen > MIN(s->n_expert, MODEL_CHOSEN_MAX) || s->ff_expert < 1 ||
+                        s->ff_expert > MODEL_DIM_MAX || s->ff_shared > MODEL_DIM_MAX))
+        return err_set(e, ERR_CORRUPT, "%s: %zu of %zu experts of %zu make no sense", what,
+                       s->n_chosen, s->n_expert, s->ff_expert);
     if (s->n_head % s->n_kv_head != 0 || s->n_head * s->head_dim > MODEL_DIM_MAX)
         return err_set(e, ERR_CORRUPT,
                        "%s: %zu heads of %zu with %zu key-value heads make no sense", what,
                        s->n_head, s->head_dim, s->n_kv_head);
     return ERR_OK;
+}
+
+/* `of` blocks of width n, one behind the other. */
+static struct model_ffn block(const struct model *m, size_t n, size_t of)
+{
+    return (struct model_ffn){.n = n,
+                              .gate = matrix(n * of, m->dim),
+                              .up = matrix(n * of, m->dim),
+                              .down = matrix(m->dim * of, n)};
 }
 
 static void fill_layer(struct model *m, struct model_layer *l, const float *zeros, bool qk_norm)
@@ -46,9 +60,6 @@ static void fill_layer(struct model *m, struct model_layer *l, const float *zero
     l->k = matrix(m->n_kv_head * m->k_dim, m->dim);
     l->v = matrix(m->n_kv_head * m->v_dim, m->dim);
     l->o = matrix(m->dim, m->n_head * m->v_dim);
-    l->ffn.n = m->ff;
-    l->ffn.gate = l->ffn.up = matrix(m->ff, m->dim);
-    l->ffn.down = matrix(m->dim, m->ff);
     l->angles = &m->angles;
     if (qk_norm || m->arch->flags & MODEL_QK_NORM)
         l->q_norm = l->k_norm = head;
@@ -63,6 +74,9 @@ static void fill(struct model *m, const struct model_shape *s)
     m->dim = s->dim;
     m->ff = s->ff;
     m->n_layer = s->n_layer;
+    m->n_expert = s->n_expert;
+    m->n_chosen = s->n_expert ? s->n_chosen : 0;
+    m->ff_expert = s->ff_expert;
     m->n_head = s->n_head;
     m->n_kv_head = s->n_kv_head;
     m->k_dim = m->v_dim = m->n_rot = s->head_dim;
@@ -78,14 +92,26 @@ static void fill(struct model *m, const struct model_shape *s)
     m->output_norm = (struct model_norm){.gain = zeros, .n = m->dim, .n_gains = 1};
     m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
     for (size_t i = 0; i < m->n_layer; i++) {
-        fill_layer(m, &m->layers[i], zeros, s->qk_norm);
+        struct model_layer *l = &m->layers[i];
+        fill_layer(m, l, zeros, s->qk_norm);
+        if (s->n_expert && i >= s->n_dense) {
+            l->experts.router = matrix(s->n_expert, m->dim);
+            l->experts.each = block(m, s->ff_expert, s->n_expert);
+            if (s->ff_shared)
+                l->experts.shared = block(m, s->ff_shared, 1);
+        } else {
+            l->ffn = block(m, m->ff, 1);
+        }
         uint32_t pattern = m->arch->window_pattern;
         bool local = pattern && (i + 1) % pattern != 0;
         m->layers[i].window = local || (!pattern && s->window) ? window : 0;
     }
+    size_t n_sparse = s->n_expert ? m->n_layer - MIN(s->n_dense, m->n_layer) : 0;
     m->n_weights = m->n_vocab * m->dim * (s->tied ? 1 : 2) +
-                   m->n_layer * (m->dim * m->k_dim * (2 * m->n_head + 2 * m->n_kv_head) +
-                                 3 * m->dim * m->ff);
+                   m->n_layer * m->dim * m->k_dim * (2 * m->n_head + 2 * m->n_kv_head) +
+                   (m->n_layer - n_sparse) * 3 * m->dim * m->ff +
+                   n_sparse * (3 * m->dim * (s->n_expert * s->ff_expert + s->ff_shared) +
+                               s->n_expert * m->dim);
 }
 
 enum err model_from_shape(struct model **out, const struct model_shape *s, const char *what,
