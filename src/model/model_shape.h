@@ -9,8 +9,8 @@ struct model_shape {
     const char *arch; /* of arch.def */
     size_t dim, ff, n_layer, n_head, n_kv_head, head_dim, n_vocab, ctx_trained;
     size_t n_expert, n_chosen, ff_expert, ff_shared; /* 0: there are none */
-    size_t n_dense;     /* first layers without experts */
-    uint32_t window;    /* 0: the family's */
+    size_t n_dense;                                  /* first layers without experts */
+    uint32_t window;                                 /* 0: the family's */
     bool tied, qk_norm; /* the output is the embedding; beside what the family says */
 };
 
