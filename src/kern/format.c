@@ -3,6 +3,7 @@
 #include "kern/format.h"
 
 #include "base/err.h"
+#include "kern/format_code.h"
 
 #include <string.h>
 
@@ -242,9 +243,18 @@ static void dequant_Q6_K(float *dst, const void *src, size_t n)
     }
 }
 
+#define CODED(name)                                                                                \
+    static void dequant_##name(float *dst, const void *src, size_t n)                              \
+    {                                                                                              \
+        format_dequant_coded(FORMAT_##name, dst, src, n);                                          \
+    }
+FORMAT_CODED(CODED)
+#undef CODED
+
 static const struct format_info formats[FORMAT_N] = {
-#define FORMAT(name, number, elems, bytes, bits, sub, scales)                                      \
-    {#name, number, elems, bytes, bits, sub, FORMAT_SCALES_##scales, dequant_##name},
+#define FORMAT(name, number, elems, bytes, bits, sub, scales, codes)                               \
+    {#name,         number, elems, bytes, bits, sub, FORMAT_SCALES_##scales, FORMAT_CODES_##codes, \
+     dequant_##name},
 #include "kern/format.def"
 #undef FORMAT
 };
@@ -266,11 +276,30 @@ int format_of(uint32_t number)
 const char *format_list(void)
 {
     static const char list[] =
-#define FORMAT(name, number, elems, bytes, bits, sub, scales) " " #name
+#define FORMAT(name, ...) " " #name
 #include "kern/format.def"
 #undef FORMAT
         ;
     return list + 1;
+}
+
+const struct format_codes *format_codes(enum format_coding c)
+{
+    static const struct format_codes one = {
+        .bits = 2, .zero = 1, .by = 1, .value = {-1, 0, 1, 2}
+    };
+    switch (c) {
+    case FORMAT_CODES_ONE: return &one;
+#define CODES(name, b, z, times, ...)                                                              \
+    case FORMAT_CODES_##name: {                                                                    \
+        static const struct format_codes codes = {                                                 \
+            .bits = b, .zero = z, .by = times, .value = {__VA_ARGS__}};                            \
+        return &codes;                                                                             \
+    }
+#include "kern/format_codes.def"
+#undef CODES
+    default: CHECK(false);
+    }
 }
 
 size_t format_bytes(enum format f, size_t n)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum format {
-#define FORMAT(name, number, elems, bytes, bits, sub, scales) FORMAT_##name,
+#define FORMAT(name, ...) FORMAT_##name,
 #include "kern/format.def"
 #undef FORMAT
     FORMAT_N
@@ -22,7 +22,25 @@ enum format_scales {
     FORMAT_SCALES_DM,
     FORMAT_SCALES_KD,
     FORMAT_SCALES_KDM,
-    FORMAT_SCALES_KN
+    FORMAT_SCALES_KN,
+    FORMAT_SCALES_B,
+    FORMAT_SCALES_E
+};
+
+enum format_coding {
+    FORMAT_CODES_PLAIN,
+    FORMAT_CODES_ONE,
+#define CODES(name, ...) FORMAT_CODES_##name,
+#include "kern/format_codes.def"
+#undef CODES
+    FORMAT_CODES_N
+};
+
+/* A row of format_codes.def. */
+struct format_codes {
+    int bits, zero;
+    float by;
+    int8_t value[16];
 };
 
 struct format_info {
@@ -33,6 +51,7 @@ struct format_info {
     uint32_t bits;
     uint32_t sub_elems; /* elements that share a scale */
     enum format_scales scales;
+    enum format_coding codes;
     void (*dequant)(float *dst, const void *src, size_t n); /* n a multiple of block_elems */
 };
 
@@ -41,6 +60,13 @@ const struct format_info *format_info(enum format f);
 int format_of(uint32_t number);
 /* "F32, F16, ..." */
 const char *format_list(void);
+
+/* What codes stand for; for ONE too, not for PLAIN. */
+const struct format_codes *format_codes(enum format_coding c);
+static inline int format_value(const struct format_codes *c, uint8_t code)
+{
+    return c->value[code & 15];
+}
 
 /* Bytes of n elements (a multiple of the block's elements). */
 size_t format_bytes(enum format f, size_t n);

@@ -73,7 +73,7 @@ static void numbers_and_names(void **state)
         assert_non_null(strstr(format_list(), info->name));
     }
     assert_int_equal(format_of(9), -1);  /* Q8_1: of activations, never in files */
-    assert_int_equal(format_of(16), -1); /* IQ2_XXS */
+    assert_int_equal(format_of(15), -1); /* Q8_K: likewise */
     assert_int_equal(format_of(UINT32_MAX), -1);
 }
 

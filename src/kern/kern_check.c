@@ -326,35 +326,57 @@ static void put_half(uint8_t *p, float f)
     memcpy(p, &h, 2);
 }
 
+static void put_floats(enum format f, uint8_t *w, size_t n)
+{
+    const size_t bytes = format_info(f)->block_bytes;
+    for (size_t i = 0; i < n; i++) {
+        float x = rnd();
+        if (f == FORMAT_F16)
+            put_half(w + 2 * i, x);
+        else
+            memcpy(w + i * bytes, (char *)&x + 4 - bytes, bytes);
+    }
+}
+
+/* Makes the scales of a block of random bytes such as a model could have. */
+static void put_scales(enum format f, uint8_t *block)
+{
+    const struct format_info *info = format_info(f);
+    bool two = info->scales == FORMAT_SCALES_DM || info->scales == FORMAT_SCALES_KDM ||
+               info->scales == FORMAT_SCALES_KN;
+    uint8_t d[4];
+    put_half(d, rnd() * 0.02f);
+    put_half(d + 2, rnd() * 0.02f);
+    switch (f) {
+    case FORMAT_Q2_K: memcpy(block + 80, d, 4); break;
+    case FORMAT_Q3_K:
+    case FORMAT_Q6_K:
+    case FORMAT_TQ1_0:
+    case FORMAT_TQ2_0: memcpy(block + info->block_bytes - 2, d, 2); break;
+    case FORMAT_MXFP4: block[0] = (uint8_t)(110 + rnd_below(16)); break;
+    case FORMAT_NVFP4: break; /* any byte is a scale of a size like the others' */
+    case FORMAT_IQ1_M:
+        for (int i = 0; i < 4; i++) {
+            uint8_t part = (uint8_t)(d[i / 2] >> 4 * (i % 2) << 4);
+            block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15) | part);
+        }
+        break;
+    default: memcpy(block, d, two ? 4 : 2); break;
+    }
+}
+
 /* Random blocks with scales that a model could have. */
 static const uint8_t *random_weights(struct arena *a, enum format f, size_t n)
 {
-    const struct format_info *info = format_info(f);
-    size_t bytes = format_bytes(f, n), at_d = 0;
+    size_t bytes = format_bytes(f, n);
     uint8_t *w = arena_alloc(a, bytes);
-    bool two = info->scales != FORMAT_SCALES_D && info->scales != FORMAT_SCALES_KD;
     for (size_t i = 0; i < bytes; i++)
         w[i] = (uint8_t)num_rand(&rng);
-    if (info->scales == FORMAT_SCALES_F) {
-        for (size_t i = 0; i < n; i++) {
-            float x = rnd();
-            if (f == FORMAT_F16)
-                put_half(w + 2 * i, x);
-            else
-                memcpy(w + i * info->block_bytes, (char *)&x + 4 - info->block_bytes,
-                       info->block_bytes);
-        }
-        return w;
-    }
-    if (f == FORMAT_Q2_K)
-        at_d = 80;
-    if (f == FORMAT_Q3_K || f == FORMAT_Q6_K)
-        at_d = info->block_bytes - 2;
-    for (size_t i = 0; i < bytes; i += info->block_bytes) {
-        put_half(w + i + at_d, rnd() * 0.02f);
-        if (two)
-            put_half(w + i + at_d + 2, rnd() * 0.02f);
-    }
+    if (format_info(f)->scales == FORMAT_SCALES_F)
+        put_floats(f, w, n);
+    else
+        for (size_t i = 0; i < bytes; i += format_info(f)->block_bytes)
+            put_scales(f, w + i);
     return w;
 }
 

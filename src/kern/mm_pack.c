@@ -2,6 +2,7 @@
  * mm_pack.c - from the file's rows to panels (mm_layout.h), and the choice of kernel. */
 #include "base/err.h"
 #include "base/num.h"
+#include "kern/format_code.h"
 #include "kern/mm.h"
 #include "kern/mm_layout.h"
 
@@ -50,8 +51,8 @@ size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens)
  * the order of the planes; and its scales. */
 struct split {
     uint32_t dword[8][8]; /* [32-element block][plane vector] */
-    uint16_t d, m;        /* f16 bits */
-    uint8_t scale[16];    /* KD: signed; KN: scale | min << 4 */
+    uint16_t d, m;        /* f16 bits; B: bf16 */
+    uint8_t scale[16];    /* KD: signed; KN: scale | min << 4; E: e5m3 */
     uint8_t min[8];       /* KDM */
 };
 
@@ -124,6 +125,17 @@ ALWAYS void split_simple(enum format f, const uint8_t *p, bool biased8, struct s
         s->dword[0][j] = get_u32(p + 4 * j);
 }
 
+/* TQ2_0 and Q1_0, whose codes are in an order that planes are made of at once. */
+ALWAYS void split_codes1_2(enum format f, const uint8_t *p, struct split *s)
+{
+    s->d = get_u16(f == FORMAT_TQ2_0 ? p + 64 : p);
+    for (int b = 0; b < (f == FORMAT_TQ2_0 ? 8 : 4); b++)
+        if (f == FORMAT_TQ2_0)
+            plane2_of_bytes(s->dword[b], p + b / 4 * 32, 2 * (b % 4));
+        else
+            s->dword[b][0] = plane1_of_bits(get_u32(p + 2 + 4 * b));
+}
+
 ALWAYS void split_q2q3(enum format f, const uint8_t *p, struct split *s)
 {
     const uint8_t *qs = p + (f == FORMAT_Q2_K ? 16 : 32);
@@ -174,7 +186,43 @@ ALWAYS void split_q6_k(const uint8_t *p, struct split *s)
     }
 }
 
-ALWAYS void split_block(enum format f, const uint8_t *p, bool biased8, struct split *s)
+/* IQ4_NL, MXFP4 and IQ4_XS: 4-bit codes in the planes' order. */
+ALWAYS void split_codes4(enum format f, const uint8_t *p, struct split *s)
+{
+    size_t n = 1;
+    s->d = f == FORMAT_MXFP4 ? format_e8m0_bf16(p[0]) : get_u16(p);
+    if (f == FORMAT_IQ4_XS) {
+        format_iq4_scales(p, s->scale);
+        n = 8;
+    }
+    p += f == FORMAT_MXFP4 ? 1 : f == FORMAT_IQ4_XS ? 8 : 2;
+    for (size_t b = 0; b < n; b++)
+        for (size_t j = 0; j < 4; j++)
+            s->dword[b][j] = get_u32(p + 16 * b + 4 * j);
+}
+
+/* The formats of format_code.h. */
+ALWAYS void split_coded(enum format f, const struct format_info *info, const uint8_t *p,
+                        struct split *s)
+{
+    struct format_block b;
+    format_decode(f, p, &b);
+    s->d = b.d;
+    memcpy(s->scale, b.scale, sizeof s->scale);
+    for (size_t i = 0; i < info->block_elems / 32; i++) {
+        const uint8_t *code = b.code + 32 * i;
+        uint32_t *to = s->dword[i];
+        if (info->bits == 4)
+            plane4_of_bytes(to, code);
+        if (info->bits == 2 || info->bits == 3)
+            plane2_of_bytes(to, code, 0);
+        if (info->bits == 1 || info->bits == 3)
+            to[info->bits - 1] = plane1_of_bytes(code, info->bits == 3 ? 2 : 0);
+    }
+}
+
+ALWAYS void split_block(enum format f, const struct format_info *info, const uint8_t *p,
+                        bool biased8, struct split *s)
 {
     switch (f) {
     case FORMAT_Q2_K:
@@ -182,7 +230,17 @@ ALWAYS void split_block(enum format f, const uint8_t *p, bool biased8, struct sp
     case FORMAT_Q4_K:
     case FORMAT_Q5_K: split_q4q5_k(f, p, s); break;
     case FORMAT_Q6_K: split_q6_k(p, s); break;
-    default: split_simple(f, p, biased8, s); break;
+    case FORMAT_IQ4_NL:
+    case FORMAT_IQ4_XS:
+    case FORMAT_MXFP4: split_codes4(f, p, s); break;
+    case FORMAT_TQ2_0:
+    case FORMAT_Q1_0: split_codes1_2(f, p, s); break;
+    case FORMAT_Q4_0:
+    case FORMAT_Q4_1:
+    case FORMAT_Q5_0:
+    case FORMAT_Q5_1:
+    case FORMAT_Q8_0: split_simple(f, p, biased8, s); break;
+    default: split_coded(f, info, p, s); break;
     }
 }
 
@@ -196,19 +254,21 @@ ALWAYS void place_split(const struct format_info *f, const struct split *s, uint
                         size_t rows, size_t r)
 {
     size_t subs = f->block_elems / f->sub_elems;
-    uint8_t *at = unit + 2 * rows;
-    put_u16(unit + 2 * r, s->d);
-    if (f->scales != FORMAT_SCALES_D && f->scales != FORMAT_SCALES_KD) {
+    uint8_t *at = unit;
+    if (f->scales != FORMAT_SCALES_E) {
+        put_u16(at + 2 * r, s->d);
+        at += 2 * rows;
+    }
+    if (mm_scales_two(f->scales)) {
         put_u16(at + 2 * r, s->m);
         at += 2 * rows;
     }
-    if (f->block_elems == 256) {
+    if (mm_scales_subs(f->scales))
         for (size_t i = 0; i < subs; i++)
             at[i * rows + r] = s->scale[i];
-        if (f->scales == FORMAT_SCALES_KDM)
-            for (size_t i = 0; i < subs; i++)
-                at[(subs + i) * rows + r] = s->min[i];
-    }
+    if (f->scales == FORMAT_SCALES_KDM)
+        for (size_t i = 0; i < subs; i++)
+            at[(subs + i) * rows + r] = s->min[i];
     at = unit + mm_scales_bytes(f->scales, subs, rows) + 4 * r;
     for (size_t b = 0; b < f->block_elems / 32; b++)
         for (size_t j = 0; j < f->bits; j++, at += 4 * rows)
@@ -230,7 +290,7 @@ ALWAYS void pack_blocks(enum format f, const struct format_info *info, bool bias
     struct split s;
     for (size_t u = 0; u < n_units; u++)
         for (size_t r = 0; r < n; r++) {
-            split_block(f, src + (r * n_units + u) * info->block_bytes, biased8, &s);
+            split_block(f, info, src + (r * n_units + u) * info->block_bytes, biased8, &s);
             place_split(info, &s, dst + u * unit_bytes, rows, r);
         }
 }
@@ -244,10 +304,11 @@ static void pack_panel(const struct mm_kernel *kn, enum format f, size_t k, cons
     if (n < rows)
         memset(dst, 0, mm_panel_bytes(format_info(f), k, rows));
     switch (f) {
-#define FORMAT(name, number, elems, bytes, bits, sub, scales)                                      \
+#define FORMAT(name, number, elems, bytes, bits, sub, scales, codes)                               \
     case FORMAT_##name: {                                                                          \
         const struct format_info info = {                                                          \
-            #name, number, elems, bytes, bits, sub, FORMAT_SCALES_##scales, NULL};                 \
+            #name, number, elems, bytes, bits, sub, FORMAT_SCALES_##scales, FORMAT_CODES_##codes,  \
+            NULL};                                                                                 \
         if (FORMAT_SCALES_##scales == FORMAT_SCALES_F)                                             \
             pack_floats(bytes, k, rows, src, n, dst);                                              \
         else                                                                                       \

@@ -2,6 +2,7 @@
  * mm_unpack.c - one row of a packed matrix as floats: an embedding table that is the output matrix
  * too needs to be in memory once only.  Gives the bits of format_dequant. */
 #include "base/err.h"
+#include "kern/format_code.h"
 #include "kern/mm.h"
 #include "kern/mm_layout.h"
 
@@ -15,11 +16,16 @@ struct unit {
     size_t rows, r;
 };
 
-static float half_at(const struct unit *u, size_t vector)
+static uint16_t half_bits(const struct unit *u, size_t vector)
 {
     uint16_t h;
     memcpy(&h, u->at + (vector * u->rows + u->r) * 2, 2);
-    return half_to_float(h);
+    return h;
+}
+
+static float half_at(const struct unit *u, size_t vector)
+{
+    return half_to_float(half_bits(u, vector));
 }
 
 static uint32_t plane_at(const struct unit *u, size_t vector)
@@ -38,7 +44,7 @@ ALWAYS uint32_t codes_of(const struct unit *u, int bits, size_t first, size_t g)
         return plane_at(u, first + g);
     if (bits >= 4)
         q = plane_at(u, first + g % 4) >> g / 4 * 4 & 0x0f0f0f0fu;
-    if (bits == 6 || bits < 4) {
+    if (bits & 2) {
         q |= (plane_at(u, rest + g / 4) >> 2 * (g % 4) & 0x03030303u) << (bits == 6 ? 4 : 0);
         rest += 2;
     }
@@ -51,10 +57,10 @@ ALWAYS uint32_t codes_of(const struct unit *u, int bits, size_t first, size_t g)
 ALWAYS void sub_of(const struct unit *u, enum format_scales scales, size_t subs, size_t s, float *d,
                    float *m)
 {
-    const uint8_t *bytes = u->at + (scales == FORMAT_SCALES_KD ? 2 : 4) * u->rows + u->r;
-    uint8_t scale = scales == FORMAT_SCALES_D || scales == FORMAT_SCALES_DM ? 0
-                                                                            : bytes[s * u->rows];
-    *d = half_at(u, 0);
+    const size_t halves = mm_scales_two(scales) ? 2 : scales == FORMAT_SCALES_E ? 0 : 1;
+    const uint8_t *bytes = u->at + 2 * halves * u->rows + u->r;
+    uint8_t scale = mm_scales_subs(scales) ? bytes[s * u->rows] : 0;
+    *d = scales == FORMAT_SCALES_E ? format_e5m3(scale) : half_at(u, 0);
     *m = 0;
     switch (scales) {
     case FORMAT_SCALES_DM: *m = half_at(u, 1); break;
@@ -67,24 +73,29 @@ ALWAYS void sub_of(const struct unit *u, enum format_scales scales, size_t subs,
         *d *= (float)(scale & 15);
         *m = -(half_at(u, 1) * (float)(scale >> 4));
         break;
+    case FORMAT_SCALES_B: *d = bf16_to_float(half_bits(u, 0)); break;
     default: break;
     }
 }
 
 ALWAYS void unpack_unit(const struct unit *u, const struct format_info *f, bool biased8, float *dst)
 {
-    const bool own_min = f->scales == FORMAT_SCALES_DM || f->scales == FORMAT_SCALES_KDM ||
-                         f->scales == FORMAT_SCALES_KN;
+    const bool own_min = mm_scales_two(f->scales);
     const int bits = (int)f->bits, zero = own_min || bits == 8 ? 0 : 1 << (bits - 1);
+    const struct format_codes *c = f->codes == FORMAT_CODES_PLAIN ? NULL : format_codes(f->codes);
     float d = 0, m = 0;
     for (size_t e = 0; e < f->block_elems; e += 4) {
         uint32_t q = codes_of(u, bits, e / 32 * (size_t)bits, e % 32 / 4);
         if (bits == 8 && biased8)
             q ^= 0x80808080u;
-        if (e % f->sub_elems == 0)
+        if (e % f->sub_elems == 0) {
             sub_of(u, f->scales, f->block_elems / f->sub_elems, e / f->sub_elems, &d, &m);
+            d *= c ? c->by : 1;
+        }
         for (size_t i = 0; i < 4; i++) {
             int code = bits == 8 ? (int8_t)(q >> 8 * i) : (int)(q >> 8 * i & 255) - zero;
+            if (c)
+                code = format_value(c, (uint8_t)(q >> 8 * i));
             dst[e + i] = own_min ? d * (float)code + m : d * (float)code;
         }
     }
