@@ -30,6 +30,8 @@ import numpy as np
 import torch
 import transformers
 
+import format_vectors
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "tests", "data", "arch")
 FORMATS = os.path.join(HERE, "..", "tests", "data", "format")
@@ -295,7 +297,7 @@ class Pool:
     def __init__(self, name):
         raw = open(os.path.join(FORMATS, name + ".vec"), "rb").read()
         kind, self.elems, size, _, n_pool, _ = struct.unpack("<6I", raw[8:32])
-        self.kind = Q(kind)
+        self.kind, self.name = kind, name
         self.blocks = np.frombuffer(raw, np.uint8, n_pool * size, 32).reshape(n_pool, size)
         self.stream = Stream(kind)
 
@@ -307,6 +309,14 @@ class Pool:
         if self.kind == Q.F16:
             return np.ascontiguousarray(raw).view(np.float16)
         return np.ascontiguousarray(raw)
+
+    def values(self, raw, ggml):
+        if self.kind in (Q.F32, Q.F16):
+            return raw.astype(np.float32)
+        if self.name in format_vectors.BY_GGML:
+            blocks = raw.reshape(-1, self.blocks.shape[1])
+            return format_vectors.by_ggml(ggml, self.name, blocks, self.elems).reshape(len(raw), -1)
+        return gguf.quants.dequantize(raw, Q(self.kind))
 
     def gain(self, n):
         return (0.5 + (self.stream.take(n) >> np.uint64(48)).astype(np.float64) / 65536).astype(np.float32)
@@ -334,9 +344,9 @@ def format_tensors(pool, cfg):
     return out
 
 
-def make_format(name, check):
+def make_format(name, check, ggml):
     pool = Pool(name)
-    dim = 256 if pool.elems == 256 else 64
+    dim = max(64, pool.elems)
     extra = dict(vocab_size=FORMAT_VOCAB, hidden_size=dim, intermediate_size=dim, tie_word_embeddings=False,
                  num_hidden_layers=FORMAT_LAYERS)
     cfg, model = make_model("llama", extra)
@@ -348,7 +358,7 @@ def make_format(name, check):
             w, kind = data, Q.F32
         else:
             kind = pool.kind
-            w = data.astype(np.float32) if kind in (Q.F32, Q.F16) else gguf.quants.dequantize(data, kind)
+            w = pool.values(data, ggml)
         if "q_proj" in to or "k_proj" in to: # the file's rows are in the order of its rotation
             w = unpermute(w, cfg.num_attention_heads if "q_proj" in to else cfg.num_key_value_heads)
         tensors[to] = (data, kind)
@@ -367,11 +377,17 @@ def make_format(name, check):
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--llama", action="store_true", help="compare with llama.cpp too")
-    check = a.parse_args().llama
+    a.add_argument("--ggml", help="libggml-base.so of ggml 0.25.3, for what `gguf` cannot dequantise")
+    a.add_argument("--formats", help="make these format-F.ref alone: F,F,...")
+    a = a.parse_args()
+    check = a.llama
     os.makedirs(DATA, exist_ok=True)
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    for at, (name, (family, kind, extra)) in enumerate(MODELS.items()):
+    formats = sorted(f[:-4] for f in os.listdir(FORMATS) if f.endswith(".vec"))
+    if a.formats:
+        formats = a.formats.split(",")
+    for at, (name, (family, kind, extra)) in enumerate([] if a.formats else MODELS.items()):
         rng = np.random.default_rng(at)
         _, model = make_model(family, extra)
         tensors = random_weights(model, family, kind, rng)
@@ -382,8 +398,9 @@ def main():
         if check:
             check_llama(path, ids, want)
         print()
-    for name in sorted(f[:-4] for f in os.listdir(FORMATS) if f.endswith(".vec")):
-        make_format(name, check)
+    for name in formats:
+        if a.ggml or name not in format_vectors.BY_GGML:
+            make_format(name, check, a.ggml)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ def coded_blocks(rng, name, elems, size, values_of):
     """A pool of 64 blocks, then wild ones."""
     n_wild = 4 if elems == 256 else 8
     blocks = rng.integers(0, 256, (64 + n_wild, size), dtype=np.uint8)
+    if name == "TQ2_0":  # as quantisers write it: no code 3, which is 2
+        pool = blocks[:64, :64]
+        pool &= ~((pool & pool >> 1 & 0x55) << 1)
     put_scale(blocks, name, np.full(len(blocks), 2.0 ** -4))
     unit = np.sqrt((values_of(blocks[:64]).astype(np.float64) ** 2).mean()) / 2.0 ** -4
     sign = np.where(np.arange(len(blocks)) % 2, -1, 1)  # the mean of the codes is not always 0

@@ -103,6 +103,32 @@ class Float:
         return self.table[raw(n * 2).view("<u2")]
 
 
+class Coded:
+    """A format whose codes stand for values of a table or of points: size is the root mean square
+    of random blocks with d = 1, as PyPI `gguf` dequantises them."""
+
+    def __init__(self, number, elems, size, at_d, rms):
+        self.number, self.elems, self.size = number, elems, size
+        self.at_d, self.unit = at_d, STD / np.sqrt(rms * rms * (1 + 1 / 12))
+
+    def piece(self, raw, n):
+        blocks = raw(n * self.size).reshape(n, self.size)
+        chance = raw(n * 2).view("<u2")
+        d = ((0.5 + chance / 65536.0) * self.unit).astype("<f2").view("<u2")
+        d |= chance << 15  # the codes' mean is not always 0: as many blocks the other way round
+        if self.number == 29:  # IQ1_M: the highest four bits of four words
+            words = blocks[:, 48:56].copy().view("<u2")
+            parts = d.reshape(-1, 1) >> np.array([0, 4, 8, 12], "<u2") << 12
+            blocks[:, 48:56] = (words & 0x0fff | parts & 0xf000).astype("<u2").view(np.uint8)
+        elif self.number == 39:  # MXFP4: 2^-9 or 2^-8 times values of 5.9 on the average
+            blocks[:, 0] = 119 + (chance & 1)
+        elif self.number == 40:  # NVFP4: 2 to 5 times 2^-10
+            blocks[:, :4] = 2 + blocks[:, :4] % 4
+        else:
+            blocks[:, self.at_d:self.at_d + 2] = d.view(np.uint8).reshape(-1, 2)
+        return blocks
+
+
 # As in src/kern/format.def and the reference dequantiser beside it.
 FORMATS = {
     "F32": Float(0, 4),
@@ -118,10 +144,28 @@ FORMATS = {
     "Q4_K": Quant(12, 256, 144, 0, (0, 15), (0, 63), at_m=2, minimum=(0, 63)),
     "Q5_K": Quant(13, 256, 176, 0, (0, 31), (0, 63), at_m=2, minimum=(0, 63)),
     "Q6_K": Quant(14, 256, 210, 208, (-32, 31), (-128, 127)),
+    "IQ2_XXS": Coded(16, 256, 66, 0, 53.4),
+    "IQ2_XS": Coded(17, 256, 74, 0, 55.9),
+    "IQ2_S": Coded(22, 256, 82, 0, 56.5),
+    "IQ3_XXS": Coded(18, 256, 98, 0, 142.5),
+    "IQ3_S": Coded(21, 256, 110, 0, 140.2),
+    "IQ1_S": Coded(19, 256, 50, 0, 7.21),
+    "IQ1_M": Coded(29, 256, 56, 0, 7.19),
+    "IQ4_NL": Coded(20, 32, 18, 0, 67.5),
+    "IQ4_XS": Coded(23, 256, 136, 0, 1248),
+    "TQ1_0": Coded(34, 256, 54, 52, 0.817),
+    "TQ2_0": Coded(35, 256, 66, 64, 1.225),
+    "MXFP4": Coded(39, 32, 17, 0, 1),
+    "NVFP4": Coded(40, 64, 36, 0, 1),
+    "Q1_0": Coded(41, 128, 18, 0, 1),
+    "Q2_0": Coded(42, 64, 18, 0, 1.225),
 }
 # general.file_type of llama.cpp
 FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10,
-              "Q3_K": 12, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32}
+              "Q3_K": 12, "Q4_K": 15, "Q5_K": 17, "Q6_K": 18, "BF16": 32,
+              "IQ2_XXS": 19, "IQ2_XS": 20, "IQ2_S": 28, "IQ3_XXS": 23, "IQ3_S": 26, "IQ1_S": 24, "IQ1_M": 31,
+              "IQ4_NL": 25, "IQ4_XS": 30, "TQ1_0": 36, "TQ2_0": 37, "MXFP4": 38, "NVFP4": 39, "Q1_0": 40,
+              "Q2_0": 41}
 
 
 class Reader:

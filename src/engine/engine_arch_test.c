@@ -427,7 +427,7 @@ static void put_gain(struct gguf_made *f, struct pool *p, const char *name, size
 static void put_llama(struct gguf_made *f, struct pool *p)
 {
     enum { LAYERS = 2, VOCAB = 64, HEADS = 4, KV_HEADS = 2 };
-    size_t dim = p->elems == 256 ? 256 : 64, kv = dim / HEADS * KV_HEADS;
+    size_t dim = MAX(p->elems, 64), kv = dim / HEADS * KV_HEADS;
     const struct {
         const char *name;
         size_t rows, cols;
