@@ -346,18 +346,12 @@ static void put_floats(enum format f, const float *x, size_t n, uint8_t *dst)
     }
 }
 
-/* What the square of each number's error counts: its column's importance, and more where the
- * number is large, since a scale that suits large numbers suits what they are multiplied by. */
-static void weigh(const float *x, const float *importance, size_t n, float *w)
+/* What the square of each number's error counts: its column's importance.  Without one all count
+ * alike: to weigh large numbers more did worse (docs/QUANTIZE.md). */
+static void weigh(const float *importance, size_t n, float *w)
 {
-    double square = 0;
     for (size_t i = 0; i < n; i++)
-        square += (double)x[i] * (double)x[i];
-    float mean = (float)(square / (double)n);
-    for (size_t i = 0; i < n; i++) {
-        float size = mean > 0 ? sqrtf((mean + x[i] * x[i]) / mean) : 1;
-        w[i] = importance ? MAX(importance[i], 1e-20f) * size : size;
-    }
+        w[i] = importance ? MAX(importance[i], 1e-20f) : 1;
 }
 
 void quant_row(enum format f, const float *x, const float *importance, size_t n, void *dst)
@@ -374,7 +368,7 @@ void quant_row(enum format f, const float *x, const float *importance, size_t n,
     for (size_t at = 0; at < n; at += info->block_elems, p += info->block_bytes) {
         for (size_t i = 0; i < info->block_elems; i++)
             clean[i] = isfinite(x[at + i]) ? x[at + i] : 0;
-        weigh(clean, importance ? importance + at : NULL, info->block_elems, w);
+        weigh(importance ? importance + at : NULL, info->block_elems, w);
         block(clean, w, p);
     }
 }
