@@ -133,6 +133,13 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
     return open_model(m, c, o, false, e);
 }
 
+enum err app_model_open_watched(struct app_model *m, const struct conf *c, size_t out_max,
+                                const struct dev_watch *watch, struct errinfo *e)
+{
+    const struct engine_opts o = {.batch = (size_t)c->batch, .out_max = out_max, .watch = watch};
+    return open_model(m, c, o, false, e);
+}
+
 enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e)
 {
     bool guesses = app_speculate(c) != SCHED_SPEC_OFF;

@@ -7,6 +7,7 @@
 #include "app/conf.h"
 #include "base/arena.h"
 #include "base/err.h"
+#include "dev/dev.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/sched.h"
@@ -30,6 +31,9 @@ enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t o
 /* The same with room for ctx_total tokens of all sequences, and steps of at least rows_min rows. */
 enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
                             size_t rows_min, size_t ctx_total, struct errinfo *e);
+/* app_model_open, and every step shows what matrices are multiplied by (dev.h). */
+enum err app_model_open_watched(struct app_model *m, const struct conf *c, size_t out_max,
+                                const struct dev_watch *watch, struct errinfo *e);
 /* One that writes answers, one at a time: with room for guesses and, where the settings name one,
  * for a draft model. */
 enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e);

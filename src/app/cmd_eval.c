@@ -146,10 +146,10 @@ static enum err eval(struct cmd_args *a, const struct asked *asked, struct errin
     struct conf ref_conf = a->conf;
     size_t ctx = (size_t)asked->window;
     cmd_catch_stop();
-    enum err r = eval_open(&model, &a->conf, ctx, e);
+    enum err r = eval_open(&model, &a->conf, ctx, NULL, e);
     if (r == ERR_OK && asked->kl) {
         ref_conf.model = asked->kl;
-        r = eval_open(&ref, &ref_conf, ctx, e);
+        r = eval_open(&ref, &ref_conf, ctx, NULL, e);
     }
     if (r == ERR_OK)
         r = run_open(models, asked->kl ? 2 : 1, asked, e);

@@ -9,11 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum err eval_open(struct eval_model *m, struct conf *c, size_t ctx, struct errinfo *e)
+enum err eval_open(struct eval_model *m, struct conf *c, size_t ctx, const struct dev_watch *watch,
+                   struct errinfo *e)
 {
     *m = (struct eval_model){0};
     c->ctx = (int64_t)ctx;
-    TRY(app_model_open(&m->app, c, EVAL_OUT, e));
+    TRY(app_model_open_watched(&m->app, c, EVAL_OUT, watch, e));
     enum err r = tok_open(&m->tok, m->app.gguf, e);
     if (r != ERR_OK)
         app_model_close(&m->app);
@@ -115,9 +116,8 @@ double eval_log_sum(const float *x, size_t n)
     return (double)most + log(sum);
 }
 
-double eval_kl(const float *p, const float *q, size_t n)
+double eval_kl(const float *p, double p_sum, const float *q, double q_sum, size_t n)
 {
-    const double p_sum = eval_log_sum(p, n), q_sum = eval_log_sum(q, n);
     double kl = 0;
     for (size_t i = 0; i < n; i++) {
         double log_p = (double)p[i] - p_sum;
@@ -139,12 +139,14 @@ static bool score(void *arg, size_t at, const float *const *logits)
 {
     struct scorer *s = arg;
     struct eval_text *t = s->t;
-    double nll = eval_log_sum(logits[0], s->vocab) - (double)logits[0][s->ids[at]];
+    const double sum = eval_log_sum(logits[0], s->vocab);
+    const double nll = sum - (double)logits[0][s->ids[at]];
     t->nll += nll, t->nll_square += nll * nll;
     if (s->n_models > 1) {
-        t->ref_nll += eval_log_sum(logits[1], s->vocab) - (double)logits[1][s->ids[at]];
+        const double ref_sum = eval_log_sum(logits[1], s->vocab);
+        t->ref_nll += ref_sum - (double)logits[1][s->ids[at]];
         t->n_same_top += eval_top(logits[0], s->vocab) == eval_top(logits[1], s->vocab);
-        t->kl[t->n_scored] = eval_kl(logits[1], logits[0], s->vocab);
+        t->kl[t->n_scored] = eval_kl(logits[1], ref_sum, logits[0], sum, s->vocab);
     }
     t->n_scored++;
     return true;

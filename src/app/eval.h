@@ -28,8 +28,9 @@ struct eval_model {
     bool open;
 };
 
-/* The model of the settings, with a context of `ctx`. */
-enum err eval_open(struct eval_model *m, struct conf *c, size_t ctx, struct errinfo *e);
+/* The model of the settings, with a context of `ctx`; watch may be NULL (dev.h). */
+enum err eval_open(struct eval_model *m, struct conf *c, size_t ctx, const struct dev_watch *watch,
+                   struct errinfo *e);
 void eval_close(struct eval_model *m);
 
 /* logits[i]: of model i, [n_vocab], before token `at` of ids; false stops. */
@@ -42,8 +43,8 @@ enum err eval_run(struct eval_model *const *models, size_t n_models, const int32
 
 /* log of the sum of e to the x, about the largest of them. */
 double eval_log_sum(const float *x, size_t n);
-/* D(p || q) in nats of two rows of logits. */
-double eval_kl(const float *p, const float *q, size_t n);
+/* D(p || q) in nats of two rows of logits, of which the sums are known. */
+double eval_kl(const float *p, double p_sum, const float *q, double q_sum, size_t n);
 size_t eval_top(const float *x, size_t n);
 
 /* ---- texts ---- */

@@ -36,6 +36,14 @@ struct dev_need {
     size_t work;    /* buffers for rows_max and out_max, and scratch */
 };
 
+/* Is shown, by one thread amid a step, what a matrix is about to be multiplied by: rows of its
+ * columns, `stride` floats apart.  expert: which of the matrix's, 0 where it has none. */
+struct dev_watch {
+    void (*fn)(void *arg, const struct model_matrix *w, size_t expert, const float *x,
+               size_t stride, size_t n_rows);
+    void *arg;
+};
+
 struct dev_opts {
     size_t n_pages;
     size_t rows_max; /* of a step */
@@ -51,6 +59,7 @@ struct dev_opts {
     /* Called by the opening thread as weights are prepared, from 0 to 1; may be NULL. */
     void (*progress)(void *arg, double share);
     void *progress_arg;
+    const struct dev_watch *watch; /* or NULL */
 };
 
 struct dev {

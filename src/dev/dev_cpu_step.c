@@ -164,6 +164,10 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
             quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
+    if (w->thread == 0 && d->opts.watch)
+        for (int i = 0; i < op->n_parts; i++)
+            d->opts.watch->fn(d->opts.watch->arg, op->part[i].weight, 0, buf_row(d, op->src, 0),
+                              d->plan->width[op->src], n);
     /* Two panels a unit; the parts lie one behind the other. */
     const size_t unit = 2 * (size_t)d->mm->panel_rows;
     struct pieces p = {.n_threads = (size_t)w->n_threads};

@@ -38,7 +38,8 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .packed_bytes_min = o->packed_bytes_min,
                              .packed_bytes_max = o->packed_bytes_max,
                              .progress = o->progress,
-                             .progress_arg = o->progress_arg};
+                             .progress_arg = o->progress_arg,
+                             .watch = o->watch};
 }
 
 /* The most tokens of context that fit beside the weights; the error names what does not. */

@@ -22,6 +22,7 @@
 
 #define ENGINE_PAGE 64 /* tokens of a page: memory is handed out in these */
 
+struct dev_watch;
 struct engine;
 struct engine_seq;
 
@@ -48,6 +49,7 @@ struct engine_opts {
     uint64_t packed_bytes_min, packed_bytes_max;
     void (*progress)(void *arg, double share); /* of opening; may be NULL */
     void *progress_arg;
+    const struct dev_watch *watch; /* of every step, outlives the engine (dev.h); may be NULL */
 };
 
 /* What an opened engine takes, in bytes. */

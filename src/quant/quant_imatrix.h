@@ -29,4 +29,19 @@ size_t quant_imatrix_n(const struct quant_imatrix *im);
 enum err quant_imatrix_of(const struct quant_imatrix *im, const struct gguf_tensor *t,
                           struct arena *a, const float **out, struct errinfo *e);
 
+/* ---- making one ---- */
+
+struct quant_collect;
+
+struct quant_collect *quant_collect_new(void);
+void quant_collect_free(struct quant_collect *c);
+/* n_rows rows of what expert `expert` of n_experts of the matrix is multiplied by. */
+void quant_collect_add(struct quant_collect *c, struct span matrix, size_t cols, size_t n_experts,
+                       size_t expert, const float *x, size_t stride, size_t n_rows);
+/* How many matrices there are so far. */
+size_t quant_collect_n(const struct quant_collect *c);
+/* Errors: those of gguf_write.h. */
+enum err quant_collect_write(const struct quant_collect *c, const char *path, struct span dataset,
+                             uint32_t n_chunks, uint32_t chunk_size, struct errinfo *e);
+
 #endif
