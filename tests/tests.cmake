@@ -26,6 +26,9 @@ set_tests_properties(app.chip app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${C
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
 
+add_test(NAME app.quantize COMMAND python3 tests/quantize_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.quantize PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 900)
+
 add_test(NAME app.bench_serve COMMAND python3 tests/bench_serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.bench_serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300)
 add_test(NAME app.mlperf COMMAND python3 tests/mlperf_test.py $<TARGET_FILE:damso>)
