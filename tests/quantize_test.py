@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """quantize, imatrix and eval from outside, with the real model: tests/quantize_test.py DAMSO.
 
-Needs DAMSO_TEST_MODELS.  What eval prints is computed here again from `damso inspect logits`, what
+Mostly needs DAMSO_TEST_MODELS.  What eval prints is computed here again from `damso inspect logits`, what
 imatrix says of the first layer from the embeddings, and files are read by a reader of our own and
 by PyPI `gguf`, where that is installed."""
-import array, json, math, os, shutil, struct, subprocess, sys, tempfile, unittest
+import array, json, math, os, random, shutil, struct, subprocess, sys, tempfile, unittest
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 MODELS = os.environ.get('DAMSO_TEST_MODELS')
@@ -85,6 +85,82 @@ def log_softmax(row):
     most = max(row)
     total = most + math.log(sum(math.exp(x - most) for x in row))
     return [x - total for x in row]
+
+
+def write_gguf(path, keys, tensors):
+    """keys: texts; tensors: name -> (dims, floats)."""
+    def text(t):
+        return struct.pack('<Q', len(t)) + t.encode()
+    out = b'GGUF' + struct.pack('<IQQ', 3, len(tensors), len(keys))
+    for key, value in keys.items():
+        out += text(key) + struct.pack('<I', 8) + text(value)
+    data = b''
+    for name, (dims, values) in tensors.items():
+        out += text(name) + struct.pack(f'<I{len(dims)}QIQ', len(dims), *dims, 0, len(data))
+        data += struct.pack(f'<{len(values)}f', *values)
+        data += b'\0' * (-len(data) % 32)
+    with open(path, 'wb') as f:
+        f.write(out + b'\0' * (-len(out) % 32) + data)
+
+
+class Experts(unittest.TestCase):
+    """Files that need no model: tensors of three dimensions, and what stays as it is."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.src, self.out = f'{self.dir}/m.gguf', f'{self.dir}/o.gguf'
+        rng = random.Random(3)
+        self.cube = [rng.gauss(0, 1) for _ in range(64 * 3 * 2)]
+        self.gate = [rng.gauss(0, 1) for _ in range(64 * 2)]
+        write_gguf(self.src, {'general.architecture': 'llama', 'other': 'kept'},
+                   {'blk.0.ffn_up_exps.weight': ((64, 3, 2), self.cube),
+                    'blk.0.ffn_gate_inp.weight': ((64, 2), self.gate),
+                    'blk.0.attn_q.weight': ((40, 2), self.gate[:80]),
+                    'blk.0.ffn_norm.weight': ((64,), self.gate[:64])})
+
+    def tearDown(self):
+        shutil.rmtree(self.dir)
+
+    def quantize(self, *args, want=0):
+        p = subprocess.run([DAMSO, 'quantize', self.src, self.out, *args, '-q', '--force'], capture_output=True,
+                           text=True, timeout=60, env={'PATH': os.environ['PATH'], 'HOME': self.dir})
+        self.assertEqual(p.returncode, want, p.stderr)
+        return p.stderr
+
+    def test_experts_by_row_and_small_tensors_as_they_are(self):
+        said = self.quantize('Q8_0')
+        self.assertIn('1 matrices have rows', said)  # 40 columns: F16
+        g = Gguf(self.out)
+        self.assertEqual(g.keys['other'], 'kept')
+        self.assertEqual(g.tensors['blk.0.ffn_up_exps.weight'][:2], (8, (64, 3, 2)))
+        self.assertEqual(g.tensors['blk.0.attn_q.weight'][0], 1)
+        self.assertEqual(g.tensors['blk.0.ffn_norm.weight'][0], 0)
+        self.assertEqual(list(g.floats('blk.0.ffn_gate_inp.weight')), list(array.array('f', self.gate)))
+        raw = g.raw('blk.0.ffn_up_exps.weight')
+        for i in range(len(raw) // 34):
+            d, *q = struct.unpack_from('<e32b', raw, 34 * i)
+            for k in range(32):
+                self.assertAlmostEqual(d * q[k], self.cube[32 * i + k], delta=0.51 * d + 1e-3)
+
+    def test_importance_of_an_expert_is_its_own(self):
+        im = f'{self.dir}/im.gguf'
+        self.quantize('Q4_0')
+        plain = Gguf(self.out).raw('blk.0.ffn_up_exps.weight')
+        for expert in range(2):  # the other one was never used
+            sums = [0.0] * 128
+            sums[64 * expert:64 * expert + 64] = [1e4 if i % 7 == 0 else 0.01 for i in range(64)]
+            write_gguf(im, {'general.type': 'imatrix'},
+                       {'blk.0.ffn_up_exps.weight.in_sum2': ((64, 2), sums),
+                        'blk.0.ffn_up_exps.weight.counts': ((1, 2), [10.0 * (i == expert) for i in range(2)])})
+            self.quantize('Q4_0', '--imatrix', im)
+            raw = Gguf(self.out).raw('blk.0.ffn_up_exps.weight')
+            half = len(raw) // 2
+            same = [raw[i * half:(i + 1) * half] == plain[i * half:(i + 1) * half] for i in range(2)]
+            self.assertEqual(same, [expert == 1, expert == 0])
+        write_gguf(im, {'general.type': 'imatrix'},
+                   {'blk.0.ffn_up_exps.weight.in_sum2': ((32, 2), sums[:64]),
+                    'blk.0.ffn_up_exps.weight.counts': ((1, 2), [1.0, 1.0])})
+        self.assertIn('is of 32 columns and 2 experts', self.quantize('Q4_0', '--imatrix', im, want=3))
 
 
 @unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
