@@ -78,9 +78,11 @@ if(machine MATCHES "x86_64|amd64" AND SIMDE_INCLUDE)
         configure_file(src/kern/${name}.c ${emulated}/${name}.c COPYONLY)
     endforeach()
     add_library(kern_emulated OBJECT ${emulated}/vec_avx512.c ${emulated}/mm_avx512vnni.c)
-    # -O1: the unrolled loops of emulated instructions take the optimiser minutes otherwise.
+    # -O1 and small tiles: the unrolled loops of emulated instructions take the optimiser minutes
+    # otherwise.
     # SIMDe adds signed bytes in C where the instruction wraps.
     target_compile_options(kern_emulated PRIVATE ${isa_avx2} -O1 -Wno-psabi -fno-sanitize=undefined)
+    target_compile_definitions(kern_emulated PRIVATE MM_T=2 MM_FEW=2)
     target_include_directories(kern_emulated BEFORE PRIVATE tests/simde src)
     add_executable(kern_check_emulated src/kern/kern_check.c $<TARGET_OBJECTS:kern_emulated>)
     target_compile_definitions(kern_check_emulated PRIVATE KERN_CHECK_EMULATED)
