@@ -20,7 +20,7 @@ static void watch(void *arg, const struct model_matrix *w, size_t expert, const 
                   size_t stride, size_t n_rows)
 {
     size_t n = (size_t)(w->tensor->dims[2] * w->tensor->dims[3]);
-    quant_collect_add(arg, w->name, w->cols, n, expert, x, stride, n_rows);
+    quant_collect_add(arg, w->tensor->name, w->cols, n, expert, x, stride, n_rows);
 }
 
 /* Every token once, with logits of all, so that the last layer sees them all too. */

@@ -243,6 +243,17 @@ static void multiply_units(const struct walker *w, const struct cpu_op *co, size
         }
 }
 
+static void show_watch(const struct dev_cpu *d, const struct plan_op *op)
+{
+    const struct dev_watch *watch = d->opts.watch;
+    for (size_t a = 0; watch && a < d->routes.n_active; a++)
+        for (int i = 0; i < op->n_parts; i++) {
+            size_t e = d->routes.active[a], first = d->routes.begin[e];
+            watch->fn(watch->arg, op->part[i].weight, e, buf_slot(d, op->src, first),
+                      slot_stride(d, op->src), d->routes.begin[e + 1] - first);
+        }
+}
+
 void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
@@ -252,6 +263,8 @@ void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
         quantize_slots(w, op, n, k);
         os_pool_barrier(d->pool);
     }
+    if (w->thread == 0)
+        show_watch(d, op);
     const size_t unit = 2 * (size_t)d->mm->panel_rows;
     struct pieces p = {.n_threads = (size_t)w->n_threads};
     size_t at, len, macs = 0;
