@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #define ROW_BLOCK 256 /* the largest block */
 
@@ -28,22 +29,25 @@ static float half_of(float x)
 /* ---- codes with a table ---- */
 
 /* The nearest value of the table to every whole number from -128 to 127. */
+static int8_t near_nl[256];
+static once_flag near_nl_once = ONCE_FLAG_INIT;
+
+static void make_near_nl(void)
+{
+    const struct format_codes *c = format_codes(FORMAT_CODES_NL);
+    for (int v = -128; v < 128; v++) {
+        int best = 0;
+        for (int i = 1; i < 16; i++)
+            if (abs(c->value[i] - v) < abs(c->value[best] - v))
+                best = i;
+        near_nl[v + 128] = c->value[best];
+    }
+}
+
 static const int8_t *nearest_nl(void)
 {
-    static int8_t near[256];
-    static _Atomic int made;
-    if (!made) {
-        const struct format_codes *c = format_codes(FORMAT_CODES_NL);
-        for (int v = -128; v < 128; v++) {
-            int best = 0;
-            for (int i = 1; i < 16; i++)
-                if (abs(c->value[i] - v) < abs(c->value[best] - v))
-                    best = i;
-            near[v + 128] = c->value[best]; /* threads that meet here write the same */
-        }
-        made = 1;
-    }
-    return near;
+    call_once(&near_nl_once, make_near_nl);
+    return near_nl;
 }
 
 static uint8_t code_of(enum format_coding coding, int value)
