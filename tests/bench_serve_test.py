@@ -147,9 +147,22 @@ def test_rate_and_curve():
         assert not (a['pareto'] and beaten)
 
 
+def test_due():
+    """Requests that come while the only connection is taken: their times begin when they were due."""
+    s = Server()
+    level, free = bench(s, '--rate', '20', '--connections', '1', '--requests', '10', '--answer', '3') + \
+        bench(s, '--rate', '20', '--requests', '10', '--answer', '3')
+    s.close()
+    assert s.most > 1 and free['late_ms']['p90'] < 100 and free['ttft_ms']['p90'] < 600, free
+    assert level['late_ms']['p90'] > 1000 and level['ttft_ms']['p90'] > level['late_ms']['p90'] + 250, level
+    assert level['latency_ms']['p90'] > level['ttft_ms']['p90'], level
+    near(level['tpot_ms']['p90'], 1000 * EACH, more=5)  # not from when it was due
+
+
 def test_refused():
     for args, said in ((['x'], 'no address'), (['http://127.0.0.1:1/'], 'no address'), (['http://127.0.0.1:1', '--rate', '0'], '--rate'),
-                       (['http://127.0.0.1:1', '--clients', '2000'], '--clients'), ([], 'argument')):
+                       (['http://127.0.0.1:1', '--clients', '2000'], '--clients'), ([], 'argument'),
+                       (['http://127.0.0.1:1', '--model', b'a\xff'], '--model'), ([b'http://\xff'], 'UTF-8')):
         r = subprocess.run([DAMSO, 'bench', 'serve', *args], capture_output=True, text=True)
         assert r.returncode == 2 and said in r.stderr, r.stderr
     r = subprocess.run([DAMSO, 'bench', 'serve', 'http://127.0.0.1:1'], capture_output=True, text=True)

@@ -43,7 +43,8 @@ void serve_figures(struct serve_level *l)
 {
     double *ttft = mem_alloc((l->n + 1) * sizeof *ttft),
            *tpot = mem_alloc((l->n + 1) * sizeof *tpot),
-           *whole = mem_alloc((l->n + 1) * sizeof *whole);
+           *whole = mem_alloc((l->n + 1) * sizeof *whole),
+           *late = mem_alloc((l->n + 1) * sizeof *late);
     size_t n = 0, n_tpot = 0;
     uint64_t from = UINT64_MAX, to = 0;
     l->n_bad = 0;
@@ -53,11 +54,12 @@ void serve_figures(struct serve_level *l)
         l->n_bad += !r->ok;
         if (!r->ok)
             continue;
-        from = MIN(from, r->began_ns);
+        from = MIN(from, r->due_ns);
         to = MAX(to, r->done_ns);
         l->n_tokens += r->n_tokens;
-        ttft[n] = (double)(r->first_ns - r->began_ns) * 1e-6;
-        whole[n++] = (double)(r->done_ns - r->began_ns) * 1e-6;
+        late[n] = (double)(r->began_ns - r->due_ns) * 1e-6;
+        ttft[n] = (double)(r->first_ns - r->due_ns) * 1e-6;
+        whole[n++] = (double)(r->done_ns - r->due_ns) * 1e-6;
         if (r->n_tokens > 1)
             tpot[n_tpot++] = (double)(r->last_ns - r->first_ns) * 1e-6 / (double)(r->n_tokens - 1);
     }
@@ -66,10 +68,12 @@ void serve_figures(struct serve_level *l)
     l->ttft = range_of(ttft, n);
     l->tpot = range_of(tpot, n_tpot);
     l->whole = range_of(whole, n);
+    l->late = range_of(late, n);
     l->user_tps = l->tpot.p90 > 0 ? 1000 / l->tpot.p90 : 0;
     mem_free(ttft);
     mem_free(tpot);
     mem_free(whole);
+    mem_free(late);
 }
 
 void serve_pareto(struct serve_level *l, size_t n)
@@ -95,6 +99,9 @@ static void print_level(const struct serve_level *l)
     printf("%-8s %8zu %6zu %12.1f %12.1f %10.1f %10.1f %10.2f %10.2f  %s\n", load, l->n, l->n_bad,
            l->system_tps, l->user_tps, l->ttft.p50, l->ttft.p90, l->tpot.p50, l->tpot.p90,
            l->pareto ? "on the curve" : "");
+    if (l->late.p90 >= 1)
+        printf("         sent late by %.1f ms at p90, which counts: times are from when due\n",
+               l->late.p90);
     if (l->error[0])
         printf("         first error: %s\n", l->error);
 }
@@ -120,12 +127,13 @@ static void print_json(const struct serve_load *load, const struct serve_level *
     json_t *levels = json_array();
     for (size_t i = 0; i < n; i++) {
         json_t *o = json_pack(
-            "{s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:b, s:s}", "clients",
+            "{s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:b, s:s}", "clients",
             (json_int_t)l[i].clients, "rate", l[i].rate, "requests", (json_int_t)l[i].n, "errors",
             (json_int_t)l[i].n_bad, "tokens", (json_int_t)l[i].n_tokens, "seconds", l[i].seconds,
             "system_tps", l[i].system_tps, "user_tps", l[i].user_tps, "ttft_ms",
             range_json(&l[i].ttft), "tpot_ms", range_json(&l[i].tpot), "latency_ms",
-            range_json(&l[i].whole), "pareto", l[i].pareto, "error", l[i].error);
+            range_json(&l[i].whole), "late_ms", range_json(&l[i].late), "pareto", l[i].pareto,
+            "error", l[i].error);
         CHECK(o);
         json_array_append_new(levels, o);
     }
@@ -197,6 +205,8 @@ static enum err run_levels(const struct serve_load *load, struct serve_level *l,
 static enum err check_url(const char *url, struct errinfo *e)
 {
     bool http = strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0;
+    if (!utf8_valid(span_of(url)))
+        return err_set(e, ERR_USAGE, "bench serve: the address is not UTF-8");
     if (!http || strlen(url) > 1024 || url[strlen(url) - 1] == '/')
         return err_set(e, ERR_USAGE,
                        "bench serve: '%.64s' is no address such as http://127.0.0.1:8080, without "
@@ -205,64 +215,86 @@ static enum err check_url(const char *url, struct errinfo *e)
     return ERR_OK;
 }
 
-enum err cmd_bench_serve(struct cmd_args *a, struct errinfo *e)
+struct options {
+    struct serve_load load;
+    const char *clients, *rates, *svg;
+    int64_t requests;
+    bool json;
+};
+
+static enum err parse(struct options *o, struct cmd_args *a, struct errinfo *e)
 {
-    struct serve_load load = {.words = 128, .answer = 64, .key = getenv("DAMSO_BENCH_KEY")};
-    struct serve_level level[SERVE_LEVELS_MAX] = {0};
-    const char *clients = NULL, *rates = NULL, *svg = NULL;
-    int64_t requests = 0;
-    size_t n = 0;
-    bool json = false;
     const struct conf_opt opts[] = {
         {.name = "clients",
          .arg = "N,...",
          .help = "clients that ask at the same time, for each N [" CLIENTS "]",
-         .text = &clients                },
+         .text = &o->clients             },
         {.name = "rate",
          .arg = "Q,...",
          .help = "requests that come at random times, Q a second on the mean, for each Q",
-         .text = &rates                  },
+         .text = &o->rates               },
         {.name = "requests",
          .arg = "N",
          .help = "requests of a level [4 a client; 64 at a rate]",
-         .number = &requests,
+         .number = &o->requests,
          .min = 1,
          .max = SERVE_REQUESTS_MAX},
         {.name = "words",
          .arg = "N",
          .help = "words of a prompt, others each time [128]",
-         .number = &load.words,
+         .number = &o->load.words,
          .max = 100000},
         {.name = "answer",
          .arg = "N",
          .help = "tokens of an answer [64]",
-         .number = &load.answer,
+         .number = &o->load.answer,
          .min = 2,
          .max = 1 << 20},
+        {.name = "connections",
+         .arg = "N",
+         .help = "of --rate: requests over it wait, which counts [1024]",
+         .number = &o->load.connections,
+         .min = 1,
+         .max = SERVE_CLIENTS_MAX},
         {.name = "plain",
          .help = "only fields of OpenAI's own API: answers may end early",
-         .flag = &load.plain                                                                                                                                              },
-        {.name = "json",                                       .help = "print one JSON object in place of the text",                                           .flag = &json                                                                                                                                   },
-        {.name = "svg",.arg = "FILE",.help = "also draw the curve",.text = &svg                  },
+         .flag = &o->load.plain                 },
+        {.name = "json",           .help = "print one JSON object in place of the text",  .flag = &o->json                                      },
+        {.name = "svg",                                  .arg = "FILE",            .help = "also draw the curve",.text = &o->svg  },
     };
-    TRY(cmd_parse(a, opts, N_ELEMS(opts), 1, 1, e));
+    return cmd_parse(a, opts, N_ELEMS(opts), 1, 1, e);
+}
+
+enum err cmd_bench_serve(struct cmd_args *a, struct errinfo *e)
+{
+    struct options o = {
+        .load = {.words = 128,
+                 .answer = 64,
+                 .connections = SERVE_CLIENTS_MAX,
+                 .key = getenv("DAMSO_BENCH_KEY")}
+    };
+    struct serve_level level[SERVE_LEVELS_MAX] = {0};
+    size_t n = 0;
+    TRY(parse(&o, a, e));
     if (a->done)
         return ERR_OK;
-    load.url = a->left[0];
-    load.model = a->conf.model;
-    load.seed = a->conf.seed >= 0 ? (uint64_t)a->conf.seed : 1;
-    TRY(check_url(load.url, e));
+    o.load.url = a->left[0];
+    o.load.model = a->conf.model;
+    if (!utf8_valid(span_of(o.load.model)))
+        return err_set(e, ERR_USAGE, "--model: it is not UTF-8, which JSON has");
+    o.load.seed = a->conf.seed >= 0 ? (uint64_t)a->conf.seed : 1;
+    TRY(check_url(o.load.url, e));
     curl_global_init(CURL_GLOBAL_DEFAULT);
     cmd_catch_stop();
-    enum err r = read_levels(level, &n, clients, rates, requests, e);
+    enum err r = read_levels(level, &n, o.clients, o.rates, o.requests, e);
     if (r == ERR_OK)
-        r = run_levels(&load, level, n, e);
-    if (r == ERR_OK && json)
-        print_json(&load, level, n);
+        r = run_levels(&o.load, level, n, e);
+    if (r == ERR_OK && o.json)
+        print_json(&o.load, level, n);
     else if (r == ERR_OK)
-        print_text(&load, level, n);
-    if (r == ERR_OK && svg)
-        r = serve_draw(svg, load.url, level, n, e);
+        print_text(&o.load, level, n);
+    if (r == ERR_OK && o.svg)
+        r = serve_draw(o.svg, o.load.url, level, n, e);
     for (size_t i = 0; i < n; i++)
         mem_free(level[i].request);
     return r;

@@ -4,7 +4,10 @@
  *
  * Terms as MLPerf Endpoints has them: tokens a second of the system are those of all answers over
  * the time from the first request to the last answer's end; tokens a second a user are 1000 / the
- * 90th percentile of the milliseconds a token (TPOT). */
+ * 90th percentile of the milliseconds a token (TPOT).
+ * At a rate, a request's times count from when it was due, not from when it was sent: a server that
+ * holds up those who wait would otherwise look quick (coordinated omission).  How much later they
+ * were sent is told beside it. */
 #ifndef APP_CMD_BENCH_SERVE_H
 #define APP_CMD_BENCH_SERVE_H
 
@@ -17,6 +20,7 @@
 #define SERVE_REQUESTS_MAX 100000
 
 struct serve_request {
+    uint64_t due_ns; /* at a rate; that of numbers of clients is began_ns */
     uint64_t began_ns, first_ns, last_ns, done_ns; /* first, last: of text; 0: there was none */
     uint64_t n_tokens;
     bool ok;
@@ -37,14 +41,16 @@ struct serve_level {
     uint64_t n_tokens;
     double seconds, system_tps, user_tps;
     struct serve_range ttft, tpot, whole;
-    bool pareto; /* no other level has both figures better */
+    struct serve_range late; /* sent after it was due */
+    bool pareto;             /* no other level has both figures better */
 };
 
 struct serve_load {
     const char *url; /* "http://127.0.0.1:8080" */
     const char *model, *key;
     int64_t words, answer;
-    bool plain; /* only fields that OpenAI's own API has */
+    int64_t connections; /* of requests at a rate: those over it wait until one is free */
+    bool plain;          /* only fields that OpenAI's own API has */
     uint64_t seed;
 };
 

@@ -127,10 +127,10 @@ static void write_body(struct run *x, struct transfer *t)
     str_done(&text);
 }
 
-static void begin(struct run *x, struct transfer *t)
+static void begin(struct run *x, struct transfer *t, uint64_t due_ns)
 {
     t->request = &x->l->request[x->next++];
-    *t->request = (struct serve_request){0};
+    *t->request = (struct serve_request){.due_ns = due_ns};
     t->done_mark = false;
     t->chunks = 0;
     str_clear(&t->line);
@@ -139,6 +139,8 @@ static void begin(struct run *x, struct transfer *t)
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, t->body.p);
     curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->body.n);
     t->request->began_ns = os_now_ns();
+    if (!due_ns)
+        t->request->due_ns = t->request->began_ns;
     CHECK(curl_multi_add_handle(x->multi, t->easy) == CURLM_OK);
     x->n_active++;
 }
@@ -203,14 +205,15 @@ static int begin_due(struct run *x)
 {
     struct transfer *t;
     while (x->next < x->l->n && (t = idle(x))) {
-        uint64_t now = os_now_ns();
+        uint64_t now = os_now_ns(), due = 0;
         if (x->l->clients == 0) {
+            due = x->due_ns;
             if (now < x->due_ns)
                 return (int)MIN((x->due_ns - now) / 1000000, (uint64_t)WAIT_MS);
             /* Poisson: the gaps are exponential. */
             x->due_ns += (uint64_t)(-log(1 - num_rand_unit(&x->rng)) / x->l->rate * 1e9);
         }
-        begin(x, t);
+        begin(x, t, due);
     }
     return WAIT_MS;
 }
@@ -278,7 +281,7 @@ static void open_run(struct run *x, struct arena *tmp)
     CHECK(x->multi && x->headers);
     curl_multi_setopt(x->multi, CURLMOPT_MAXCONNECTS, (long)SERVE_CLIENTS_MAX);
     x->n_transfers = x->l->clients ? (size_t)x->l->clients
-                                   : MIN(x->l->n, (size_t)SERVE_CLIENTS_MAX);
+                                   : MIN(x->l->n, (size_t)load->connections);
     x->transfer = mem_alloc(x->n_transfers * sizeof *x->transfer);
     for (size_t i = 0; i < x->n_transfers; i++)
         open_transfer(x, &x->transfer[i]);

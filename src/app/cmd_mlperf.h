@@ -10,6 +10,7 @@
 #include "app/cmd.h"
 #include "base/arena.h"
 #include "chat/chat.h"
+#include "mlperf/mlperf_audit.h"
 #include "mlperf/mlperf_jobs.h"
 #include "mlperf/mlperf_log.h"
 #include "mlperf/mlperf_power.h"
@@ -30,16 +31,20 @@ struct mlperf_work {
     const struct conf *conf;
     /* options */
     const char *scenario, *out, *user_conf, *data, *audit;
+    const char *division, *submitter, *system_file, *compliance;
     int64_t min_duration_ms; /* 0: as the benchmark has it */
     double target_qps;       /* 0: measured before the run */
     bool accuracy;
     /* what they come to */
     const struct mlperf_bench *bench;
-    const char *conf_name;   /* in mlperf.conf */
-    const char *lg_scenario; /* Interactive is Server with other limits */
+    struct mlperf_bench own;         /* where a compliance test has questions of its own */
+    const struct mlperf_audit *test; /* the compliance test; NULL: none */
+    const char *conf_name;           /* in mlperf.conf */
+    const char *lg_scenario;         /* Interactive is Server with other limits */
     size_t at_once;
     /* the folder */
     const char *system, *root, *place, *logs; /* place: of user.conf; logs: of LoadGen's */
+    const char *report;                       /* folder of run.json and report.html */
     /* opened */
     struct mlperf_set set;
     struct mlperf_question *question; /* [set.n] */
@@ -59,10 +64,19 @@ struct mlperf_work {
 /* Makes the folders and the files that are known before the run: user.conf, the system's
  * description, measurements.json.  Errors: USAGE (there is a run already), IO. */
 enum err mlperf_dir_make(struct mlperf_work *w, struct errinfo *e);
+/* The system's description, as the submission rules name its fields: what the machine tells of
+ * itself, then the fields of --system.  Errors: NOTFOUND, CORRUPT. */
+enum err mlperf_system_json(struct mlperf_work *w, json_t **out, struct errinfo *e);
+/* A name of a folder out of the processor's. */
+const char *mlperf_system_name(struct mlperf_work *w);
 /* After the warm-up, whose figures it holds. */
 enum err mlperf_dir_conf(const struct mlperf_work *w, struct errinfo *e);
 /* A file under a folder, whole.  Error: IO. */
 enum err mlperf_dir_write(const char *path, struct span text, struct errinfo *e);
+
+/* Of a compliance run: judges it, writes verify_*.txt, and moves the log of answers where the rules
+ * have it.  Errors: FAILED (it does not pass), and those of mlperf_audit_check. */
+enum err mlperf_verify(struct mlperf_work *w, struct errinfo *e);
 
 /* Everything that is known of a run; why: NULL, or how it ended early.  The caller's. */
 json_t *mlperf_result(struct mlperf_work *w, const struct mlperf_log *log, const char *why);

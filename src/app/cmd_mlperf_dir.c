@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * cmd_mlperf_dir.c - the folder of a run: the layout of MLPerf Inference submissions, the system's
- * description out of what the machine says of itself, user.conf.
+ * cmd_mlperf_dir.c - the folder of a run: the layout of MLPerf Inference submissions (v6.0 and
+ * later), and user.conf.
  *
  * Source of layout and fields: mlcommons/inference_policies, submission_rules.adoc, and the
- * submission checker of mlcommons/inference.  What the machine does not tell is "". */
+ * submission checker of mlcommons/inference. */
 #include "app/cmd_mlperf.h"
 
 #include "base/num.h"
 #include "os/os_sys.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 
 #define TEXT_MAX ((size_t)1 << 20)
 
@@ -41,106 +39,6 @@ static enum err write_json(const char *path, json_t *o, struct errinfo *e)
     return r;
 }
 
-/* ---- the system ---- */
-
-/* The first line of a file after a key, such as /proc/cpuinfo has it; "" where there is none. */
-static const char *value_of(struct arena *a, const char *file, const char *key)
-{
-    char line[512];
-    const char *out = "";
-    FILE *f = fopen(file, "re");
-    while (f && !out[0] && fgets(line, sizeof line, f)) {
-        size_t n = strlen(key);
-        if (strncmp(line, key, n) != 0)
-            continue;
-        char *at = line + n;
-        at += strspn(at, " \t:=\"");
-        at[strcspn(at, "\n\"")] = '\0';
-        out = arena_dup(a, at, strlen(at));
-    }
-    if (f)
-        fclose(f);
-    return out;
-}
-
-static const char *caches(struct arena *a)
-{
-    const char *out = "";
-    for (int i = 0; i < 5; i++) {
-        const char *dir = arena_printf(a, "/sys/devices/system/cpu/cpu0/cache/index%d", i);
-        const char *level = value_of(a, arena_printf(a, "%s/level", dir), "");
-        const char *type = value_of(a, arena_printf(a, "%s/type", dir), "");
-        const char *size = value_of(a, arena_printf(a, "%s/size", dir), "");
-        if (size[0])
-            out = arena_printf(a, "%s%sL%s %s %s", out, out[0] ? ", " : "", level, type, size);
-    }
-    return out;
-}
-
-static const char *frequency(struct arena *a)
-{
-    const char *mhz = value_of(a, "/proc/cpuinfo", "cpu MHz");
-    return mhz[0] ? arena_printf(a, "%s MHz (at the time of the run)", mhz) : "";
-}
-
-/* "AMD EPYC 9B45" -> "amd-epyc-9b45" */
-static const char *slug(struct arena *a, const char *text)
-{
-    char *s = arena_dup(a, text, strlen(text)), *to = s;
-    for (const char *p = text; *p; p++)
-        if (isalnum((unsigned char)*p))
-            *to++ = (char)tolower((unsigned char)*p);
-        else if (to > s && to[-1] != '-')
-            *to++ = '-';
-    while (to > s && to[-1] == '-')
-        to--;
-    *to = '\0';
-    return s[0] ? s : "cpu";
-}
-
-static json_t *system_json(struct mlperf_work *w)
-{
-    struct arena *a = &w->arena;
-    struct utsname u;
-    uname(&u);
-    const char *os = value_of(a, "/etc/os-release", "PRETTY_NAME");
-    const char *cores = arena_printf(a, "%d", os_n_cpus());
-    const char *memory = arena_printf(a, "%.1f GiB", (double)os_mem_total() / 0x1p30);
-    json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
-        "division", "open", "submitter", "damso", "status", "rdi", "system_name", w->system,
-        "system_type", "edge", "system_type_detail", "edge server", "number_of_nodes", "1",
-        "host_processor_model_name", os_cpu_name(), "host_processors_per_node", "1",
-        "host_processor_core_count", cores, "host_processor_frequency", frequency(a),
-        "host_processor_caches", caches(a), "host_memory_capacity", memory, "framework",
-        arena_printf(a, "damso %s, MLCommons LoadGen %s", DAMSO_VERSION, mlperf_shim_version()),
-        "operating_system", arena_printf(a, "%s (Linux %s %s)", os, u.release, u.machine),
-        "sw_notes", "");
-    CHECK(o);
-    static const char *const none[] = {"host_processor_interconnect",
-                                       "host_memory_configuration",
-                                       "host_storage_type",
-                                       "host_storage_capacity",
-                                       "host_networking",
-                                       "host_networking_topology",
-                                       "host_network_card_count",
-                                       "accelerator_model_name",
-                                       "accelerator_host_interconnect",
-                                       "accelerator_frequency",
-                                       "accelerator_on-chip_memories",
-                                       "accelerator_memory_capacity",
-                                       "accelerator_memory_configuration",
-                                       "accelerator_interconnect",
-                                       "accelerator_interconnect_topology",
-                                       "cooling",
-                                       "hw_notes",
-                                       "other_software_stack"};
-    for (size_t i = 0; i < N_ELEMS(none); i++)
-        json_object_set_new(o, none[i], json_string(""));
-    json_object_set_new(o, "accelerators_per_node", json_string("0"));
-    return o;
-}
-
 static json_t *measurements_json(const struct mlperf_work *w)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s}", "starting_weights_filename", w->conf->model,
@@ -151,21 +49,76 @@ static json_t *measurements_json(const struct mlperf_work *w)
 
 /* ---- the folder ---- */
 
+/* How it was made, for people: the rules ask for this file beside user.conf. */
+static enum err write_readme(const struct mlperf_work *w, struct errinfo *e)
+{
+    struct str s;
+    struct arena tmp;
+    str_init(&s, TEXT_MAX);
+    arena_init(&tmp);
+    str_addf(&s,
+             "# %s, %s\n\nMade by damso %s with MLCommons LoadGen %s in one process:\n\n"
+             "    damso mlperf run -m %s --benchmark %s --scenario %s%s%s --out DIR\n\n"
+             "and `--accuracy` for the accuracy run. user.conf beside this file has every setting "
+             "that is not\nLoadGen's own. ",
+             w->bench->name, w->scenario, DAMSO_VERSION, mlperf_shim_version(), w->conf->model,
+             w->bench->name, w->scenario, w->data ? " --data " : "", w->data ? w->data : "");
+    str_addf(&s, "%s\n", MLPERF_DISCLAIMER);
+    if (!w->bench->official)
+        str_addf(&s, "\nThe benchmark is damso's own and unofficial: it is not MLPerf.\n");
+    enum err r = mlperf_dir_write(arena_printf(&tmp, "%s/README.md", w->place), str_span(&s), e);
+    arena_done(&tmp);
+    str_done(&s);
+    return r;
+}
+
+static enum err write_sources(const struct mlperf_work *w, struct errinfo *e)
+{
+    struct arena tmp;
+    arena_init(&tmp);
+    const char *text = arena_printf(
+        &tmp,
+        "# Sources\n\ndamso %s: README.md of its sources says how it is built; src/mlperf and "
+        "src/app/cmd_mlperf* are what\nruns LoadGen. No other code was used.\n",
+        DAMSO_VERSION);
+    enum err r = mlperf_dir_write(arena_printf(&tmp, "%s/src/README.md", w->root), span_of(text),
+                                  e);
+    arena_done(&tmp);
+    return r;
+}
+
+/* Where this run's own files go. */
+static void set_places(struct mlperf_work *w)
+{
+    struct arena *a = &w->arena;
+    w->system = mlperf_system_name(w);
+    w->root = arena_printf(a, "%s/%s/%s", w->out, w->division, w->submitter);
+    w->place = arena_printf(a, "%s/results/%s/%s/%s", w->root, w->system, w->bench->name,
+                            w->scenario);
+    w->report = w->test ? arena_printf(a, "%s/%s", w->place, w->test->name) : w->out;
+    w->logs = w->test ? arena_printf(a, "%s/performance/run_1", w->report)
+                      : arena_printf(a, "%s/%s", w->place,
+                                     w->accuracy ? "accuracy" : "performance/run_1");
+}
+
 enum err mlperf_dir_make(struct mlperf_work *w, struct errinfo *e)
 {
     struct arena *a = &w->arena;
     struct stat st;
-    w->system = slug(a, arena_printf(a, "%s %dt", os_cpu_name(),
-                                     w->conf->threads ? (int)w->conf->threads : os_n_cpus()));
-    w->root = arena_printf(a, "%s/open/damso", w->out);
-    w->place = arena_printf(a, "%s/results/%s/%s/%s", w->root, w->system, w->bench->name,
-                            w->scenario);
-    w->logs = arena_printf(a, "%s/%s", w->place, w->accuracy ? "accuracy" : "performance/run_1");
+    json_t *system;
+    set_places(w);
     const char *detail = arena_printf(a, "%s/mlperf_log_detail.txt", w->logs);
     if (stat(detail, &st) == 0)
         return err_set(e, ERR_USAGE, "--out: there is a run already: %.300s", detail);
-    TRY(os_make_folders(detail, 0777, e));
-    TRY(write_json(arena_printf(a, "%s/systems/%s.json", w->root, w->system), system_json(w), e));
+    TRY(mlperf_system_json(w, &system, e));
+    enum err r = os_make_folders(detail, 0777, e);
+    if (r != ERR_OK) {
+        json_decref(system);
+        return r;
+    }
+    TRY(write_json(arena_printf(a, "%s/systems/%s.json", w->root, w->system), system, e));
+    TRY(write_sources(w, e));
+    TRY(write_readme(w, e));
     return write_json(arena_printf(a, "%s/measurements.json", w->place), measurements_json(w), e);
 }
 
@@ -247,8 +200,15 @@ enum err mlperf_dir_conf(const struct mlperf_work *w, struct errinfo *e)
                  (long long)w->min_duration_ms);
     if (w->target_qps > 0)
         str_addf(&s, "%s.%s.target_qps = %.6f\n", w->conf_name, w->lg_scenario, w->target_qps);
+    /* A compliance run leaves user.conf as the run that it belongs to has it. */
+    const char *folder = w->test ? w->report : w->place;
     if (r == ERR_OK)
-        r = mlperf_dir_write(arena_printf(&tmp, "%s/user.conf", w->place), str_span(&s), e);
+        r = mlperf_dir_write(arena_printf(&tmp, "%s/user.conf", folder), str_span(&s), e);
+    str_clear(&s);
+    if (w->test)
+        mlperf_audit_conf(w->test, w->set.n, &s);
+    if (r == ERR_OK && w->test)
+        r = mlperf_dir_write(w->audit, str_span(&s), e);
     arena_done(&tmp);
     str_done(&s);
     return r;

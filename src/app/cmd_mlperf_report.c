@@ -28,7 +28,8 @@ static const char head[] =
     "td, th { text-align: right; padding: 4px 10px; border-bottom: 1px solid var(--line) }\n"
     "td:first-child, th:first-child { text-align: left }\n"
     "th { color: var(--dim); font-weight: 500 } p.dim, .dim { color: var(--dim) }\n"
-    ".VALID, .COMPLETE { color: var(--good) } .INVALID, .STOPPED, .FAILED { color: var(--bad) }\n"
+    ".VALID, .COMPLETE, .PASS { color: var(--good) } .INVALID, .STOPPED, .FAILED, .FAIL { color: "
+    "var(--bad) }\n"
     "rect { fill: var(--bar) } text { fill: var(--dim); font-size: 12px }\n"
     "pre { overflow: auto; border: 1px solid var(--line); padding: 10px; font-size: 13px }\n"
     "</style>\n";
@@ -75,7 +76,9 @@ static void add_top(struct str *s, const json_t *r)
              text_of(r, "scenario"));
     str_addf(s, "<h1>%s, %s%s: <span class=\"%s\">%s</span></h1>\n", text_of(r, "benchmark"),
              text_of(r, "scenario"),
-             strcmp(text_of(r, "mode"), "accuracy") == 0 ? " (accuracy run)" : "",
+             strcmp(text_of(r, "mode"), "accuracy") == 0 ? " (accuracy run)"
+             : text_of(r, "compliance")[0]               ? " (compliance run)"
+                                                         : "",
              text_of(r, "verdict"), text_of(r, "verdict"));
     str_addf(s, "<p class=\"dim\">%s</p>\n", when);
     if (!official)
@@ -225,7 +228,8 @@ static enum err write_page(const struct mlperf_work *w, const json_t *r, struct 
     add_machine(&s, r);
     str_add_cstr(&s, "</body></html>\n");
     CHECK(!s.full);
-    enum err code = mlperf_dir_write(arena_printf(&tmp, "%s/report.html", w->out), str_span(&s), e);
+    enum err code = mlperf_dir_write(arena_printf(&tmp, "%s/report.html", w->report), str_span(&s),
+                                     e);
     arena_done(&tmp);
     str_done(&s);
     return code;
@@ -237,8 +241,8 @@ enum err mlperf_report(const struct mlperf_work *w, const json_t *result, struct
     arena_init(&tmp);
     char *text = json_dumps(result, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     CHECK(text);
-    enum err r = mlperf_dir_write(arena_printf(&tmp, "%s/run.json", w->out), span_of(text), e);
-    if (r == ERR_OK) /* each scenario's own, where the folder holds several */
+    enum err r = mlperf_dir_write(arena_printf(&tmp, "%s/run.json", w->report), span_of(text), e);
+    if (r == ERR_OK && !w->test) /* each scenario's own, where the folder holds several */
         r = mlperf_dir_write(arena_printf(&tmp, "%s/damso_run_%s.json", w->place,
                                           w->accuracy ? "accuracy" : "performance"),
                              span_of(text), e);

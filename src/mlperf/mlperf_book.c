@@ -5,14 +5,16 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
+#include <string.h>
 #include <time.h>
 
 #define NS_A_SECOND 1000000000u
 
-void mlperf_book_init(struct mlperf_book *b, struct mlperf_hear hear)
+void mlperf_book_init(struct mlperf_book *b, struct mlperf_hear hear, size_t token_bytes)
 {
     pthread_condattr_t monotonic;
-    *b = (struct mlperf_book){.hear = hear, .heard_ns = os_now_ns()};
+    CHECK(token_bytes == 4 || token_bytes == 8);
+    *b = (struct mlperf_book){.hear = hear, .heard_ns = os_now_ns(), .token_bytes = token_bytes};
     pthread_mutex_init(&b->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -75,10 +77,23 @@ static struct mlperf_entry *entry_of(struct mlperf_book *b, size_t query, size_t
     return en;
 }
 
+/* LoadGen logs bytes, which the accuracy scripts of its benchmarks read as numbers of 4 or 8. */
+static void put_tokens(const struct mlperf_book *b, char *out, const int32_t *token, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int64_t wide = token[i];
+        if (b->token_bytes == 8)
+            memcpy(out + 8 * i, &wide, 8);
+        else
+            memcpy(out + 4 * i, &token[i], 4);
+    }
+}
+
 void mlperf_book_first(struct mlperf_book *b, size_t query, size_t question, int32_t token)
 {
-    int64_t data = token;
+    char data[8];
     uintptr_t id = 0;
+    put_tokens(b, data, &token, 1);
     pthread_mutex_lock(&b->lock);
     struct mlperf_entry *en = entry_of(b, query, question);
     if (en && en->first_ns)
@@ -89,7 +104,7 @@ void mlperf_book_first(struct mlperf_book *b, size_t query, size_t question, int
     }
     pthread_mutex_unlock(&b->lock);
     if (id && b->hear.first)
-        b->hear.first(id, &data, sizeof data);
+        b->hear.first(id, data, b->token_bytes);
 }
 
 /* LoadGen's id of an answer that is right, or 0. */
@@ -117,15 +132,13 @@ static uintptr_t take_answer(struct mlperf_book *b, size_t query, size_t questio
 void mlperf_book_complete(struct mlperf_book *b, size_t query, size_t question,
                           const int32_t *token, size_t n)
 {
-    /* LoadGen logs bytes; the accuracy scripts of its language models read 64-bit numbers. */
-    int64_t *data = mem_alloc((n + 1) * sizeof *data);
-    for (size_t i = 0; i < n; i++)
-        data[i] = token[i];
+    char *data = mem_alloc((n + 1) * b->token_bytes);
+    put_tokens(b, data, token, n);
     uintptr_t id = take_answer(b, query, question, n);
     if (id && b->keep)
         b->keep(b->keep_arg, question, token, n);
     if (id && b->hear.complete)
-        b->hear.complete(id, data, n * sizeof *data, (int64_t)n);
+        b->hear.complete(id, data, n * b->token_bytes, (int64_t)n);
     mem_free(data);
     pthread_mutex_lock(&b->lock);
     pthread_cond_broadcast(&b->news);

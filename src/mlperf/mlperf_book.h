@@ -39,12 +39,13 @@ struct mlperf_book {
     uint64_t n_tokens;
     uint64_t heard_ns; /* of the last thing that the engine said, or was asked while idle */
     struct errinfo fault;
+    size_t token_bytes; /* of a token where LoadGen logs answers: 4 or 8, little-endian */
     /* Tokens of the answer to each question, kept where they are wanted; NULL: not. */
     void (*keep)(void *arg, size_t question, const int32_t *token, size_t n);
     void *keep_arg;
 };
 
-void mlperf_book_init(struct mlperf_book *b, struct mlperf_hear hear);
+void mlperf_book_init(struct mlperf_book *b, struct mlperf_hear hear, size_t token_bytes);
 void mlperf_book_done(struct mlperf_book *b);
 
 /* n queries more; gives the number of the first, the others follow. */

@@ -71,7 +71,7 @@ static int run_child(const char *dir, const char *scenario, enum broken broken)
                      "*.*.use_token_latencies = 1\n*.*.target_latency = 0.1\n"
                      "*.Server.target_latency_percentile = 90\n*.Server.target_latency = 0\n"
                      "*.Server.ttft_latency = 1000\n*.Server.tpot_latency = 1000\n");
-    mlperf_book_init(&book, loadgen);
+    mlperf_book_init(&book, loadgen, 8);
     struct mlperf_run r = {
         .shim = {.sut_name = "fake",
                  .set_name = "numbers",
@@ -166,7 +166,7 @@ static void test_only_what_is_right_is_heard(void **state)
         struct mlperf_book b;
         struct errinfo e;
         n_first = n_complete = 0;
-        mlperf_book_init(&b, (struct mlperf_hear){hear_first, hear_complete});
+        mlperf_book_init(&b, (struct mlperf_hear){hear_first, hear_complete}, 8);
         assert_int_equal(mlperf_book_ask(&b, ask, 4), 0);
         mlperf_book_first(&b, 2, 7, 5);
         mlperf_book_complete(&b, 2, 7, answer, 3);
