@@ -24,6 +24,8 @@
 #include <string.h>
 #include <time.h>
 
+#define FILES_BESIDE 256 /* models, the store, tools */
+
 struct serve {
     const struct conf *conf;
     struct arena arena; /* as long as the server runs */
@@ -41,6 +43,12 @@ static enum err set_http(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     struct http_opts *h = &s->opts.http;
+    size_t files = (size_t)c->connections + FILES_BESIDE;
+    if (os_files_allow(files) < files)
+        fprintf(stderr,
+                "damso: %zu open files are allowed (ulimit -n), fewer than the setting "
+                "connections, %lld, needs\n",
+                os_files_allow(0), (long long)c->connections);
     *h = (struct http_opts){
         .address = c->host,
         .port = (uint16_t)c->port,

@@ -2,12 +2,14 @@
 #include "os/os_sys.h"
 
 #include "base/arena.h"
+#include "base/num.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -111,6 +113,19 @@ int os_n_cpus(void)
         return CPU_COUNT(&set);
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
+}
+
+size_t os_files_allow(size_t n)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+        return 0;
+    if (l.rlim_cur < n) {
+        l.rlim_cur = MIN((rlim_t)n, l.rlim_max);
+        setrlimit(RLIMIT_NOFILE, &l);
+        getrlimit(RLIMIT_NOFILE, &l);
+    }
+    return (size_t)l.rlim_cur;
 }
 
 uint64_t os_now_ns(void)

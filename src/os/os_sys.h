@@ -30,6 +30,9 @@ int os_n_cpus(void);
 void os_pin(int n);
 void os_unpin(void);
 
+/* Lets this process have n open files, as far as the system lets it: the most that it may have. */
+size_t os_files_allow(size_t n);
+
 uint64_t os_now_ns(void);   /* monotonic */
 int64_t os_unix_time(void); /* seconds since 1970 */
 
