@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * cmd_mlperf_compare.c - damso mlperf compare: runs side by side, and what forbids to compare. */
 #include "app/cmd_mlperf.h"
+#include "app/mlperf_published.h"
 
 #include "base/num.h"
 
@@ -56,6 +57,26 @@ static void print_warnings(char *const *dir, json_t *const *run, int n)
                 printf("not comparable: %s and %s differ in %s\n", dir[0], dir[i], same[k]);
 }
 
+/* Beside runs of one official benchmark and scenario, and nothing else. */
+static void print_published(json_t *const *run, int n)
+{
+    const char *bench = json_string_value(json_object_get(run[0], "benchmark")),
+               *scenario = json_string_value(json_object_get(run[0], "scenario"));
+    for (int i = 0; i < n; i++)
+        if (!json_is_true(json_object_get(run[i], "official_benchmark")) ||
+            !json_equal(json_object_get(run[i], "benchmark"),
+                        json_object_get(run[0], "benchmark")) ||
+            !json_equal(json_object_get(run[i], "scenario"), json_object_get(run[0], "scenario")))
+            return;
+    const struct mlperf_published *p = mlperf_published_next(NULL, bench, scenario);
+    if (p)
+        printf("published results of others for %s, %s (%s); the runs above are none\n", bench,
+               scenario, MLPERF_PUBLISHED_SOURCE);
+    for (; p; p = mlperf_published_next(p, bench, scenario))
+        printf("%12.1f %-8s %s %s, %s, %s: %s, %s (%s)\n", p->figure, p->unit, p->round,
+               p->division, p->availability, p->submitter, p->system, p->chip, p->id);
+}
+
 static void print_text(char *const *dir, json_t *const *run, int n)
 {
     printf("%-24s %-14s %-13s %-9s %10s %7s %9s %9s %9s %9s\n", "run", "benchmark", "scenario",
@@ -64,6 +85,7 @@ static void print_text(char *const *dir, json_t *const *run, int n)
         print_run(dir[i], run[i], run[0]);
     printf("times in milliseconds. %s\n", MLPERF_DISCLAIMER);
     print_warnings(dir, run, n);
+    print_published(run, n);
 }
 
 enum err mlperf_cmd_compare(struct cmd_args *a, struct errinfo *e)

@@ -2,6 +2,7 @@
  * cmd_mlperf_report.c - run.json as a page for people: one file, no scripts, nothing from outside.
  */
 #include "app/cmd_mlperf.h"
+#include "app/mlperf_published.h"
 
 #include "base/num.h"
 
@@ -206,11 +207,51 @@ static void add_loadgen(struct str *s, const json_t *r)
         row(s, key, text ? text : json_string_value(v));
         free(text); /* jansson's */
     }
-    str_add_cstr(s, "</table>\n<h2>Published results of others</h2>\n<p class=\"dim\">");
-    str_add_cstr(s, json_is_true(json_object_get(r, "official_benchmark"))
-                        ? "None is stored for this benchmark: MLCommons' results pages have them, "
-                          "by round, division and system.</p>\n"
-                        : "There are none: nobody else runs this benchmark.</p>\n");
+    str_add_cstr(s, "</table>\n");
+}
+
+/* What this run did, in the unit of a row. */
+static double ours_in(const json_t *r, const struct mlperf_published *p)
+{
+    if (strcmp(p->unit, "ms") == 0)
+        return number_of(json_object_get(r, "latency_ms"), "p90");
+    return number_of(r, "tokens_per_s");
+}
+
+/* Of the same benchmark and scenario only; the small one is nobody else's. */
+static void add_published(struct str *s, const json_t *r)
+{
+    const char *bench = text_of(r, "benchmark"), *scenario = text_of(r, "scenario");
+    const struct mlperf_published *p = mlperf_published_next(NULL, bench, scenario);
+    str_add_cstr(s, "<h2>Published results of others</h2>\n");
+    if (!json_is_true(json_object_get(r, "official_benchmark"))) {
+        str_add_cstr(s, "<p class=\"dim\">There are none: nobody else runs this benchmark, and no "
+                        "figure of MLPerf can be put beside it.</p>\n");
+        return;
+    }
+    if (!p || strcmp(text_of(r, "mode"), "performance") != 0) {
+        str_add_cstr(s, "<p class=\"dim\">None is stored for this benchmark and scenario: "
+                        "MLCommons' results pages have them.</p>\n");
+        return;
+    }
+    str_addf(s,
+             "<p class=\"dim\">Source: %s. This run is not one of them: it was not submitted.</p>\n"
+             "<table>\n<tr><th>system</th><th>what computes</th><th>round, division</th>"
+             "<th>%s</th></tr>\n<tr><td><b>this run, unofficial</b></td><td>",
+             MLPERF_PUBLISHED_SOURCE, p->unit);
+    add_text(s, text_of(json_object_get(r, "machine"), "cpu"));
+    str_addf(s, "</td><td>none</td><td><b>%.1f</b></td></tr>\n", ours_in(r, p));
+    for (; p; p = mlperf_published_next(p, bench, scenario)) {
+        str_add_cstr(s, "<tr><td>");
+        add_text(s, p->submitter);
+        str_add_cstr(s, ": ");
+        add_text(s, p->system);
+        str_add_cstr(s, "</td><td>");
+        add_text(s, p->chip);
+        str_addf(s, "</td><td>%s %s, %s (%s)</td><td>%.1f</td></tr>\n", p->round, p->division,
+                 p->availability, p->id, p->figure);
+    }
+    str_add_cstr(s, "</table>\n");
 }
 
 static enum err write_page(const struct mlperf_work *w, const json_t *r, struct errinfo *e)
@@ -224,6 +265,7 @@ static enum err write_page(const struct mlperf_work *w, const json_t *r, struct 
     add_summary(&s, r);
     add_times(&s, r);
     add_histogram(&s, r);
+    add_published(&s, r);
     add_loadgen(&s, r);
     add_machine(&s, r);
     str_add_cstr(&s, "</body></html>\n");

@@ -293,7 +293,7 @@ static void keep(void *arg, size_t question, const int32_t *token, size_t n)
     struct str text;
     json_t *ids = json_array();
     str_init(&text, TEXT_MAX);
-    tok_decode(w->tok, token, n, TOK_START, &text, NULL);
+    tok_decode(w->tok, token, n, TOK_START | (w->bench->marks ? TOK_SPECIAL : 0u), &text, NULL);
     for (size_t i = 0; i < n; i++)
         json_array_append_new(ids, json_integer(token[i]));
     struct str whole;
@@ -311,9 +311,11 @@ static void keep(void *arg, size_t question, const int32_t *token, size_t n)
 
 static enum err open_answers(struct mlperf_work *w, struct errinfo *e)
 {
-    if (!w->accuracy)
+    bool scored = w->test && w->test->checks & MLPERF_SCORED;
+    if (!w->accuracy && !scored)
         return ERR_OK;
-    const char *path = arena_printf(&w->arena, "%s/damso_answers.jsonl", w->logs);
+    const char *path = arena_printf(&w->arena, "%s/damso_answers.jsonl",
+                                    scored ? w->report : w->logs);
     w->answers = fopen(path, "we");
     if (!w->answers)
         return err_set(e, ERR_IO, "%.300s: %s", path, strerror(errno));
@@ -434,7 +436,8 @@ static enum err work(struct mlperf_work *w, struct errinfo *e)
         w->audit = arena_printf(&w->arena, "%s/audit.config", w->report);
     TRY(open_all(w, e));
     cmd_catch_stop();
-    if (!w->accuracy)
+    /* An accuracy run asks at the scenario's rate, too. */
+    if (!w->accuracy || strcmp(w->lg_scenario, "Server") == 0)
         TRY(warm_up(w, e));
     TRY(mlperf_dir_conf(w, e));
     return run(w, e);

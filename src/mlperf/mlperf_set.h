@@ -30,6 +30,7 @@ struct mlperf_bench {
     size_t n_max, n_max_accuracy; /* tokens of an answer; 0: each question says */
     double temp;
     size_t token_bytes; /* in LoadGen's log of answers: 4 or 8 */
+    bool marks;         /* answers are scored with their control tokens */
     const char *tests;  /* "TEST06 TEST09": compliance tests that apply */
     const char *sha256; /* of the whole file, in hex; "": none is known */
     bool official;

@@ -4,6 +4,7 @@
  * refused by the line; energy from a made-up /sys. */
 #include "base/num.h"
 #include "base/test.h"
+#include "mlperf/mlperf_audit.h"
 #include "mlperf/mlperf_log.h"
 #include "mlperf/mlperf_power.h"
 #include "mlperf/mlperf_run.h"
@@ -260,6 +261,121 @@ static void test_the_small_set(void **state)
     assert_int_equal(mlperf_set_read(&s, b, false, "src/mlperf/none", &e), ERR_NOTFOUND);
 }
 
+/* ---- compliance runs ---- */
+
+#define DETAIL(scenario, key, score, verdict)                                                      \
+    ":::MLLOG {\"key\": \"effective_scenario\", \"value\": \"" scenario "\"}\n"                    \
+    ":::MLLOG {\"key\": \"" key "\", \"value\": " score "}\n"                                      \
+    ":::MLLOG {\"key\": \"result_validity\", \"value\": \"" verdict "\"}\n"                        \
+    ":::MLLOG {\"key\": \"num_errors\", \"value\": 0}\n"
+
+/* An answer of two tokens of 4 bytes in LoadGen's log. */
+#define LOGGED(question, first, a, b, count)                                                       \
+    "{\"seq_id\": 0, \"qsl_idx\": " question ", \"data\": \"" a b "\", \"token_data\": \"" first   \
+    "\", \"token_count\": " count "}"
+#define T5 "05000000"
+#define T6 "06000000"
+#define T2 "02000000" /* ends an answer */
+
+static enum err audit(const char *name, const char *answers, const char *detail,
+                      struct mlperf_audit_out *out, struct errinfo *e)
+{
+    static const bool ends[8] = {[2] = true};
+    const struct mlperf_audit_in in = {.answers = "/tmp/mlperf_audit_a",
+                                       .detail = "/tmp/mlperf_audit_d",
+                                       .accuracy_answers = "/tmp/mlperf_audit_aa",
+                                       .performance_detail = "/tmp/mlperf_audit_pd",
+                                       .token_bytes = 4,
+                                       .ends = ends,
+                                       .n_vocab = 8};
+    write_text(in.answers, answers);
+    write_text(in.detail, detail ? detail : "");
+    write_text(in.accuracy_answers, "[" LOGGED("1", T5, T5, T6, "2") "]");
+    write_text(in.performance_detail,
+               DETAIL("Offline", "result_samples_per_second", "100", "VALID"));
+    enum err r = mlperf_audit_check(mlperf_audit_find(name), &in, out, e);
+    unlink(in.answers);
+    unlink(in.detail);
+    unlink(in.accuracy_answers);
+    unlink(in.performance_detail);
+    return r;
+}
+
+static bool says(const struct str *s, const char *text)
+{
+    return s->n && strstr(s->p, text);
+}
+
+/* The verdict on a run, which must say `said`. */
+static bool passes(const char *test, const char *answers, const char *detail, const char *said)
+{
+    struct mlperf_audit_out out;
+    struct errinfo e;
+    assert_int_equal(audit(test, answers, detail, &out, &e), ERR_OK);
+    if (!says(&out.accuracy, said) && !says(&out.performance, said) && !says(&out.lengths, said))
+        fail_msg("%s does not say '%s'", test, said);
+    bool passed = out.passed;
+    mlperf_audit_done(&out);
+    return passed;
+}
+
+static void test_answers_of_compliance(void **state)
+{
+    (void)state;
+    static const char good[] = "[" LOGGED("1", T5, T5, T6, "2") "]",
+                      ended[] = "[" LOGGED("1", T5, T5, T2, "2") "]",
+                      first[] = "[" LOGGED("1", T6, T5, T6, "2") "]",
+                      twice[] = "[" LOGGED("1", T5, T5, T2 T2, "3") "]",
+                      count[] = "[" LOGGED("1", T5, T5, T6, "3") "]";
+    assert_true(passes("TEST06", good, NULL, "Sample length check pass: True"));
+    assert_true(passes("TEST06", ended, NULL, "EOS check pass: True"));
+    assert_false(passes("TEST06", first, NULL, "First token check pass: False"));
+    assert_false(passes("TEST06", twice, NULL, "EOS check pass: False"));
+    assert_false(passes("TEST06", count, NULL, "Sample length check pass: False"));
+    assert_false(passes("TEST09", good, NULL, "TEST FAIL"));
+    static const char *const bad[] = {"[]", "{}", "[{}]", "[{\"data\": \"0\"}]"};
+    for (size_t i = 0; i < N_ELEMS(bad); i++) {
+        struct mlperf_audit_out out;
+        struct errinfo e;
+        assert_int_equal(audit("TEST06", bad[i], NULL, &out, &e), ERR_CORRUPT);
+        assert_false(out.passed);
+        mlperf_audit_done(&out);
+    }
+}
+
+static void test_speeds_of_compliance(void **state)
+{
+    (void)state;
+    static const char good[] = "[" LOGGED("1", T5, T5, T6, "2") "]",
+                      other[] = "[" LOGGED("1", T6, T6, T6, "2") "]",
+                      near[] = DETAIL("Offline", "result_samples_per_second", "95", "VALID"),
+                      slow[] = DETAIL("Offline", "result_samples_per_second", "80", "VALID"),
+                      bad[] = DETAIL("Offline", "result_samples_per_second", "95", "INVALID"),
+                      server[] = DETAIL("Server", "result_completed_samples_per_sec", "9", "VALID");
+    assert_true(passes("TEST01", good, near, "TEST PASS"));
+    assert_false(passes("TEST01", good, slow, "Test score invalid"));
+    assert_false(passes("TEST01", good, bad, "Test results are invalid"));
+    assert_false(passes("TEST01", good, server, "scenarios do not match"));
+    assert_false(passes("TEST01", other, near, "num_perf_log_data_mismatch = 1"));
+}
+
+static void test_audit_settings(void **state)
+{
+    (void)state;
+    struct str s;
+    str_init(&s, 4096);
+    mlperf_audit_conf(mlperf_audit_find("TEST09"), 6396, &s);
+    assert_non_null(strstr(s.p, "*.*.min_query_count = 6396\n"));
+    assert_non_null(strstr(s.p, "*.*.performance_issue_unique = 1\n"));
+    assert_non_null(strstr(s.p, "*.*.test09_min_output_tokens = 1150.38\n"));
+    str_clear(&s);
+    mlperf_audit_conf(mlperf_audit_find("TEST06"), 10, &s);
+    assert_non_null(strstr(s.p, "*.*.accuracy_log_sampling_target = 100\n"));
+    assert_null(strstr(s.p, "issue_unique"));
+    assert_null(mlperf_audit_find("TEST04"));
+    str_done(&s);
+}
+
 /* ---- logs and energy ---- */
 
 static void test_logs(void **state)
@@ -343,6 +459,9 @@ int main(void)
         cmocka_unit_test(test_broken_engines_fail),
         cmocka_unit_test(test_sets_are_checked),
         cmocka_unit_test(test_the_small_set),
+        cmocka_unit_test(test_answers_of_compliance),
+        cmocka_unit_test(test_speeds_of_compliance),
+        cmocka_unit_test(test_audit_settings),
         cmocka_unit_test(test_logs),
         cmocka_unit_test(test_energy),
     };
