@@ -86,6 +86,7 @@ struct api_opts {
     size_t queue_max;         /* requests that wait, of a model */
     enum sched_speculate speculate;
     unsigned timeout_s;       /* of a request; 0: none */
+    const char *runs;         /* folder of measurements to show; NULL: none */
     const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
     uint64_t cache_bytes_max; /* of each model */
     bool keys_needed;         /* no request without an API key */

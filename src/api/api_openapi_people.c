@@ -62,6 +62,11 @@ static const struct api_openapi_schema schemas[] = {
     {"Unloaded",        "{\"unloaded\":" B "}"                                                                     },
     {"UsageRow",        "{\"day\":" I ",\"owner\":" S ",\"name\":" S ",\"model\":" S ",\"requests\":" I
                  ",\"prompt_tokens\":" I ",\"answer_tokens\":" I "}"                               },
+    {"Runs",            "{\"folder\":" B ",\"more\":" B ",\"runs\":" LIST(REF("Run")) "}"                          },
+    {"Run",             "{\"id\":" S ",\"kind\":{\"enum\":[\"mlperf\",\"serve\"]},\"benchmark\":" S
+            ",\"official_benchmark\":" B ",\"scenario\":" S ",\"mode\":" S ",\"verdict\":" S
+            ",\"model\":" S ",\"tokens_per_s\":" N ",\"unix_time\":" I
+            ",\"levels\":" LIST("{\"type\":\"object\"}") "}"                                            },
     {"Usage",           "{\"from\":" I ",\"to\":" I ",\"rows\":" LIST(REF("UsageRow")) "}"                         },
 };
 
@@ -78,6 +83,8 @@ static const struct api_openapi_use uses[] = {
     {"DELETE", "account/sessions/{id}",  NULL,              "Account"    },
     {"POST",   "account/keys",           "KeyNew",          "Key"        },
     {"DELETE", "account/keys/{id}",      NULL,              "KeyRevoked" },
+    {"GET",    "runs",                   NULL,              "Runs"       },
+    {"GET",    "runs/{id}",              NULL,              "Run"        },
     {"GET",    "admin/live",             NULL,              "Live"       },
     {"GET",    "admin/usage",            NULL,              "Usage"      },
     {"POST",   "admin/models/load",      "ModelName",       "LiveModel"  },

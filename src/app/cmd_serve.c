@@ -83,6 +83,7 @@ static void set_rest(struct serve *s)
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
     o->cache_dir = c->cache ? c->cache_dir : NULL;
     o->cache_bytes_max = (uint64_t)c->cache << 20;
+    o->runs = c->runs[0] ? c->runs : NULL;
     o->parallel = (size_t)c->parallel;
     o->queue_max = (size_t)c->queue;
     o->speculate = app_speculate(c);
@@ -158,7 +159,7 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[2 * SERVE_MODELS_MAX + 5 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
+    const char *read[2 * SERVE_MODELS_MAX + 6 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
@@ -171,6 +172,8 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         read[n_read++] = c->tls_cert;
     if (c->tls_key[0])
         read[n_read++] = c->tls_key;
+    if (c->runs[0])
+        read[n_read++] = c->runs;
     s->store = store_needs(c->store, &s->arena);
     for (size_t i = 0; s->store.files[i]; i++)
         read[n_read++] = s->store.files[i];
