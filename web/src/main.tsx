@@ -26,6 +26,7 @@ const Shared = lazy(() => import('./components/shared').then((m) => m.Shared));
 const PrintPage = lazy(() => import('./components/print').then((m) => m.PrintPage));
 const Login = lazy(() => import('./components/login').then((m) => m.Login));
 const Join = lazy(() => import('./components/login').then((m) => m.Join));
+const Bench = lazy(() => import('./components/bench').then((m) => m.Bench));
 const Admin = lazy(() => import('./components/admin').then((m) => m.Admin));
 
 /** A page by itself, without the list. */
@@ -69,20 +70,27 @@ function App() {
         <Login empty={gate.value === 'empty'} />
       </Alone>
     );
+  const page = now.name === 'admin' || now.name === 'bench';
   return (
     <div class={folded.value ? 'app folded' : 'app'}>
       <a
         class="skip"
-        href={now.name === 'admin' ? '#page' : '#say'}
+        href={page ? '#page' : '#say'}
         onClick={(e) => {
           e.preventDefault();
           focusField();
         }}
       >
-        {t(now.name === 'admin' ? 'skipPage' : 'skip')}
+        {t(page ? 'skipPage' : 'skip')}
       </a>
       <Sidebar />
-      {now.name === 'admin' ? <Admin tab={now.tab} /> : <Screen />}
+      {now.name === 'admin' ? (
+        <Admin tab={now.tab} />
+      ) : now.name === 'bench' ? (
+        <Bench ids={now.ids} />
+      ) : (
+        <Screen />
+      )}
       <Dialogs />
       <Toasts />
       <Said />

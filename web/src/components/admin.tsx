@@ -119,6 +119,7 @@ function Page({ at }: { at: (typeof TABS)[number] }) {
                 {tp(`tab_${name}`)}
               </a>
             ))}
+            <a href={href({ name: 'bench', ids: [] })}>{t('bench')}</a>
           </nav>
           {at === '' && now && <Overview now={now} />}
           {at === 'people' && <People />}

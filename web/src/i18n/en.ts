@@ -222,6 +222,7 @@ export const en: Record<Key, string> = {
   key_help: 'Show shortcuts',
   key_side: 'Fold the list',
   admin: 'Admin',
+  bench: 'Benchmarks',
   opening: 'Opening',
   set_account: 'Your account',
   tools: 'Tools and shape of answers',

@@ -222,6 +222,7 @@ export const ko = {
   key_help: '단축키 보기',
   key_side: '목록 접고 펴기',
   admin: '관리',
+  bench: '성능 측정',
   opening: '펼치고 있어요',
   set_account: '내 계정',
   tools: '도구와 답의 모양',
