@@ -31,7 +31,8 @@ struct mlperf_work {
     const struct conf *conf;
     /* options */
     const char *scenario, *out, *user_conf, *data, *audit;
-    const char *division, *submitter, *system_file, *compliance;
+    const char *division, *submitter, *system_file, *compliance, *energy;
+    enum mlperf_meter meter;
     int64_t min_duration_ms; /* 0: as the benchmark has it */
     double target_qps;       /* 0: measured before the run */
     bool accuracy;

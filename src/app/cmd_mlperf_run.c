@@ -83,6 +83,18 @@ static enum err read_compliance(struct mlperf_work *w, struct errinfo *e)
     return ERR_OK;
 }
 
+static enum err read_meter(struct mlperf_work *w, struct errinfo *e)
+{
+    static const char *const names[] = {
+        [MLPERF_METER_AUTO] = "auto", [MLPERF_METER_NVML] = "nvml", [MLPERF_METER_OFF] = "off"};
+    for (size_t i = 0; i < N_ELEMS(names); i++)
+        if (strcmp(names[i], w->energy) == 0) {
+            w->meter = (enum mlperf_meter)i;
+            return ERR_OK;
+        }
+    return err_set(e, ERR_USAGE, "--energy: '%.32s' is none of auto, nvml, off", w->energy);
+}
+
 /* They become names of folders. */
 static enum err read_names(struct mlperf_work *w, struct errinfo *e)
 {
@@ -110,6 +122,7 @@ static enum err read_options(struct mlperf_work *w, const char *bench, const cha
     TRY(read_qps(w, qps, e));
     TRY(read_scenario(w, e));
     TRY(read_names(w, e));
+    TRY(read_meter(w, e));
     TRY(read_compliance(w, e));
     if (w->bench->official && !w->data)
         return err_set(e, ERR_USAGE,
@@ -333,7 +346,8 @@ static void set_run(struct mlperf_work *w, struct mlperf_jobs *x)
                  .n_performance = w->set.n,
                  .model = w->conf_name,
                  .scenario = w->lg_scenario,
-                 .user_conf = arena_printf(&w->arena, "%s/user.conf", w->place),
+                 .user_conf = arena_printf(&w->arena, "%s/user.conf",
+                 w->test ? w->report : w->place),
                  .log_dir = w->logs,
                  .audit_conf = w->audit,
                  .accuracy = w->accuracy},
@@ -406,11 +420,12 @@ static enum err run(struct mlperf_work *w, struct errinfo *e)
     mlperf_book_init(&w->book, loadgen, w->bench->token_bytes);
     struct mlperf_jobs *x = open_jobs(w, s, &w->book);
     set_run(w, x);
-    mlperf_power_begin(&w->power, POWER_ROOT);
+    mlperf_power_begin(&w->power, w->meter, POWER_ROOT, MLPERF_NVML);
     enum err r = open_answers(w, e);
     if (r == ERR_OK)
         r = mlperf_run_go(&w->run, e);
     mlperf_power_sample(&w->power);
+    mlperf_power_end(&w->power);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     mlperf_jobs_free(x);
@@ -485,6 +500,10 @@ static enum err parse(struct mlperf_work *w, const char **bench, const char **qp
          .arg = "TEST",
          .help = "a compliance run (TEST01, TEST06, TEST07, TEST09), its audit.config and its "
                  "verdict", .text = &w->compliance},
+        {.name = "energy",
+         .arg = "NAME",
+         .help = "auto (RAPL, or a battery), nvml (NVIDIA's cards alone), off [auto]",
+         .text = &w->energy},
         {.name = "division",
          .arg = "NAME",
          .help = "folder of the submission: open or closed [open]",
@@ -499,14 +518,15 @@ static enum err parse(struct mlperf_work *w, const char **bench, const char **qp
          .text = &w->system_file},
         {.name = "accuracy",
          .help = "each question once, with its answer logged, in place of measuring speed",
-         .flag = &w->accuracy                                                                    },
+         .flag = &w->accuracy                               },
     };
     return cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e);
 }
 
 enum err mlperf_cmd_run(struct cmd_args *a, struct errinfo *e)
 {
-    struct mlperf_work w = {.conf = &a->conf, .division = "open", .submitter = "damso"};
+    struct mlperf_work w = {
+        .conf = &a->conf, .division = "open", .submitter = "damso", .energy = "auto"};
     const char *bench = "small", *qps = NULL;
     TRY(parse(&w, &bench, &qps, a, e));
     if (a->done)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mlperf/mlperf_power.h"
 
+#include "mlperf/mlperf_nvml.h"
+
 #include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,11 +52,23 @@ static bool add_battery(struct mlperf_power *p, const char *folder)
     return true;
 }
 
-void mlperf_power_begin(struct mlperf_power *p, const char *root)
+static void begin_nvml(struct mlperf_power *p, const char *file)
+{
+    p->nvml = mlperf_nvml_open(file);
+    if (p->nvml && mlperf_nvml_energy(p->nvml, &p->nvml_last))
+        p->source = "NVML cards";
+}
+
+void mlperf_power_begin(struct mlperf_power *p, enum mlperf_meter meter, const char *root,
+                        const char *nvml)
 {
     char pattern[256];
     glob_t g;
     *p = (struct mlperf_power){0};
+    if (meter == MLPERF_METER_NVML)
+        begin_nvml(p, nvml);
+    if (meter != MLPERF_METER_AUTO)
+        return;
     snprintf(pattern, sizeof pattern, "%s/class/powercap/intel-rapl:[0-9]*", root);
     if (glob(pattern, 0, NULL, &g) == 0) {
         for (size_t i = 0; i < g.gl_pathc; i++) {
@@ -72,8 +86,20 @@ void mlperf_power_begin(struct mlperf_power *p, const char *root)
     }
 }
 
+void mlperf_power_end(struct mlperf_power *p)
+{
+    mlperf_nvml_close(p->nvml);
+    p->nvml = NULL;
+}
+
 void mlperf_power_sample(struct mlperf_power *p)
 {
+    uint64_t mj;
+    if (p->nvml && mlperf_nvml_energy(p->nvml, &mj)) {
+        if (mj > p->nvml_last)
+            p->joules += 1e-3 * (double)(mj - p->nvml_last);
+        p->nvml_last = mj;
+    }
     for (int i = 0; i < p->n_zones; i++) {
         uint64_t now, last = p->zone[i].last, range = p->zone[i].range;
         if (!read_number(p->zone[i].file, &now))

@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -49,9 +50,13 @@ static double share_of(const struct mlperf_run *r, const struct mlperf_progress 
     double time = p->limits.min_duration_ms ? p->seconds * 1000 / (double)p->limits.min_duration_ms
                                             : 1;
     double per = strcmp(r->shim.scenario, "MultiStream") == 0 ? 8 : 1;
-    double queries = p->limits.min_queries
-                         ? (double)p->count.done / per / (double)p->limits.min_queries
-                         : 1;
+    double want = (double)p->limits.min_queries;
+    if (p->limits.whole) { /* Server: of the rate; LoadGen makes the last pass a whole one */
+        double rate = strcmp(r->shim.scenario, "Server") == 0 ? p->limits.target_qps : 0;
+        want = MAX(want, rate * (double)p->limits.min_duration_ms / 1000);
+        want = ceil(want / (double)p->limits.whole) * (double)p->limits.whole;
+    }
+    double queries = want > 0 ? (double)p->count.done / per / want : 1;
     return MIN(MIN(time, queries), 1);
 }
 

@@ -81,7 +81,7 @@ mlperf::TestScenario scenario_of(const std::string &name)
     return mlperf::TestScenario::SingleStream;
 }
 
-mlperf_limits limits_of(const mlperf::TestSettings &t)
+mlperf_limits limits_of(const mlperf::TestSettings &t, size_t n_performance)
 {
     mlperf_limits l = {};
     bool server = t.scenario == mlperf::TestScenario::Server;
@@ -89,6 +89,7 @@ mlperf_limits limits_of(const mlperf::TestSettings &t)
     l.min_duration_ms = t.min_duration_ms;
     l.min_queries = t.min_query_count;
     l.token_latencies = t.use_token_latencies;
+    l.whole = t.sample_concatenate_permutation ? n_performance : 0;
     if (server && t.use_token_latencies) {
         l.ttft_ns = t.server_ttft_latency;
         l.tpot_ns = t.server_tpot_latency;
@@ -126,7 +127,7 @@ extern "C" bool mlperf_shim_run(const struct mlperf_shim *s,
     logs.log_output.outdir = s->log_dir;
     logs.enable_trace = false;
     if (ready) {
-        mlperf_limits l = limits_of(t);
+        mlperf_limits l = limits_of(t, s->n_performance);
         ready(ready_arg, &l);
     }
     Sut sut(*s);

@@ -44,6 +44,7 @@ struct mlperf_limits {
     uint64_t min_duration_ms, min_queries;
     uint64_t ttft_ns, tpot_ns; /* Server; 0: no token latencies */
     double percentile;         /* that the scenario is judged by, 0 to 1 */
+    size_t whole;              /* queries come in whole passes over so many questions; 0: not */
     bool token_latencies;
 };
 

@@ -418,7 +418,7 @@ static void test_energy(void **state)
     char root[] = "/tmp/mlperf_sys_XXXXXX", text[400];
     struct mlperf_power p;
     assert_non_null(mkdtemp(root));
-    mlperf_power_begin(&p, root);
+    mlperf_power_begin(&p, MLPERF_METER_AUTO, root, NVML_FAKE);
     assert_null(p.source);
     snprintf(text, sizeof text,
              "cd %s && for z in 0 1 0:0; do mkdir -p class/powercap/intel-rapl:$z; cd "
@@ -426,7 +426,7 @@ static void test_energy(void **state)
              "cd ../../..; done",
              root);
     assert_int_equal(system(text), 0);
-    mlperf_power_begin(&p, root);
+    mlperf_power_begin(&p, MLPERF_METER_AUTO, root, NVML_FAKE);
     assert_non_null(p.source);
     assert_int_equal(p.n_zones, 2); /* a part of a package is no zone of its own */
     snprintf(text, sizeof text,
@@ -441,7 +441,7 @@ static void test_energy(void **state)
              "&& echo Discharging >status && echo 1000000 >energy_now",
              root);
     assert_int_equal(system(text), 0);
-    mlperf_power_begin(&p, root);
+    mlperf_power_begin(&p, MLPERF_METER_AUTO, root, NVML_FAKE);
     assert_non_null(strstr(p.source, "battery"));
     snprintf(text, sizeof text, "echo 999000 >%s/class/power_supply/BAT0/energy_now", root);
     assert_int_equal(system(text), 0);
@@ -449,6 +449,27 @@ static void test_energy(void **state)
     assert_true(p.joules > 3.59 && p.joules < 3.61);
     snprintf(text, sizeof text, "rm -rf %s", root);
     assert_int_equal(system(text), 0);
+}
+
+static void test_energy_of_cards(void **state)
+{
+    (void)state;
+    struct mlperf_power p;
+    mlperf_power_begin(&p, MLPERF_METER_NVML, "/sys", NVML_FAKE);
+    assert_string_equal(p.source, "NVML cards");
+    mlperf_power_sample(&p);
+    mlperf_power_sample(&p);
+    assert_true(p.joules > 3.999 &&
+                p.joules < 4.001); /* two of 2,000 mJ; the old card is left out */
+    mlperf_power_end(&p);
+    mlperf_power_begin(&p, MLPERF_METER_NVML, "/sys", "/nonexistent/libnvidia-ml.so.1");
+    assert_null(p.source);
+    mlperf_power_sample(&p);
+    assert_true(p.joules <= 0);
+    mlperf_power_end(&p);
+    mlperf_power_begin(&p, MLPERF_METER_OFF, "/sys", NVML_FAKE);
+    assert_null(p.source);
+    mlperf_power_end(&p);
 }
 
 int main(void)
@@ -464,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_audit_settings),
         cmocka_unit_test(test_logs),
         cmocka_unit_test(test_energy),
+        cmocka_unit_test(test_energy_of_cards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

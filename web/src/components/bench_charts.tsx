@@ -8,7 +8,7 @@ import { Figure, N_SERIES, short } from './chart';
 
 const LEFT = 46;
 const BOTTOM = 40;
-const TOP = 10;
+const TOP = 26;
 const LEVELS = 64;
 
 const levels = (r: Run): Level[] =>
@@ -90,7 +90,7 @@ function Plane({ width, curves }: { width: number; curves: Level[][] }) {
       <text x={right} y={height - 4} text-anchor="end">
         {tb('perUser')}
       </text>
-      <text x={LEFT + 6} y={TOP + 8}>
+      <text x={LEFT + 6} y={10}>
         {tb('system')}
       </text>
       {curves.map((curve, i) => (
