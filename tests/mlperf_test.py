@@ -96,6 +96,66 @@ def test_accuracy(dir):
         assert ids == answers[x['qsl_idx']]['tokens'] and 2 <= len(ids) <= 3
 
 
+def test_compliance(dir):
+    """The tests of language models: what LoadGen is told, what it logs, the verdict and where its files lie."""
+    with open(f'{dir}/conf', 'w', encoding='utf-8') as f:
+        f.write('*.*.min_query_count = 64\n')
+    for test in ('TEST06', 'TEST01'):
+        if test == 'TEST01':  # it is compared with both
+            for more in ((), ('--accuracy',)):
+                r = run(f'{dir}/run', 'Offline', *SHORT, '--user-conf', f'{dir}/conf', *more)
+                assert r.returncode == 0, r.stderr
+        r = run(f'{dir}/run', 'Offline', *SHORT, '--user-conf', f'{dir}/conf', '--compliance', test)
+        place, = glob.glob(f'{dir}/run/open/damso/results/*/small/Offline/{test}')
+        with open(f'{place}/audit.config', encoding='utf-8') as f:
+            assert 'accuracy_log_rng_seed = 720381539243781796' in f.read()
+        with open(f'{place}/accuracy/mlperf_log_accuracy.json', encoding='utf-8') as f:
+            logged = json.load(f)
+        with open(f'{place}/performance/run_1/mlperf_log_detail.txt', encoding='utf-8') as f:
+            detail = f.read()
+        assert 'Found Audit Config file' in detail or 'audit.config' in detail, detail[:2000]
+        assert logged and not os.path.exists(f'{place}/performance/run_1/mlperf_log_accuracy.json')
+        assert all(len(x['data']) == 16 * x['token_count'] for x in logged)
+        with open(f'{place}/verify_accuracy.txt', encoding='utf-8') as f:
+            said = f.read()
+        if test == 'TEST06':
+            assert r.returncode == 0 and 'TEST06: PASS' in r.stdout, r
+            assert said == ('First token check pass: Skipped\nEOS check pass: True\nSample length check pass: True\n'
+                            'TEST06 verification complete\n'), said
+        else:  # its speeds are those of a machine that others use: only the answers are sure
+            assert 'TEST PASS' in said and 'num_perf_log_data_mismatch = 0' in said, said
+            with open(f'{place}/verify_performance.txt', encoding='utf-8') as f:
+                assert ('TEST PASS' in f.read()) == (r.returncode == 0), r
+    for test, said in (('TEST04', 'TEST01 TEST06'), ('TEST09', 'does not apply'), ('x', 'does not apply')):
+        r = run(f'{dir}/none', 'Offline', '--compliance', test)
+        assert r.returncode == 2 and said in r.stderr, r.stderr
+    r = run(f'{dir}/none', 'Offline', '--compliance', 'TEST06', '--accuracy')
+    assert r.returncode == 2 and '--accuracy' in r.stderr, r.stderr
+
+
+def test_system(dir):
+    """What the machine does not tell comes from a file, and names of folders are names."""
+    def lay(text):
+        with open(f'{dir}/system.json', 'w', encoding='utf-8') as f:
+            f.write(text)
+    lay('{"cooling": "air", "hw_notes": "a desk", "submitter": "others"}')
+    r = run(f'{dir}/run', 'Offline', *SHORT, '--accuracy', '--system', f'{dir}/system.json', '--division', 'closed', '--submitter', 'Some-One')
+    assert r.returncode == 0, r.stderr
+    with open(glob.glob(f'{dir}/run/closed/Some-One/systems/*.json')[0], encoding='utf-8') as f:
+        system = json.load(f)
+    assert system['cooling'] == 'air' and system['submitter'] == 'Some-One' and system['division'] == 'closed'
+    assert all(isinstance(v, str) for v in system.values())
+    place, = glob.glob(f'{dir}/run/closed/Some-One/results/*/small/Offline')
+    assert os.path.getsize(f'{place}/README.md') and os.path.getsize(f'{dir}/run/closed/Some-One/src/README.md')
+    for text, said in (('{', 'system.json:1'), ('[]', 'no object'), ('{"nothing": "x"}', "'nothing'"), ('{"cooling": 1}', "'cooling'")):
+        lay(text)
+        r = run(f'{dir}/bad', 'Offline', '--system', f'{dir}/system.json')
+        assert r.returncode == 4 and said in r.stderr, r.stderr
+    for args, said in ((('--division', 'network'), '--division'), (('--submitter', '../x'), '--submitter'), (('--energy', 'sun'), '--energy')):
+        r = run(f'{dir}/bad', 'Offline', *args)
+        assert r.returncode == 2 and said in r.stderr, r.stderr
+
+
 def test_refused(dir):
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'src/mlperf/small.jsonl')
     with open(source, encoding='utf-8') as f:
