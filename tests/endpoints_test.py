@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the client of MLPerf Endpoints (mlcommons/endpoints, `inference-endpoint`) sends and needs: each field, bare
 requests on kept connections, events that end in an empty line, a chunk a token, 1 to 64 clients."""
-import http.client, json, os, sys, threading
+import http.client, json, os, resource, socket, sys, threading
 from served import MODELS, SMALL, Server, sse
 
 HELLO = [{'role': 'user', 'content': 'Say hello.'}]
@@ -65,6 +65,52 @@ def bare(connection, body):
     connection.endheaders(data)
     r = connection.getresponse()
     return r.status, r.read()
+
+
+# Byte for byte what the client sent when it ran against damso (mlcommons/endpoints at ea332753): its probe, its offline
+# runs (not streamed), and its online runs with every setting of sampling; Host and Content-Length are filled in.
+SENT = (('application/json', '{"model":"smollm2","messages":[{"role":"user","content":"Please write me a joke in 30 words."}],"stream":false}'),
+        ('application/json', '{"model":"damso","messages":[{"role":"user","content":"84은 짝수인가요?"}],"temperature":0.0,"max_completion_tokens":32,"stream":false}'),
+        ('text/event-stream', '{"model":"smollm2","messages":[{"role":"user","content":"84은 짝수인가요?"}],"temperature":0.5,'
+                              '"max_completion_tokens":32,"stream":true,"seed":5,"top_p":0.9,"top_k":20,"repetition_penalty":1.1}'))
+
+
+def test_what_it_sends(server):
+    for accept, body in SENT:
+        data = body.encode()
+        s = socket.create_connection(('127.0.0.1', server.port), 120)
+        for _ in range(2):  # kept open
+            s.sendall(f'POST {CHAT} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\nAccept: {accept}\r\n'
+                      f'Content-Length: {len(data)}\r\n\r\n'.encode() + data)
+            r = http.client.HTTPResponse(s)
+            r.begin()
+            got = r.read()
+            assert r.status == 200 and not r.will_close, (r.status, got)
+            if 'event' in accept:
+                assert r.headers['Content-Type'].startswith('text/event-stream') and 1 <= len(chunks(got)) <= 32
+                assert not any(e[1].get('usage') for e in sse(got) if e[1] != '[DONE]')  # it did not ask for it
+            else:
+                choice = json.loads(got)['choices'][0]
+                assert choice['finish_reason'] in ('stop', 'length') and isinstance(choice['message']['content'], str)
+        s.close()
+
+
+def test_many_connections(server):
+    """With its own settings it opens 7058 before the first request, a quarter of the ports that Linux gives out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n = min(7058, hard - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, n + 100), hard))
+    idle = [socket.create_connection(('127.0.0.1', server.port), 10) for _ in range(n)]
+    for s in (idle[0], idle[-1]):
+        body = json.dumps({'model': 'm', 'messages': HELLO, 'max_completion_tokens': 2}).encode()
+        s.sendall(f'POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n'.replace(
+            'Host: x', f'Host: 127.0.0.1:{server.port}').encode() + body)
+        r = http.client.HTTPResponse(s)
+        r.begin()
+        assert r.status == 200, (n, r.status, r.read())
+    for s in idle:
+        s.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def chunks(data):

@@ -156,6 +156,28 @@ def test_system(dir):
         assert r.returncode == 2 and said in r.stderr, r.stderr
 
 
+def test_published(dir):
+    """Others' results stand beside runs of the same official benchmark and scenario, and nowhere else."""
+    def lay(name, **more):
+        os.makedirs(f'{dir}/{name}')
+        with open(f'{dir}/{name}/run.json', 'w', encoding='utf-8') as f:
+            json.dump({'benchmark': 'llama3.1-8b', 'official_benchmark': True, 'scenario': 'Offline', 'mode': 'performance',
+                       'verdict': 'VALID', 'tokens_per_s': 5.0, 'latency_ms': {'p90': 1.0}, **more}, f)
+        return f'{dir}/{name}'
+    a, b = lay('a'), lay('b')
+    other, small, gpt = lay('c', scenario='Server'), lay('d', benchmark='small', official_benchmark=False), lay('e', benchmark='gpt-oss-120b')
+    def said(*runs):
+        r = subprocess.run([DAMSO, 'mlperf', 'compare', *runs], capture_output=True, text=True)
+        assert r.returncode == 0, r.stderr
+        return r.stdout
+    text = said(a, b)
+    assert '1232.9 tokens/s v5.1 closed, available, Intel: 1-node-2S-GNR_128C, 2 x INTEL(R) XEON(R) 6980P (5.1-0055)' in text, text
+    assert 'the runs above are none' in text and '450.8' not in text  # that is Server's
+    assert '450.8' in said(other)
+    for runs in ((a, other), (small,), (a, small), (gpt,)):
+        assert 'published' not in said(*runs).replace('published by it', ''), runs
+
+
 def test_refused(dir):
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'src/mlperf/small.jsonl')
     with open(source, encoding='utf-8') as f:

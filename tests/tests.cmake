@@ -35,6 +35,9 @@ add_test(NAME app.mlperf COMMAND python3 tests/mlperf_test.py $<TARGET_FILE:dams
 set_tests_properties(app.mlperf PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 900 SKIP_RETURN_CODE 77)
 
+add_test(NAME app.mlperf_exact COMMAND python3 tests/mlperf_exact_test.py
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+
 # The server from outside.
 add_test(NAME app.serve COMMAND python3 tests/serve_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
