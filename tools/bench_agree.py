@@ -166,7 +166,7 @@ def main():
     for name in ('damso', 'aiperf', 'model'):
         p.add_argument(f'--{name}', required=name == 'model')
     p.add_argument('--tokenizer-only', metavar='DIR', help='only write the tokenizer of --model there')
-    for name, value in (('threads', 1), ('rounds', 3), ('words', 32), ('answer', 48), ('requests', 5), ('least', 24), ('seed', 1)):
+    for name, value in (('threads', 1), ('rounds', 3), ('words', 128), ('answer', 64), ('requests', 6), ('least', 40), ('seed', 1)):
         p.add_argument(f'--{name}', type=int, default=value)
     p.add_argument('--clients', default='1,4,8,16')
     args = p.parse_args()
