@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """damso bench serve against a server of this file's, whose times are known because it makes them: what the
 command measures agrees within 3 % with what the server saw; errors and cut streams are counted."""
-import asyncio, json, subprocess, sys, tempfile, threading, time
+import asyncio, json, re, subprocess, sys, tempfile, threading, time
 import xml.dom.minidom
 
 DAMSO = sys.argv[1]
@@ -134,9 +134,14 @@ def test_errors():
 
 def test_rate_and_curve():
     s = Server()
-    with tempfile.NamedTemporaryFile(suffix='.svg') as f:
-        levels = bench(s, '--rate', '100', '--clients', '1,2,3,4,5,6,7', '--requests', '14', '--answer', '3', '--svg', f.name)
+    with tempfile.NamedTemporaryFile(suffix='.svg') as f, tempfile.NamedTemporaryFile(suffix='.html') as h:
+        levels = bench(s, '--rate', '100', '--clients', '1,2,3,4,5,6,7', '--requests', '14', '--answer', '3', '--svg', f.name,
+                       '--html', h.name, '--model', '<b>x')
         picture = xml.dom.minidom.parse(f.name)
+        page = h.read().decode()
+    assert not re.search(r'(src|href)=|url\(|<script|@import', page), 'something from outside'
+    assert page.count('<svg') == 9 and page.count('class="bars"') == 8 and page.count('<circle') == 8 and '&lt;b&gt;x' in page
+    assert 'Result not verified by MLCommons Association' in page and f'{levels[-1]["ttft_ms"]["p90"]:.1f}' in page
     s.close()
     assert len(levels) == 8 and levels[0]['clients'] == 0 and levels[0]['rate'] == 100
     assert len(picture.getElementsByTagName('circle')) == 8

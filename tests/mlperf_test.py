@@ -178,6 +178,24 @@ def test_published(dir):
         assert 'published' not in said(*runs).replace('published by it', ''), runs
 
 
+def test_curve(dir):
+    """The curve of a server at several levels, in the report of a run."""
+    def lay(o):
+        with open(f'{dir}/curve.json', 'w', encoding='utf-8') as f:
+            f.write(o if isinstance(o, str) else json.dumps(o))
+    lay({'levels': [{'clients': c, 'user_tps': 50 / c, 'system_tps': 40.0 * c} for c in (1, 2, 4)]})
+    r = run(f'{dir}/run', 'Offline', *SHORT, '--accuracy', '--curve', f'{dir}/curve.json')
+    assert r.returncode == 0, r.stderr
+    page = report(f'{dir}/run')[0]
+    assert page.count('<circle') == 3 and 'measured apart from this run' in page
+    for text, said in (('{', 'curve.json:1'), ({}, 'levels'), ({'levels': []}, 'levels'), ({'levels': [1] * 33}, 'levels'),
+                       ({'levels': [{'user_tps': -1, 'system_tps': 1}]}, 'level 1'), ({'levels': [{'user_tps': 1, 'system_tps': 1e300}]}, 'level 1')):
+        lay(text)
+        r = run(f'{dir}/bad', 'Offline', '--curve', f'{dir}/curve.json')
+        assert r.returncode == 4 and said in r.stderr, (text, r.stderr)
+    assert run(f'{dir}/bad', 'Offline', '--curve', f'{dir}/none').returncode == 5
+
+
 def test_refused(dir):
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'src/mlperf/small.jsonl')
     with open(source, encoding='utf-8') as f:

@@ -217,7 +217,7 @@ static enum err check_url(const char *url, struct errinfo *e)
 
 struct options {
     struct serve_load load;
-    const char *clients, *rates, *svg;
+    const char *clients, *rates, *svg, *html;
     int64_t requests;
     bool json;
 };
@@ -228,11 +228,11 @@ static enum err parse(struct options *o, struct cmd_args *a, struct errinfo *e)
         {.name = "clients",
          .arg = "N,...",
          .help = "clients that ask at the same time, for each N [" CLIENTS "]",
-         .text = &o->clients             },
+         .text = &o->clients                                             },
         {.name = "rate",
          .arg = "Q,...",
          .help = "requests that come at random times, Q a second on the mean, for each Q",
-         .text = &o->rates               },
+         .text = &o->rates                                               },
         {.name = "requests",
          .arg = "N",
          .help = "requests of a level [4 a client; 64 at a rate]",
@@ -258,9 +258,13 @@ static enum err parse(struct options *o, struct cmd_args *a, struct errinfo *e)
          .max = SERVE_CLIENTS_MAX},
         {.name = "plain",
          .help = "only fields of OpenAI's own API: answers may end early",
-         .flag = &o->load.plain                 },
-        {.name = "json",           .help = "print one JSON object in place of the text",  .flag = &o->json                                      },
-        {.name = "svg",                                  .arg = "FILE",            .help = "also draw the curve",.text = &o->svg  },
+         .flag = &o->load.plain                                        },
+        {.name = "html",
+         .arg = "FILE",
+         .help = "also a page with figures, curve and histograms",
+         .text = &o->html                                  },
+        {.name = "json",                                  .help = "print one JSON object in place of the text",            .flag = &o->json                                                                                          },
+        {.name = "svg",                                  .arg = "FILE",            .help = "also draw the curve", .text = &o->svg},
     };
     return cmd_parse(a, opts, N_ELEMS(opts), 1, 1, e);
 }
@@ -295,6 +299,8 @@ enum err cmd_bench_serve(struct cmd_args *a, struct errinfo *e)
         print_text(&o.load, level, n);
     if (r == ERR_OK && o.svg)
         r = serve_draw(o.svg, o.load.url, level, n, e);
+    if (r == ERR_OK && o.html)
+        r = serve_html(o.html, &o.load, level, n, e);
     for (size_t i = 0; i < n; i++)
         mem_free(level[i].request);
     return r;

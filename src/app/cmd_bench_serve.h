@@ -12,6 +12,7 @@
 #define APP_CMD_BENCH_SERVE_H
 
 #include "app/cmd.h"
+#include "base/str.h"
 
 #include <stdint.h>
 
@@ -60,6 +61,15 @@ enum err serve_run(const struct serve_load *load, struct serve_level *l, struct 
 /* Sets what comes of the requests; then which levels are on the curve. */
 void serve_figures(struct serve_level *l);
 void serve_pareto(struct serve_level *l, size_t n);
+/* The curve as SVG 1.1. */
+void serve_svg(struct str *s, const char *title, const struct serve_level *l, size_t n);
+enum err serve_write(const char *path, struct span text, struct errinfo *e);
+/* A page for people: summary, curve, percentiles and histograms of the levels.  Error: IO. */
+enum err serve_html(const char *path, const struct serve_load *load, const struct serve_level *l,
+                    size_t n, struct errinfo *e);
+/* Levels out of the JSON of bench serve, as far as the curve needs them; gives how many, at most
+ * SERVE_LEVELS_MAX.  Errors: NOTFOUND, CORRUPT. */
+enum err serve_levels_read(const char *path, struct serve_level *l, size_t *n, struct errinfo *e);
 /* Errors: IO. */
 enum err serve_draw(const char *path, const char *title, const struct serve_level *l, size_t n,
                     struct errinfo *e);

@@ -36,6 +36,7 @@ static double round_up(double v)
     return 10 * power;
 }
 
+/* Attributes and text alike; a picture has no room for more than ASCII. */
 static void add_text(struct str *s, const char *text)
 {
     for (const char *p = text; *p; p++)
@@ -102,7 +103,7 @@ static void add_curve(struct str *s, const struct serve_level *l, size_t n, doub
     str_add_cstr(s, "\"/>\n");
 }
 
-static enum err write_file(const char *path, struct span text, struct errinfo *e)
+enum err serve_write(const char *path, struct span text, struct errinfo *e)
 {
     FILE *f = fopen(path, "we");
     if (!f)
@@ -115,10 +116,8 @@ static enum err write_file(const char *path, struct span text, struct errinfo *e
     return ERR_OK;
 }
 
-enum err serve_draw(const char *path, const char *title, const struct serve_level *l, size_t n,
-                    struct errinfo *e)
+void serve_svg(struct str *s, const char *title, const struct serve_level *l, size_t n)
 {
-    struct str s;
     double x_max = 0, y_max = 0;
     for (size_t i = 0; i < n; i++) {
         x_max = MAX(x_max, l[i].user_tps);
@@ -126,18 +125,17 @@ enum err serve_draw(const char *path, const char *title, const struct serve_leve
     }
     x_max = round_up(x_max);
     y_max = round_up(y_max);
-    str_init(&s, TEXT_MAX);
-    str_addf(
-        &s,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d "
-        "%d\" font-family=\"system-ui, sans-serif\">\n%s<rect class=\"back\" fill=\"#ffffff\" "
-        "width=\"%d\" height=\"%d\"/>\n<text class=\"ink\" fill=\"#1f2328\" font-size=\"17\" "
-        "font-weight=\"600\" x=\"16\" y=\"26\">",
-        WIDTH, HEIGHT, WIDTH, HEIGHT, style, WIDTH, HEIGHT);
-    add_text(&s, title);
-    str_add_cstr(&s, "</text>\n");
-    add_grid(&s, x_max, y_max);
-    add_curve(&s, l, n, x_max, y_max);
+    str_addf(s,
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" role=\"img\" "
+             "aria-label=\"Pareto curve\" viewBox=\"0 0 %d "
+             "%d\" font-family=\"system-ui, sans-serif\">\n%s<rect class=\"back\" fill=\"#ffffff\" "
+             "width=\"%d\" height=\"%d\"/>\n<text class=\"ink\" fill=\"#1f2328\" font-size=\"17\" "
+             "font-weight=\"600\" x=\"16\" y=\"26\">",
+             WIDTH, HEIGHT, WIDTH, HEIGHT, style, WIDTH, HEIGHT);
+    add_text(s, title);
+    str_add_cstr(s, "</text>\n");
+    add_grid(s, x_max, y_max);
+    add_curve(s, l, n, x_max, y_max);
     for (size_t i = 0; i < n; i++) {
         struct place p = place_of(&l[i], x_max, y_max);
         char name[32];
@@ -145,15 +143,23 @@ enum err serve_draw(const char *path, const char *title, const struct serve_leve
             snprintf(name, sizeof name, "%lld", (long long)l[i].clients);
         else
             snprintf(name, sizeof name, "%.4g/s", l[i].rate);
-        str_addf(&s,
+        str_addf(s,
                  "<circle class=\"dot\" fill=\"#2f6fde\" fill-opacity=\"%s\" cx=\"%.1f\" "
                  "cy=\"%.1f\" r=\"5\"/>\n<text class=\"ink\" fill=\"#1f2328\" font-size=\"12\" "
                  "x=\"%.1f\" y=\"%.1f\">%s</text>\n",
                  l[i].pareto ? "1" : "0.4", p.x, p.y, p.x + 8, p.y - 6, name);
     }
-    str_add_cstr(&s, "</svg>\n");
+    str_add_cstr(s, "</svg>\n");
+}
+
+enum err serve_draw(const char *path, const char *title, const struct serve_level *l, size_t n,
+                    struct errinfo *e)
+{
+    struct str s;
+    str_init(&s, TEXT_MAX);
+    serve_svg(&s, title, l, n);
     CHECK(!s.full);
-    enum err r = write_file(path, str_span(&s), e);
+    enum err r = serve_write(path, str_span(&s), e);
     str_done(&s);
     return r;
 }

@@ -8,6 +8,7 @@
 
 #include "app/app_model.h"
 #include "app/cmd.h"
+#include "app/cmd_bench_serve.h"
 #include "base/arena.h"
 #include "chat/chat.h"
 #include "mlperf/mlperf_audit.h"
@@ -31,6 +32,7 @@ struct mlperf_work {
     const struct conf *conf;
     /* options */
     const char *scenario, *out, *user_conf, *data, *audit;
+    const char *curve; /* levels of a server, for the report */
     const char *division, *submitter, *system_file, *compliance, *energy;
     enum mlperf_meter meter;
     int64_t min_duration_ms; /* 0: as the benchmark has it */
@@ -43,6 +45,8 @@ struct mlperf_work {
     const char *conf_name;           /* in mlperf.conf */
     const char *lg_scenario;         /* Interactive is Server with other limits */
     size_t at_once;
+    struct serve_level level[SERVE_LEVELS_MAX]; /* of --curve */
+    size_t n_levels;
     /* the folder */
     const char *system, *root, *place, *logs; /* place: of user.conf; logs: of LoadGen's */
     const char *report;                       /* folder of run.json and report.html */

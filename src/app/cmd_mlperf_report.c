@@ -31,7 +31,7 @@ static const char head[] =
     "th { color: var(--dim); font-weight: 500 } p.dim, .dim { color: var(--dim) }\n"
     ".VALID, .COMPLETE, .PASS { color: var(--good) } .INVALID, .STOPPED, .FAILED, .FAIL { color: "
     "var(--bad) }\n"
-    "rect { fill: var(--bar) } text { fill: var(--dim); font-size: 12px }\n"
+    "svg.bars rect { fill: var(--bar) } svg.bars text { fill: var(--dim); font-size: 12px }\n"
     "pre { overflow: auto; border: 1px solid var(--line); padding: 10px; font-size: 13px }\n"
     "</style>\n";
 
@@ -156,7 +156,8 @@ static void add_histogram(struct str *s, const json_t *r)
     double from = number_of(h, "from_ms"), bar = number_of(h, "bar_ms"),
            w = (double)CHART_W / (double)n;
     str_addf(s,
-             "<h2>Latency of whole answers</h2>\n<svg viewBox=\"0 0 %d %d\" width=\"100%%\" "
+             "<h2>Latency of whole answers</h2>\n<svg class=\"bars\" viewBox=\"0 0 %d %d\" "
+             "width=\"100%%\" "
              "role=\"img\" aria-label=\"Histogram of latencies\">\n",
              CHART_W, CHART_H + 24);
     for (size_t i = 0; i < n; i++) {
@@ -254,6 +255,21 @@ static void add_published(struct str *s, const json_t *r)
     str_add_cstr(s, "</table>\n");
 }
 
+/* A run of LoadGen is one point; the curve is of a server at several levels. */
+static void add_curve(struct str *s, const struct mlperf_work *w)
+{
+    str_add_cstr(s, "<h2>Pareto curve</h2>\n<p class=\"dim\">");
+    if (w->n_levels == 0) {
+        str_add_cstr(s, "None was given: `damso bench serve URL --json` measures one, and --curve "
+                        "FILE puts it here.</p>\n");
+        return;
+    }
+    str_add_cstr(s, "Of `damso bench serve`, measured apart from this run: ");
+    add_text(s, w->curve);
+    str_add_cstr(s, "</p>\n");
+    serve_svg(s, "", w->level, w->n_levels);
+}
+
 static enum err write_page(const struct mlperf_work *w, const json_t *r, struct errinfo *e)
 {
     struct str s;
@@ -265,6 +281,7 @@ static enum err write_page(const struct mlperf_work *w, const json_t *r, struct 
     add_summary(&s, r);
     add_times(&s, r);
     add_histogram(&s, r);
+    add_curve(&s, w);
     add_published(&s, r);
     add_loadgen(&s, r);
     add_machine(&s, r);

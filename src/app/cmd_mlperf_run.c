@@ -123,6 +123,8 @@ static enum err read_options(struct mlperf_work *w, const char *bench, const cha
     TRY(read_scenario(w, e));
     TRY(read_names(w, e));
     TRY(read_meter(w, e));
+    if (w->curve)
+        TRY(serve_levels_read(w->curve, w->level, &w->n_levels, e));
     TRY(read_compliance(w, e));
     if (w->bench->official && !w->data)
         return err_set(e, ERR_USAGE,
@@ -504,6 +506,10 @@ static enum err parse(struct mlperf_work *w, const char **bench, const char **qp
          .arg = "NAME",
          .help = "auto (RAPL, or a battery), nvml (NVIDIA's cards alone), off [auto]",
          .text = &w->energy},
+        {.name = "curve",
+         .arg = "FILE",
+         .help = "JSON of `bench serve`, whose Pareto curve the report then has",
+         .text = &w->curve},
         {.name = "division",
          .arg = "NAME",
          .help = "folder of the submission: open or closed [open]",
@@ -518,7 +524,7 @@ static enum err parse(struct mlperf_work *w, const char **bench, const char **qp
          .text = &w->system_file},
         {.name = "accuracy",
          .help = "each question once, with its answer logged, in place of measuring speed",
-         .flag = &w->accuracy                               },
+         .flag = &w->accuracy                                                                           },
     };
     return cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e);
 }
