@@ -219,6 +219,19 @@ static double ours_in(const json_t *r, const struct mlperf_published *p)
     return number_of(r, "tokens_per_s");
 }
 
+/* Why the figure of a run does not stand among those of others; "" when it may. */
+static const char *no_peer(const json_t *r)
+{
+    if (strcmp(text_of(r, "verdict"), "VALID") != 0)
+        return " It is not VALID, so its figure is not among them.";
+    if (json_object_get(json_object_get(r, "machine"), "device"))
+        return " Its chip was simulated, so its figure is not among them.";
+    if (json_is_true(json_object_get(json_object_get(r, "limits"), "shortened")) ||
+        json_integer_value(json_object_get(r, "tokens_at_most")))
+        return " It was shortened, or its answers were cut, so its figure is not among them.";
+    return "";
+}
+
 /* Of the same benchmark and scenario only; the small one is nobody else's. */
 static void add_published(struct str *s, const json_t *r)
 {
@@ -236,12 +249,15 @@ static void add_published(struct str *s, const json_t *r)
         return;
     }
     str_addf(s,
-             "<p class=\"dim\">Source: %s. This run is not one of them: it was not submitted.</p>\n"
-             "<table>\n<tr><th>system</th><th>what computes</th><th>round, division</th>"
-             "<th>%s</th></tr>\n<tr><td><b>this run, unofficial</b></td><td>",
-             MLPERF_PUBLISHED_SOURCE, p->unit);
-    add_text(s, text_of(json_object_get(r, "machine"), "cpu"));
-    str_addf(s, "</td><td>none</td><td><b>%.1f</b></td></tr>\n", ours_in(r, p));
+             "<p class=\"dim\">Source: %s. This run is not one of them: it was not submitted.%s"
+             "</p>\n<table>\n<tr><th>system</th><th>what computes</th><th>round, division</th>"
+             "<th>%s</th></tr>\n",
+             MLPERF_PUBLISHED_SOURCE, no_peer(r), p->unit);
+    if (!no_peer(r)[0]) {
+        str_add_cstr(s, "<tr><td><b>this run, unofficial</b></td><td>");
+        add_text(s, text_of(json_object_get(r, "machine"), "cpu"));
+        str_addf(s, "</td><td>none</td><td><b>%.1f</b></td></tr>\n", ours_in(r, p));
+    }
     for (; p; p = mlperf_published_next(p, bench, scenario)) {
         str_add_cstr(s, "<tr><td>");
         add_text(s, p->submitter);
