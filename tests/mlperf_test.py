@@ -133,6 +133,24 @@ def test_compliance(dir):
     assert r.returncode == 2 and '--accuracy' in r.stderr, r.stderr
 
 
+def test_scored(dir):
+    """TEST07 has a set of 990 of its own, fewer than mlperf.conf says; its score is a script's."""
+    with open(f'{dir}/gpqa.jsonl', 'w', encoding='utf-8') as f:
+        for i in range(990):
+            f.write(json.dumps({'tok_input': [504 + i, 282], 'dataset': 'gpqa_diamond', 'ground_truth': 'ABCD'[i % 4]}) + '\n')
+    r = run(f'{dir}/run', 'Offline', '-n', '2', '--ctx', '512', '--benchmark', 'gpt-oss-120b', '--data', f'{dir}/gpqa.jsonl', '--compliance', 'TEST07')
+    assert r.returncode == 0 and 'TEST07: COMPLETE' in r.stdout, r.stderr[-500:]
+    place, = glob.glob(f'{dir}/run/open/damso/results/*/gpt-oss-120b/Offline/TEST07')
+    with open(f'{place}/accuracy/mlperf_log_accuracy.json', encoding='utf-8') as f:
+        logged = json.load(f)
+    assert sorted(x['qsl_idx'] for x in logged) == list(range(990)) and all(len(x['data']) == 16 for x in logged)  # of 4 bytes
+    tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'tools/mlperf_accuracy.py')
+    r = subprocess.run([sys.executable, tool, f'{dir}/run', '--test07', '--data', f'{dir}/gpqa.jsonl'], capture_output=True, text=True)
+    assert r.returncode == 1 and 'TEST FAIL' in r.stdout, r
+    with open(f'{place}/verify_accuracy.txt', encoding='utf-8') as f:
+        assert 'Accuracy check pass: False' in f.read()
+
+
 def test_system(dir):
     """What the machine does not tell comes from a file, and names of folders are names."""
     def lay(text):

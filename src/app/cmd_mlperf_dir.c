@@ -198,6 +198,10 @@ enum err mlperf_dir_conf(const struct mlperf_work *w, struct errinfo *e)
     if (w->min_duration_ms)
         str_addf(&s, "%s.%s.min_duration = %lld\n", w->conf_name, w->lg_scenario,
                  (long long)w->min_duration_ms);
+    /* mlperf.conf says how many the benchmark's set has; LoadGen would ask for them all. */
+    if (w->test && w->test->n)
+        str_addf(&s, "%s.%s.performance_sample_count_override = %zu\n", w->conf_name,
+                 w->lg_scenario, w->test->n);
     if (w->target_qps > 0)
         str_addf(&s, "%s.%s.target_qps = %.6f\n", w->conf_name, w->lg_scenario, w->target_qps);
     /* A compliance run leaves user.conf as the run that it belongs to has it. */
