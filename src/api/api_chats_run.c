@@ -8,6 +8,7 @@
  * the loader, the scheduler, a tool, a stop, the clock.
  */
 #include "api/api_chats_int.h"
+#include "api/api_sim.h"
 
 #include "base/log.h"
 #include "base/num.h"
@@ -239,15 +240,17 @@ static void set_usage(struct run *r)
         return;
     const struct job *j = &g->choices[0].job;
     struct api_usage u = api_gen_usage(g);
-    uint64_t now = os_now_ns();
+    uint64_t now = api_sim_now(g);
     double s = u.n_answer > 1 && now > j->first_ns ? (double)(now - j->first_ns) / 1e9 : 0;
     struct str text;
     str_init(&text, STORE_TEXT_BYTES_MAX);
-    api_json_add(&text, api_pack("{sI sI sI sf sI}", "prompt_tokens", (json_int_t)u.n_prompt,
-                                 "completion_tokens", (json_int_t)(r->n_tokens + u.n_answer),
-                                 "cached_tokens", (json_int_t)u.n_cached, "tokens_per_second",
-                                 s > 0 ? (double)(u.n_answer - 1) / s : 0.0, "context",
-                                 (json_int_t)engine_ctx(g->model->engine)));
+    json_t *o = api_pack("{sI sI sI sf sI}", "prompt_tokens", (json_int_t)u.n_prompt,
+                         "completion_tokens", (json_int_t)(r->n_tokens + u.n_answer),
+                         "cached_tokens", (json_int_t)u.n_cached, "tokens_per_second",
+                         s > 0 ? (double)(u.n_answer - 1) / s : 0.0, "context",
+                         (json_int_t)engine_ctx(g->model->engine));
+    api_sim_add(o, g);
+    api_json_add(&text, o);
     r->usage = arena_dup(&r->arena, text.p, text.n);
     str_done(&text);
 }

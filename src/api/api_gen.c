@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * api_gen.c - a request's answers: their beginning, life and end. */
 #include "api/api_gen.h"
+#include "api/api_sim.h"
 
 #include "api/api_auth.h"
 #include "api/api_metrics.h"
@@ -232,7 +233,7 @@ static void finish(struct api_choice *c)
     if (c->finish == API_STOPPED && c->n_calls)
         c->finish = API_CALLS;
     g->n_finished++;
-    api_metrics_answer(g->call->api->metrics, &c->job, api_call_arrived_ns(g->call));
+    api_metrics_answer(g->call->api->metrics, &c->job, api_sim_arrived_ns(c), api_sim_now(g));
     if (c->out && g->ops->choice_end)
         g->ops->choice_end(c, c->out);
 }

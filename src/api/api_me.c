@@ -2,12 +2,15 @@
  * api_me.c - GET /api/v1/me: who the web app works for, and with what. */
 #include "api/api_chats.h"
 #include "api/api_people.h"
+#include "api/api_sim.h"
 
 static json_t *model_of(struct api_model *m)
 {
     size_t ctx = m->row->ctx;
     bool open = api_model_hold(m), tools = false;
+    json_t *device = NULL;
     if (open) {
+        device = api_sim_device(m->engine);
         tools = chat_takes_tools(m->chat);
         ctx = engine_ctx(m->engine);
         api_model_release(m);
@@ -15,8 +18,9 @@ static json_t *model_of(struct api_model *m)
     ctx = ctx ? ctx : api_model_about(m)->ctx;
     if (!open)
         tools = api_model_about(m)->tools;
-    return api_pack("{ss ss sI sb sb}", "id", m->name, "name", m->name, "context", (json_int_t)ctx,
-                    "loaded", (int)open, "tools", (int)tools);
+    return api_pack("{ss ss sI sb sb so}", "id", m->name, "name", m->name, "context",
+                    (json_int_t)ctx, "loaded", (int)open, "tools", (int)tools, "device",
+                    device ? device : json_null());
 }
 
 void api_do_me(struct api_call *c)

@@ -96,9 +96,9 @@ static double seconds(uint64_t from_ns, uint64_t to_ns)
     return to_ns > from_ns ? (double)(to_ns - from_ns) * 1e-9 : 0;
 }
 
-void api_metrics_answer(struct api_metrics *m, const struct job *j, uint64_t arrived_ns)
+void api_metrics_answer(struct api_metrics *m, const struct job *j, uint64_t arrived_ns,
+                        uint64_t now)
 {
-    uint64_t now = os_now_ns();
     size_t n = job_n_out(j);
     /* One that a stop text ended still runs: what the engine writes at its end is not read. */
     bool done = job_state(j) == JOB_DONE;

@@ -4,6 +4,7 @@
  * Both are a stream unless the request says otherwise: a JSON object a line, the last one with
  * done and the times.  Without messages, or a prompt, the model is opened and that is all. */
 #include "api/api_gen.h"
+#include "api/api_sim.h"
 #include "api/api_ollama.h"
 #include "api/api_openai.h"
 
@@ -28,8 +29,8 @@ static void set_ns(json_t *o, const char *name, uint64_t from, uint64_t to)
 static void set_end(json_t *o, const struct api_choice *c)
 {
     const struct job *j = &c->job;
-    uint64_t arrived_ns = c->gen->call->req->arrived_ns;
-    uint64_t end_ns = job_state(j) == JOB_DONE ? j->done_ns : os_now_ns();
+    uint64_t arrived_ns = api_sim_arrived_ns(c);
+    uint64_t end_ns = job_state(j) == JOB_DONE ? j->done_ns : api_sim_now(c->gen);
     json_object_set_new(o, "done", json_true());
     json_object_set_new(o, "done_reason", json_string(c->finish == API_LENGTH ? "length" : "stop"));
     set_ns(o, "total_duration", arrived_ns, end_ns);

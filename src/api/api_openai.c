@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/api_openai.h"
+#include "api/api_sim.h"
 
 #define TOKEN_BYTES_MAX 65536
 
@@ -16,13 +17,15 @@ const char *api_openai_fingerprint(void)
 json_t *api_openai_usage(const struct api_gen *g)
 {
     struct api_usage u = api_gen_usage(g);
-    return api_pack(
+    json_t *o = api_pack(
         "{sIsIsIs{sIsI}s{sIsIsIsI}}", "prompt_tokens", (json_int_t)u.n_prompt, "completion_tokens",
         (json_int_t)u.n_answer, "total_tokens", (json_int_t)(u.n_prompt + u.n_answer),
         "prompt_tokens_details", "cached_tokens", (json_int_t)u.n_cached, "audio_tokens",
         (json_int_t)0, "completion_tokens_details", "reasoning_tokens", (json_int_t)u.n_reasoning,
         "audio_tokens", (json_int_t)0, "accepted_prediction_tokens", (json_int_t)u.n_accepted,
         "rejected_prediction_tokens", (json_int_t)u.n_rejected);
+    api_sim_add(o, g);
+    return o;
 }
 
 void api_openai_token(const struct api_gen *g, int32_t id, struct str *out)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * api_responses_object.c - a response as one object, and its end: stored, then told. */
 #include "api/api_responses.h"
+#include "api/api_sim.h"
 
 #include "api/api_openai.h"
 #include "base/num.h"
@@ -110,11 +111,13 @@ static void add_settings(const struct api_gen *g, json_t *o)
 static json_t *usage_of(const struct api_gen *g)
 {
     struct api_usage u = api_gen_usage(g);
-    return api_pack("{sIs{sI}sIs{sI}sI}", "input_tokens", (json_int_t)u.n_prompt,
-                    "input_tokens_details", "cached_tokens", (json_int_t)u.n_cached,
-                    "output_tokens", (json_int_t)u.n_answer, "output_tokens_details",
-                    "reasoning_tokens", (json_int_t)u.n_reasoning, "total_tokens",
-                    (json_int_t)(u.n_prompt + u.n_answer));
+    json_t *o = api_pack("{sIs{sI}sIs{sI}sI}", "input_tokens", (json_int_t)u.n_prompt,
+                         "input_tokens_details", "cached_tokens", (json_int_t)u.n_cached,
+                         "output_tokens", (json_int_t)u.n_answer, "output_tokens_details",
+                         "reasoning_tokens", (json_int_t)u.n_reasoning, "total_tokens",
+                         (json_int_t)(u.n_prompt + u.n_answer));
+    api_sim_add(o, g);
+    return o;
 }
 
 json_t *api_responses_object(const struct api_gen *g, const char *status)

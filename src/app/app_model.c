@@ -2,8 +2,10 @@
 #include "app/app_model.h"
 
 #include "app/cmd.h"
+#include "app/device.h"
 #include "app/models.h"
 #include "base/num.h"
+#include "npu/npu_chip.h"
 #include "os/os_sys.h"
 
 #include <stdio.h>
@@ -98,7 +100,9 @@ static enum err open_model(struct app_model *m, const struct conf *c, struct eng
     app_packed(c, &o);
     m->opts = o;
     arena_init(&m->arena);
-    enum err r = open_files(m, c, with_draft, e);
+    enum err r = device_open(&m->chip, c, &m->opts, e);
+    if (r == ERR_OK)
+        r = open_files(m, c, with_draft, e);
     if (r == ERR_OK) {
         o = m->opts;
         o.progress = isatty(STDERR_FILENO) ? bar_show : NULL;
@@ -186,6 +190,7 @@ void app_model_close(struct app_model *m)
     api_draft_close(&m->draft);
     engine_close(m->engine);
     gguf_close(m->gguf);
+    npu_chip_free(m->chip);
     arena_done(&m->arena);
     *m = (struct app_model){0};
 }

@@ -13,11 +13,14 @@
 #include "engine/sched.h"
 #include "gguf/gguf.h"
 
+struct npu_chip;
+
 struct app_model {
     struct arena arena; /* as long as the model is open */
     struct gguf *gguf;
     struct engine *engine;
     struct engine_opts opts; /* that the engine was opened with */
+    struct npu_chip *chip;   /* that is simulated; NULL: none */
     struct api_draft draft;  /* of the setting; none before app_model_draft */
 };
 

@@ -85,6 +85,10 @@ static void tell_end(struct chatter *c, const struct talk_stats *stats)
     str_init(&line, 4096);
     str_add_cstr(&line, "[");
     talk_print_stats(stats, &line);
+    if (stats->device.sim) {
+        str_add_cstr(&line, "; ");
+        device_print(&stats->device, &line);
+    }
     str_add_cstr(&line, "]");
     tell(c, line.p, stats->end == TALK_END_STOPPED ? text(c, TEXT_STOPPED) : "");
     str_done(&line);

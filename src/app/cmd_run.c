@@ -77,6 +77,15 @@ static void print_stats(const struct talk *t, const struct talk_stats *stats)
     str_done(&line);
 }
 
+static void print_device(const struct device_run *r)
+{
+    struct str line;
+    str_init(&line, 4096);
+    device_print(r, &line);
+    fprintf(stderr, "[%s]\n", line.p);
+    str_done(&line);
+}
+
 static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool with_stats,
                     struct errinfo *e)
 {
@@ -90,6 +99,8 @@ static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool
     fflush(stdout);
     if (with_stats)
         print_stats(&t, &stats);
+    if (stats.device.sim)
+        print_device(&stats.device);
     if (r == ERR_OK && cmd_stopped())
         r = err_set(e, ERR_CANCELLED, "stopped");
     app_model_settle(&t.model);

@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "app/app_model.h"
 #include "app/cmd.h"
+#include "app/device.h"
 #include "app/serve_models.h"
 #include "app/serve_pull.h"
 #include "app/web.h"
@@ -15,6 +16,7 @@
 #include "base/num.h"
 #include "os/os_crash.h"
 #include "os/os_sandbox.h"
+#include "npu/npu_chip.h"
 #include "os/os_sys.h"
 #include "tool/tool.h"
 
@@ -32,6 +34,7 @@ struct serve {
     struct serve_models models;
     struct serve_pull *pull; /* NULL: models are not loaded */
     struct tool *tool;
+    struct npu_chip *chip; /* that is simulated; NULL: none */
     struct api_opts opts;
     struct os_sandbox sandbox;
     struct store_needs store; /* what it may reach from within the sandbox */
@@ -277,6 +280,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(serve_pull_open(&s->pull, &s->models, &s->opts.loader, e));
     TRY(open_tools(s, e));
     set_rest(s);
+    TRY(device_open(&s->chip, s->conf, &s->opts.model, e));
     TRY(check_accounts(s, e));
     /* Threads inherit this: only the wait below takes the signals. */
     sigemptyset(&signals);
@@ -311,6 +315,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     tool_close(s->tool);
     serve_pull_close(s->pull);
     serve_models_done(&s->models);
+    npu_chip_free(s->chip);
     arena_done(&s->arena);
     mem_free(s);
     return r;

@@ -172,6 +172,20 @@ static enum err follow(struct answer *a, struct job *j, struct errinfo *e)
     return r;
 }
 
+static void note_device(struct talk_stats *s, const struct job *j, const struct dev_sim *sim)
+{
+    size_t n = job_n_out(j);
+    if (!sim || n == 0)
+        return;
+    s->device = (struct device_run){.sim = sim,
+                                    .ttft_ms = (double)(j->sim.first_ns - j->sim.pushed_ns) * 1e-6,
+                                    .joules = atomic_load(&j->sim.joules),
+                                    .n_tokens = n};
+    if (n > 1)
+        s->device.tpot_ms = (double)(atomic_load(&j->sim.last_ns) - j->sim.first_ns) * 1e-6 /
+                            (double)(n - 1);
+}
+
 /* Why the job ended, and how long it took.  It may have one token more than the context, which is
  * not read any more. */
 static enum err end_job(struct answer *a, const struct job *j, struct errinfo *e)
@@ -184,6 +198,7 @@ static enum err end_job(struct answer *a, const struct job *j, struct errinfo *e
     s->n_accepted = j->n_accepted;
     s->prompt_ns = j->first_ns - j->started_ns;
     s->answer_ns = j->done_ns - j->first_ns;
+    note_device(s, j, engine_sim(a->t->model.engine));
     s->end = TALK_END_STOPPED;
     if (a->stopped || j->end == JOB_END_STOP)
         s->end = TALK_END_MODEL;

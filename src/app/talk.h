@@ -11,6 +11,7 @@
 #define APP_TALK_H
 
 #include "app/app_model.h"
+#include "app/device.h"
 #include "chat/chat.h"
 #include "engine/sched.h"
 #include "tok/tok.h"
@@ -40,6 +41,7 @@ struct talk_stats {
     size_t n_drafted, n_accepted;        /* tokens guessed ahead; those of them that came */
     uint64_t prompt_ns, answer_ns;       /* answer: after the first token */
     enum talk_end end;
+    struct device_run device;
 };
 
 /* Who receives an answer, piece by piece. */

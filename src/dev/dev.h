@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "cpu/cpu.h"
+#include "dev/dev_sim.h"
 #include "kern/kern.h"
 #include "plan/plan.h"
 
@@ -31,9 +32,10 @@ struct dev_row {
 
 /* What a device needs, in bytes, before it takes any of it. */
 struct dev_need {
-    size_t weights; /* of its own, beside the mapped file */
-    size_t page;    /* of one page over all layers */
-    size_t work;    /* buffers for rows_max and out_max, and scratch */
+    size_t weights;   /* of its own, beside the mapped file */
+    size_t page;      /* of one page over all layers */
+    size_t work;      /* buffers for rows_max and out_max, and scratch */
+    size_t pages_max; /* that a simulated chip's memory holds beside the weights; SIZE_MAX: any */
 };
 
 /* Is shown, by one thread amid a step, what a matrix is about to be multiplied by: rows of its
@@ -52,6 +54,8 @@ struct dev_opts {
     enum cpu_level level;
     size_t ctx_max;  /* the longest sequence */
     enum kern_kv kv; /* how keys and values are kept */
+    enum kern_numerics numerics;
+    struct dev_sim_opts sim;
     /* Where packed weights of packed_bytes_min or more are kept from start to start, all such files
      * together within packed_bytes_max; NULL: nowhere. */
     const char *packed_dir;
@@ -64,6 +68,9 @@ struct dev_opts {
 
 struct dev {
     const char *name;
+    /* Whether the step can be made; nothing has happened yet.  NULL: any can.  Errors: a simulated
+     * chip cannot be compiled for. */
+    enum err (*admit)(struct dev *d, const struct dev_row *rows, size_t n, struct errinfo *e);
     /* n rows, 1 <= n <= rows_max.  The logits of row i of out are at logits + i * logits_stride,
      * the hidden state of row i of hidden, after the model's last norm, is at hidden + i *
      * hidden_stride, until the next step. */
@@ -80,6 +87,7 @@ struct dev {
     size_t page_bytes;
     const float *hidden; /* moves from step to step */
     size_t hidden_stride;
+    const struct dev_sim *sim; /* NULL: it is no simulation */
 };
 
 /* The CPU device.  Errors: MEMORY. */
@@ -87,5 +95,16 @@ enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev
                       struct errinfo *e);
 enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
                       struct errinfo *e);
+
+/* A simulated chip: the CPU device computes, the chip's simulator says how long the chip would
+ * take and for how many joules.  Errors: TOOBIG (the model does not fit into the chip's memory),
+ * UNSUPPORTED (the chip does not compute in what `numerics` says), those of dev_cpu. */
+enum err dev_chip_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                       struct errinfo *e);
+enum err dev_chip_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                       struct errinfo *e);
+/* The contract by which a chip computes language models: 16-bit floats where it has them, else
+ * 8-bit integers.  UNSUPPORTED: it has neither. */
+enum err dev_chip_numerics(const struct npu_chip *c, enum kern_numerics *out, struct errinfo *e);
 
 #endif

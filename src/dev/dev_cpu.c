@@ -149,6 +149,7 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
         .weights = cpu_pack_bytes(d->plan, d->mm),
         .page = m->n_layer * m->n_kv_head * (d->k_bytes + d->v_bytes),
         .work = c.used,
+        .pages_max = SIZE_MAX,
     };
     if (m->positions.rows && d->opts.ctx_max > m->positions.rows)
         return err_set(e, ERR_UNSUPPORTED,

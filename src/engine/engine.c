@@ -33,6 +33,8 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .n_threads = o->n_threads,
                              .level = o->level,
                              .kv = o->kv,
+                             .numerics = o->numerics,
+                             .sim = o->sim,
                              .ctx_max = o->ctx,
                              .packed_dir = o->packed_dir,
                              .packed_bytes_min = o->packed_bytes_min,
@@ -42,11 +44,42 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .watch = o->watch};
 }
 
+static enum err dev_need(const struct engine *en, struct dev_need *need, struct errinfo *e)
+{
+    struct dev_opts d = dev_opts_of(en);
+    return en->opts.sim.chip ? dev_chip_need(en->plan, &d, need, e)
+                             : dev_cpu_need(en->plan, &d, need, e);
+}
+
+static const char *path_of(const struct engine *en)
+{
+    return en->model->gguf ? gguf_path(en->model->gguf) : "the model";
+}
+
+/* A simulated chip's memory holds so many pages. */
+static enum err fit_chip(struct engine *en, size_t most, bool given, size_t *pages,
+                         struct errinfo *e)
+{
+    struct engine_opts *o = &en->opts;
+    if (*pages <= most)
+        return ERR_OK;
+    if (given || o->ctx_total || most == 0)
+        return err_set(
+            e, ERR_MEMORY,
+            "%s: %zu tokens of context are more than the %zu that fit into the memory of "
+            "%s beside the weights; a shorter context (--ctx) or fewer bits (--numerics "
+            "int8) would help",
+            path_of(en), *pages * DEV_PAGE, most * DEV_PAGE, o->sim.name);
+    *pages = most;
+    o->ctx = MIN(o->ctx, most * DEV_PAGE);
+    return ERR_OK;
+}
+
 /* The most tokens of context that fit beside the weights; the error names what does not. */
 static enum err fit_context(struct engine *en, struct errinfo *e)
 {
     struct engine_opts *o = &en->opts;
-    const char *path = gguf_path(en->model->gguf);
+    const char *path = path_of(en);
     bool given = o->ctx != 0;
     size_t budget = budget_of(o), pages;
     struct dev_need need;
@@ -55,17 +88,18 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
                        "%s: a context of %zu tokens is more than the model's own %zu", path, o->ctx,
                        en->model->ctx_trained);
     o->ctx = given ? o->ctx : en->model->ctx_trained;
-    struct dev_opts d = dev_opts_of(en);
-    TRY(dev_cpu_need(en->plan, &d, &need, e));
+    TRY(dev_need(en, &need, e));
     size_t page = need.page + o->beside.page, fixed = need.weights + need.work + o->beside.fixed;
     size_t left = budget > fixed ? budget - fixed : 0;
+    size_t room = page ? left / page : SIZE_MAX;
     pages = num_div_up(o->ctx_total ? o->ctx_total : o->ctx, DEV_PAGE);
-    if (pages > left / page && !given && !o->ctx_total) {
-        pages = left / page;
+    TRY(fit_chip(en, need.pages_max, given, &pages, e));
+    if (pages > room && !given && !o->ctx_total) {
+        pages = room;
         o->ctx = MIN(o->ctx, pages * DEV_PAGE);
     }
     bool too_short = !given && o->ctx < MIN((size_t)ENGINE_CTX_MIN, en->model->ctx_trained);
-    if (fixed > budget || pages > left / page || too_short)
+    if (fixed > budget || pages > room || too_short)
         return err_set(e, ERR_MEMORY,
                        "%s: %zu MiB for weights%s, %zu MiB for buffers and %zu MiB for %zu tokens "
                        "of context are more than the %zu MiB that may be taken (%zu MiB are "
@@ -75,17 +109,19 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
                        MAX(pages, (size_t)1) * page >> 20, MAX(pages, (size_t)1) * DEV_PAGE,
                        budget >> 20, os_mem_available() >> 20);
     en->n_pages = pages;
-    en->memory = (struct engine_memory){.file = (size_t)gguf_file_bytes(en->model->gguf),
-                                        .weights = need.weights,
-                                        .context = pages * need.page,
-                                        .work = need.work};
+    en->memory = (struct engine_memory){
+        .file = en->model->gguf ? (size_t)gguf_file_bytes(en->model->gguf) : 0,
+        .weights = need.weights,
+        .context = pages * need.page,
+        .work = need.work};
     return ERR_OK;
 }
 
 static enum err plan_all(struct engine *en, const struct gguf *g, struct errinfo *e)
 {
     struct engine_opts *o = &en->opts;
-    TRY(model_open(&en->model, g, e));
+    if (!en->model)
+        TRY(model_open(&en->model, g, e));
     en->plan = plan_new(en->model);
     o->batch = o->batch ? o->batch : ENGINE_BATCH;
     o->out_max = o->out_max ? o->out_max : 1;
@@ -100,7 +136,8 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     TRY(fit_context(en, e));
     model_use_context(en->model, o->ctx);
     struct dev_opts d = dev_opts_of(en);
-    TRY(dev_cpu_open(&en->dev, en->plan, &d, e));
+    TRY(o->sim.chip ? dev_chip_open(&en->dev, en->plan, &d, e)
+                    : dev_cpu_open(&en->dev, en->plan, &d, e));
     en->free = mem_alloc(en->n_pages * sizeof *en->free);
     en->refs = mem_alloc(en->n_pages * sizeof *en->refs);
     en->learnt = mem_alloc(en->n_pages * sizeof *en->learnt);
@@ -111,11 +148,12 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     return ERR_OK;
 }
 
-enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
-                     struct errinfo *e)
+static enum err open_it(struct engine **out, const struct gguf *g, struct model *m,
+                        const struct engine_opts *o, struct errinfo *e)
 {
     struct engine *en = mem_alloc(sizeof *en);
     en->opts = *o;
+    en->model = m;
     enum err r = open_all(en, g, e);
     if (r != ERR_OK) {
         engine_close(en);
@@ -123,6 +161,19 @@ enum err engine_open(struct engine **out, const struct gguf *g, const struct eng
     }
     *out = en;
     return r;
+}
+
+enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
+                     struct errinfo *e)
+{
+    return open_it(out, g, NULL, o, e);
+}
+
+enum err engine_open_shape(struct engine **out, struct model *m, const struct engine_opts *o,
+                           struct errinfo *e)
+{
+    CHECK(o->sim.chip && o->sim.dry);
+    return open_it(out, NULL, m, o, e);
 }
 
 void engine_close(struct engine *en)
@@ -149,8 +200,7 @@ static enum err count(struct engine *en, const struct gguf *g, struct engine_nee
     TRY(plan_all(en, g, e));
     size_t ctx = en->model->ctx_trained;
     en->opts.ctx = en->opts.ctx ? MIN(en->opts.ctx, ctx) : ctx;
-    struct dev_opts d = dev_opts_of(en);
-    TRY(dev_cpu_need(en->plan, &d, &dev, e));
+    TRY(dev_need(en, &dev, e));
     *need = (struct engine_need){dev.weights + dev.work, dev.page};
     return ERR_OK;
 }
@@ -193,6 +243,11 @@ size_t engine_out_max(const struct engine *en)
 int engine_threads(const struct engine *en)
 {
     return en->opts.n_threads;
+}
+
+const struct dev_sim *engine_sim(const struct engine *en)
+{
+    return en->dev->sim;
 }
 
 struct engine_memory engine_memory(const struct engine *en)
@@ -346,11 +401,29 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
     return ERR_OK;
 }
 
+/* The device's word, before anything is changed. */
+static enum err admit(struct engine *en, const struct engine_row *rows, size_t n, struct errinfo *e)
+{
+    int32_t n_out = 0, n_hidden = 0;
+    if (!en->dev->admit)
+        return ERR_OK;
+    for (size_t i = 0, at = 0; i < n; i++) {
+        at = i > 0 && rows[i].seq == rows[i - 1].seq ? at + 1 : rows[i].seq->n;
+        en->rows[i] = (struct dev_row){.token = rows[i].token,
+                                       .pos = (int32_t)at,
+                                       .pages = rows[i].seq->pages,
+                                       .out = wants_logits(&rows[i]) ? n_out++ : -1,
+                                       .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
+    }
+    return en->dev->admit(en->dev, en->rows, n, e);
+}
+
 enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
                      struct errinfo *e)
 {
     int32_t n_out = 0, n_hidden = 0;
     TRY(check_rows(en, rows, n, e));
+    TRY(admit(en, rows, n, e));
     for (size_t i = 0; i < n; i++) {
         struct engine_seq *s = rows[i].seq;
         if (s->n == s->n_pages * DEV_PAGE)

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "cpu/cpu.h"
+#include "dev/dev_sim.h"
 #include "gguf/gguf.h"
 #include "kern/kern.h"
 #include "model/model.h"
@@ -43,6 +44,8 @@ struct engine_opts {
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */
     enum kern_kv kv;      /* how keys and values are kept */
+    enum kern_numerics numerics;
+    struct dev_sim_opts sim; /* a simulated chip, whose memory limits the context, too */
     /* Folder in which packed weights of packed_bytes_min or more are kept from start to start, all
      * such files within packed_bytes_max; NULL: nowhere.  Outlives the engine. */
     const char *packed_dir;
@@ -66,6 +69,10 @@ struct engine_memory {
 enum err engine_open(struct engine **out, const struct gguf *g, const struct engine_opts *o,
                      struct errinfo *e);
 void engine_close(struct engine *en);
+/* The same for a model that was read from shapes alone (model_shape.h), which is the engine's then:
+ * o->sim must be dry. */
+enum err engine_open_shape(struct engine **out, struct model *m, const struct engine_opts *o,
+                           struct errinfo *e);
 /* What engine_open would take; the longest context is o->ctx or, if that is less or 0 is said, the
  * model's own.  Errors: those of model_open. */
 enum err engine_count(const struct gguf *g, const struct engine_opts *o, struct engine_need *need,
@@ -77,6 +84,9 @@ size_t engine_ctx_total(const struct engine *en); /* tokens of all sequences tog
 size_t engine_batch(const struct engine *en);     /* rows a step may have */
 size_t engine_out_max(const struct engine *en);   /* rows of logits a step may have */
 int engine_threads(const struct engine *en);
+/* The simulated chip that it runs on, NULL: none.  Its names and sizes stay as they are; its sums
+ * change with every step and are the engine's thread's. */
+const struct dev_sim *engine_sim(const struct engine *en);
 struct engine_memory engine_memory(const struct engine *en);
 /* True when packed weights are no longer being written to the folder; waits for that up to wait_ns.
  * What is not complete when the engine closes is lost. */

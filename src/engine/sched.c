@@ -98,6 +98,29 @@ static bool wait_for_work(struct sched *s)
     return !s->stop && !s->queue;
 }
 
+bool sched_turn(struct sched *s)
+{
+    sched_drop(s);
+    sched_admit(s);
+    if (s->n_running)
+        sched_step(s);
+    return s->n_running || s->queue;
+}
+
+/* ---- time ---- */
+
+uint64_t sched_now(struct sched *s)
+{
+    return s->is_virtual ? atomic_load(&s->sim_ns) : os_now_ns();
+}
+
+void sched_rest(struct sched *s, uint64_t to_ns)
+{
+    CHECK(s->opts.driven && s->is_virtual && !s->n_running);
+    if (to_ns > atomic_load(&s->sim_ns))
+        atomic_store(&s->sim_ns, to_ns);
+}
+
 static void *sched_main(void *arg)
 {
     struct sched *s = arg;
@@ -115,10 +138,7 @@ static void *sched_main(void *arg)
             return NULL;
         if (saves)
             save_cache(s, has_work);
-        sched_drop(s);
-        sched_admit(s);
-        if (s->n_running)
-            sched_step(s);
+        sched_turn(s);
     }
 }
 
@@ -144,6 +164,9 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     s->opts.running_max = MIN(MAX(o->running_max, (size_t)1), MIN(batch, engine_out_max(en)));
     s->opts.step_ns = o->step_ns ? o->step_ns : SCHED_STEP_NS;
     s->opts.cache_idle_ns = o->cache_idle_ns ? o->cache_idle_ns : SCHED_CACHE_IDLE_NS;
+    const struct dev_sim *sim = engine_sim(en);
+    s->is_virtual = sim && sim->clock == DEV_CLOCK_VIRTUAL;
+    atomic_store(&s->sim_ns, sim != NULL);
     open_cache(s);
     s->queue_end = &s->queue;
     s->running = mem_alloc(s->opts.running_max * sizeof *s->running);
@@ -162,7 +185,8 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o)
     pthread_cond_init(&s->more, &monotonic);
     pthread_cond_init(&s->less, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    CHECK(pthread_create(&s->thread, NULL, sched_main, s) == 0);
+    if (!o->driven)
+        CHECK(pthread_create(&s->thread, NULL, sched_main, s) == 0);
     return s;
 }
 
@@ -184,7 +208,8 @@ void sched_free(struct sched *s)
     s->closed = s->stop = true;
     pthread_cond_signal(&s->more);
     pthread_mutex_unlock(&s->lock);
-    pthread_join(s->thread, NULL);
+    if (!s->opts.driven)
+        pthread_join(s->thread, NULL);
     cancel_all(s);
     save_cache(s, NULL);
     engine_cache_close(s->en);
@@ -214,7 +239,8 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
     bool closed = s->closed, full = s->load.queued >= s->opts.queue_max;
     s->load.n_refused += full;
     if (!closed && !full) {
-        j->pushed_ns = os_now_ns();
+        j->pushed_ns = sched_now(s);
+        j->sim.pushed_ns = atomic_load(&s->sim_ns);
         j->next = NULL;
         atomic_store(&j->state, JOB_QUEUED);
         *s->queue_end = j;

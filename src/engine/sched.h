@@ -55,6 +55,13 @@ enum job_pool {
     JOB_POOL_LAST
 };
 
+/* On a simulated chip: by its clock, whatever clock the scheduler goes by. */
+struct job_sim {
+    uint64_t pushed_ns, first_ns;
+    _Atomic uint64_t last_ns; /* when the last token up to now came */
+    _Atomic double joules;    /* its rows' share of what its steps took */
+};
+
 struct job {
     /* set by the maker: */
     const int32_t *prompt; /* [n_prompt], lives until the job is done */
@@ -76,9 +83,12 @@ struct job {
      * complete.  The maker's, but the engine thread's until the job is done. */
     struct gram_state *gram;
     const struct gram_vocab *vocab; /* with gram */
-    uint64_t client;                /* who asks: the queue is fair between clients */
-    uint64_t deadline_ns;           /* os_now_ns; 0: none */
-    void (*wake)(void *arg);        /* there is something to read; may be NULL */
+    /* The answer as it will be, [n_max]: nothing is chosen.  For load tests on a device that
+     * computes nothing; NULL: tokens are chosen. */
+    const int32_t *given;
+    uint64_t client;         /* who asks: the queue is fair between clients */
+    uint64_t deadline_ns;    /* os_now_ns; 0: none */
+    void (*wake)(void *arg); /* there is something to read; may be NULL */
     void *wake_arg;
 
     /* written by the engine thread, read through the functions below: */
@@ -98,7 +108,8 @@ struct job {
     size_t n_cached; /* tokens of the prompt that were known, once the first token is out */
     /* Tokens that were guessed ahead, and those of them that came; once DONE. */
     size_t n_drafted, n_accepted;
-    /* os_now_ns, each not before the one before it; what never happened has done_ns. */
+    struct job_sim sim; /* engine_sim: else 0 */
+    /* sched_now, each not before the one before it; what never happened has done_ns. */
     uint64_t pushed_ns, started_ns, first_ns, done_ns;
 
     /* the engine thread's own: */
@@ -106,6 +117,7 @@ struct job {
     struct engine_seq *seq;
     struct sampler *sampler;
     struct job_spec *spec; /* NULL: nothing is guessed */
+    size_t n_rows;         /* of the step that runs */
     size_t share;          /* rows of the step that is being made */
     size_t n_read;         /* tokens of prompt and answer that the sequence holds */
     size_t n_used;         /* tokens of the prompt whose logits or hidden states were taken */
@@ -153,6 +165,7 @@ struct sched_opts {
     const char *cache_path;
     uint64_t cache_bytes_max;
     uint64_t cache_idle_ns;
+    bool driven; /* no thread: the caller drives it by sched_turn, and is the engine thread */
 };
 
 struct sched_load {
@@ -164,6 +177,10 @@ struct sched_load {
     uint64_t n_drafted, n_accepted; /* tokens guessed ahead; those that came */
     uint64_t busy_ns;               /* in steps */
     uint64_t step_ns, step_rows;    /* of the last step */
+    /* On a simulated chip: time and joules of its steps, those that the machine was too slow for.
+     */
+    double sim_s, sim_joules;
+    uint64_t sim_late;
     struct engine_cache_stat cache;
 };
 
@@ -172,6 +189,13 @@ struct sched *sched_new(struct engine *en, const struct sched_opts *o);
 void sched_free(struct sched *s);
 /* Errors: BUSY (the queue is full), CONTEXT (the prompt does not fit), CANCELLED (draining). */
 enum err sched_push(struct sched *s, struct job *j, struct errinfo *e);
+/* The clock of the scheduler's times: os_now_ns, or that of a simulated chip with a clock of its
+ * own (DEV_CLOCK_VIRTUAL).  Deadlines are os_now_ns in any case. */
+uint64_t sched_now(struct sched *s);
+/* Of a driven one with such a clock: nothing is done until then.  to_ns may be past. */
+void sched_rest(struct sched *s, uint64_t to_ns);
+/* Drops, admits and makes a step; false: there is nothing to do. */
+bool sched_turn(struct sched *s);
 /* No new jobs; returns when the last one is done, or after the time: then false. */
 bool sched_drain(struct sched *s, uint64_t wait_ns);
 struct sched_load sched_load(struct sched *s);

@@ -17,7 +17,7 @@ void sched_finish(struct sched *s, struct job *j, enum job_end end)
     j->seq = NULL;
     j->sampler = NULL;
     j->end = end;
-    j->done_ns = os_now_ns();
+    j->done_ns = sched_now(s);
     if (!j->started_ns) /* else they are read meanwhile, and not written again */
         j->started_ns = j->done_ns;
     if (!j->first_ns)
@@ -137,14 +137,14 @@ static void start_first(struct sched *s, struct job *j)
 {
     if (j->gram)
         sched_pick_fit(s, j);
-    if (j->n_max > 0) {
+    if (j->n_max > 0 && !j->given) {
         j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en),
                                  s->work);
         for (size_t i = 0; i < j->n_prompt; i++)
             sampler_accept(j->sampler, j->prompt[i]);
         sched_spec_start(s, j);
     }
-    j->started_ns = os_now_ns();
+    j->started_ns = sched_now(s);
     j->order = s->order++;
     reuse(s, j);
     j->n_cached = j->n_read;

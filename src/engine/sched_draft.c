@@ -144,12 +144,12 @@ static bool run(struct sched *s, size_t n_rows)
 {
     struct sched_draft *d = &s->draft;
     struct errinfo e;
-    uint64_t began = os_now_ns();
+    uint64_t began = sched_now(s);
     if (engine_step(d->en, d->rows, n_rows, d->got, &e) != ERR_OK) {
         forsake(d->jobs[--d->n_jobs]); /* no page is free: for the youngest there is no room */
         return false;
     }
-    double ns = (double)(os_now_ns() - began);
+    double ns = (double)(sched_now(s) - began);
     if (n_rows >= 16)
         d->ns_a_row = d->ns_a_row > 0 ? 0.8 * d->ns_a_row + 0.2 * ns / (double)n_rows
                                       : ns / (double)n_rows;
@@ -245,7 +245,7 @@ void sched_draft_guess(struct sched *s)
 {
     struct sched_draft *d = &s->draft;
     bool always = s->opts.speculate == SCHED_SPEC_ALWAYS;
-    uint64_t began = os_now_ns();
+    uint64_t began = sched_now(s);
     choose_jobs(s);
     if (d->n_jobs == 0)
         return;
@@ -260,5 +260,5 @@ void sched_draft_guess(struct sched *s)
     if (d->n_jobs && read_texts(s))
         guess_all(s, rate, tries ? DRAFT_TRY : SCHED_DRAFT_MAX);
     if (tries)
-        d->saved_ns -= (double)(os_now_ns() - began);
+        d->saved_ns -= (double)(sched_now(s) - began);
 }

@@ -66,6 +66,8 @@ struct sched {
     struct job *queue, **queue_end;
     bool closed, stop;
     struct sched_load load;
+    bool is_virtual;         /* times are the simulated chip's */
+    _Atomic uint64_t sim_ns; /* the chip's clock, from 1 on; 0: there is none */
 
     /* the engine thread's own: */
     struct job **running; /* [running_max], oldest first */

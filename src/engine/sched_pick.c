@@ -115,9 +115,13 @@ static bool ends_answer(const struct job *j, int32_t token)
 static bool pick(struct sched *s, struct job *j, const float *logits, enum job_end *end)
 {
     size_t n = atomic_load(&j->n_out);
-    int32_t token = sampler_pick(j->sampler, logits, mask_of(s, j, n));
-    if (n == 0)
-        j->first_ns = os_now_ns();
+    int32_t token = j->given ? j->given[n] : sampler_pick(j->sampler, logits, mask_of(s, j, n));
+    uint64_t sim_ns = atomic_load(&s->sim_ns);
+    if (n == 0) {
+        j->first_ns = sched_now(s);
+        j->sim.first_ns = sim_ns;
+    }
+    atomic_store(&j->sim.last_ns, sim_ns);
     *end = JOB_END_STOP;
     if (ends_answer(j, token))
         return true;
@@ -126,7 +130,8 @@ static bool pick(struct sched *s, struct job *j, const float *logits, enum job_e
     j->out[n].token = token;
     if (j->logprobs || j->n_top)
         note(s, j, &j->out[n], top_of(j, j->top, n), token, logits);
-    sampler_accept(j->sampler, token);
+    if (j->sampler)
+        sampler_accept(j->sampler, token);
     sched_spec_add(j, token);
     atomic_store_explicit(&j->n_out, n + 1, memory_order_release);
     s->n_answer++;

@@ -22,6 +22,7 @@ static enum engine_want want_of(const struct job *j, size_t at)
 
 static void add_rows(struct sched *s, struct job *j, size_t n)
 {
+    j->n_rows += n;
     for (size_t i = 0; i < n; i++, j->n_read++) {
         enum engine_want want = want_of(j, j->n_read);
         s->rows[s->n_rows++] = (struct engine_row){j->seq, sched_known(j, j->n_read), want};
@@ -37,6 +38,7 @@ static void add_drafts(struct sched *s, struct job *j)
     for (size_t i = 0; j->spec && i < j->spec->n_taken; i++) {
         s->rows[s->n_rows++] = (struct engine_row){j->seq, j->spec->draft[i], ENGINE_DRAFT};
         s->wants[s->n_wants++] = (struct sched_want){j, j->n_read + i, true};
+        j->n_rows++;
         s->n_logits++;
     }
 }
@@ -96,8 +98,10 @@ static void fill_step(struct sched *s)
 {
     size_t n_reading = 0;
     s->n_rows = s->n_wants = s->n_logits = 0;
-    for (size_t i = 0; i < s->n_running; i++)
+    for (size_t i = 0; i < s->n_running; i++) {
+        s->running[i]->n_rows = 0;
         n_reading += sched_left_to_read(s->running[i]) > 1;
+    }
     s->reads = n_reading > 0;
     if (s->reads) /* the step is as long as it may be without guesses */
         sched_spec_skip(s);
@@ -138,6 +142,25 @@ static void note_load(struct sched *s, uint64_t ns, uint64_t engine_ns)
     s->load.step_ns = ns;
     s->load.step_rows = s->n_rows;
     s->load.cache = engine_cache_stat(s->en);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The chip's clock goes on, and each job has its rows' share of the joules. */
+static void note_sim(struct sched *s)
+{
+    const struct dev_sim *sim = engine_sim(s->en);
+    if (!sim)
+        return;
+    atomic_fetch_add(&s->sim_ns, sim->step_ns);
+    for (size_t i = 0; i < s->n_running; i++) {
+        struct job *j = s->running[i];
+        double share = sim->step_joules * (double)j->n_rows / (double)s->n_rows;
+        atomic_store(&j->sim.joules, atomic_load(&j->sim.joules) + share);
+    }
+    pthread_mutex_lock(&s->lock);
+    s->load.sim_s += (double)sim->step_ns * 1e-9;
+    s->load.sim_joules += sim->step_joules;
+    s->load.sim_late = sim->n_late;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -193,14 +216,15 @@ static void deal_out(struct sched *s)
 void sched_step(struct sched *s)
 {
     struct errinfo e;
-    uint64_t began = os_now_ns();
+    uint64_t began = sched_now(s);
     fill_step(s);
-    uint64_t filled = os_now_ns();
+    uint64_t filled = sched_now(s);
     enum err r = engine_step(s->en, s->rows, s->n_rows, s->got, &e);
     if (r == ERR_OK) {
-        uint64_t computed = os_now_ns();
+        note_sim(s);
+        uint64_t computed = sched_now(s);
         deal_out(s);
-        note_load(s, os_now_ns() - began, computed - filled);
+        note_load(s, sched_now(s) - began, computed - filled);
         return;
     }
     take_back(s);

@@ -86,14 +86,17 @@ void npu_make_bert(struct npu_work *w)
 struct lowering {
     struct npu_work *w;
     const struct plan *plan;
-    uint64_t batch, rows, past;
+    const struct npu_mix *mix;
+    uint64_t all;        /* rows */
     int now[PLAN_BUF_N]; /* the tensor that a buffer holds; -1: none */
 };
 
 static uint64_t rows_of(const struct lowering *l, const struct plan_op *op)
 {
-    uint64_t rows = op->rows == PLAN_ROWS_ALL ? l->batch * l->rows : l->batch;
-    return op->spread ? rows * l->plan->model->n_chosen : rows;
+    const uint64_t n[] = {[PLAN_ROWS_ALL] = l->all,
+                          [PLAN_ROWS_WANTED] = l->mix->wanted,
+                          [PLAN_ROWS_OUT] = l->mix->out};
+    return op->spread ? n[op->rows] * l->plan->model->n_chosen : n[op->rows];
 }
 
 /* Experts that some of `rows` tokens choose, which are expected where they choose as if by chance.
@@ -155,23 +158,33 @@ static void lower_heads(struct lowering *l, const struct plan_op *op)
                               l->now[op->src]);
 }
 
-static void lower_attend(struct lowering *l, const struct plan_op *op)
+static void lower_group(struct lowering *l, const struct plan_op *op, const struct npu_group *g,
+                        int in, int out)
 {
     const struct model *m = l->plan->model;
-    uint64_t context = l->past + l->rows;
+    uint64_t context = g->past + g->rows;
     if (op->window && context > op->window)
         context = op->window;
-    int in = l->now[PLAN_Q], out = put(l, op->dst, l->batch * l->rows, m->n_head * m->v_dim);
     struct npu_op *x = npu_work_op(l->w, NPU_ATTEND, "attend", op->layer, in, out);
-    x->n_seq = l->batch;
-    x->rows = l->rows;
-    x->context = MAX(context, l->rows);
+    x->n_seq = g->n_seq;
+    x->rows = g->rows;
+    x->context = MAX(context, g->rows);
     x->heads = m->n_head;
     x->kv_heads = m->n_kv_head;
     x->dim = m->k_dim;
     x->passes = PASSES_SOFTMAX;
-    l->w->kv_values += (double)l->batch * (double)context * (double)m->n_kv_head *
+    l->w->kv_values += (double)g->n_seq * (double)context * (double)m->n_kv_head *
                        (double)(m->k_dim + m->v_dim);
+}
+
+/* An operation a group: they read and write parts of the same tensors. */
+static void lower_attend(struct lowering *l, const struct plan_op *op)
+{
+    const struct model *m = l->plan->model;
+    int in = l->now[PLAN_Q], out = put(l, op->dst, l->all, m->n_head * m->v_dim);
+    for (int i = 0; i < NPU_GROUPS; i++)
+        if (l->mix->group[i].n_seq)
+            lower_group(l, op, &l->mix->group[i], in, out);
 }
 
 static void lower_op(struct lowering *l, const struct plan_op *op)
@@ -235,19 +248,31 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     }
 }
 
-struct npu_work *npu_work_plan(const struct plan *p, uint64_t batch, uint64_t rows, uint64_t past,
-                               enum npu_type format, enum npu_type type)
+struct npu_work *npu_work_mix(const struct plan *p, const struct npu_mix *mix, enum npu_type format,
+                              enum npu_type type)
 {
-    struct npu_work *w = npu_work_new("language model", batch, type);
-    struct lowering l = {.w = w, .plan = p, .batch = batch, .rows = rows, .past = past};
+    uint64_t n_seq = 0, all = 0;
+    for (int i = 0; i < NPU_GROUPS; i++) {
+        n_seq += mix->group[i].n_seq;
+        all += mix->group[i].n_seq * mix->group[i].rows;
+    }
+    struct npu_work *w = npu_work_new("language model", n_seq, type);
+    struct lowering l = {.w = w, .plan = p, .mix = mix, .all = all};
     w->weight_bits = format == NPU_BF16 ? 16 : format == NPU_INT4 ? 4.5 : 8;
     for (int b = 0; b < PLAN_BUF_N; b++)
         l.now[b] = -1;
-    for (size_t i = 0; i < p->n_ops; i++)
+    for (size_t i = 0; i < p->n_ops && rows_of(&l, &p->ops[i]) > 0; i++)
         lower_op(&l, &p->ops[i]);
-    w->tokens = batch;
-    w->host_in = batch * rows * 4;
-    w->host_out = batch * 4; /* the chip picks the token */
+    w->tokens = n_seq;
+    w->host_in = all * 4;
+    w->host_out = mix->wanted * 4; /* the chip picks the token */
     npu_work_done(w);
     return w;
+}
+
+struct npu_work *npu_work_plan(const struct plan *p, uint64_t batch, uint64_t rows, uint64_t past,
+                               enum npu_type format, enum npu_type type)
+{
+    const struct npu_mix mix = {.group = {{batch, rows, past}}, .wanted = batch, .out = batch};
+    return npu_work_mix(p, &mix, format, type);
 }

@@ -71,6 +71,20 @@ struct npu_work *npu_work_bench(const char *name, uint64_t batch, enum npu_type 
  * format: of the weights; what products are made in then depends on the chip (npu_work_types). */
 struct npu_work *npu_work_plan(const struct plan *p, uint64_t batch, uint64_t rows, uint64_t past,
                                enum npu_type format, enum npu_type type);
+
+#define NPU_GROUPS 2
+
+/* What a step of a server does at once: sequences alike in new positions and old ones. */
+struct npu_mix {
+    struct npu_group {
+        uint64_t n_seq, rows, past; /* 0 sequences: there is no such group */
+    } group[NPU_GROUPS];
+    uint64_t wanted, out; /* rows whose hidden states, and of those whose logits, are wanted */
+};
+
+/* The same for such a step: products are of all rows together, attention is group by group. */
+struct npu_work *npu_work_mix(const struct plan *p, const struct npu_mix *mix, enum npu_type format,
+                              enum npu_type type);
 /* The same work, its first `n` operations done in `slices` parts of the batch, one after the other:
  * what they hand on is then small enough to stay on a chip.  Behind them one tensor alone may be
  * read. */

@@ -33,7 +33,8 @@ void os_unpin(void);
 /* Lets this process have n open files, as far as the system lets it: the most that it may have. */
 size_t os_files_allow(size_t n);
 
-uint64_t os_now_ns(void);   /* monotonic */
+uint64_t os_now_ns(void); /* monotonic */
+void os_sleep_until_ns(uint64_t ns);
 int64_t os_unix_time(void); /* seconds since 1970 */
 
 /* Makes the folders above a file that are not there yet, with this mode.  Error: IO, naming the

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ * dev_chip.c - a simulated chip as a device: tokens from the CPU, times and joules from the chip's
+ * simulator.  What a step costs is known before it runs (admit), so that one that cannot be priced
+ * is refused and not half done. */
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "base/str.h"
+#include "dev/dev_price.h"
+#include "npu/npu_run.h"
+#include "os/os_map.h"
+#include "os/os_sys.h"
+
+#include <string.h>
+
+#define ASSUMED_BYTES_MAX 4096
+#define PACE_GAP_NS       1000000u /* a step that begins so soon follows the one before it */
+
+struct dev_chip {
+    struct dev dev;    /* first */
+    struct dev *inner; /* NULL: dry */
+    struct dev_price *price;
+    struct dev_sim sim;
+    struct dev_cost next; /* of the step that was admitted */
+    uint64_t due_ns;      /* PACED: when the last step may end at the soonest, by the machine */
+    uint64_t rest_ps;     /* less than a nanosecond, of the steps up to now */
+    struct str assumed;
+    float *zeros; /* DRY: of a row; every row is the same one */
+};
+
+static struct dev_chip *chip_of(struct dev *d)
+{
+    return (struct dev_chip *)d;
+}
+
+enum err dev_chip_numerics(const struct npu_chip *c, enum kern_numerics *out, struct errinfo *e)
+{
+    *out = npu_chip_rate(c, NPU_BF16) > 0 ? KERN_BF16 : KERN_INT8;
+    if (npu_chip_rate(c, NPU_BF16) > 0 || npu_chip_rate(c, NPU_INT8) > 0)
+        return ERR_OK;
+    return err_set(e, ERR_UNSUPPORTED, "%s computes neither in bf16 nor in int8", c->name);
+}
+
+/* What the chip's time is of: the contract's format, or its own where the machine computes as it
+ * likes. */
+static enum err type_of(const struct dev_opts *o, enum npu_type *out, struct errinfo *e)
+{
+    enum kern_numerics n = o->numerics;
+    if (n == KERN_NATIVE)
+        TRY(dev_chip_numerics(o->sim.chip, &n, e));
+    return npu_work_type(o->sim.chip, n == KERN_BF16 ? NPU_BF16 : NPU_INT8, out, e);
+}
+
+static enum err open_price(struct dev_price **out, const struct plan *p, const struct dev_opts *o,
+                           enum npu_type *type, struct dev_room *room, struct errinfo *e)
+{
+    TRY(type_of(o, type, e));
+    *out = dev_price_new(p, o->sim.chip, *type, o->rows_max, o->ctx_max);
+    enum err r = dev_price_room(*out, room, e);
+    if (r != ERR_OK) {
+        dev_price_free(*out);
+        *out = NULL;
+    }
+    return r;
+}
+
+enum err dev_chip_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                       struct errinfo *e)
+{
+    struct dev_price *price;
+    struct dev_room room;
+    enum npu_type type;
+    TRY(open_price(&price, p, o, &type, &room, e));
+    dev_price_free(price);
+    *need = (struct dev_need){0};
+    if (!o->sim.dry)
+        TRY(dev_cpu_need(p, o, need, e));
+    need->pages_max = (size_t)((room.all - room.weights - room.buffers) / room.page);
+    return ERR_OK;
+}
+
+/* ---- steps ---- */
+
+static enum err dev_chip_admit(struct dev *dev, const struct dev_row *rows, size_t n,
+                               struct errinfo *e)
+{
+    struct dev_chip *d = chip_of(dev);
+    return dev_price_step(d->price, rows, n, &d->next, e);
+}
+
+/* Waits until the chip would be through.  Steps that follow each other at once are paced as one
+ * run, so that what a wait is too long does not add up. */
+static void pace(struct dev_chip *d, uint64_t began)
+{
+    bool follows = began - d->due_ns < PACE_GAP_NS;
+    d->due_ns = (follows ? d->due_ns : began) + d->sim.step_ns;
+    uint64_t now = os_now_ns();
+    if (now <= d->due_ns) {
+        os_sleep_until_ns(d->due_ns);
+        return;
+    }
+    if (!d->sim.n_late++)
+        log_at(LOG_WARN, "device",
+               "%s would be faster than this machine: a step took %.2f ms here, %.2f ms there; "
+               "answers come later than they would",
+               d->sim.name, (double)(now - began) * 1e-6, (double)d->sim.step_ns * 1e-6);
+    d->sim.late_ns += now - d->due_ns;
+    d->due_ns = now;
+}
+
+static void dev_chip_step(struct dev *dev, const struct dev_row *rows, size_t n)
+{
+    struct dev_chip *d = chip_of(dev);
+    uint64_t began = os_now_ns();
+    if (d->inner) {
+        d->inner->step(d->inner, rows, n);
+        dev->logits = d->inner->logits;
+        dev->hidden = d->inner->hidden;
+    }
+    uint64_t ps = d->next.ps + d->rest_ps;
+    d->rest_ps = ps % 1000;
+    d->sim.step_ns = ps / 1000;
+    d->sim.step_joules = d->next.joules;
+    d->sim.ns += d->sim.step_ns;
+    d->sim.joules += d->next.joules;
+    d->sim.n_steps++;
+    d->sim.n_prices = dev_price_n(d->price);
+    if (d->sim.clock == DEV_CLOCK_PACED)
+        pace(d, began);
+}
+
+static void dev_chip_copy_page(struct dev *dev, uint32_t to, uint32_t from)
+{
+    struct dev *inner = chip_of(dev)->inner;
+    if (inner)
+        inner->copy_page(inner, to, from);
+}
+
+static void *dev_chip_page(struct dev *dev, uint32_t page)
+{
+    struct dev *inner = chip_of(dev)->inner;
+    return inner ? inner->page(inner, page) : NULL;
+}
+
+static bool dev_chip_kept(struct dev *dev, uint64_t wait_ns)
+{
+    struct dev *inner = chip_of(dev)->inner;
+    return !inner || inner->kept(inner, wait_ns);
+}
+
+static void dev_chip_close(struct dev *dev)
+{
+    struct dev_chip *d = chip_of(dev);
+    if (d->inner)
+        d->inner->close(d->inner);
+    dev_price_free(d->price);
+    str_done(&d->assumed);
+    mem_free(d->zeros);
+    mem_free(d);
+}
+
+/* ---- opening ---- */
+
+static void list_assumed(struct dev_chip *d, const struct npu_chip *c)
+{
+    str_init(&d->assumed, ASSUMED_BYTES_MAX);
+    for (int f = 0; f < NPU_N_FIELDS; f++)
+        if (c->source[f].assumed)
+            str_addf(&d->assumed, "%s%s", d->assumed.n ? ", " : "",
+                     npu_field_key((enum npu_field)f));
+}
+
+static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type type,
+                    const struct dev_room *room)
+{
+    const struct npu_chip *c = o->sim.chip;
+    list_assumed(d, c);
+    d->sim = (struct dev_sim){.chip = c,
+                              .name = c->name,
+                              .title = c->title,
+                              .computes = npu_type_name(type),
+                              .clock = o->sim.clock,
+                              .tdp_w = c->v[NPU_TDP],
+                              .static_w = c->v[NPU_STATIC],
+                              .memory_bytes = (uint64_t)room->all,
+                              .weight_bytes = (uint64_t)room->weights,
+                              .assumed = d->assumed.n ? d->assumed.p : ""};
+}
+
+/* Every row of logits, and every hidden state, is the same zeros. */
+static void open_dry(struct dev_chip *d, const struct plan *p)
+{
+    d->zeros = mem_alloc(MAX(p->width[PLAN_LOGITS], p->width[PLAN_PICKED]) * sizeof *d->zeros);
+    d->dev.logits = d->dev.hidden = d->zeros;
+}
+
+static void open_computing(struct dev_chip *d)
+{
+    d->dev.page_bytes = d->inner->page_bytes;
+    d->dev.logits = d->inner->logits;
+    d->dev.logits_stride = d->inner->logits_stride;
+    d->dev.hidden_stride = d->inner->hidden_stride;
+}
+
+enum err dev_chip_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                       struct errinfo *e)
+{
+    struct dev_chip *d = mem_alloc(sizeof *d);
+    struct dev_room room;
+    enum npu_type type;
+    *out = NULL;
+    enum err r = open_price(&d->price, p, o, &type, &room, e);
+    if (r == ERR_OK)
+        set_sim(d, o, type, &room);
+    if (r == ERR_OK && !o->sim.dry)
+        r = dev_cpu_open(&d->inner, p, o, e);
+    if (r != ERR_OK) {
+        dev_chip_close(&d->dev);
+        return r;
+    }
+    d->dev.name = d->sim.name;
+    d->dev.admit = dev_chip_admit;
+    d->dev.step = dev_chip_step;
+    d->dev.copy_page = dev_chip_copy_page;
+    d->dev.page = dev_chip_page;
+    d->dev.kept = dev_chip_kept;
+    d->dev.close = dev_chip_close;
+    d->dev.sim = &d->sim;
+    if (d->inner)
+        open_computing(d);
+    else
+        open_dry(d, p);
+    *out = &d->dev;
+    return ERR_OK;
+}

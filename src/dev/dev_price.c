@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "dev/dev_price.h"
+
+#include "base/arena.h"
+#include "base/num.h"
+#include "npu/npu_run.h"
+
+#include <string.h>
+
+/* A bucket: all there is of a step. */
+struct key {
+    uint32_t n_seq[NPU_GROUPS], rows[NPU_GROUPS], past[NPU_GROUPS];
+    uint32_t wanted, out;
+};
+
+struct entry {
+    struct key key;
+    struct dev_cost cost;
+    bool used;
+};
+
+struct dev_price {
+    const struct plan *plan;
+    const struct npu_chip *chip;
+    enum npu_type type;
+    size_t rows_max, ctx_max;
+    struct entry *table; /* [cap], a power of two, at most half full */
+    size_t n, cap;
+};
+
+struct dev_price *dev_price_new(const struct plan *p, const struct npu_chip *c, int type,
+                                size_t rows_max, size_t ctx_max)
+{
+    struct dev_price *x = mem_alloc(sizeof *x);
+    *x = (struct dev_price){.plan = p,
+                            .chip = c,
+                            .type = (enum npu_type)type,
+                            .rows_max = rows_max,
+                            .ctx_max = ctx_max,
+                            .cap = 256};
+    x->table = mem_alloc(x->cap * sizeof *x->table);
+    return x;
+}
+
+void dev_price_free(struct dev_price *p)
+{
+    if (!p)
+        return;
+    mem_free(p->table);
+    mem_free(p);
+}
+
+size_t dev_price_n(const struct dev_price *p)
+{
+    return p->n;
+}
+
+/* ---- buckets ---- */
+
+uint64_t dev_price_bucket(uint64_t n)
+{
+    uint64_t b = 1;
+    while (b < n && b <= UINT64_MAX / 4)
+        b *= 2;
+    return b >= 4 && b / 4 * 3 >= n ? b / 4 * 3 : b;
+}
+
+static uint64_t up(uint64_t n, uint64_t most)
+{
+    return MAX(MIN(dev_price_bucket(n), most), n);
+}
+
+/* Nothing old is a graph of its own: that of a prompt's beginning. */
+static uint64_t up_past(uint64_t n, uint64_t most)
+{
+    return n == 0 ? 0 : up(MAX(n, (uint64_t)DEV_PRICE_PAST), most);
+}
+
+static struct npu_mix round_up(const struct dev_price *p, const struct npu_mix *mix)
+{
+    struct npu_mix m = *mix;
+    uint64_t n_seq = 0, n_real = 0;
+    for (int i = 0; i < NPU_GROUPS; i++) {
+        struct npu_group *g = &m.group[i];
+        n_real += g->n_seq;
+        if (!g->n_seq)
+            continue;
+        g->n_seq = up(g->n_seq, p->rows_max);
+        g->rows = up(g->rows, MAX(p->rows_max / g->n_seq, 1u));
+        g->past = up_past(g->past, p->ctx_max);
+        n_seq += g->n_seq;
+    }
+    /* What every sequence wants, those wanted that fill up the bucket, too. */
+    m.wanted = mix->wanted == n_real ? n_seq : mix->wanted ? up(mix->wanted, n_seq) : 0;
+    m.out = mix->out == n_real ? n_seq : mix->out ? up(mix->out, n_seq) : 0;
+    m.wanted = MAX(m.wanted, m.out);
+    return m;
+}
+
+struct npu_mix dev_price_mix_of(const struct dev_row *rows, size_t n)
+{
+    struct npu_mix m = {0};
+    uint64_t new_rows = 0, old = 0, old_one = 0;
+    for (size_t i = 0, run; i < n; i += run) {
+        for (run = 1; i + run < n && rows[i + run].pages == rows[i].pages;)
+            run++;
+        struct npu_group *g = &m.group[run > 1];
+        g->n_seq++;
+        if (run > 1)
+            new_rows += run;
+        *(run > 1 ? &old : &old_one) += (uint64_t)rows[i].pos;
+    }
+    for (size_t i = 0; i < n; i++) {
+        m.out += rows[i].out >= 0;
+        m.wanted += rows[i].out >= 0 || rows[i].hidden >= 0;
+    }
+    if (m.group[0].n_seq)
+        m.group[0] = (struct npu_group){m.group[0].n_seq, 1, num_div_up(old_one, m.group[0].n_seq)};
+    if (m.group[1].n_seq)
+        m.group[1] = (struct npu_group){m.group[1].n_seq, num_div_up(new_rows, m.group[1].n_seq),
+                                        num_div_up(old, m.group[1].n_seq)};
+    return m;
+}
+
+/* ---- prices ---- */
+
+static struct key key_of(const struct npu_mix *m)
+{
+    struct key k = {.wanted = (uint32_t)m->wanted, .out = (uint32_t)m->out};
+    for (int i = 0; i < NPU_GROUPS; i++) {
+        k.n_seq[i] = (uint32_t)m->group[i].n_seq;
+        k.rows[i] = (uint32_t)m->group[i].rows;
+        k.past[i] = (uint32_t)m->group[i].past;
+    }
+    return k;
+}
+
+static struct entry *find(struct entry *table, size_t cap, const struct key *k)
+{
+    size_t at = num_hash(k, sizeof *k, 0) & (cap - 1);
+    while (table[at].used && memcmp(&table[at].key, k, sizeof *k) != 0)
+        at = (at + 1) & (cap - 1);
+    return &table[at];
+}
+
+static void grow(struct dev_price *p)
+{
+    size_t cap = 2 * p->cap;
+    struct entry *table = mem_alloc(cap * sizeof *table);
+    for (size_t i = 0; i < p->cap; i++)
+        if (p->table[i].used)
+            *find(table, cap, &p->table[i].key) = p->table[i];
+    mem_free(p->table);
+    p->table = table;
+    p->cap = cap;
+}
+
+/* Keys and values are the pages' (dev_price_room), whatever a bucket would hold. */
+static struct npu_work *work_of(const struct dev_price *p, const struct npu_mix *m)
+{
+    struct npu_work *w = npu_work_mix(p->plan, m, p->type, p->type);
+    w->kv_values = MIN(w->kv_values, 1.0);
+    return w;
+}
+
+static struct npu_ask ask_of(const struct dev_price *p)
+{
+    return (struct npu_ask){.scenario = NPU_SINGLE_STREAM,
+                            .instances = 1,
+                            .cores = (unsigned)p->chip->v[NPU_CORES],
+                            .rounds = 1};
+}
+
+static enum err price(const struct dev_price *p, const struct npu_mix *m, struct dev_cost *out,
+                      struct errinfo *e)
+{
+    struct npu_work *w = work_of(p, m);
+    struct npu_ask ask = ask_of(p);
+    struct npu_answer a;
+    enum err r = npu_run(&a, w, p->chip, &ask, e);
+    if (r == ERR_OK) {
+        *out = (struct dev_cost){(uint64_t)(a.latency_s * 1e12 + 0.5),
+                                 a.joules * (double)w->tokens};
+        npu_answer_done(&a);
+    }
+    npu_work_free(w);
+    return r;
+}
+
+enum err dev_price_mix(struct dev_price *p, const struct npu_mix *mix, struct dev_cost *out,
+                       struct errinfo *e)
+{
+    struct npu_mix m = round_up(p, mix);
+    struct key k = key_of(&m);
+    struct entry *at = find(p->table, p->cap, &k);
+    if (!at->used) {
+        TRY(price(p, &m, &at->cost, e));
+        at->key = k;
+        at->used = true;
+        *out = at->cost;
+        if (2 * ++p->n > p->cap)
+            grow(p);
+        return ERR_OK;
+    }
+    *out = at->cost;
+    return ERR_OK;
+}
+
+enum err dev_price_step(struct dev_price *p, const struct dev_row *rows, size_t n,
+                        struct dev_cost *out, struct errinfo *e)
+{
+    struct npu_mix m = dev_price_mix_of(rows, n);
+    return dev_price_mix(p, &m, out, e);
+}
+
+/* ---- memory ---- */
+
+/* Of an embedding table that is not the output matrix, too, which is counted there. */
+static double table_bytes(const struct plan *p, unsigned act_bytes)
+{
+    const struct model_matrix *table = NULL;
+    for (size_t i = 0; i < p->n_ops; i++)
+        if (p->ops[i].kind == PLAN_EMBED)
+            table = p->ops[i].table;
+    for (size_t i = 0; table && i < p->n_ops; i++)
+        for (int k = 0; k < p->ops[i].n_parts; k++)
+            if (p->ops[i].part[k].weight == table ||
+                (table->tensor && p->ops[i].part[k].weight->tensor == table->tensor))
+                return 0;
+    return table ? (double)table->rows * (double)table->cols * act_bytes : 0;
+}
+
+enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinfo *e)
+{
+    const struct model *m = p->plan->model;
+    uint64_t rows = MIN(p->rows_max, p->ctx_max);
+    const struct npu_mix most = {
+        .group = {{0}, {1, rows, p->ctx_max - rows}},
+          .wanted = 1, .out = 1
+    };
+    struct npu_work *w = work_of(p, &most);
+    struct npu_prog *prog;
+    enum err r = npu_compile(&prog, w, p->chip, (unsigned)p->chip->v[NPU_CORES], 1, e);
+    if (r == ERR_OK) {
+        *out = (struct dev_room){.weights = prog->weight_bytes + table_bytes(p->plan, w->act_bytes),
+                                 .buffers = prog->peak_bytes,
+                                 .page = (double)m->n_layer * (double)m->n_kv_head *
+                                         (double)(m->k_dim + m->v_dim) * DEV_PAGE * w->kv_bytes,
+                                 .all = p->chip->v[NPU_DRAM_GB] * 1e9};
+        npu_prog_free(prog);
+    }
+    npu_work_free(w);
+    if (r == ERR_OK && out->weights + out->buffers + out->page > out->all)
+        return err_set(
+            e, ERR_TOOBIG,
+            "the model does not fit into %s: weights %.2f GB in %s and buffers %.2f GB, "
+            "and it has %.1f GB; a smaller model, fewer bits (--numerics int8) or a chip "
+            "with more memory would help",
+            p->chip->name, out->weights / 1e9, npu_type_name(p->type), out->buffers / 1e9,
+            out->all / 1e9);
+    return r;
+}

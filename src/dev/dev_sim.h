@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * dev_sim.h - a simulated chip instead of the machine at hand: what is asked of it, what it tells.
+ *
+ * Does: name the clocks, the way of computing, and the sums of time and energy that a simulated
+ *       device keeps.
+ * Does not: simulate (npu), price (dev_price.h) or compute (dev_cpu). */
+#ifndef DEV_DEV_SIM_H
+#define DEV_DEV_SIM_H
+
+#include "kern/contract.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct npu_chip;
+
+enum dev_clock {
+    DEV_CLOCK_WALL,   /* the machine's: steps end when they are computed */
+    DEV_CLOCK_PACED,  /* the machine's, and no step ends before it would on the chip */
+    DEV_CLOCK_VIRTUAL /* the chip's: it goes on by its steps' times, and rests between them */
+};
+
+/* What is asked. */
+struct dev_sim_opts {
+    const struct npu_chip *chip; /* outlives the device; NULL: nothing is simulated */
+    const char *name;            /* the chip's, for messages */
+    enum dev_clock clock;
+    bool dry; /* computes nothing: logits are 0, and no memory or weights are taken */
+};
+
+/* What it tells; the numbers of steps grow. */
+struct dev_sim {
+    const struct npu_chip *chip;
+    const char *name, *title; /* the chip's */
+    const char *computes;     /* what it would compute in: "int8", "bf16" */
+    enum dev_clock clock;
+    double tdp_w, static_w;
+    uint64_t memory_bytes, weight_bytes; /* the chip's; the model's in it */
+    const char *assumed;                 /* names of assumed parameters, ", " between; "": none */
+    uint64_t step_ns;                    /* of the last step */
+    double step_joules;
+    uint64_t ns; /* of all steps */
+    double joules;
+    uint64_t n_steps, n_prices; /* steps; buckets that were compiled for them */
+    uint64_t n_late, late_ns;   /* PACED: steps that the machine needed longer for, by how much */
+};
+
+#endif
