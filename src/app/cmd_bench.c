@@ -78,7 +78,11 @@ static enum err bench_model(struct bench *b, struct conf *c, bool json, const ch
 {
     b->model = c->model;
     TRY(run_model(b, c, e));
-    b->machine = machine_measure(app_level(c), b->threads);
+    if (b->device[0]) /* the limits of this machine are not the chip's */
+        b->machine = (struct machine){
+            .cpu = os_cpu_name(), .level = app_level(c), .threads = b->threads};
+    else
+        b->machine = machine_measure(app_level(c), b->threads);
     bench_rates(b);
     if (json)
         bench_print_json(b);

@@ -38,6 +38,7 @@ struct bench_row {
     enum bench_kind kind;
     size_t tokens, seqs, at;
     double median, min, max; /* tokens a second, of all sequences */
+    double joules;           /* a token, on a simulated chip */
     uint64_t hash;           /* of the last logits of every sequence */
     struct bench_work work;
     /* From here on by bench_rates. */
@@ -58,6 +59,8 @@ struct bench {
     int64_t prefill, decode, runs;
     struct bench_list batch, at; /* at: ascending */
     const char *model;
+    /* The simulated chip, whose clock the speeds are by; "": none. */
+    char device[64], computes[8];
     int threads;
     size_t n_rows;
     struct bench_row rows[BENCH_ROWS_MAX];

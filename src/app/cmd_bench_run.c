@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "os/os_sys.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,19 @@ static enum err reach(struct run *x, size_t at, struct errinfo *e)
     return engine_prefill(x->en, x->seq, x->ids + n, at - n, stops, NULL, &logits, e);
 }
 
+/* Of this machine, or of the simulated chip. */
+static uint64_t now(const struct run *x)
+{
+    const struct dev_sim *sim = engine_sim(x->en);
+    return sim ? sim->ns : os_now_ns();
+}
+
+static double joules(const struct run *x)
+{
+    const struct dev_sim *sim = engine_sim(x->en);
+    return sim ? sim->joules : 0;
+}
+
 /* One run that is not counted, then the counted ones. */
 static enum err repeat(struct run *x, struct bench_row *r, struct errinfo *e)
 {
@@ -123,10 +137,12 @@ static enum err repeat(struct run *x, struct bench_row *r, struct errinfo *e)
     double v[BENCH_RUNS_MAX], tokens = (double)(r->tokens * MAX(r->seqs, 1));
     for (int64_t i = -1; i < x->b->runs; i++) {
         TRY(reach(x, r->at, e));
-        uint64_t began = os_now_ns();
+        uint64_t began = now(x);
+        double before = joules(x);
         TRY(fn[r->kind](x, r, e));
         if (i >= 0)
-            v[i] = tokens * 1e9 / (double)(os_now_ns() - began);
+            v[i] = tokens * 1e9 / (double)(now(x) - began);
+        r->joules = (joules(x) - before) / tokens;
         if (cmd_stopped())
             return err_set(e, ERR_CANCELLED, "stopped");
     }
@@ -165,6 +181,11 @@ enum err bench_run(struct bench *b, struct engine *en, enum cpu_level level, str
                        bench_ctx(b), x.n_ids);
     b->memory = engine_memory(en);
     b->threads = engine_threads(en);
+    const struct dev_sim *sim = engine_sim(en);
+    if (sim) {
+        snprintf(b->device, sizeof b->device, "%s", sim->name);
+        snprintf(b->computes, sizeof b->computes, "%s", sim->computes);
+    }
     const struct model *m = engine_model(en);
     if (m->embed.tensor != m->output.tensor)
         b->embeddings = format_bytes(m->embed.format, m->embed.rows * m->embed.cols);

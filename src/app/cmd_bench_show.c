@@ -72,8 +72,26 @@ static void print_memory(const struct bench *b)
            100 * (over > 0 ? over : -over) / counted, over > 0 ? "over" : "under");
 }
 
+static void print_device(const struct bench *b)
+{
+    printf("device    %s, simulated in %s: speeds are by the chip's clock; no result of the chip, "
+           "and none of MLPerf\n\n%-20s %12s %12s  %s\n",
+           b->device, b->computes, "work", "tokens/s", "tokens/J", "logits");
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const struct bench_row *r = &b->rows[i];
+        char name[64];
+        bench_row_name(r, name, sizeof name);
+        printf("%-20s %12.1f %12.2f  %016llx\n", name, r->median, r->joules > 0 ? 1 / r->joules : 0,
+               (unsigned long long)r->hash);
+    }
+}
+
 void bench_print(const struct bench *b)
 {
+    if (b->device[0]) {
+        print_device(b);
+        return;
+    }
     print_limits(&b->machine);
     print_rows(b);
     for (size_t i = 0; i < b->n_rows; i++)
@@ -173,8 +191,16 @@ void bench_print_json(const struct bench *b)
     put_first(o, b, BENCH_DECODE, "decode_tps");
     snprintf(hash, sizeof hash, "%016llx", b->n_rows ? (unsigned long long)b->rows[0].hash : 0ull);
     json_object_set_new(o, "logits_hash", json_string(hash));
-    for (size_t i = 0; i < b->n_rows; i++)
-        json_array_append_new(rows, json_row(&b->rows[i]));
+    for (size_t i = 0; i < b->n_rows; i++) {
+        json_t *row = json_row(&b->rows[i]);
+        if (b->device[0])
+            put_real(row, "joules_per_token", b->rows[i].joules);
+        json_array_append_new(rows, row);
+    }
+    if (b->device[0])
+        json_object_set_new(o, "device",
+                            json_pack("{s:s, s:b, s:s}", "name", b->device, "simulated", 1,
+                                      "computes", b->computes));
     json_object_set_new(o, "rows", rows);
     json_object_set_new(o, "memory", json_memory(b));
     json_object_set_new(o, "machine", json_machine(&b->machine));

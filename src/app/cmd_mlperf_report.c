@@ -82,6 +82,20 @@ static void add_top(struct str *s, const json_t *r)
                                                          : "",
              text_of(r, "verdict"), text_of(r, "verdict"));
     str_addf(s, "<p class=\"dim\">%s</p>\n", when);
+    const json_t *device = json_object_get(json_object_get(r, "machine"), "device");
+    if (device) {
+        str_add_cstr(s, "<p><b>Simulated: ");
+        add_text(s, text_of(device, "title"));
+        str_addf(s,
+                 ".</b> The chip was simulated on this machine (clock: %s). These are no "
+                 "figures of the chip, and this is not an MLPerf result.</p>\n",
+                 text_of(device, "clock"));
+        if (number_of(device, "late_steps") > 0)
+            str_addf(s,
+                     "<p>This machine was too slow for %.0f of %.0f steps: times are longer than "
+                     "they would be on the chip.</p>\n",
+                     number_of(device, "late_steps"), number_of(device, "steps"));
+    }
     if (!official)
         str_add_cstr(s, "<p><b>This benchmark is damso's own and unofficial: it is not MLPerf.</b> "
                         "Only the load generator is MLCommons'.</p>\n");

@@ -90,6 +90,13 @@ static json_t *histogram(const struct times *t)
                      counts);
 }
 
+/* The whole run's, with its warm-up: what there is of a chip that is simulated. */
+static json_t *sim_energy(const struct dev_sim *sim)
+{
+    return json_pack("{s:n, s:s, s:f, s:f}", "source", "note", "not measured: simulated",
+                     "simulated_joules", sim->joules, "simulated_busy_s", (double)sim->ns * 1e-9);
+}
+
 static json_t *energy(const struct mlperf_power *p, uint64_t tokens)
 {
     if (!p->source || p->joules <= 0)
@@ -101,10 +108,19 @@ static json_t *energy(const struct mlperf_power *p, uint64_t tokens)
 
 static json_t *machine(const struct mlperf_work *w)
 {
-    return json_pack("{s:s, s:s, s:i, s:s, s:f}", "name", w->system, "cpu", os_cpu_name(),
-                     "threads", engine_threads(w->model.engine), "level",
-                     cpu_level_name(app_level(w->conf)), "memory_gib",
-                     (double)os_mem_total() / 0x1p30);
+    const struct dev_sim *sim = engine_sim(w->model.engine);
+    json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:f}", "name", w->system, "cpu", os_cpu_name(),
+                          "threads", engine_threads(w->model.engine), "level",
+                          cpu_level_name(app_level(w->conf)), "memory_gib",
+                          (double)os_mem_total() / 0x1p30);
+    if (sim)
+        json_object_set_new(o, "device",
+                            json_pack("{s:s, s:s, s:b, s:s, s:s, s:f, s:s, s:I, s:I}", "name",
+                                      sim->name, "title", sim->title, "simulated", 1, "computes",
+                                      sim->computes, "clock", w->conf->clock, "watts", sim->tdp_w,
+                                      "assumed", sim->assumed, "steps", (json_int_t)sim->n_steps,
+                                      "late_steps", (json_int_t)sim->n_late));
+    return o;
 }
 
 static json_t *build(void)
@@ -158,7 +174,8 @@ json_t *mlperf_result(struct mlperf_work *w, const struct mlperf_log *log, const
     json_object_set_new(o, "tpot_ms", percentiles(t.tpot, t.n));
     json_object_set_new(o, "histogram", histogram(&t));
     json_object_set_new(o, "limits", limits(w));
-    json_object_set_new(o, "energy", energy(&w->power, t.tokens));
+    const struct dev_sim *sim = engine_sim(w->model.engine);
+    json_object_set_new(o, "energy", sim ? sim_energy(sim) : energy(&w->power, t.tokens));
     json_object_set_new(o, "machine", machine(w));
     json_object_set_new(o, "build", build());
     json_object_set_new(o, "logs", json_string(w->logs));

@@ -538,6 +538,10 @@ enum err mlperf_cmd_run(struct cmd_args *a, struct errinfo *e)
     if (a->done)
         return ERR_OK;
     TRY(read_options(&w, bench, qps, e));
+    if (strcmp(a->conf.clock, "virtual") == 0)
+        return err_set(e, ERR_USAGE,
+                       "mlperf run: LoadGen asks by this machine's clock: --clock "
+                       "paced makes answers come when the chip would give them");
     arena_init(&w.arena);
     enum err r = work(&w, e);
     mem_free(w.ends);

@@ -137,8 +137,19 @@ static void add_network(struct arena *a, json_t *o)
 
 /* ---- all of it ---- */
 
+/* "atom" of "atom", "chips/atom.yaml". */
+static const char *device_name(struct arena *a, const char *device)
+{
+    const char *slash = strrchr(device, '/'), *name = slash ? slash + 1 : device;
+    const char *dot = strrchr(name, '.');
+    return arena_dup(a, name, dot ? (size_t)(dot - name) : strlen(name));
+}
+
 const char *mlperf_system_name(struct mlperf_work *w)
 {
+    if (w->conf->device[0])
+        return slug(&w->arena, arena_printf(&w->arena, "simulated %s",
+                                            device_name(&w->arena, w->conf->device)));
     return slug(&w->arena, arena_printf(&w->arena, "%s %dt", os_cpu_name(),
                                         w->conf->threads ? (int)w->conf->threads : os_n_cpus()));
 }
@@ -162,6 +173,10 @@ static json_t *told(struct mlperf_work *w)
         "operating_system", arena_printf(a, "%s (Linux %s %s)", os, u.release, u.machine),
         "other_software_stack", "none");
     CHECK(o);
+    if (w->conf->device[0])
+        json_object_set_new(o, "sw_notes",
+                            json_string("a chip that is simulated on the host; not a result of "
+                                        "the chip"));
     return o;
 }
 
@@ -184,7 +199,8 @@ static void add_none(json_t *o)
         {"sw_notes",                          ""      },
     };
     for (size_t i = 0; i < N_ELEMS(none); i++)
-        json_object_set_new(o, none[i][0], json_string(none[i][1]));
+        if (!json_object_get(o, none[i][0]))
+            json_object_set_new(o, none[i][0], json_string(none[i][1]));
 }
 
 /* The fields of --system win, but for those that name the folders. */
