@@ -167,8 +167,13 @@ static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts 
 {
     *d = (struct dev_cpu){.plan = p, .opts = *o};
     d->dev.name = "cpu";
-    kern_init(&d->kern, o->level);
-    d->mm = mm_kernel(o->level);
+    if (o->numerics == KERN_NATIVE) {
+        kern_init(&d->kern, o->level);
+        d->mm = mm_kernel(o->level);
+    } else {
+        contract_init(&d->kern, o->level);
+        d->mm = contract_mm(o->numerics, o->level);
+    }
     d->k_bytes = kern_k_bytes(o->kv, p->model->k_dim);
     d->v_bytes = kern_v_bytes(o->kv, p->model->v_dim);
     size_attention(d);
@@ -228,7 +233,9 @@ static enum mm_act_kind act_of(const struct dev_cpu *d, const struct plan_op *op
  * of it need not be in memory. */
 static const void *packed_table(const struct dev_cpu *d, const struct model_matrix *table)
 {
-    for (size_t i = 0; d->mm->panel_rows > 1 && i < d->plan->n_ops; i++)
+    if (d->mm->panel_rows == 1 || d->mm->numerics != KERN_NATIVE) /* a contract's is the file's */
+        return NULL;
+    for (size_t i = 0; i < d->plan->n_ops; i++)
         for (int k = 0; k < d->ops[i].op->n_parts; k++)
             if (d->ops[i].op->part[k].weight->data == table->data)
                 return d->ops[i].weight[k];

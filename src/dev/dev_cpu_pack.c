@@ -169,6 +169,8 @@ static void make_name(const struct cpu_pack *c, const struct dev_opts *o, char o
     uint64_t place = num_hash(real ? real : path, strlen(real ? real : path), 0);
     free(real);
     place = num_hash(&o->level, sizeof o->level, place);
+    if (o->numerics != KERN_NATIVE)
+        place = num_hash(&o->numerics, sizeof o->numerics, place);
     if (span_ends(stem, SPAN(".gguf")))
         stem.n -= 5;
     snprintf(out, DEV_KEEP_NAME, "%.*s-%016llx", (int)MIN(stem.n, (size_t)100), stem.p,

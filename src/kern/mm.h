@@ -13,6 +13,7 @@
 
 #include "base/num.h"
 #include "cpu/cpu.h"
+#include "kern/contract.h"
 #include "kern/format.h"
 #include "kern/kern.h"
 
@@ -79,8 +80,9 @@ enum mm_act_kind { MM_ACT_F32, MM_ACT_Q8 };
 
 struct mm_kernel {
     enum cpu_level level;
-    int panel_rows;           /* rows of a panel; 1: rows as the file has them, nothing is packed */
-    bool biased8;             /* packed 8-bit weights are stored plus 128 */
+    int panel_rows; /* rows of a panel; 1: rows as the file has them, nothing is packed */
+    enum kern_numerics numerics; /* of a contract: packing is contract.c's */
+    bool biased8;                /* packed 8-bit weights are stored plus 128 */
     enum mm_act_kind act_int; /* activations of integer formats; those of floats are MM_ACT_F32 */
     /* Rows [from, to) of every token; from is a multiple of panel_rows, and so is to unless it is
      * n_rows.  scratch: mm_scratch_bytes, aligned to 64, of the calling thread. */

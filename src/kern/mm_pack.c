@@ -2,6 +2,7 @@
  * mm_pack.c - from the file's rows to panels (mm_layout.h), and the choice of kernel. */
 #include "base/err.h"
 #include "base/num.h"
+#include "kern/contract_int.h"
 #include "kern/format_code.h"
 #include "kern/mm.h"
 #include "kern/mm_layout.h"
@@ -32,6 +33,8 @@ enum mm_act_kind mm_act_kind(const struct mm_kernel *kn, enum format f)
 size_t mm_packed_bytes(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows)
 {
     size_t rows = (size_t)kn->panel_rows, bytes;
+    if (kn->numerics != KERN_NATIVE)
+        return contract_packed_bytes(kn->numerics, k, n_rows);
     if (rows == 1)
         return 0;
     if (!num_mul(mm_panel_bytes(format_info(f), k, rows), num_div_up(n_rows, rows), &bytes))
@@ -42,6 +45,8 @@ size_t mm_packed_bytes(const struct mm_kernel *kn, enum format f, size_t k, size
 size_t mm_scratch_bytes(const struct mm_kernel *kn, size_t k, size_t n_tokens)
 {
     size_t rows = (size_t)kn->panel_rows;
+    if (kn->numerics != KERN_NATIVE)
+        return contract_scratch_bytes(k);
     if (rows == 1)
         return k * sizeof(float);
     return MAX(MM_FLOAT_BYTES, MM_TILE_BYTES + n_tokens * MM_RANGE_ROWS * sizeof(float));
@@ -325,6 +330,10 @@ void mm_pack(const struct mm_kernel *kn, enum format f, size_t k, size_t n_rows,
              void *dst, size_t from, size_t to)
 {
     size_t rows = (size_t)kn->panel_rows;
+    if (kn->numerics != KERN_NATIVE) {
+        contract_pack(kn->numerics, f, k, n_rows, src, dst, from, to);
+        return;
+    }
     size_t panel_bytes = mm_panel_bytes(format_info(f), k, rows);
     CHECK(rows > 1 && from % rows == 0 && to <= n_rows);
     for (size_t r = from; r < to; r += rows)
