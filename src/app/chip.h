@@ -95,6 +95,7 @@ void chip_print_json(json_t *o);                /* prints and frees it */
 /* The same as one HTML file: of one answer, of a list of them. */
 void chip_html_answer(FILE *f, const json_t *o);
 void chip_html_compare(FILE *f, const json_t *list, const char *workload);
+void chip_html_load(FILE *f, const json_t *o);
 enum err chip_html_open(FILE **out, const char *path, struct errinfo *e);
 enum err chip_html_close(FILE *f, const char *path, struct errinfo *e);
 

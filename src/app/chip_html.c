@@ -254,6 +254,90 @@ void chip_html_compare(FILE *f, const json_t *list, const char *workload)
     fputs("</table></body></html>\n", f);
 }
 
+static void bars(FILE *f, const json_t *o)
+{
+    const json_t *list = json_object_get(o, "ttft_bars");
+    size_t i, n = json_array_size(list);
+    double most = 1, width = num(o, "ttft_bar_ms");
+    json_t *v;
+    json_array_foreach((json_t *)list, i, v) most = fmax(most, json_number_value(v));
+    fputs("<h2>Time to the first token</h2><svg viewBox=\"0 0 920 200\" width=\"100%\" "
+          "role=\"img\" aria-label=\"Histogram of times to the first token\">",
+          f);
+    json_array_foreach((json_t *)list, i, v)
+    {
+        double high = json_number_value(v) / most * 160, w = 920 / (double)n;
+        fprintf(f,
+                "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+                "fill=\"var(--d)\"><title>%.4g to %.4g ms: %.0f</title></rect>",
+                (double)i * w, 172 - high, w - 2, high, (double)i * width, (double)(i + 1) * width,
+                json_number_value(v));
+    }
+    fprintf(f,
+            "<text x=\"0\" y=\"192\">0 ms</text><text x=\"920\" y=\"192\" "
+            "text-anchor=\"end\">%.4g ms and more</text></svg>",
+            width * (double)n);
+}
+
+static void percentiles(FILE *f, const json_t *o)
+{
+    static const char *const rows[][2] = {
+        {"ttft_ms",    "first token"        },
+        {"tpot_ms",    "each token after it"},
+        {"latency_ms", "whole answer"       }
+    };
+    static const char *const cols[] = {"mean", "p50", "p90", "p95", "p99", "max"};
+    fputs("<table><tr><th>milliseconds</th>", f);
+    for (size_t c = 0; c < N_ELEMS(cols); c++)
+        fprintf(f, "<th>%s</th>", cols[c]);
+    fputs("</tr>", f);
+    for (size_t r = 0; r < N_ELEMS(rows); r++) {
+        const json_t *t = json_object_get(o, rows[r][0]);
+        fprintf(f, "<tr><td>%s</td>", rows[r][1]);
+        for (size_t c = 0; c < N_ELEMS(cols); c++)
+            fprintf(f, "<td>%.4g</td>", num(t, cols[c]));
+        fputs("</tr>", f);
+    }
+    fputs("</table>", f);
+}
+
+void chip_html_load(FILE *f, const json_t *o)
+{
+    fputs(head, f);
+    fputs("<h1>", f);
+    escaped(f, text(o, "title"));
+    fputs(" under load <span class=\"sim\">simulated</span></h1><p>", f);
+    escaped(f, text(o, "workload"));
+    fprintf(f, " in %s: %.0f requests, ", text(o, "computes_in"), num(o, "requests"));
+    if (num(o, "rate") > 0)
+        fprintf(f, "%.4g a second. ", num(o, "rate"));
+    else
+        fprintf(f, "%.0f at a time. ", num(o, "concurrency"));
+    fputs("None of it is an MLPerf result.</p><div class=\"big\">", f);
+    figure(f, "throughput", num(o, "tokens_per_s"), "tokens/s");
+    figure(f, "first token, p99", num(json_object_get(o, "ttft_ms"), "p99"), "ms");
+    figure(f, "each token, p99", num(json_object_get(o, "tpot_ms"), "p99"), "ms");
+    figure(f, "power", num(o, "watts"), "W");
+    figure(f, "energy", num(o, "joules_per_token"), "J a token");
+    fputs("</div>", f);
+    percentiles(f, o);
+    bars(f, o);
+    fprintf(f,
+            "<h2>What went on</h2><table><tr><th>what</th><th></th></tr>"
+            "<tr><td>answered, refused</td><td>%.0f, %.0f</td></tr>"
+            "<tr><td>within the limits</td><td>%.1f %%</td></tr>"
+            "<tr><td>seconds of the chip, busy</td><td>%.4g, %.1f %%</td></tr>"
+            "<tr><td>answers at once, mean and most</td><td>%.1f, %.0f</td></tr>"
+            "<tr><td>waiting, mean and most</td><td>%.1f, %.0f</td></tr>"
+            "<tr><td>pages of context in use</td><td>%.1f %% of %.0f</td></tr>"
+            "<tr><td>steps, rows of each</td><td>%.0f, %.1f</td></tr></table>",
+            num(o, "answered"), num(o, "refused"), 100 * num(o, "within_limits"), num(o, "seconds"),
+            100 * num(o, "busy"), num(o, "running_mean"), num(o, "running_most"),
+            num(o, "queue_mean"), num(o, "queue_most"), 100 * num(o, "pages_used"), num(o, "pages"),
+            num(o, "steps"), num(o, "rows_mean"));
+    fputs("</body></html>\n", f);
+}
+
 enum err chip_html_open(FILE **out, const char *path, struct errinfo *e)
 {
     *out = fopen(path, "w");

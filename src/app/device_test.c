@@ -7,7 +7,7 @@
 #include "base/num.h"
 #include "base/test.h"
 #include "dev/dev_price.h"
-#include "engine/sched.h"
+#include "engine/load.h"
 #include "model/model_shape.h"
 #include "os/os_sys.h"
 
@@ -199,6 +199,246 @@ static void contracts_are_near_the_model(void **state)
     mem_free(want);
 }
 
+/* ---- prices ---- */
+
+static void buckets_are_powers_of_two_and_halves_between(void **state)
+{
+    (void)state;
+    static const uint64_t want[][2] = {
+        {1,    1   },
+        {2,    2   },
+        {3,    3   },
+        {4,    4   },
+        {5,    6   },
+        {7,    8   },
+        {9,    12  },
+        {13,   16  },
+        {17,   24  },
+        {49,   64  },
+        {1025, 1536}
+    };
+    for (size_t i = 0; i < N_ELEMS(want); i++)
+        assert_int_equal(dev_price_bucket(want[i][0]), want[i][1]);
+}
+
+/* A shape of some size, so that a chip's numbers show. */
+static struct model *shape(size_t n_layer)
+{
+    const struct model_shape s = {.arch = "llama",
+                                  .dim = 1024,
+                                  .ff = 4096,
+                                  .n_layer = n_layer,
+                                  .n_head = 16,
+                                  .n_kv_head = 4,
+                                  .head_dim = 64,
+                                  .n_vocab = 32000,
+                                  .ctx_trained = 4096};
+    struct model *m;
+    struct errinfo e;
+    if (model_from_shape(&m, &s, "shape", &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    return m;
+}
+
+/* What `damso chip run` says of a step in a bucket's own size is what the device takes for it. */
+static void a_step_costs_what_chip_run_says(void **state)
+{
+    (void)state;
+    struct npu_chip *c;
+    struct errinfo e;
+    struct dev_cost cost, again;
+    struct model *m = shape(4);
+    struct plan *p = plan_new(m);
+    assert_int_equal(chip_open(&c, "atom", &e), ERR_OK);
+    struct dev_price *price = dev_price_new(p, c, NPU_BF16, 512, 4096);
+    const struct npu_mix mixes[] = {
+        {.group = {{4, 1, 1024}, {0}}, .wanted = 4, .out = 4},
+        {.group = {{0}, {1, 256, 0}},  .wanted = 1, .out = 1},
+    };
+    for (size_t i = 0; i < N_ELEMS(mixes); i++) {
+        const struct npu_group *g = &mixes[i].group[i];
+        struct npu_work *w = npu_work_plan(p, g->n_seq, g->rows, g->past, NPU_BF16, NPU_BF16);
+        const struct npu_ask ask = {
+            .scenario = NPU_SINGLE_STREAM, .instances = 1, .cores = 8, .rounds = 1};
+        struct npu_answer a;
+        assert_int_equal(npu_run(&a, w, c, &ask, &e), ERR_OK);
+        assert_int_equal(dev_price_mix(price, &mixes[i], &cost, &e), ERR_OK);
+        assert_int_equal(cost.ps, (uint64_t)(a.latency_s * 1e12 + 0.5));
+        assert_true(fabs(cost.joules - a.joules * (double)w->tokens) < 1e-12);
+        assert_int_equal(dev_price_mix(price, &mixes[i], &again, &e), ERR_OK);
+        assert_memory_equal(&again, &cost, sizeof cost);
+        assert_int_equal(dev_price_n(price), i + 1);
+        npu_answer_done(&a);
+        npu_work_free(w);
+    }
+    dev_price_free(price);
+    plan_free(p);
+    model_close(m);
+    npu_chip_free(c);
+}
+
+/* Prompts beside next tokens cost more than either alone and less than both one after the other:
+ * the weights are read once. */
+static void a_mixed_step_reads_weights_once(void **state)
+{
+    (void)state;
+    struct npu_chip *c;
+    struct errinfo e;
+    struct dev_cost both, one, two;
+    struct model *m = shape(4);
+    struct plan *p = plan_new(m);
+    assert_int_equal(chip_open(&c, "l4", &e), ERR_OK);
+    struct dev_price *price = dev_price_new(p, c, NPU_BF16, 512, 4096);
+    const struct npu_mix mix = {
+        .group = {{8, 1, 512}, {1, 64, 0}},
+          .wanted = 9, .out = 9
+    };
+    struct npu_mix first = mix, second = mix;
+    first.group[1].n_seq = second.group[0].n_seq = 0;
+    first.wanted = first.out = 8;
+    second.wanted = second.out = 1;
+    assert_int_equal(dev_price_mix(price, &mix, &both, &e), ERR_OK);
+    assert_int_equal(dev_price_mix(price, &first, &one, &e), ERR_OK);
+    assert_int_equal(dev_price_mix(price, &second, &two, &e), ERR_OK);
+    assert_true(both.ps > one.ps && both.ps > two.ps && both.ps < one.ps + two.ps);
+    dev_price_free(price);
+    plan_free(p);
+    model_close(m);
+    npu_chip_free(c);
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    (void)state;
+    struct npu_chip *c;
+    struct engine *en;
+    struct errinfo e;
+    assert_int_equal(chip_open(&c, "x220-compact", &e), ERR_OK);
+    struct engine_opts o = {
+        .ctx = 64, .numerics = KERN_INT8, .sim = {.chip = c, .name = c->name, .dry = true}
+    };
+    assert_int_equal(engine_open_shape(&en, shape(1000), &o, &e), ERR_TOOBIG);
+    assert_non_null(strstr(e.text, "x220-compact"));
+    assert_non_null(strstr(e.text, "fewer bits"));
+    npu_chip_free(c);
+}
+
+/* ---- a load in the chip's time ---- */
+
+static bool never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+static void loaded(struct load_result *r, const struct load_opts *o, const char *chip)
+{
+    struct npu_chip *c;
+    struct engine *en;
+    struct errinfo e;
+    assert_int_equal(chip_open(&c, chip, &e), ERR_OK);
+    struct engine_opts eo = {
+        .ctx = 2048,
+        .ctx_total = 32768,
+        .out_max = 16,
+        .numerics = KERN_INT8,
+        .sim = {.chip = c, .name = c->name, .clock = DEV_CLOCK_VIRTUAL, .dry = true}
+    };
+    if (engine_open_shape(&en, shape(4), &eo, &e) != ERR_OK || load_run(en, o, r, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    engine_close(en);
+    npu_chip_free(c);
+}
+
+static struct load_opts some_load(void)
+{
+    return (struct load_opts){
+        .n_requests = 300,
+        .rate = 100,
+        .prompt = {LOAD_LOGNORMAL, 200, 0.8, 1500},
+        .answer = {LOAD_UNIFORM,   1,   60,  60  },
+        .seed = 5,
+        .running_max = 16,
+        .queue_max = 1000,
+        .stop = never
+    };
+}
+
+static void a_load_is_the_same_each_time(void **state)
+{
+    (void)state;
+    struct load_result a, b;
+    struct load_opts o = some_load();
+    loaded(&a, &o, "warboy");
+    loaded(&b, &o, "warboy");
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_int_equal(a.n_done, 300);
+    assert_int_equal(a.n_refused, 0);
+    assert_true(a.n_answer >= 300 && a.n_answer <= 300 * 60);
+    assert_true(a.busy_s > 0 && a.busy_s <= a.seconds * (1 + 1e-9));
+    assert_true(a.running_mean > 0 && a.running_most <= 16);
+    assert_true(a.ttft.p50 <= a.ttft.p99 && a.ttft.p99 <= a.ttft.max);
+    o.seed = 6;
+    loaded(&b, &o, "warboy");
+    assert_true(a.n_answer != b.n_answer);
+}
+
+/* Time of all requests under way is as long as all of them waited together (Little). */
+static void waits_add_up(void **state)
+{
+    (void)state;
+    struct load_result r;
+    struct load_opts o = some_load();
+    o.rate = 1000; /* more than it can do */
+    loaded(&r, &o, "warboy");
+    double waited = r.whole.mean * 1e-3 * (double)r.n_done;
+    double there = (r.running_mean + r.queue_mean) * r.seconds;
+    assert_true(fabs(waited - there) < 0.05 * there);
+    assert_int_equal(r.running_most, 16);
+    o.queue_max = 20;
+    loaded(&r, &o, "warboy");
+    assert_true(r.n_refused > 0);
+    assert_int_equal(r.n_done + r.n_refused, 300);
+}
+
+/* One at a time: nothing is mixed, and nobody waits. */
+static void one_at_a_time_is_no_load(void **state)
+{
+    (void)state;
+    struct load_result r, shared;
+    struct load_opts o = some_load();
+    o.rate = 0;
+    o.concurrency = 1;
+    o.n_requests = 50;
+    o.prompt = (struct load_length){LOAD_FIXED, 256, 0, 256};
+    o.answer = (struct load_length){LOAD_FIXED, 16, 0, 16};
+    loaded(&r, &o, "warboy");
+    assert_int_equal(r.n_answer, 50 * 16);
+    assert_int_equal(r.n_cached, 0);
+    assert_true(fabs(r.busy_s - r.seconds) < 1e-9);
+    assert_true(fabs(r.ttft.p50 + 15 * r.tpot.p50 - r.whole.p50) < 1e-6);
+    o.shared = 192;
+    loaded(&shared, &o, "warboy");
+    assert_int_equal(shared.n_cached, 49 * 192);
+    assert_true(shared.ttft.p50 < r.ttft.p50);
+}
+
+static void lengths_are_read(void **state)
+{
+    (void)state;
+    struct load_length l;
+    struct errinfo e;
+    static const char *const bad[] = {"", "0", "-5", "x", "5-3", "~5/", "~5/9", "5 ", "1e9", "nan"};
+    assert_int_equal(load_length_read(&l, "--prompt", "128-2048", &e), ERR_OK);
+    assert_true(l.kind == LOAD_UNIFORM && l.a == 128 && l.b == 2048);
+    assert_int_equal(load_length_read(&l, "--prompt", "~512/0.5", &e), ERR_OK);
+    assert_true(l.kind == LOAD_LOGNORMAL && l.a == 512 && l.b == 0.5);
+    for (size_t i = 0; i < N_ELEMS(bad); i++) {
+        assert_int_equal(load_length_read(&l, "--prompt", bad[i], &e), ERR_USAGE);
+        assert_non_null(strstr(e.text, "--prompt"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +446,14 @@ int main(void)
         cmocka_unit_test(every_chip_gives_the_same_bits),
         cmocka_unit_test(smollm2_has_the_same_bits_everywhere),
         cmocka_unit_test(contracts_are_near_the_model),
+        cmocka_unit_test(buckets_are_powers_of_two_and_halves_between),
+        cmocka_unit_test(a_step_costs_what_chip_run_says),
+        cmocka_unit_test(a_mixed_step_reads_weights_once),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(a_load_is_the_same_each_time),
+        cmocka_unit_test(waits_add_up),
+        cmocka_unit_test(one_at_a_time_is_no_load),
+        cmocka_unit_test(lengths_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,16 +70,21 @@ static uint64_t up(uint64_t n, uint64_t most)
     return MAX(MIN(dev_price_bucket(n), most), n);
 }
 
-/* Nothing old is a graph of its own: that of a prompt's beginning. */
-static uint64_t up_past(uint64_t n, uint64_t most)
+/* Nothing old is a graph of its own: that of a prompt's beginning.  Of two groups that meet there
+ * are many more pairs than steps: powers of two then. */
+static uint64_t up_past(uint64_t n, uint64_t most, bool mixed)
 {
-    return n == 0 ? 0 : up(MAX(n, (uint64_t)DEV_PRICE_PAST), most);
+    uint64_t b = dev_price_bucket(MAX(n, (uint64_t)DEV_PRICE_PAST));
+    if (mixed && (b & (b - 1)) != 0)
+        b = b / 3 * 4;
+    return n == 0 ? 0 : MAX(MIN(b, most), n);
 }
 
 static struct npu_mix round_up(const struct dev_price *p, const struct npu_mix *mix)
 {
     struct npu_mix m = *mix;
     uint64_t n_seq = 0, n_real = 0;
+    bool mixed = m.group[0].n_seq && m.group[1].n_seq;
     for (int i = 0; i < NPU_GROUPS; i++) {
         struct npu_group *g = &m.group[i];
         n_real += g->n_seq;
@@ -87,7 +92,7 @@ static struct npu_mix round_up(const struct dev_price *p, const struct npu_mix *
             continue;
         g->n_seq = up(g->n_seq, p->rows_max);
         g->rows = up(g->rows, MAX(p->rows_max / g->n_seq, 1u));
-        g->past = up_past(g->past, p->ctx_max);
+        g->past = up_past(g->past, p->ctx_max, mixed);
         n_seq += g->n_seq;
     }
     /* What every sequence wants, those wanted that fill up the bucket, too. */

@@ -9,8 +9,9 @@
  *       sequences: those with one new position each (answers that are being written), and those
  *       with more (prompts, and tokens guessed ahead).  A group counts with its sequences, the mean
  *       of their new and of their old positions, each rounded up; old positions in buckets from
- *       DEV_PRICE_PAST on.  Products are of all rows together; attention is group by group.
- * Owner: one thread at a time; plan and chip must outlive it. */
+ *       DEV_PRICE_PAST on, and in powers of two where both groups meet.  Products are of all rows
+ * together; attention is group by group. Owner: one thread at a time; plan and chip must outlive
+ * it. */
 #ifndef DEV_DEV_PRICE_H
 #define DEV_DEV_PRICE_H
 

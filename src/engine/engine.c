@@ -63,6 +63,10 @@ static enum err fit_chip(struct engine *en, size_t most, bool given, size_t *pag
     struct engine_opts *o = &en->opts;
     if (*pages <= most)
         return ERR_OK;
+    if (o->sim.dry && most * DEV_PAGE >= o->ctx) { /* of a load: what there is */
+        *pages = most;
+        return ERR_OK;
+    }
     if (given || o->ctx_total || most == 0)
         return err_set(
             e, ERR_MEMORY,

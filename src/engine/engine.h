@@ -45,7 +45,9 @@ struct engine_opts {
     enum cpu_level level; /* as cpu_capped gives it */
     enum kern_kv kv;      /* how keys and values are kept */
     enum kern_numerics numerics;
-    struct dev_sim_opts sim; /* a simulated chip, whose memory limits the context, too */
+    /* A simulated chip, whose memory limits the context, too; where it is dry, ctx_total is as much
+     * of what is asked as fits. */
+    struct dev_sim_opts sim;
     /* Folder in which packed weights of packed_bytes_min or more are kept from start to start, all
      * such files within packed_bytes_max; NULL: nowhere.  Outlives the engine. */
     const char *packed_dir;

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+#include "engine/load.h"
+
+#include "base/arena.h"
+#include "base/num.h"
+#include "engine/sched.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOKENS_MAX ((double)(1 << 24))
+
+/* ---- lengths ---- */
+
+static bool number(const char **at, double *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtod(*at, &end);
+    bool ok = end != *at && !errno && isfinite(*out);
+    *at = end;
+    return ok;
+}
+
+static bool read_length(struct load_length *l, const char *at)
+{
+    l->kind = *at == '~' ? LOAD_LOGNORMAL : LOAD_FIXED;
+    l->b = 1;
+    at += *at == '~';
+    if (!number(&at, &l->a) || l->a < 1 || l->a > TOKENS_MAX)
+        return false;
+    if (l->kind == LOAD_LOGNORMAL && *at == '/') {
+        at++;
+        return number(&at, &l->b) && l->b >= 0 && l->b <= 3 && !*at;
+    }
+    if (l->kind == LOAD_FIXED && *at == '-') {
+        at++;
+        l->kind = LOAD_UNIFORM;
+        return number(&at, &l->b) && l->b >= l->a && l->b <= TOKENS_MAX && !*at;
+    }
+    return !*at;
+}
+
+enum err load_length_read(struct load_length *l, const char *option, const char *text,
+                          struct errinfo *e)
+{
+    *l = (struct load_length){.max = SIZE_MAX};
+    if (!read_length(l, text))
+        return err_set(
+            e, ERR_USAGE,
+            "%s is a number of tokens (512), a range (128-2048), or a median and a sigma "
+            "of at most 3 (~512/0.8), not %.40s",
+            option, text);
+    return ERR_OK;
+}
+
+/* Normal, by Box and Muller. */
+static double normal(uint64_t *rng)
+{
+    double u = 1 - num_rand_unit(rng), v = num_rand_unit(rng);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+static size_t draw(const struct load_length *l, uint64_t *rng)
+{
+    double x = l->a;
+    if (l->kind == LOAD_UNIFORM)
+        x = floor(l->a + num_rand_unit(rng) * (l->b - l->a + 1));
+    if (l->kind == LOAD_LOGNORMAL)
+        x = floor(l->a * exp(l->b * normal(rng)) + 0.5);
+    return (size_t)MIN(MAX(x, 1), MIN((double)l->max, TOKENS_MAX));
+}
+
+/* ---- requests ---- */
+
+struct load;
+
+struct request {
+    struct job job;
+    struct load *load;
+    int32_t *ids; /* [n_prompt + n_max]: the prompt, then the answer */
+    struct request *next;
+};
+
+/* What is kept of one that is done. */
+struct done {
+    double ttft, tpot, whole; /* ms; tpot < 0: an answer of one token has none */
+};
+
+struct load {
+    const struct load_opts *o;
+    struct engine *en;
+    struct sched *s;
+    uint64_t rng, n_vocab;
+    size_t n_begun, n_under_way;
+    double next_ns;       /* when the next one comes, with a rate */
+    struct request *over; /* done, and not looked at */
+    struct done *done;    /* [n_requests] */
+    struct load_result *r;
+    uint64_t first_ns, last_ns;
+    double running, queue, pages; /* integrals over time */
+};
+
+/* Within sched_turn, on this thread. */
+static void wake(void *arg)
+{
+    struct request *q = arg;
+    if (job_state(&q->job) != JOB_DONE)
+        return;
+    q->next = q->load->over;
+    q->load->over = q;
+}
+
+static void free_request(struct request *q)
+{
+    job_done(&q->job);
+    mem_free(q->ids);
+    mem_free(q);
+}
+
+static struct request *new_request(struct load *l)
+{
+    size_t ctx = engine_ctx(l->en);
+    size_t n = MIN(draw(&l->o->prompt, &l->rng), ctx - 1), shared = MIN(l->o->shared, n - 1);
+    size_t m = MIN(draw(&l->o->answer, &l->rng), ctx - n);
+    struct request *q = mem_alloc(sizeof *q);
+    uint64_t same = l->o->seed ^ 0x5eed;
+    q->load = l;
+    q->ids = mem_alloc((n + m) * sizeof *q->ids);
+    for (size_t i = 0; i < n + m; i++)
+        q->ids[i] = (int32_t)(num_rand(i < shared ? &same : &l->rng) % l->n_vocab);
+    job_init(&q->job, m, 0);
+    q->job.prompt = q->ids;
+    q->job.n_prompt = n;
+    q->job.given = q->ids + n;
+    q->job.client = l->n_begun;
+    q->job.wake = wake;
+    q->job.wake_arg = q;
+    return q;
+}
+
+/* BUSY is an answer, too: the request was refused. */
+static enum err begin(struct load *l, struct errinfo *e)
+{
+    struct request *q = new_request(l);
+    enum err r = sched_push(l->s, &q->job, e);
+    l->n_begun++;
+    if (r == ERR_OK) {
+        l->n_under_way++;
+        return ERR_OK;
+    }
+    l->r->n_refused += r == ERR_BUSY;
+    free_request(q);
+    return r == ERR_BUSY ? ERR_OK : r;
+}
+
+/* Those that have come by now. */
+static enum err begin_all(struct load *l, struct errinfo *e)
+{
+    const struct load_opts *o = l->o;
+    if (o->rate <= 0) {
+        while (l->n_begun < o->n_requests && l->n_under_way < o->concurrency) {
+            size_t before = l->n_under_way;
+            TRY(begin(l, e));
+            if (l->n_under_way == before) /* refused: room comes with a step */
+                break;
+        }
+        return ERR_OK;
+    }
+    while (l->n_begun < o->n_requests && l->next_ns <= (double)sched_now(l->s)) {
+        TRY(begin(l, e));
+        l->next_ns += -log(1 - num_rand_unit(&l->rng)) / o->rate * 1e9;
+    }
+    return ERR_OK;
+}
+
+static enum err end(struct load *l, struct request *q, struct errinfo *e)
+{
+    const struct job *j = &q->job;
+    size_t n = job_n_out(j);
+    struct done d = {.ttft = (double)(j->first_ns - j->pushed_ns) * 1e-6,
+                     .tpot = -1,
+                     .whole = (double)(j->done_ns - j->pushed_ns) * 1e-6};
+    if (j->end == JOB_END_FAILED) {
+        *e = j->error;
+        return e->code;
+    }
+    if (n > 1)
+        d.tpot = (double)(atomic_load(&j->sim.last_ns) - j->first_ns) * 1e-6 / (double)(n - 1);
+    struct load_result *r = l->r;
+    r->n_within += (l->o->limit_ttft_ms <= 0 || d.ttft <= l->o->limit_ttft_ms) &&
+                   (l->o->limit_tpot_ms <= 0 || d.tpot <= l->o->limit_tpot_ms);
+    l->done[r->n_done++] = d;
+    r->n_prompt += j->n_prompt;
+    r->n_cached += j->n_cached;
+    r->n_answer += n;
+    l->last_ns = MAX(l->last_ns, j->done_ns);
+    return ERR_OK;
+}
+
+static enum err end_all(struct load *l, struct errinfo *e)
+{
+    enum err r = ERR_OK;
+    while (l->over) {
+        struct request *q = l->over;
+        l->over = q->next;
+        l->n_under_way--;
+        if (r == ERR_OK)
+            r = end(l, q, e);
+        free_request(q);
+    }
+    return r;
+}
+
+/* A turn, and what was there while it lasted. */
+static void turn(struct load *l)
+{
+    struct load_result *r = l->r;
+    uint64_t began = sched_now(l->s);
+    sched_turn(l->s);
+    struct sched_load now = sched_load(l->s);
+    double ns = (double)(sched_now(l->s) - began);
+    l->running += ns * (double)now.running;
+    l->queue += ns * (double)now.queued;
+    l->pages += ns * (double)(now.pages - now.pages_free) / (double)now.pages;
+    r->running_most = MAX(r->running_most, now.running);
+    r->queue_most = MAX(r->queue_most, now.queued);
+}
+
+static enum err run(struct load *l, struct errinfo *e)
+{
+    const struct load_opts *o = l->o;
+    while (l->n_begun < o->n_requests || l->n_under_way) {
+        if (o->stop && o->stop(o->stop_arg))
+            return err_set(e, ERR_CANCELLED, "stopped");
+        if (!l->n_under_way && o->rate > 0) /* nothing to do until the next one comes */
+            sched_rest(l->s, (uint64_t)ceil(l->next_ns));
+        TRY(begin_all(l, e));
+        turn(l);
+        TRY(end_all(l, e));
+    }
+    return ERR_OK;
+}
+
+/* ---- the result ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static struct load_times times_of(double *v, size_t n)
+{
+    double sum = 0;
+    if (!n)
+        return (struct load_times){0};
+    for (size_t i = 0; i < n; i++)
+        sum += v[i];
+    qsort(v, n, sizeof *v, ascending);
+#define RANK(p) v[MIN((size_t)ceil((p) * (double)n), n) - 1]
+    return (struct load_times){sum / (double)n, RANK(0.5),  RANK(0.9),
+                               RANK(0.95),      RANK(0.99), v[n - 1]};
+#undef RANK
+}
+
+static void summarise(struct load *l, const struct dev_sim *sim, struct sched_load load)
+{
+    struct load_result *r = l->r;
+    size_t n = r->n_done, n_tpot = 0;
+    double *v = mem_alloc((n + 1) * sizeof *v);
+    for (size_t i = 0; i < n; i++)
+        v[i] = l->done[i].ttft;
+    r->ttft = times_of(v, n);
+    r->bars.width = MAX(r->ttft.p99 * 1.1 / LOAD_BARS, 1e-6);
+    for (size_t i = 0; i < n; i++)
+        r->bars.n[MIN((size_t)(v[i] / r->bars.width), (size_t)LOAD_BARS - 1)]++;
+    for (size_t i = 0; i < n; i++)
+        if (l->done[i].tpot >= 0)
+            v[n_tpot++] = l->done[i].tpot;
+    r->tpot = times_of(v, n_tpot);
+    for (size_t i = 0; i < n; i++)
+        v[i] = l->done[i].whole;
+    r->whole = times_of(v, n);
+    mem_free(v);
+    double ns = (double)(l->last_ns - MIN(l->first_ns, l->last_ns));
+    r->seconds = ns * 1e-9;
+    r->busy_s = load.sim_s;
+    r->joules = load.sim_joules;
+    r->idle_joules = sim->static_w * MAX(r->seconds - r->busy_s, 0);
+    r->running_mean = ns > 0 ? l->running / ns : 0;
+    r->queue_mean = ns > 0 ? l->queue / ns : 0;
+    r->pages_mean = ns > 0 ? l->pages / ns : 0;
+    r->pages = load.pages;
+    r->n_steps = load.n_steps;
+    r->rows_mean = load.n_steps ? (double)load.n_rows / (double)load.n_steps : 0;
+    r->n_preempted = load.n_preempted;
+    r->n_prices = sim->n_prices;
+}
+
+enum err load_run(struct engine *en, const struct load_opts *o, struct load_result *r,
+                  struct errinfo *e)
+{
+    const struct dev_sim *sim = engine_sim(en);
+    CHECK(sim && sim->clock == DEV_CLOCK_VIRTUAL && o->n_requests >= 1);
+    CHECK(o->rate > 0 || o->concurrency >= 1);
+    const struct sched_opts so = {
+        .queue_max = o->queue_max, .running_max = o->running_max, .driven = true};
+    struct load l = {
+        .o = o, .en = en, .rng = o->seed, .n_vocab = engine_model(en)->n_vocab, .r = r};
+    *r = (struct load_result){0};
+    l.s = sched_new(en, &so);
+    l.done = mem_alloc(o->n_requests * sizeof *l.done);
+    l.first_ns = sched_now(l.s);
+    l.next_ns = (double)l.first_ns;
+    enum err code = run(&l, e);
+    struct sched_load load = sched_load(l.s);
+    sched_free(l.s); /* cancels what runs, whose makers hear of it */
+    end_all(&l, e ? &(struct errinfo){0} : NULL);
+    if (code == ERR_OK)
+        summarise(&l, sim, load);
+    mem_free(l.done);
+    return code;
+}
