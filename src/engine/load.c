@@ -252,6 +252,12 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static double rank(const double *v, size_t n, double p)
+{
+    size_t at = (size_t)ceil(p * (double)n);
+    return v[(at < n ? at : n) - 1];
+}
+
 static struct load_times times_of(double *v, size_t n)
 {
     double sum = 0;
@@ -260,10 +266,8 @@ static struct load_times times_of(double *v, size_t n)
     for (size_t i = 0; i < n; i++)
         sum += v[i];
     qsort(v, n, sizeof *v, ascending);
-#define RANK(p) v[MIN((size_t)ceil((p) * (double)n), n) - 1]
-    return (struct load_times){sum / (double)n, RANK(0.5),  RANK(0.9),
-                               RANK(0.95),      RANK(0.99), v[n - 1]};
-#undef RANK
+    return (struct load_times){sum / (double)n,  rank(v, n, 0.5),  rank(v, n, 0.9),
+                               rank(v, n, 0.95), rank(v, n, 0.99), v[n - 1]};
 }
 
 static void summarise(struct load *l, const struct dev_sim *sim, struct sched_load load)
@@ -275,8 +279,10 @@ static void summarise(struct load *l, const struct dev_sim *sim, struct sched_lo
         v[i] = l->done[i].ttft;
     r->ttft = times_of(v, n);
     r->bars.width = MAX(r->ttft.p99 * 1.1 / LOAD_BARS, 1e-6);
-    for (size_t i = 0; i < n; i++)
-        r->bars.n[MIN((size_t)(v[i] / r->bars.width), (size_t)LOAD_BARS - 1)]++;
+    for (size_t i = 0; i < n; i++) {
+        size_t bar = (size_t)(v[i] / r->bars.width);
+        r->bars.n[bar < LOAD_BARS ? bar : LOAD_BARS - 1]++;
+    }
     for (size_t i = 0; i < n; i++)
         if (l->done[i].tpot >= 0)
             v[n_tpot++] = l->done[i].tpot;

@@ -16,6 +16,7 @@
 
 #define KEY_MAX      64
 #define SECTIONS_MAX 32
+#define KEYS_MAX     64
 
 struct reader {
     struct npu_chip *chip;
@@ -382,6 +383,24 @@ static enum err check_whole(struct reader *r, const yaml_node_t *root)
     return ERR_OK;
 }
 
+/* A section, or a key that is no number, which stands in one mapping twice. */
+static enum err check_twice(struct reader *r)
+{
+    for (yaml_node_t *m = r->doc.nodes.start; m < r->doc.nodes.top; m++) {
+        const yaml_node_t *k, *other, *n;
+        if (m->type != YAML_MAPPING_NODE)
+            continue;
+        for (size_t i = 0; pair_at(r, m, i, &k, &n); i++) {
+            if (!key_ok(k) || i >= KEYS_MAX)
+                return FAIL(r, k, "a mapping has at most %d keys, short texts", KEYS_MAX);
+            for (size_t j = 0; j < i && pair_at(r, m, j, &other, &n); j++)
+                if (strcmp(text_of(k), text_of(other)) == 0)
+                    return FAIL(r, k, "%s stands there twice", text_of(k));
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err read_document(struct reader *r)
 {
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc), *k, *n;
@@ -392,6 +411,7 @@ static enum err read_document(struct reader *r)
             return FAIL(r, k, "a chip file has a few sections with short names");
         TRY(read_top(r, k, n));
     }
+    TRY(check_twice(r));
     TRY(check_whole(r, root));
     r->chip->cores_read = r->chip->v[NPU_CORES];
     for (size_t i = 0; pair_at(r, root, i, &k, &n); i++)
