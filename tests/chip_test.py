@@ -161,5 +161,59 @@ class Refusals(unittest.TestCase):
                 self.refused(say, 'run', '--chip', f.name, '--workload', 'resnet50')
 
 
+class Load(unittest.TestCase):
+    SMALL = dict(LLAMA_8B, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+                 num_key_value_heads=3, vocab_size=49152, tie_word_embeddings=True)
+
+    def load(self, *args, model=None):
+        with tempfile.TemporaryDirectory() as d:
+            with open(f'{d}/config.json', 'w') as f:
+                json.dump(model or self.SMALL, f)
+            return damso('load', '--workload', f'{d}/config.json', *args)
+
+    def test_ten_thousand_requests_in_a_minute(self):
+        args = ('--chip', 'rngd', '--concurrency', '48', '--parallel', '48', '--limit-ttft-ms', '100', '--json')
+        r = self.load(*args)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        o = json.loads(r.stdout)
+        self.assertLess(o['host_s'], 60)
+        self.assertEqual((o['answered'], o['refused'], o['running_most']), (10000, 0, 48))
+        self.assertGreater(o['running_mean'], 40)
+        self.assertAlmostEqual(o['joules_per_token'] * o['answer_tokens'], o['joules'], places=3)
+        self.assertAlmostEqual(o['watts'] * o['seconds'], o['joules'], places=3)
+        self.assertTrue(o['ttft_ms']['p50'] <= o['ttft_ms']['p99'] <= o['ttft_ms']['max'])
+        self.assertEqual(sum(o['ttft_bars']), 10000)
+        self.assertTrue(o['simulated'] and o['assumed'])
+
+    def test_same_seed_same_result(self):
+        args = ('--chip', 'atom', '--rate', '40', '--requests', '300', '--json', '--seed')
+        first, again, other = (json.loads(self.load(*args, seed).stdout) for seed in ('4', '4', '5'))
+        for o in first, again, other:
+            o.pop('host_s'), o.pop('workload')
+        self.assertEqual(first, again)
+        self.assertNotEqual(first, other)
+
+    def test_html(self):
+        with tempfile.TemporaryDirectory() as d:
+            r = self.load('--chip', 'l4', '--rate', '5', '--requests', '50', '--html', f'{d}/x.html')
+            self.assertIn('not an MLPerf result', r.stdout)
+            with open(f'{d}/x.html') as f:
+                page = f.read()
+        self.assertIn('Time to the first token', page)
+        self.assertNotIn('<script', page)
+
+    def test_refused(self):
+        for args, word in ((('--chip', 'atom'), '--rate'), (('--rate', '1'), '--chip'),
+                           (('--chip', 'atom', '--rate', '1', '--concurrency', '1'), 'not both'),
+                           (('--chip', 'atom', '--rate', '-1'), '--rate is from'),
+                           (('--chip', 'atom', '--rate', '1', '--prompt', '9-1'), '--prompt')):
+            r = self.load(*args)
+            self.assertNotEqual(r.returncode, 0)
+            self.assertIn(word, r.stderr)
+        r = self.load('--chip', 'atom', '--rate', '1', model=LLAMA_8B)
+        self.assertIn('does not fit into atom', r.stderr)
+        self.assertIn('--numerics int8', r.stderr)
+
+
 if __name__ == '__main__':
     unittest.main()

@@ -61,7 +61,7 @@ static const struct {
     {"count: 2,",                    "",                                  "x:1: core.count is missing: cores"                       },
     {"count: 2",                     "count: 2.5",                        "core.count is a whole number, not 2.5"                   },
     {"count: 2",                     "count: 2, count: 3",                "x:6: core.count stands there twice"                      },
-    {"kind: dot",                    "kind: dot, kind: dot",              "x:8: kind stands there twice"                            },
+    {"title: A small chip",          "title: One\ntitle: Two",            "x:3: title stands there twice"                           },
     {"vector:",                      "matrix: {step_cycles: 1}\nvector:", "x:13: matrix stands there twice"                         },
     {"value: 1000",                  "valu: 1000",                        "x:5: clock.mhz has value, source, tolerance, assumed"    },
     {"assumed: yes",                 "assumed: true",                     "x:5: assumed is yes or no"                               },
