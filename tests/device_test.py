@@ -72,7 +72,7 @@ class Run(unittest.TestCase):
 class Serve(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(DAMSO, '-m', SMALL, '--device', 'atom')
+        cls.server = Server(DAMSO, '-m', SMALL, '--device', 'atom', '--speculate', 'off')
         cls.addClassCleanup(cls.server.close)
 
     def check(self, sim, tokens):
@@ -107,6 +107,35 @@ class Serve(unittest.TestCase):
         self.assertEqual((d['name'], d['simulated'], d['computes'], d['clock']), ('atom', True, 'bf16', 'wall'))
         self.assertEqual((d['watts'], d['memory_bytes']), (85, 16e9))
         self.assertTrue(0.2e9 < d['weight_bytes'] < 0.3e9)
+
+    def compare(self, status=200, **body):
+        got, _, data = self.server.raw('POST', '/api/v1/compare', body, Content_Type='application/json')
+        self.assertEqual(got, status, data)
+        return json.loads(data)
+
+    def test_compare_says_what_the_device_says(self):
+        usage = self.ask('/v1/chat/completions', temperature=1.5, seed=3, ignore_eos=True)['usage']
+        o = self.compare(chips=['atom', 'x220-compact', 'tpu-v1'], model=SMALL, prompt_tokens=usage['prompt_tokens'],
+                         cached_tokens=usage['prompt_tokens_details']['cached_tokens'],
+                         completion_tokens=usage['completion_tokens'])
+        atom, x220, tpu = o['chips']
+        self.assertTrue(o['simulated'])
+        self.assertAlmostEqual(atom['ttft_ms'], usage['sim']['ttft_ms'], places=4)
+        self.assertAlmostEqual(atom['tpot_ms'], usage['sim']['tpot_ms'], places=4)
+        self.assertAlmostEqual(atom['joules'], usage['sim']['joules'], places=4)
+        self.assertEqual((atom['computes'], x220['computes'], tpu['computes']), ('bf16', 'int8', 'int8'))
+        self.assertGreater(x220['tpot_ms'], atom['tpot_ms'])
+
+    def test_compare_refuses(self):
+        for body in ({}, {'chips': ['nochip'], 'prompt_tokens': 1, 'completion_tokens': 1}, {'chips': ['atom']},
+                     {'chips': ['atom'], 'prompt_tokens': 5, 'cached_tokens': 5, 'completion_tokens': 1},
+                     {'chips': ['atom'], 'prompt_tokens': 5000, 'completion_tokens': 1},
+                     {'chips': ['atom'] * 9, 'prompt_tokens': 5, 'completion_tokens': 1}):
+            self.assertTrue(self.compare(400, **body)['error']['param'])
+        chips = json.loads(self.server.raw('GET', '/api/v1/chips')[2])
+        self.assertEqual(chips['numerics'], 'bf16')
+        self.assertEqual(chips['chips'][0]['name'], 'atom')
+        self.assertGreater(len(chips['chips']), 15)
 
     def test_metrics(self):
         self.ask('/v1/chat/completions')

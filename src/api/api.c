@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api.c - opening and closing the server, and what happens before and after an endpoint. */
+#include "api/api_compare.h"
 #include "api/api_call.h"
 
 #include "api/api_ask.h"
@@ -234,6 +235,8 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
         r = api_auth_open(&a->auth, o->store, a->people, o->keys_needed, o->accounts, e);
     if (r == ERR_OK)
         r = api_models_open(&a->models, &a->o, e);
+    if (r == ERR_OK)
+        r = api_compares_open(&a->compares, e);
     if (r == ERR_OK && o->store)
         r = api_chats_open(&a->chats, a, e);
     if (r == ERR_OK)
@@ -265,6 +268,7 @@ void api_close(struct api *a)
     api_chats_close(a->chats);
     api_pulls_free(a->pulls);
     api_readers_free(a->readers);
+    api_compares_close(a->compares);
     api_models_close(a->models);
     api_auth_close(a->auth);
     api_passwords_close(a->passwords);

@@ -74,6 +74,15 @@ struct api_loader {
     void (*cancel)(void *arg, void *sink);
 };
 
+/* A chip that answers can be priced on. */
+struct api_chip {
+    const char *name, *title;
+    const char *computes; /* "int8", "bf16" */
+    double watts, memory_gb;
+    size_t n_assumed;
+    const struct npu_chip *chip;
+};
+
 struct api_opts {
     struct http_opts http; /* without error_body */
     const struct api_model_row *models;
@@ -85,17 +94,19 @@ struct api_opts {
     size_t parallel;          /* answers at once, of a model */
     size_t queue_max;         /* requests that wait, of a model */
     enum sched_speculate speculate;
-    unsigned timeout_s;       /* of a request; 0: none */
-    const char *runs;         /* folder of measurements to show; NULL: none */
-    const char *cache_dir;    /* where known beginnings outlive the process; NULL: nowhere */
-    uint64_t cache_bytes_max; /* of each model */
-    bool keys_needed;         /* no request without an API key */
-    bool accounts;            /* people log in; needs a store */
-    bool user_keys;           /* they may make API keys of their own */
-    bool proxy;               /* a proxy is before it: ends TLS, says X-Forwarded-For */
-    struct store *store;      /* keeps stored answers, chats and keys; NULL: none are kept */
-    struct tool *tool;        /* fetches pages, runs tools; NULL: neither */
-    struct api_web web;       /* lives as long as the server */
+    unsigned timeout_s;           /* of a request; 0: none */
+    const char *runs;             /* folder of measurements to show; NULL: none */
+    const char *cache_dir;        /* where known beginnings outlive the process; NULL: nowhere */
+    uint64_t cache_bytes_max;     /* of each model */
+    bool keys_needed;             /* no request without an API key */
+    bool accounts;                /* people log in; needs a store */
+    bool user_keys;               /* they may make API keys of their own */
+    bool proxy;                   /* a proxy is before it: ends TLS, says X-Forwarded-For */
+    struct store *store;          /* keeps stored answers, chats and keys; NULL: none are kept */
+    const struct api_chip *chips; /* [n_chips], as long as the server; NULL: none */
+    size_t n_chips;
+    struct tool *tool;  /* fetches pages, runs tools; NULL: neither */
+    struct api_web web; /* lives as long as the server */
 };
 
 /* Opens the first model and listens.  Errors: those of engine_open, tok_open, chat_open (the first

@@ -17,6 +17,7 @@ struct api_auth;
 struct api_chats;
 struct api_limit;
 struct api_metrics;
+struct api_compares;
 struct api_passwords;
 struct api_people;
 struct api_pulls;
@@ -50,6 +51,7 @@ struct api {
     struct api_auth *auth;
     struct api_metrics *metrics;
     struct api_pulls *pulls;
+    struct api_compares *compares;
     struct api_chats *chats;         /* NULL without a store */
     struct api_people *people;       /* the same */
     struct api_passwords *passwords; /* NULL without accounts */

@@ -35,7 +35,7 @@ static const struct api_openapi_schema schemas[] = {
      ",\"usage\":{\"anyOf\":[" REF("ChatUsage") ",{\"type\":\"null\"}]},\"files\":" LIST(
          REF("ChatFile")) ",\"calls\":" LIST(REF("ChatCall")) "}"                                                 },
     {"ChatUsage",      "{\"prompt_tokens\":" I ",\"completion_tokens\":" I ",\"cached_tokens\":" I
-                  ",\"tokens_per_second\":" N ",\"context\":" I "}"                              },
+                  ",\"tokens_per_second\":" N ",\"context\":" I ",\"sim\":" REF("ChatSim") "}"   },
     {"ChatOptions",    "{\"temperature\":" N ",\"top_p\":" N ",\"top_k\":" I ",\"min_p\":" N
                     ",\"seed\":" I ",\"max_tokens\":" I ",\"reasoning_effort\":" S
                     ",\"stop\":" LIST(S) ",\"repeat_penalty\":" N ",\"presence_penalty\":" N
@@ -55,6 +55,24 @@ static const struct api_openapi_schema schemas[] = {
                                      ",\"data\":" S "}}") "}"                                     },
     {"ChatDecide",
      "{\"allow\":{\"enum\":[\"once\",\"always\",\"no\"]},\"options\":" REF("ChatOptions") "}"                     },
+    {"ChatChip",       "{\"name\":" S ",\"title\":" S ",\"computes\":" S ",\"watts\":" N
+                 ",\"memory_gb\":" N ",\"assumed\":" I "}"                                        },
+    {"ChatChips",      "{\"chips\":" LIST(REF("ChatChip")) ",\"numerics\":" S "}"                                 },
+    {"ChatCompareAsk",
+     "{\"chips\":" LIST(S) ",\"model\":" S ",\"prompt_tokens\":" I ",\"cached_tokens\":" I
+                           ",\"completion_tokens\":" I "}"                                                        },
+    {"ChatCompareRow", "{\"name\":" S ",\"title\":" S ",\"computes\":" S ",\"watts\":" N
+                       ",\"memory_gb\":" N ",\"assumed\":" I ",\"error\":" S ",\"ttft_ms\":" N
+                       ",\"tpot_ms\":{\"type\":[\"number\",\"null\"]},\"joules\":" N
+                       ",\"tokens_per_joule\":{\"type\":[\"number\",\"null\"]}}"            },
+    {"ChatCompare",
+     "{\"model\":" S ",\"simulated\":" B ",\"chips\":" LIST(REF("ChatCompareRow")) "}"                            },
+    {"ChatSim",        "{\"device\":" S ",\"ttft_ms\":{\"type\":[\"number\",\"null\"]},\"tpot_ms\":{"
+                "\"type\":[\"number\",\"null\"]},\"joules\":" N
+                ",\"tokens_per_joule\":{\"type\":[\"number\",\"null\"]},\"assumed\":" LIST(S) "}"  },
+    {"ChatDevice",
+     "{\"name\":" S ",\"title\":" S ",\"simulated\":" B ",\"computes\":" S ",\"clock\":" S
+     ",\"watts\":" N ",\"memory_bytes\":" I ",\"weight_bytes\":" I ",\"assumed\":" LIST(S) "}"                    },
     {"ChatPageAsk",    "{\"url\":" S "}"                                                                          },
     {"ChatPage",
      "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"url\":" S ",\"cut\":" B "}"                    },
@@ -101,7 +119,8 @@ static const struct api_openapi_schema schemas[] = {
      "{\"user\":{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"role\":" S "}}"
      ",\"accounts\":" B ",\"user_keys\":" B ",\"version\":" S ",\"models\":" LIST(
          "{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"context\":" I
-         ",\"tools\":" B "}}") ",\"default_model\":" S ",\"pages\":" B "}"                                        },
+         ",\"tools\":" B ",\"device\":{\"anyOf\":[" REF(
+             "ChatDevice") ",{\"type\":\"null\"}]}}}") ",\"default_model\":" S ",\"pages\":" B "}"                },
 };
 
 static const struct api_openapi_use uses[] = {
@@ -139,6 +158,8 @@ static const struct api_openapi_use uses[] = {
     {"PUT",    "settings",                              "ChatSettings",   "ChatSettings"},
     {"POST",   "chats/{id}/messages/{mid}/calls/{cid}", "ChatDecide",     "ChatMessage" },
     {"POST",   "pages",                                 "ChatPageAsk",    "ChatPage"    },
+    {"GET",    "chips",                                 NULL,             "ChatChips"   },
+    {"POST",   "compare",                               "ChatCompareAsk", "ChatCompare" },
     {"GET",    "tools",                                 NULL,             "ChatTools"   },
     {"POST",   "files",                                 NULL,             "ChatFile"    },
 };

@@ -8,6 +8,7 @@
 #include "app/app_model.h"
 #include "app/cmd.h"
 #include "app/device.h"
+#include "app/serve_chips.h"
 #include "app/serve_models.h"
 #include "app/serve_pull.h"
 #include "app/web.h"
@@ -35,6 +36,7 @@ struct serve {
     struct serve_pull *pull; /* NULL: models are not loaded */
     struct tool *tool;
     struct npu_chip *chip; /* that is simulated; NULL: none */
+    struct serve_chips chips;
     struct api_opts opts;
     struct os_sandbox sandbox;
     struct store_needs store; /* what it may reach from within the sandbox */
@@ -281,6 +283,9 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(open_tools(s, e));
     set_rest(s);
     TRY(device_open(&s->chip, s->conf, &s->opts.model, e));
+    TRY(serve_chips_open(&s->chips, s->chip, e));
+    s->opts.chips = s->chips.row;
+    s->opts.n_chips = s->chips.n;
     TRY(check_accounts(s, e));
     /* Threads inherit this: only the wait below takes the signals. */
     sigemptyset(&signals);
@@ -315,6 +320,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     tool_close(s->tool);
     serve_pull_close(s->pull);
     serve_models_done(&s->models);
+    serve_chips_close(&s->chips);
     npu_chip_free(s->chip);
     arena_done(&s->arena);
     mem_free(s);

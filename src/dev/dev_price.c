@@ -42,6 +42,12 @@ struct dev_price *dev_price_new(const struct plan *p, const struct npu_chip *c, 
     return x;
 }
 
+struct dev_price *dev_price_by(const struct plan *p, const struct npu_chip *c,
+                               enum kern_numerics numerics, size_t rows_max, size_t ctx_max)
+{
+    return dev_price_new(p, c, numerics == KERN_BF16 ? NPU_BF16 : NPU_INT8, rows_max, ctx_max);
+}
+
 void dev_price_free(struct dev_price *p)
 {
     if (!p)
@@ -215,6 +221,14 @@ enum err dev_price_step(struct dev_price *p, const struct dev_row *rows, size_t 
                         struct dev_cost *out, struct errinfo *e)
 {
     struct npu_mix m = dev_price_mix_of(rows, n);
+    return dev_price_mix(p, &m, out, e);
+}
+
+enum err dev_price_alone(struct dev_price *p, size_t rows, size_t past, bool wanted,
+                         struct dev_cost *out, struct errinfo *e)
+{
+    struct npu_mix m = {.wanted = wanted, .out = wanted};
+    m.group[rows > 1] = (struct npu_group){1, rows, past};
     return dev_price_mix(p, &m, out, e);
 }
 

@@ -32,6 +32,9 @@ struct dev_cost {
  * rows_max, ctx_max: of a step, of a sequence: no bucket is larger. */
 struct dev_price *dev_price_new(const struct plan *p, const struct npu_chip *c, int type,
                                 size_t rows_max, size_t ctx_max);
+/* The same by the contract that it computes by. */
+struct dev_price *dev_price_by(const struct plan *p, const struct npu_chip *c,
+                               enum kern_numerics numerics, size_t rows_max, size_t ctx_max);
 void dev_price_free(struct dev_price *p);
 /* Errors: those of npu_run, for a bucket that is new. */
 enum err dev_price_step(struct dev_price *p, const struct dev_row *rows, size_t n,
@@ -39,6 +42,9 @@ enum err dev_price_step(struct dev_price *p, const struct dev_row *rows, size_t 
 /* The same for a step that is known by its groups, which are rounded up. */
 enum err dev_price_mix(struct dev_price *p, const struct npu_mix *mix, struct dev_cost *out,
                        struct errinfo *e);
+/* One sequence alone, with so many new positions behind old ones; wanted: the last one's logits. */
+enum err dev_price_alone(struct dev_price *p, size_t rows, size_t past, bool wanted,
+                         struct dev_cost *out, struct errinfo *e);
 /* The mix of rows as they are, not rounded. */
 struct npu_mix dev_price_mix_of(const struct dev_row *rows, size_t n);
 uint64_t dev_price_bucket(uint64_t n);
