@@ -126,5 +126,6 @@ add_test(NAME web.served COMMAND tests/web/run.sh tests/web/served_test.mjs $<TA
 add_test(NAME web.share COMMAND tests/web/run.sh tests/web/share_test.mjs $<TARGET_FILE:damso>)
 add_test(NAME web.people COMMAND tests/web/run.sh tests/web/people_test.mjs $<TARGET_FILE:damso>)
 add_test(NAME web.bench COMMAND tests/web/run.sh tests/web/bench_test.mjs $<TARGET_FILE:damso>)
-set_tests_properties(web.units web.pages web.served web.share web.people web.bench PROPERTIES
+add_test(NAME web.compare COMMAND tests/web/run.sh tests/web/compare_test.mjs $<TARGET_FILE:damso>)
+set_tests_properties(web.units web.pages web.served web.share web.people web.bench web.compare PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200 SKIP_RETURN_CODE 77)

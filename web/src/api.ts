@@ -19,12 +19,47 @@ export interface Chat {
   tools_always?: string[];
   snippet?: string;
 }
+/** What an answer would have taken on the simulated chip. */
+export interface Sim {
+  device: string;
+  ttft_ms: number | null;
+  tpot_ms: number | null;
+  joules: number;
+  tokens_per_joule: number | null;
+  assumed: string[];
+}
+/** The simulated chip that a model runs on. */
+export interface Device {
+  name: string;
+  title: string;
+  computes: string;
+  clock: 'wall' | 'paced' | 'virtual';
+  watts: number;
+  memory_bytes: number;
+}
+/** A chip that an answer can be priced on; `assumed`: numbers of it that nobody has published. */
+export interface Chip {
+  name: string;
+  title: string;
+  computes: string;
+  watts: number;
+  memory_gb: number;
+  assumed: number;
+}
+export interface ChipRun extends Chip {
+  error?: string;
+  ttft_ms: number;
+  tpot_ms: number | null;
+  joules: number;
+  tokens_per_joule: number | null;
+}
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   cached_tokens: number;
   tokens_per_second: number;
   context: number;
+  sim?: Sim;
 }
 export interface FileInfo {
   id: string;
@@ -108,6 +143,7 @@ export interface Model {
   context: number;
   /** Its template shows tools to it. */
   tools?: boolean;
+  device?: Device | null;
 }
 export interface User {
   id: string;
@@ -312,6 +348,14 @@ export const api = {
   session: () =>
     get<{ accounts: boolean; user: User | null; empty: boolean }>(path('session')),
   me: () => get<Me>(path('me')),
+  chips: () => get<{ chips: Chip[]; numerics: string }>(path('chips')),
+  compare: (run: {
+    chips: string[];
+    model?: string;
+    prompt_tokens: number;
+    cached_tokens: number;
+    completion_tokens: number;
+  }) => post<{ chips: ChipRun[] }>(path('compare'), run),
   chats: (query: ChatQuery) =>
     get<{ chats: Chat[]; more: boolean }>(path('chats') + queryOf(query)),
   newChat: (chat: { model?: string; folder?: string; temporary?: boolean }) =>

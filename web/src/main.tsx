@@ -27,6 +27,7 @@ const PrintPage = lazy(() => import('./components/print').then((m) => m.PrintPag
 const Login = lazy(() => import('./components/login').then((m) => m.Login));
 const Join = lazy(() => import('./components/login').then((m) => m.Join));
 const Bench = lazy(() => import('./components/bench').then((m) => m.Bench));
+const Compare = lazy(() => import('./components/compare').then((m) => m.Compare));
 const Admin = lazy(() => import('./components/admin').then((m) => m.Admin));
 
 /** A page by itself, without the list. */
@@ -70,7 +71,7 @@ function App() {
         <Login empty={gate.value === 'empty'} />
       </Alone>
     );
-  const page = now.name === 'admin' || now.name === 'bench';
+  const page = ['admin', 'bench', 'compare'].includes(now.name);
   return (
     <div class={folded.value ? 'app folded' : 'app'}>
       <a
@@ -88,6 +89,8 @@ function App() {
         <Admin tab={now.tab} />
       ) : now.name === 'bench' ? (
         <Bench ids={now.ids} />
+      ) : now.name === 'compare' ? (
+        <Compare />
       ) : (
         <Screen />
       )}

@@ -14,6 +14,6 @@ test('addresses lead where they say, also those from before', () => {
   assert.deepEqual(parse('/settings/set_data', ''), { name: 'settings', at: 'set_data' });
   for (const odd of ['/c/', '/c/%E0%A4%A', '/shared', '/x/y', '//', ''])
     assert.deepEqual(parse(odd, ''), { name: 'new' });
-  for (const path of ['/', '/c/a%2Fb', '/shared/t', '/admin', '/admin/keys', '/bench', '/bench/a,b.json', '/settings', '/c/a/print'])
+  for (const path of ['/', '/c/a%2Fb', '/shared/t', '/admin', '/admin/keys', '/bench', '/compare', '/bench/a,b.json', '/settings', '/c/a/print'])
     assert.equal(href(parse(path, '')), path);
 });

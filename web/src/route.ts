@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Addresses: /c/ID, /shared/TOKEN, /settings, /admin, /bench are paths of the server, which answers all with
-// one page. Links from before (#/chat/ID, #/shared/TOKEN) go on to lead where they led. A link to
+// Addresses: /c/ID, /shared/TOKEN, /settings, /compare, /admin, /bench are paths of the server,
+// which answers all with one page. Links from before (#/chat/ID, #/shared/TOKEN) go on to lead where they led. A link to
 // come in (#/join/TOKEN) stays in the fragment, which no log and no Referer has.
 import { signal } from '@preact/signals';
 
@@ -10,6 +10,7 @@ export type Route =
   | { name: 'print'; id: string }
   | { name: 'shared'; token: string }
   | { name: 'join'; token: string }
+  | { name: 'compare' }
   | { name: 'admin'; tab: string }
   | { name: 'bench'; ids: string[] };
 type Place = Route | { name: 'settings'; at: string };
@@ -22,6 +23,7 @@ export function parse(path: string, hash: string): Place {
       return more === 'print' ? { name: 'print', id: arg } : { name: 'chat', id: arg };
     if ((name === 'shared' || name === 'join') && arg) return { name, token: arg };
     if (name === 'bench') return { name, ids: arg ? arg.split(',').filter(Boolean) : [] };
+    if (name === 'compare') return { name };
     if (name === 'admin') return { name, tab: arg ?? '' };
     if (name === 'settings') return { name, at: arg ?? '' };
   } catch {
@@ -40,6 +42,8 @@ export function href(to: Place): string {
       return `/shared/${encodeURIComponent(to.token)}`;
     case 'join':
       return `/#/join/${encodeURIComponent(to.token)}`;
+    case 'compare':
+      return '/compare';
     case 'admin':
       return to.tab ? `/admin/${encodeURIComponent(to.tab)}` : '/admin';
     case 'bench':

@@ -383,17 +383,23 @@ export function ModelPicker() {
       button={
         <>
           <span>{now?.name ?? t('model')}</span>
+          {now?.device && (
+            <span class="on-chip" title={t('simHint')}>
+              {now.device.name} <i class="sim">{t('sim')}</i>
+            </span>
+          )}
           <Icon name="down" small />
         </>
       }
-      items={() =>
-        models.map((x) => ({
+      items={() => [
+        ...models.map((x) => ({
           label: x.name,
           checked: x.id === model.value,
           act: () => pickModel(x.id),
           note: t('contextOf', { n: number(x.context) }),
-        }))
-      }
+        })),
+        { icon: 'chart' as const, label: t('compareChips'), act: () => go({ name: 'compare' }) },
+      ]}
     />
   );
 }

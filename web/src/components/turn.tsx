@@ -409,6 +409,20 @@ function Quiet({ message }: { message: Message }) {
           {t('speed')}
         </span>
       )}
+      {usage?.sim && (
+        <span class="sim-line" title={t('simHint')}>
+          {usage.sim.device} <i class="sim">{t('sim')}</i>
+          {usage.sim.ttft_ms !== null && (
+            <span>{t('simFirst', { n: number(usage.sim.ttft_ms, usage.sim.ttft_ms < 100 ? 1 : 0) })}</span>
+          )}
+          {usage.sim.tpot_ms !== null && (
+            <span>
+              {number(1000 / usage.sim.tpot_ms)} {t('speed')}
+            </span>
+          )}
+          <span>{number(usage.sim.joules, usage.sim.joules < 10 ? 2 : 0)} J</span>
+        </span>
+      )}
       {usage && usage.context > 0 && (
         <span>
           {t('context')}{' '}
