@@ -104,7 +104,7 @@ bool sched_turn(struct sched *s)
     sched_admit(s);
     if (s->n_running)
         sched_step(s);
-    return s->n_running || s->queue;
+    return s->n_running || has_work(s);
 }
 
 /* ---- time ---- */
