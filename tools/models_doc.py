@@ -101,7 +101,8 @@ def page():
     out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]
     out += families(errors, made)
     out += ["", "## Tensor formats", "",
-            "Each equals the dequantiser of PyPI `gguf` to the bit; a model of each is near what "
+            "Each equals the dequantiser of PyPI `gguf` to the bit (Q1_0 and Q2_0: that of ggml); a "
+            "model of each is near what "
             "`transformers` computes with the same numbers.", "",
             "| format | error, exact kernels | error, 8-bit kernels |", "|---|---|---|"]
     out += [f"| {e['file'].split('format-')[1]} | {float(e['exact']):.1e} | {float(e['fast']):.1e} |"
