@@ -16,10 +16,11 @@ import mlperf_exact
 
 TARGETS = {'llama3.1-8b': {'rouge1': 38.7792, 'rouge2': 15.9075, 'rougeL': 24.4957, 'rougeLsum': 35.793},
            'llama3.1-8b-edge': {'rouge1': 39.06, 'rouge2': 16.1147, 'rougeL': 24.6375, 'rougeLsum': 36.124},
-           'llama2-70b': {'rouge1': 44.4312, 'rouge2': 22.0352, 'rougeL': 28.6162},
+           'llama2-70b-99.9': {'rouge1': 44.4312, 'rouge2': 22.0352, 'rougeL': 28.6162},
            'gpt-oss-120b': {'exact_match': 83.13}}
 GEN_LEN = {'llama3.1-8b': 8167644, 'llama3.1-8b-edge': 3051113}  # characters; 90 % to 110 %
-TOKENS = {'llama2-70b': 294.45}  # a sample; 90 % to 110 %
+TOKENS = {'llama2-70b-99.9': 294.45}  # a sample; 90 % to 110 %
+SHARE = {'llama2-70b-99.9': 0.999}  # of the targets; 0.99 of the others'
 TEST07 = 60.698
 KINDS = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum']
 
@@ -95,7 +96,7 @@ def exact(answers, args):
 
 def low(bench, out):
     """What misses its target, or is not there."""
-    bad = [k for k, t in TARGETS.get(bench, {}).items() if not out.get(k, 0) >= 0.99 * t]
+    bad = [k for k, t in TARGETS.get(bench, {}).items() if not out.get(k, 0) >= SHARE.get(bench, 0.99) * t]
     if bench in GEN_LEN and not 0.9 <= out['gen_len'] / GEN_LEN[bench] <= 1.1:
         bad.append('gen_len')
     if bench in TOKENS and not 0.9 <= out['tokens_per_sample'] / TOKENS[bench] <= 1.1:
@@ -106,7 +107,7 @@ def low(bench, out):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('dir')
-    p.add_argument('--enforce', action='store_true', help='fail below 99 %% of the targets')
+    p.add_argument('--enforce', action='store_true', help='fail below the targets')
     p.add_argument('--data', help='of gpt-oss-120b: the questions, with `dataset` and `ground_truth`')
     p.add_argument('--livecodebench', metavar='FILE', help='of gpt-oss-120b: {"question": true or false}, which programs passed')
     p.add_argument('--test07', action='store_true', help='the answers of --compliance TEST07')

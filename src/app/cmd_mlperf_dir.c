@@ -93,7 +93,7 @@ static void set_places(struct mlperf_work *w)
     struct arena *a = &w->arena;
     w->system = mlperf_system_name(w);
     w->root = arena_printf(a, "%s/%s/%s", w->out, w->division, w->submitter);
-    w->place = arena_printf(a, "%s/results/%s/%s/%s", w->root, w->system, w->bench->name,
+    w->place = arena_printf(a, "%s/results/%s/%s/%s", w->root, w->system, w->bench->folder,
                             w->scenario);
     w->report = w->test ? arena_printf(a, "%s/%s", w->place, w->test->name) : w->out;
     w->logs = w->test ? arena_printf(a, "%s/performance/run_1", w->report)

@@ -26,6 +26,7 @@
 
 struct mlperf_bench {
     const char *name, *conf_name, *interactive; /* interactive: "" where there is none */
+    const char *folder;                         /* as submissions name it */
     size_t n, n_accuracy;
     size_t n_max, n_max_accuracy; /* tokens of an answer; 0: each question says */
     double temp;
