@@ -417,7 +417,9 @@ static enum err conclude(struct mlperf_work *w, enum err r, struct errinfo *e)
 
 static enum err run(struct mlperf_work *w, struct errinfo *e)
 {
-    const struct mlperf_hear loadgen = {mlperf_shim_first, mlperf_shim_complete};
+    /* Offline has no first tokens for LoadGen, which would keep them and never let go of them. */
+    bool offline = strcmp(w->lg_scenario, "Offline") == 0;
+    const struct mlperf_hear loadgen = {offline ? NULL : mlperf_shim_first, mlperf_shim_complete};
     struct sched *s = open_sched(w);
     mlperf_book_init(&w->book, loadgen, w->bench->token_bytes);
     struct mlperf_jobs *x = open_jobs(w, s, &w->book);
