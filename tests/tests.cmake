@@ -33,7 +33,7 @@ add_test(NAME app.bench_serve COMMAND python3 tests/bench_serve_test.py $<TARGET
 set_tests_properties(app.bench_serve PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300)
 add_test(NAME app.mlperf COMMAND python3 tests/mlperf_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.mlperf PROPERTIES
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 900 SKIP_RETURN_CODE 77)
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800 SKIP_RETURN_CODE 77)
 
 add_test(NAME app.mlperf_exact COMMAND python3 tests/mlperf_exact_test.py
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
