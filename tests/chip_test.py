@@ -103,6 +103,10 @@ class Answers(unittest.TestCase):
             self.assertNotIn('http', page)
             self.assertNotIn('<script', page)
             self.assertIn('simulated', page)
+            if name == 'a':  # a dot at least for convolutions, and four lanes
+                self.assertGreater(page.split('Roofline')[-1].count('<circle'), 3)
+                for lane in ('load', 'matrix', 'vector', 'store'):
+                    self.assertIn(f'>{lane}</text>', page)
 
     def test_sweep(self):
         r = damso('sweep', '--json', '--chip', 'atom', '--workload', 'resnet50', 'core.count=4,8', 'clock.mhz=500,1000')

@@ -93,7 +93,10 @@ json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters *
 void chip_print_json(json_t *o);                /* prints and frees it */
 
 /* The same as one HTML file: of one answer, of a list of them. */
-void chip_html_answer(FILE *f, const json_t *o);
+void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
+                      const struct chip_answer *x);
+/* Its roofline and its timeline (chip_chart.c). */
+void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *x);
 void chip_html_compare(FILE *f, const json_t *list, const char *workload);
 void chip_html_load(FILE *f, const json_t *o);
 enum err chip_html_open(FILE **out, const char *path, struct errinfo *e);

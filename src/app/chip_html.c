@@ -150,7 +150,8 @@ static void assumed(FILE *f, const json_t *o)
     fputs(".</p>\n", f);
 }
 
-void chip_html_answer(FILE *f, const json_t *o)
+void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
+                      const struct chip_answer *x)
 {
     bool language = json_object_get(o, "phase") != NULL;
     fputs(head, f);
@@ -172,6 +173,7 @@ void chip_html_answer(FILE *f, const json_t *o)
     assumed(f, o);
     shares(f, "Where the matrix units' time goes", json_object_get(o, "where_time_goes"));
     shares(f, "Where the joules go", json_object_get(o, "where_joules_go"));
+    chip_charts(f, c, x);
     operations(f, json_object_get(o, "costliest"));
     levers(f, json_object_get(o, "sensitivity"));
     fputs("</body></html>\n", f);

@@ -153,11 +153,12 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     print_assumed(json_object_get(o, "assumed"));
 }
 
-static enum err write_html(const json_t *o, const char *path, struct errinfo *e)
+static enum err write_html(const json_t *o, const struct npu_chip *c, const struct chip_answer *x,
+                           const char *path, struct errinfo *e)
 {
     FILE *f;
     TRY(chip_html_open(&f, path, e));
-    chip_html_answer(f, o);
+    chip_html_answer(f, o, c, x);
     return chip_html_close(f, path, e);
 }
 
@@ -193,7 +194,7 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
                         quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
     if (limit && x.language)
         json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
-    enum err code = html ? write_html(o, html, e) : ERR_OK;
+    enum err code = html ? write_html(o, c, &x, html, e) : ERR_OK;
     if (as_json) {
         chip_print_json(o);
     } else {
