@@ -82,17 +82,20 @@ static void same_bits(const char *path, const float *want, const struct how *h)
     mem_free(got);
 }
 
-/* Every family of blocks: windows, caps, norms of heads, biases, one head of keys. */
+/* Families of blocks: windows, caps, norms of heads, biases, one head of keys, slopes, sinks,
+ * experts, latent attention. */
+static const char *const files[] = {"arch/llama",     "arch/llama-bias-mqa", "arch/gemma2",
+                                    "arch/gemma3",    "arch/qwen3-mqa",      "family/mpt",
+                                    "family/gpt-oss", "family/llama4",       "family/deepseek-v2"};
+
 static void every_level_gives_the_same_bits(void **state)
 {
     (void)state;
-    static const char *const files[] = {"llama",  "llama-bias-mqa", "gemma2",
-                                        "gemma3", "qwen2",          "qwen3-mqa"};
     for (size_t f = 0; f < N_ELEMS(files); f++)
         for (size_t c = 0; c < N_ELEMS(contracts); c++) {
             char path[64];
             size_t n_vocab;
-            snprintf(path, sizeof path, "tests/data/arch/%s.gguf", files[f]);
+            snprintf(path, sizeof path, "tests/data/%s.gguf", files[f]);
             struct how h = {contracts[c], CPU_c, 1, N_IDS, NULL};
             float *want = logits_of(path, &h, &n_vocab);
             for (int level = 0; level < CPU_LEVEL_N; level++)
@@ -176,6 +179,35 @@ static double divergence(const float *p, const float *q, size_t n)
     return kl;
 }
 
+static double mean_divergence(const char *path, const float *want, enum kern_numerics n)
+{
+    double sum = 0;
+    size_t n_vocab;
+    struct how h = {n, cpu_best(), 2, N_IDS, NULL};
+    float *got = logits_of(path, &h, &n_vocab);
+    for (size_t i = 0; i < N_IDS; i++)
+        sum += divergence(want + i * n_vocab, got + i * n_vocab, n_vocab);
+    mem_free(got);
+    return sum / N_IDS;
+}
+
+static void contracts_are_near_every_family(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < N_ELEMS(files); f++) {
+        char path[64];
+        size_t n_vocab;
+        snprintf(path, sizeof path, "tests/data/%s.gguf", files[f]);
+        struct how h = {KERN_NATIVE, CPU_c, 1, N_IDS, NULL};
+        float *want = logits_of(path, &h, &n_vocab);
+        double bf16 = mean_divergence(path, want, KERN_BF16);
+        double int8 = mean_divergence(path, want, KERN_INT8);
+        printf("%s: bf16 %.6f, int8 %.6f nats\n", files[f], bf16, int8);
+        assert_true(bf16 < 0.001 && int8 < 0.02);
+        mem_free(want);
+    }
+}
+
 static void contracts_are_near_the_model(void **state)
 {
     (void)state;
@@ -186,15 +218,10 @@ static void contracts_are_near_the_model(void **state)
     struct how h = {KERN_NATIVE, CPU_c, 2, N_IDS, NULL};
     float *want = logits_of(path, &h, &n_vocab);
     for (size_t c = 0; c < N_ELEMS(contracts); c++) {
-        double sum = 0;
-        h = (struct how){contracts[c], cpu_best(), 2, N_IDS, NULL};
-        float *got = logits_of(path, &h, &n_vocab);
-        for (size_t i = 0; i < N_IDS; i++)
-            sum += divergence(want + i * n_vocab, got + i * n_vocab, n_vocab);
+        double mean = mean_divergence(path, want, contracts[c]);
         printf("%s: mean divergence from float32 %.6f nats\n", kern_numerics_name(contracts[c]),
-               sum / N_IDS);
-        assert_true(sum / N_IDS < most[c]);
-        mem_free(got);
+               mean);
+        assert_true(mean < most[c]);
     }
     mem_free(want);
 }
@@ -445,6 +472,7 @@ int main(void)
         cmocka_unit_test(every_level_gives_the_same_bits),
         cmocka_unit_test(every_chip_gives_the_same_bits),
         cmocka_unit_test(smollm2_has_the_same_bits_everywhere),
+        cmocka_unit_test(contracts_are_near_every_family),
         cmocka_unit_test(contracts_are_near_the_model),
         cmocka_unit_test(buckets_are_powers_of_two_and_halves_between),
         cmocka_unit_test(a_step_costs_what_chip_run_says),

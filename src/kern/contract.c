@@ -45,10 +45,9 @@ const struct mm_kernel *contract_mm(enum kern_numerics n, enum cpu_level level)
 
 size_t contract_packed_bytes(enum kern_numerics n, size_t k, size_t n_rows)
 {
-    size_t row = contract_width(k) * (n == KERN_INT8 ? 1 : 2) +
-                 (n == KERN_INT8 ? sizeof(float) : 0);
     size_t bytes;
-    return num_mul(row, n_rows, &bytes) && bytes < SIZE_MAX - 64 ? num_align(bytes, 64) : SIZE_MAX;
+    bool fits = num_mul(contract_panel_bytes(n, k), num_div_up(n_rows, CONTRACT_ROWS), &bytes);
+    return fits ? bytes : SIZE_MAX;
 }
 
 /* Activations of CONTRACT_TOKENS tokens, 4 bytes a column at most, and their scales. */
@@ -87,21 +86,27 @@ static void pack_bf16(enum format f, size_t k, const char *src, uint16_t *dst)
     }
 }
 
+/* One panel of n <= CONTRACT_ROWS rows. */
+static void pack_panel(enum kern_numerics type, enum format f, size_t k, const char *src, size_t n,
+                       void *dst)
+{
+    size_t width = contract_width(k), bytes = format_bytes(f, k);
+    memset(dst, 0, contract_panel_bytes(type, k));
+    for (size_t r = 0; r < n; r++) {
+        float *scale = (float *)((int8_t *)dst + CONTRACT_ROWS * width);
+        if (type == KERN_INT8)
+            pack_int8(f, k, src + r * bytes, (int8_t *)dst + r * width, scale + r);
+        else
+            pack_bf16(f, k, src + r * bytes, (uint16_t *)dst + r * width);
+    }
+}
+
 void contract_pack(enum kern_numerics n, enum format f, size_t k, size_t n_rows, const void *src,
                    void *dst, size_t from, size_t to)
 {
-    size_t width = contract_width(k), bytes = format_bytes(f, k);
-    CHECK(to <= n_rows);
-    for (size_t r = from; r < to; r++) {
-        const char *row = (const char *)src + r * bytes;
-        if (n == KERN_INT8) {
-            int8_t *q = (int8_t *)dst + r * width;
-            memset(q + k, 0, width - k);
-            pack_int8(f, k, row, q, (float *)((int8_t *)dst + n_rows * width) + r);
-        } else {
-            uint16_t *b = (uint16_t *)dst + r * width;
-            memset(b + k, 0, (width - k) * sizeof *b);
-            pack_bf16(f, k, row, b);
-        }
-    }
+    CHECK(to <= n_rows && from % CONTRACT_ROWS == 0);
+    for (size_t r = from; r < to; r += CONTRACT_ROWS)
+        pack_panel(n, f, k, (const char *)src + r * format_bytes(f, k),
+                   MIN(to - r, (size_t)CONTRACT_ROWS),
+                   (char *)dst + r / CONTRACT_ROWS * contract_panel_bytes(n, k));
 }

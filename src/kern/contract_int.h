@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: MIT
  * contract_int.h - what the levels of the contracts and mm_pack.c share.
  *
- * A packed matrix is its rows, [n_rows][contract_width(k)] int8_t or bfloat16, zeros behind k;
- * INT8: then the rows' scales, float [n_rows]. */
+ * A packed matrix is panels of CONTRACT_ROWS rows, [contract_width(k)] int8_t or bfloat16 each,
+ * zeros behind k; INT8: each panel's scales behind its rows, one float a row and zeros up to 64
+ * bytes. */
 #ifndef KERN_CONTRACT_INT_H
 #define KERN_CONTRACT_INT_H
 
 #include "kern/contract.h"
 #include "kern/mm.h"
+
+#define CONTRACT_SCALES_BYTES 64
+
+static inline size_t contract_panel_bytes(enum kern_numerics n, size_t k)
+{
+    size_t rows = CONTRACT_ROWS * contract_width(k);
+    return n == KERN_INT8 ? rows + CONTRACT_SCALES_BYTES : 2 * rows;
+}
 
 /* The parts of mm.h for kernels of a contract. */
 size_t contract_packed_bytes(enum kern_numerics n, size_t k, size_t n_rows);
