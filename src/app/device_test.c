@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "base/test.h"
 #include "dev/dev_price.h"
+#include "engine/engine_cache.h"
 #include "engine/load.h"
 #include "model/model_shape.h"
 #include "os/os_sys.h"
@@ -106,6 +107,28 @@ static void every_level_gives_the_same_bits(void **state)
                     }
             mem_free(want);
         }
+}
+
+/* Keys and values of one way of computing are of no use to another. */
+static void what_is_kept_is_of_one_contract(void **state)
+{
+    (void)state;
+    char key[KERN_NUMERICS_N][ENGINE_CACHE_KEY];
+    for (int n = 0; n < KERN_NUMERICS_N; n++) {
+        struct gguf *g;
+        struct engine *en;
+        struct errinfo e;
+        const struct engine_opts o = {
+            .ctx = 64, .n_threads = 1, .level = cpu_best(), .numerics = (enum kern_numerics)n};
+        if (gguf_open(&g, "tests/data/arch/llama.gguf", &e) != ERR_OK ||
+            engine_open(&en, g, &o, &e) != ERR_OK)
+            fail_msg("%s", e.text);
+        engine_cache_key(en, key[n]);
+        for (int k = 0; k < n; k++)
+            assert_string_not_equal(key[n], key[k]);
+        engine_close(en);
+        gguf_close(g);
+    }
 }
 
 static const char *const chips[][3] = {
@@ -470,6 +493,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_gives_the_same_bits),
+        cmocka_unit_test(what_is_kept_is_of_one_contract),
         cmocka_unit_test(every_chip_gives_the_same_bits),
         cmocka_unit_test(smollm2_has_the_same_bits_everywhere),
         cmocka_unit_test(contracts_are_near_every_family),

@@ -125,6 +125,8 @@ static void find_key(const struct engine *en, uint64_t key[2])
     mix(key, level, strlen(level));
     mix(key, kv, strlen(kv));
     mix(key, en->dev->name, strlen(en->dev->name));
+    if (en->opts.numerics != KERN_NATIVE)
+        mix(key, &en->opts.numerics, sizeof en->opts.numerics);
     mix(key, DAMSO_VERSION, sizeof DAMSO_VERSION);
     mix_keys(key, g);
     mix_tensors(key, g);
