@@ -100,11 +100,11 @@ static void every_level_gives_the_same_bits(void **state)
             struct how h = {contracts[c], CPU_c, 1, N_IDS, NULL};
             float *want = logits_of(path, &h, &n_vocab);
             for (int level = 0; level < CPU_LEVEL_N; level++)
-                for (int threads = 1; threads <= 2 && cpu_has((enum cpu_level)level); threads++)
-                    for (size_t step = 1; step <= N_IDS; step = step * 7) {
-                        h = (struct how){contracts[c], (enum cpu_level)level, threads, step, NULL};
-                        same_bits(path, want, &h);
-                    }
+                for (int threads = 1; threads <= 2 && cpu_has((enum cpu_level)level); threads++) {
+                    size_t step = threads == 1 ? 1 : 7;
+                    h = (struct how){contracts[c], (enum cpu_level)level, threads, step, NULL};
+                    same_bits(path, want, &h);
+                }
             mem_free(want);
         }
 }
