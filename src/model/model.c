@@ -180,7 +180,9 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(maybe_size(m, "nextn_predict_layers", m->n_layer - 1, &m->n_layer_ahead, e));
     m->n_layer -= m->n_layer_ahead;
     TRY(read_size(m, "embedding_length", 0, 1, dim_max, &m->dim, e));
-    TRY(read_size(m, "feed_forward_length", 0, 1, dim_max, &m->ff, e));
+    /* A model of experts alone may name their width alone. */
+    TRY(maybe_size(m, "expert_feed_forward_length", dim_max, &m->ff, e));
+    TRY(read_size(m, "feed_forward_length", m->ff, 1, dim_max, &m->ff, e));
     TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
     TRY(read_heads(m, e));
     return read_experts(m, e);
@@ -215,7 +217,8 @@ static enum err read_scales(struct model *m, struct errinfo *e)
 
 static enum err read_numbers(struct model *m, struct errinfo *e)
 {
-    bool mean = m->arch->norm == MODEL_MEAN;
+    /* Files name it by the norm, but for a few families. */
+    bool mean = gguf_key(m->gguf, model_key(m, "attention.layer_norm_epsilon")) != NULL;
     TRY(read_float(m, mean ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
                    1e-5f, &m->norm_eps, e));
     TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
