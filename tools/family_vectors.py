@@ -80,11 +80,12 @@ def randomize(model, rng, q8):
 
 def convert(folder, out, kind, patch, arch):
     """By the converter itself; the vocabulary is left out.  patch: what it reads of files that other
-    versions of transformers wrote.  arch: the family in whose name it is written: one that computes
+    versions of transformers wrote; null: they have no such thing.  arch: the family in whose name it is written: one that computes
     the same, and that transformers has no class of."""
     tool = importlib.import_module("convert_hf_to_gguf")
     hparams = tool.ModelBase.load_hparams(Path(folder), False)
     hparams.update(patch)
+    hparams = {k: v for k, v in hparams.items() if k not in patch or v is not None}
     cls = tool.get_model_class(tool.get_model_architecture(hparams, tool.ModelType.TEXT))
 
     def set_vocab(self):
@@ -92,7 +93,8 @@ def convert(folder, out, kind, patch, arch):
         self.gguf_writer.add_vocab_size(N_VOCAB)
 
     kind_of = gguf.MODEL_ARCH[arch] if arch else cls.model_arch
-    bare = type(cls.__name__, (cls,), dict(set_vocab=set_vocab, model_arch=kind_of))
+    # no_mtp: the tiny models have no layers that guess further tokens
+    bare = type(cls.__name__, (cls,), dict(set_vocab=set_vocab, model_arch=kind_of, no_mtp=True))
     with torch.inference_mode():
         bare(Path(folder), kind, Path(out), eager=True, hparams=hparams).write()
 

@@ -49,7 +49,8 @@ WORDS = {
     "MODEL_LOGITS_DIVIDED": "logits divided", "MODEL_WINDOW_TURNS": "rotation in windows only",
     "MODEL_YARN_SMOOTH": "smooth YaRN", "MODEL_EXPERTS_NORM": "experts' weights to 1",
     "MODEL_WEIGH_FIRST": "experts weighed before", "MODEL_CHUNKS": "chunks",
-    "MODEL_QK_BARE": "queries and keys normed bare",
+    "MODEL_QK_BARE": "queries and keys normed bare", "MODEL_LAST_EMBED_NORM": "",
+    "MODEL_TURN_TUNED": "", "MODEL_HEADS_TILED": "",
 }
 
 

@@ -132,8 +132,10 @@ enum err app_model_open_many(struct app_model *m, const struct conf *c, size_t o
 enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t out_max,
                             size_t rows_min, size_t ctx_total, struct errinfo *e)
 {
-    const struct engine_opts o = {
-        .ctx_total = ctx_total, .batch = MAX((size_t)c->batch, rows_min), .out_max = out_max};
+    const struct engine_opts o = {.ctx_total = ctx_total,
+                                  .batch = MAX((size_t)c->batch, rows_min),
+                                  .out_max = out_max,
+                                  .seqs = rows_min};
     return open_model(m, c, o, false, e);
 }
 
@@ -148,6 +150,7 @@ enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct e
 {
     bool guesses = app_speculate(c) != SCHED_SPEC_OFF;
     const struct engine_opts o = {.batch = (size_t)c->batch,
+                                  .seqs = 1,
                                   .out_max = 1 + (guesses ? (size_t)SCHED_DRAFT_MAX : 0)};
     return open_model(m, c, o, guesses && c->draft[0], e);
 }

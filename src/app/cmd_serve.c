@@ -77,6 +77,7 @@ static void set_rest(struct serve *s)
     const struct conf *c = s->conf;
     struct api_opts *o = &s->opts;
     o->model = (struct engine_opts){.batch = (size_t)c->batch,
+                                    .seqs = (size_t)c->parallel,
                                     .memory = (size_t)c->memory << 20,
                                     .n_threads = (int)c->threads,
                                     .level = app_level(c),

@@ -19,12 +19,19 @@
 #include <stdint.h>
 
 #define DEV_PAGE KERN_PAGE /* positions of a page of keys and values */
+#define DEV_NONE UINT32_MAX
+
+/* A sequence has pages, as many as it is long, and a state, which is of one size (layers that scan:
+ * model.h).  A model may have one of them alone. */
 
 /* One token of a step.  Rows of one sequence stand together, in the order of their positions. */
 struct dev_row {
     int32_t token;
     int32_t pos;
     const uint32_t *pages; /* of the sequence: page pos / DEV_PAGE holds position pos */
+    /* Of models with states: the sequence's slot, which holds what it was after the row before; a
+     * slot that gets a copy of what it is after this row, or DEV_NONE. */
+    uint32_t state, keep;
     /* Which row of the logits, or of the hidden states; -1: none.  Each ascends along the step, and
      * a row wants one of the two at most. */
     int32_t out, hidden;
@@ -33,7 +40,8 @@ struct dev_row {
 /* What a device needs, in bytes, before it takes any of it. */
 struct dev_need {
     size_t weights;   /* of its own, beside the mapped file */
-    size_t page;      /* of one page over all layers */
+    size_t page;      /* of one page over all layers; 0: no layer attends */
+    size_t state;     /* of a sequence beside its pages; 0: the model has no such layers */
     size_t work;      /* buffers for rows_max and out_max, and scratch */
     size_t pages_max; /* that a simulated chip's memory holds beside the weights; SIZE_MAX: any */
 };
@@ -48,6 +56,7 @@ struct dev_watch {
 
 struct dev_opts {
     size_t n_pages;
+    size_t n_states; /* slots; unused where a state has no bytes */
     size_t rows_max; /* of a step */
     size_t out_max;  /* rows of logits of a step */
     int n_threads;   /* >= 1 */
@@ -79,12 +88,15 @@ struct dev {
     void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
     /* The page_bytes of a page, over all layers, to be kept and brought back by the caller. */
     void *(*page)(struct dev *d, uint32_t page);
+    /* A sequence's state begins as zeros; what slot `from` holds, into slot `to`. */
+    void (*clear_state)(struct dev *d, uint32_t slot);
+    void (*copy_state)(struct dev *d, uint32_t to, uint32_t from);
     /* True when nothing is left to be written of packed weights; waits for that up to wait_ns. */
     bool (*kept)(struct dev *d, uint64_t wait_ns);
     void (*close)(struct dev *d);
     const float *logits; /* [out_max][logits_stride], the first n_vocab count */
     size_t logits_stride;
-    size_t page_bytes;
+    size_t page_bytes, state_bytes;
     const float *hidden; /* moves from step to step */
     size_t hidden_stride;
     const struct dev_sim *sim; /* NULL: it is no simulation */

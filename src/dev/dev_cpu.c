@@ -100,6 +100,10 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
     s->left = carve(c, act_width(d->plan), sizeof *s->left);
+    const struct model_mixer_sizes *x = &m->mixer;
+    size_t head = x->heads ? x->inner / x->heads : 0;
+    s->taps = carve(c, x->taps, sizeof *s->taps);
+    s->state = carve(c, 3 * MAX(x->state, head), sizeof *s->state);
 }
 
 /* The work area, in one piece. */
@@ -117,6 +121,7 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->act.neg16 = carve(c, acts / 16, sizeof(int32_t));
     carve_routes(c, d);
     d->tiles = carve(c, n, sizeof *d->tiles);
+    d->runs = carve(c, p->state_floats ? n : 0, sizeof *d->runs);
     size_t parts = d->split_rows * num_div_up(d->opts.ctx_max, KERN_PART);
     d->parts = carve(c, parts * p->model->n_head, (2 + p->model->v_dim) * sizeof(float));
     for (int t = 0; t < d->opts.n_threads; t++) {
@@ -147,7 +152,8 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
     carve_work(&c, d);
     *need = (struct dev_need){
         .weights = cpu_pack_bytes(d->plan, d->mm),
-        .page = m->n_layer * m->n_kv_head * (d->k_bytes + d->v_bytes),
+        .page = m->n_attend * m->n_kv_head * (d->k_bytes + d->v_bytes),
+        .state = d->plan->state_floats * sizeof(float),
         .work = c.used,
         .pages_max = SIZE_MAX,
     };
@@ -204,6 +210,7 @@ static bool by_rows(const struct plan_op *op)
     case PLAN_CLAMP:
     case PLAN_SCALE:
     case PLAN_WEIGH:
+    case PLAN_MUL:
     case PLAN_COMBINE:
     case PLAN_ADD: return true;
     default: return false;
@@ -306,6 +313,7 @@ static void dev_cpu_close(struct dev *dev)
     os_pool_free(d->pool);
     cpu_pack_close(&d->pack);
     os_pages_free(d->pages, d->pages_bytes);
+    os_pages_free(d->states, d->states_bytes);
     os_pages_free(d->work, d->work_bytes);
     arena_done(&d->arena);
     mem_free(d);
@@ -320,7 +328,8 @@ static void dev_cpu_copy_page(struct dev *dev, uint32_t to, uint32_t from)
 {
     struct dev_cpu *d = dev_cpu_of(dev);
     CHECK(to < d->opts.n_pages && from < d->opts.n_pages && to != from);
-    memcpy(dev_cpu_page(dev, to), dev_cpu_page(dev, from), dev->page_bytes);
+    if (dev->page_bytes)
+        memcpy(dev_cpu_page(dev, to), dev_cpu_page(dev, from), dev->page_bytes);
 }
 
 static bool dev_cpu_kept(struct dev *dev, uint64_t wait_ns)
@@ -335,12 +344,15 @@ static enum err take_memory(struct dev_cpu *d, struct errinfo *e)
     d->work_bytes = need.work;
     if (!num_mul(need.page, d->opts.n_pages, &d->pages_bytes))
         return err_set(e, ERR_MEMORY, "a context of %zu pages is too large", d->opts.n_pages);
-    d->pages = os_pages_alloc(d->pages_bytes);
+    if (!num_mul(need.state, d->opts.n_states, &d->states_bytes))
+        return err_set(e, ERR_MEMORY, "%zu sequences are too many", d->opts.n_states);
+    d->pages = d->pages_bytes ? os_pages_alloc(d->pages_bytes) : NULL;
+    d->states = d->states_bytes ? os_pages_alloc(d->states_bytes) : NULL;
     d->work = os_pages_alloc(d->work_bytes);
-    if (!d->pages || !d->work)
+    if ((!d->pages && d->pages_bytes) || (!d->states && d->states_bytes) || !d->work)
         return err_set(e, ERR_MEMORY,
                        "the system refuses %zu MiB for the context and %zu MiB for buffers",
-                       d->pages_bytes >> 20, d->work_bytes >> 20);
+                       (d->pages_bytes + d->states_bytes) >> 20, d->work_bytes >> 20);
     d->scratch = arena_array(&d->arena, (size_t)d->opts.n_threads, sizeof *d->scratch);
     struct carver c = {.base = d->work};
     carve_work(&c, d);
@@ -370,6 +382,9 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     d->dev.step = dev_cpu_step;
     d->dev.copy_page = dev_cpu_copy_page;
     d->dev.page = dev_cpu_page;
+    d->dev.clear_state = cpu_clear_state;
+    d->dev.copy_state = cpu_copy_state;
+    d->dev.state_bytes = p->state_floats * sizeof(float);
     d->dev.kept = dev_cpu_kept;
     d->dev.page_bytes = d->pages_bytes / d->opts.n_pages;
     d->dev.close = dev_cpu_close;

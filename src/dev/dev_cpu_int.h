@@ -43,6 +43,8 @@ struct cpu_scratch {
     float *sink, *slope; /* [n_q_max] */
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */
+    const float **taps;  /* [taps of a convolution] */
+    float *state;        /* a head's numbers on their way to its state: [3 * its dimensions] */
 };
 
 /* The experts of a step's rows in the layer that runs.  A slot is a row of one expert; slots are
@@ -71,10 +73,12 @@ struct dev_cpu {
     size_t split_rows; /* rows of a step whose sequences are taken apart, see run_attend */
 
     struct cpu_pack pack;
-    char *pages; /* [n_pages][n_layer][n_kv_head]: a page of keys and one of values (kern.h) */
+    char *pages; /* [n_pages][n_attend][n_kv_head]: a page of keys and one of values (kern.h) */
     size_t pages_bytes;
     size_t k_bytes, v_bytes; /* of those two */
-    void *work;              /* what follows points into it */
+    float *states;           /* [n_states][plan->state_floats] */
+    size_t states_bytes;
+    void *work; /* what follows points into it */
     size_t work_bytes;
     float *rows;    /* plan's buffers */
     float *logits;  /* [out_max][width] */
@@ -91,6 +95,8 @@ struct dev_cpu {
     size_t n_rows, n_out, n_wanted; /* n_wanted: logits first, then hidden states */
     struct cpu_tile *tiles;         /* [rows_max] */
     size_t n_tiles;
+    struct cpu_tile *runs; /* [rows_max]: all rows of a sequence each */
+    size_t n_runs;
     size_t n_pieces; /* of the longest sequence; 1: none is taken apart */
 };
 
@@ -197,6 +203,13 @@ void cpu_run_heads(const struct walker *w, const struct cpu_op *co);
 void cpu_run_copy(const struct walker *w, const struct cpu_op *co);
 void cpu_run_temper(const struct walker *w, const struct cpu_op *co);
 
+/* dev_cpu_state.c */
+void cpu_run_conv(const struct walker *w, const struct cpu_op *co);
+void cpu_run_scan(const struct walker *w, const struct cpu_op *co);
+void cpu_run_deltarule(const struct walker *w, const struct cpu_op *co);
+void cpu_clear_state(struct dev *dev, uint32_t slot);
+void cpu_copy_state(struct dev *dev, uint32_t to, uint32_t from);
+
 /* dev_cpu_experts.c */
 void cpu_run_route(const struct walker *w, const struct cpu_op *co);
 void cpu_run_spread(const struct walker *w, const struct cpu_op *co);
@@ -207,7 +220,8 @@ void cpu_run_combine(const struct walker *w, const struct cpu_op *co);
 static inline char *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)
 {
     const struct model *m = d->plan->model;
-    size_t at = ((size_t)page * m->n_layer + (size_t)layer) * m->n_kv_head + head;
+    size_t at = (size_t)page * m->n_attend + m->layers[layer].kv_index;
+    at = at * m->n_kv_head + head;
     return d->pages + at * (d->k_bytes + d->v_bytes);
 }
 

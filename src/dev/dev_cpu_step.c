@@ -370,7 +370,7 @@ static void run_attend(const struct walker *w, const struct cpu_op *co)
 typedef void glu_fn(float *dst, const float *gate, const float *up, size_t n);
 
 /* NULL: xielu, which has numbers of its own. */
-static glu_fn *glu_of(const struct dev_cpu *d)
+static glu_fn *glu_of(const struct dev_cpu *d, enum model_act act)
 {
     const struct kern *k = &d->kern;
     glu_fn *const fns[MODEL_ACT_N] = {
@@ -378,7 +378,7 @@ static glu_fn *glu_of(const struct dev_cpu *d)
         [MODEL_RELU2] = k->relu2_mul,       [MODEL_GELU_ERF] = k->gelu_erf_mul,
         [MODEL_SWIGLU_OAI] = k->swiglu_oai,
     };
-    return fns[d->plan->model->arch->act];
+    return fns[act];
 }
 
 static float *glu_row(const struct dev_cpu *d, const struct plan_op *op, enum plan_buf b, size_t r)
@@ -393,7 +393,7 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
     size_t pieces = num_div_up(op->n, CPU_PIECE);
     size_t n = op_rows(d, op) * (op->spread ? d->plan->model->n_chosen : 1) * pieces;
     const struct mm_act acts = acts_of(d, co);
-    glu_fn *glu = glu_of(d);
+    glu_fn *glu = glu_of(d, op->act);
     size_t take = MAX(n / ((size_t)w->n_threads * 16), (size_t)1);
     for (size_t from; (from = os_pool_take(d->pool, take)) < n;)
         for (size_t i = from; i < MIN(from + take, n); i++) {
@@ -422,6 +422,7 @@ static void run_rows(const struct walker *w, const struct cpu_op *co)
         case PLAN_ADD: d->kern.add(dst, src, op->by, op->n); break;
         case PLAN_SCALE: d->kern.scale(dst, op->by, op->n); break;
         case PLAN_CLAMP: d->kern.clamp(dst, op->by, op->n); break;
+        case PLAN_MUL: (op->sigmoid ? d->kern.sigmoid_mul : d->kern.mul)(dst, src, op->n); break;
         case PLAN_WEIGH: d->kern.scale(dst, 1 / (1 + expf(-src[0])), op->n); break;
         default: CHECK(false);
         }
@@ -456,17 +457,31 @@ static void make_angles(const struct walker *w, const struct model_angles *a, si
 }
 
 static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_op *) = {
-    [PLAN_EMBED] = run_embed,         [PLAN_POSITION] = run_position,
-    [PLAN_PICK] = run_pick,           [PLAN_NORM] = run_norm,
-    [PLAN_MATMUL] = run_matmul,       [PLAN_CLAMP] = run_rows,
-    [PLAN_ROPE] = run_rope,           [PLAN_STORE] = run_store,
-    [PLAN_ATTEND] = run_attend,       [PLAN_GLU] = run_glu,
-    [PLAN_HEADS] = cpu_run_heads,     [PLAN_COPY] = cpu_run_copy,
-    [PLAN_TEMPER] = cpu_run_temper,   [PLAN_ADD] = run_rows,
-    [PLAN_SCALE] = run_rows,          [PLAN_SOFTCAP] = run_softcap,
-    [PLAN_WEIGH] = run_rows,          [PLAN_ROUTE] = cpu_run_route,
-    [PLAN_SPREAD] = cpu_run_spread,   [PLAN_EXPERTS] = cpu_run_experts,
+    [PLAN_EMBED] = run_embed,
+    [PLAN_POSITION] = run_position,
+    [PLAN_PICK] = run_pick,
+    [PLAN_NORM] = run_norm,
+    [PLAN_MATMUL] = run_matmul,
+    [PLAN_CLAMP] = run_rows,
+    [PLAN_ROPE] = run_rope,
+    [PLAN_STORE] = run_store,
+    [PLAN_ATTEND] = run_attend,
+    [PLAN_GLU] = run_glu,
+    [PLAN_HEADS] = cpu_run_heads,
+    [PLAN_COPY] = cpu_run_copy,
+    [PLAN_TEMPER] = cpu_run_temper,
+    [PLAN_ADD] = run_rows,
+    [PLAN_SCALE] = run_rows,
+    [PLAN_SOFTCAP] = run_softcap,
+    [PLAN_WEIGH] = run_rows,
+    [PLAN_ROUTE] = cpu_run_route,
+    [PLAN_SPREAD] = cpu_run_spread,
+    [PLAN_EXPERTS] = cpu_run_experts,
     [PLAN_COMBINE] = cpu_run_combine,
+    [PLAN_MUL] = run_rows,
+    [PLAN_CONV] = cpu_run_conv,
+    [PLAN_SCAN] = cpu_run_scan,
+    [PLAN_DELTARULE] = cpu_run_deltarule,
 };
 
 static void walk(void *arg, int thread, int n_threads)
@@ -503,6 +518,16 @@ static void make_tiles(struct dev_cpu *d)
     d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
 }
 
+static void make_runs(struct dev_cpu *d)
+{
+    d->n_runs = 0;
+    for (size_t r = 0; r < d->n_rows; r++)
+        if (r > 0 && d->step_rows[r].state == d->step_rows[r - 1].state)
+            d->runs[d->n_runs - 1].n_rows++;
+        else
+            d->runs[d->n_runs++] = (struct cpu_tile){r, 1};
+}
+
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
 {
     struct dev_cpu *d = dev_cpu_of(dev);
@@ -523,6 +548,8 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
     d->n_wanted = d->n_out + n_hidden;
     CHECK(d->n_out <= d->opts.out_max);
     make_tiles(d);
+    if (d->plan->state_floats)
+        make_runs(d);
     os_pool_run(d->pool, walk, d);
     d->dev.hidden = cpu_buf(d, PLAN_PICKED) + d->n_out * d->dev.hidden_stride;
 }

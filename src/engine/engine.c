@@ -28,6 +28,7 @@ static struct dev_opts dev_opts_of(const struct engine *en)
 {
     const struct engine_opts *o = &en->opts;
     return (struct dev_opts){.n_pages = en->n_pages,
+                             .n_states = en->n_states,
                              .rows_max = o->batch,
                              .out_max = o->out_max,
                              .n_threads = o->n_threads,
@@ -79,6 +80,16 @@ static enum err fit_chip(struct engine *en, size_t most, bool given, size_t *pag
     return ERR_OK;
 }
 
+/* Slots for sequences' states, and their bytes: as many as are of use, unless that would be more
+ * than a quarter of what is left; one in any case. */
+static size_t fit_states(struct engine *en, size_t bytes, size_t left)
+{
+    if (bytes == 0)
+        return 0;
+    en->n_states = MIN(state_slots(&en->opts), MAX(left / 4 / bytes, (size_t)1));
+    return en->n_states * bytes;
+}
+
 /* The most tokens of context that fit beside the weights; the error names what does not. */
 static enum err fit_context(struct engine *en, struct errinfo *e)
 {
@@ -94,6 +105,8 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     o->ctx = given ? o->ctx : en->model->ctx_trained;
     TRY(dev_need(en, &need, e));
     size_t page = need.page + o->beside.page, fixed = need.weights + need.work + o->beside.fixed;
+    size_t states = fit_states(en, need.state, budget > fixed ? budget - fixed : 0);
+    fixed += states;
     size_t left = budget > fixed ? budget - fixed : 0;
     size_t room = page ? left / page : SIZE_MAX;
     pages = num_div_up(o->ctx_total ? o->ctx_total : o->ctx, DEV_PAGE);
@@ -116,7 +129,7 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     en->memory = (struct engine_memory){
         .file = en->model->gguf ? (size_t)gguf_file_bytes(en->model->gguf) : 0,
         .weights = need.weights,
-        .context = pages * need.page,
+        .context = pages * need.page + states,
         .work = need.work};
     return ERR_OK;
 }
@@ -149,6 +162,7 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     for (size_t i = 0; i < en->n_pages; i++) /* the lowest page is handed out first */
         en->free[en->n_free++] = (uint32_t)(en->n_pages - 1 - i);
     prefix_init(en);
+    state_init(en);
     return ERR_OK;
 }
 
@@ -190,6 +204,7 @@ void engine_close(struct engine *en)
     plan_free(en->plan);
     model_close(en->model);
     prefix_done(en);
+    state_done(en);
     mem_free(en->free);
     mem_free(en->refs);
     mem_free(en->learnt);
@@ -205,7 +220,8 @@ static enum err count(struct engine *en, const struct gguf *g, struct engine_nee
     size_t ctx = en->model->ctx_trained;
     en->opts.ctx = en->opts.ctx ? MIN(en->opts.ctx, ctx) : ctx;
     TRY(dev_need(en, &dev, e));
-    *need = (struct engine_need){dev.weights + dev.work, dev.page};
+    size_t states = dev.state ? state_slots(&en->opts) : 0;
+    *need = (struct engine_need){dev.weights + dev.work + states * dev.state, dev.page};
     return ERR_OK;
 }
 
@@ -304,6 +320,7 @@ struct engine_seq *engine_seq_new(struct engine *en)
 {
     struct engine_seq *s = mem_alloc(sizeof *s);
     s->en = en;
+    s->state = DEV_NONE;
     s->tokens = mem_alloc(en->opts.ctx * sizeof *s->tokens);
     s->pages = mem_alloc(num_div_up(en->opts.ctx, DEV_PAGE) * sizeof *s->pages);
     return s;
@@ -314,6 +331,7 @@ void engine_seq_free(struct engine_seq *s)
     if (!s)
         return;
     prefix_learn_rest(s);
+    state_leave(s);
     engine_seq_cut(s, 0);
     mem_free(s->tokens);
     mem_free(s->pages);
@@ -352,7 +370,7 @@ static void own_last_page(struct engine_seq *s)
 void engine_seq_cut(struct engine_seq *s, size_t n)
 {
     CHECK(n <= s->n);
-    s->n = n;
+    s->n = n = state_cut(s, n);
     s->n_draft = 0;
     prefix_cut(s, n / DEV_PAGE);
     while (s->n_pages > num_div_up(n, DEV_PAGE))
@@ -381,7 +399,7 @@ static bool wants_logits(const struct engine_row *r)
 static enum err check_rows(const struct engine *en, const struct engine_row *rows, size_t n,
                            struct errinfo *e)
 {
-    size_t pages = 0, n_out = 0;
+    size_t pages = 0, n_out = 0, states = 0;
     CHECK(n >= 1 && n <= en->opts.batch);
     for (size_t i = 0, run; i < n; i += run) {
         const struct engine_seq *s = rows[i].seq;
@@ -391,6 +409,7 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
                            "the context is full: %zu tokens and %zu more are over the limit of %zu",
                            s->n, run, en->opts.ctx);
         pages += num_div_up(s->n + run, DEV_PAGE) - s->n_pages;
+        states += s->state == DEV_NONE;
         for (size_t k = i; k < i + run; k++) {
             n_out += wants_logits(&rows[k]);
             if (rows[k].token < 0 || (size_t)rows[k].token >= en->model->n_vocab)
@@ -402,6 +421,9 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
     if (pages > engine_pages_free(en))
         return err_set(e, ERR_BUSY, "%zu pages of context are needed and %zu of %zu are free",
                        pages, engine_pages_free(en), en->n_pages);
+    if (states > state_free(en))
+        return err_set(e, ERR_BUSY, "%zu sequences more need a state and %zu of %zu are free",
+                       states, state_free(en), en->n_states);
     return ERR_OK;
 }
 
@@ -428,6 +450,8 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
     int32_t n_out = 0, n_hidden = 0;
     TRY(check_rows(en, rows, n, e));
     TRY(admit(en, rows, n, e));
+    for (size_t i = 0; i < n; i += run_of(rows, n, i))
+        CHECK(state_begin(rows[i].seq));
     for (size_t i = 0; i < n; i++) {
         struct engine_seq *s = rows[i].seq;
         if (s->n == s->n_pages * DEV_PAGE)
@@ -435,14 +459,18 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)s->n,
                                        .pages = s->pages,
+                                       .state = s->state,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
         s->tokens[s->n++] = rows[i].token;
+        en->rows[i].keep = state_keep(s);
         s->n_draft = rows[i].want == ENGINE_DRAFT ? s->n_draft + 1 : 0;
     }
     en->dev->step(en->dev, en->rows, n);
     for (size_t i = 0; i < n; i += run_of(rows, n, i))
         prefix_learn(rows[i].seq);
+    for (size_t i = 0; i < n; i++)
+        state_kept(rows[i].seq, en->rows[i].keep, (size_t)en->rows[i].pos + 1);
     const float *logits = en->dev->logits, *hidden = en->dev->hidden;
     for (size_t i = 0; i < n; i++)
         if (wants_logits(&rows[i])) {

@@ -38,6 +38,7 @@ struct engine_opts {
     size_t ctx_total; /* tokens of all sequences together; 0: as ctx */
     size_t batch;     /* rows of a step; 0: 512 */
     size_t out_max;   /* rows of logits of a step; 0: 1 */
+    size_t seqs;      /* sequences that run together, of models with a state for each; 0: 4 */
     size_t memory;    /* bytes that all of it may take; 0: what is free less a reserve */
     /* Another engine of as many tokens of context, opened later: it is counted in `memory`. */
     struct engine_need beside;
@@ -105,8 +106,15 @@ void engine_seq_free(struct engine_seq *s);
 size_t engine_seq_len(const struct engine_seq *s);
 const int32_t *engine_seq_tokens(const struct engine_seq *s); /* [len] */
 /* Forgets what follows the first n tokens; n <= len.  Where memory is full it may keep less, down
- * to a whole page: engine_seq_len says. */
+ * to a whole page, and of a model with states down to the last mark or nothing: engine_seq_len
+ * says. */
 void engine_seq_cut(struct engine_seq *s, size_t n);
+/* The text's first n tokens, most of which are still to be run, are likely to be taken up again: a
+ * model with states keeps what it is after them.  Where a sequence ends, and where it leaves a text
+ * that is known, it does so unasked. */
+void engine_seq_mark(struct engine_seq *s, size_t n);
+/* Sequences that can have a state at once; SIZE_MAX for models without. */
+size_t engine_seqs_max(const struct engine *en);
 /* Pages that a step could take now. */
 size_t engine_pages_free(const struct engine *en);
 /* Pages of the beginning of tokens[n] that sequences hold now: one that begins so takes none for

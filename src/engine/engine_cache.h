@@ -24,7 +24,8 @@ void engine_cache_key(const struct engine *en, char key[ENGINE_CACHE_KEY]);
 /* Opens or makes the file, of at most max_bytes, and reads what it knows; pages are read when they
  * are wanted.  After an error the engine works on without.
  * Errors: IO; BUSY (another process has it); CORRUPT (not such a file, or damaged: it is left as it
- * is); UNSUPPORTED (made for another key); TOOBIG (max_bytes has no room for a page). */
+ * is); UNSUPPORTED (made for another key, or the model
+ * has states, which the file does not hold); TOOBIG (max_bytes has no room for a page). */
 enum err engine_cache_open(struct engine *en, const char *path, uint64_t max_bytes,
                            struct errinfo *e);
 void engine_cache_close(struct engine *en); /* engine_close does so too; saves nothing */

@@ -28,6 +28,15 @@ struct prefix {
     uint64_t n_learnt; /* nodes ever made from what was run */
 };
 
+/* What a state was after a text: that of a node and n_rest tokens behind it (engine_state.c). */
+struct state_mark {
+    bool there;
+    uint32_t node;
+    size_t n_rest;
+    uint64_t used; /* the tree's clock when it last served */
+    int32_t rest[ENGINE_PAGE];
+};
+
 struct engine {
     struct model *model;
     struct plan *plan;
@@ -40,6 +49,9 @@ struct engine {
     bool *learnt;         /* [n_pages]: the tree holds the page */
     size_t n_cached;      /* pages that only the tree holds: free when they are needed */
     struct dev_row *rows; /* [batch] */
+    size_t n_states, n_free_states, n_marks; /* slots: those of sequences are the others */
+    uint32_t *free_states;                   /* [n_free_states] */
+    struct state_mark *marks;                /* [n_states]: of the slots that are marks */
     struct prefix prefix;
     struct cache *cache; /* engine_cache.c; NULL: none */
 };
@@ -53,6 +65,9 @@ struct engine_seq {
     size_t n_pages;
     size_t n_learnt; /* full pages that the tree holds too */
     uint32_t node;   /* of the last of them; the root when there is none */
+    uint32_t state;  /* its slot; DEV_NONE: none yet */
+    size_t mark;     /* where a mark is asked for; 0: nowhere */
+    size_t branch;   /* where it leaves a text that the tree knows, and no mark is; 0: nowhere */
 };
 
 /* ---- pages (engine.c) ---- */
@@ -83,5 +98,29 @@ uint32_t prefix_add(struct engine *en, uint32_t at, uint32_t page, const int32_t
 size_t prefix_common(const int32_t *a, const int32_t *b, size_t n);
 /* Forgets the page that served longest ago and that only the tree holds; there is one. */
 void prefix_forget_one(struct engine *en);
+
+/* ---- states (engine_state.c); all do nothing for models without them ---- */
+
+size_t state_slots(const struct engine_opts *o); /* as many as are of use */
+void state_init(struct engine *en);
+void state_done(struct engine *en);
+size_t state_free(const struct engine *en); /* slots that new sequences could have now */
+/* A slot of zeros for a sequence that has none; false: there is none. */
+bool state_begin(struct engine_seq *s);
+void state_give_back(struct engine_seq *s);
+/* The sequence ends: what its state is becomes a mark. */
+void state_leave(struct engine_seq *s);
+/* How many of the first n tokens may be taken over from the tree. */
+size_t state_reusable(struct engine_seq *s, const int32_t *tokens, size_t n);
+/* The sequence took over what it has now: its state, too; false: that is not known. */
+bool state_reuse(struct engine_seq *s);
+/* Back to what the state was after n tokens or, if that is not known, fewer: gives how many. */
+size_t state_cut(struct engine_seq *s, size_t n);
+/* A slot for what the state will be after the sequence's last token, where that is worth a mark;
+ * when the step is over it becomes one, of the first n tokens. */
+uint32_t state_keep(struct engine_seq *s);
+void state_kept(struct engine_seq *s, uint32_t slot, size_t n);
+/* The tree forgets a node. */
+void state_forget_node(struct engine *en, uint32_t node);
 
 #endif

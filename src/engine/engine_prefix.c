@@ -90,6 +90,7 @@ static void remove_node(struct engine *en, uint32_t at)
     while (*link != at)
         link = &p->node[*link].sibling;
     *link = p->node[at].sibling;
+    state_forget_node(en, at);
     uint32_t page = p->node[at].page;
     en->learnt[page] = false;
     en->n_cached -= en->refs[page] == 1;
@@ -219,6 +220,7 @@ size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
     uint32_t c = PREFIX_NONE;
     CHECK(s->n == 0);
     most -= most > 0; /* the last token is run: its logits are wanted */
+    most = state_reusable(s, tokens, most);
     while (s->n < most) {
         c = best_child(p, s->node, tokens + s->n, MIN(most - s->n, (size_t)ENGINE_PAGE), &shared);
         if (shared < ENGINE_PAGE)
@@ -233,5 +235,7 @@ size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
     if (s->n < most && shared > 0 && en->n_free + en->n_cached > 1)
         copy_start(s, c, shared);
     touch(p, s->node);
+    if (!state_reuse(s))
+        engine_seq_cut(s, 0);
     return s->n;
 }

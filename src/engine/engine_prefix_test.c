@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/engine_int.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define N_SEQS 4
@@ -14,27 +15,41 @@
 
 static uint64_t rng;
 
+static size_t n_known; /* tokens that were taken over */
+
 static size_t below(size_t n)
 {
     return (size_t)(num_rand(&rng) % n);
 }
 
+/* Of layers that attend, scan, convolve, and follow the delta rule. */
+static const char *const files[] = {"arch/llama", "family/lfm2", "family/mamba", "family/mamba2",
+                                    "family/qwen3next"};
+
 struct opened {
     struct gguf *g;
+    bool state; /* it has states beside pages */
+    size_t ctx;
+    size_t n_vocab;
     struct engine *en, *plain; /* plain: a second engine, for one sequence at a time */
 };
 
-static void open_both(struct opened *o, size_t ctx_total)
+static void open_both(struct opened *o, const char *file, size_t ctx_total)
 {
+    char path[80];
     struct errinfo e;
     struct engine_opts opts = {
-        .ctx = CTX, .ctx_total = ctx_total, .batch = 100, .n_threads = 1, .level = cpu_best()};
-    if (gguf_open(&o->g, "tests/data/arch/llama.gguf", &e) != ERR_OK ||
-        engine_open(&o->en, o->g, &opts, &e) != ERR_OK)
+        .ctx_total = ctx_total, .batch = 100, .n_threads = 1, .level = cpu_best()};
+    o->ctx = opts.ctx = strcmp(file, files[0]) == 0 ? CTX : 128; /* the other files' */
+    opts.seqs = 1; /* slots for as many sequences as there are, if they keep no marks */
+    snprintf(path, sizeof path, "tests/data/%s.gguf", file);
+    if (gguf_open(&o->g, path, &e) != ERR_OK || engine_open(&o->en, o->g, &opts, &e) != ERR_OK)
         fail_msg("%s", e.text);
-    opts.ctx_total = CTX;
+    opts.ctx_total = opts.ctx;
     if (engine_open(&o->plain, o->g, &opts, &e) != ERR_OK)
         fail_msg("%s", e.text);
+    o->state = engine_model(o->en)->has_state;
+    o->n_vocab = MIN(engine_model(o->en)->n_vocab, (size_t)90);
 }
 
 static void close_both(struct opened *o)
@@ -59,11 +74,11 @@ static void compute(struct opened *o, const int32_t *ids, size_t n, float *out)
 }
 
 /* Texts that often begin alike: a few stems, then a few symbols. */
-static void make_text(int32_t *ids, size_t n)
+static void make_text(const struct opened *o, int32_t *ids, size_t n)
 {
     size_t stem = below(3), turn = 1 + below(150);
     for (size_t i = 0; i < n; i++)
-        ids[i] = i < turn ? (int32_t)((i * (stem + 3) + stem) % 90) : (int32_t)below(3);
+        ids[i] = i < turn ? (int32_t)((i * (stem + 3) + stem) % o->n_vocab) : (int32_t)below(3);
 }
 
 static void begin(struct opened *o, struct engine_seq **s)
@@ -72,11 +87,14 @@ static void begin(struct opened *o, struct engine_seq **s)
     float want[256];
     const float *logits;
     struct errinfo e;
-    size_t n = 1 + below(CTX);
-    make_text(ids, n);
+    size_t n = 1 + below(o->ctx);
+    make_text(o, ids, n);
     *s = engine_seq_new(o->en);
     size_t known = engine_seq_reuse(*s, ids, n);
     assert_true(known < n && known == engine_seq_len(*s));
+    n_known += known;
+    if (below(2))
+        engine_seq_mark(*s, below(n + 1));
     enum err r = engine_prefill(o->en, *s, ids + known, n - known, NULL, NULL, &logits, &e);
     if (r == ERR_BUSY) {
         engine_seq_free(*s);
@@ -94,9 +112,9 @@ static void grow(struct opened *o, struct engine_seq *s)
     const float *logits;
     struct errinfo e;
     int32_t ids[CTX];
-    if (engine_seq_len(s) == 0 || engine_seq_len(s) == CTX)
+    if (engine_seq_len(s) == 0 || engine_seq_len(s) == o->ctx)
         return;
-    struct engine_row row = {s, (int32_t)below(90), true};
+    struct engine_row row = {s, (int32_t)below(o->n_vocab), true};
     if (engine_step(o->en, &row, 1, &logits, &e) != ERR_OK) {
         assert_int_equal(e.code, ERR_BUSY);
         return;
@@ -106,40 +124,50 @@ static void grow(struct opened *o, struct engine_seq *s)
     assert_memory_equal(want, logits, engine_model(o->en)->n_vocab * sizeof *want);
 }
 
-static void cut(struct engine_seq *s)
+static void cut(const struct opened *o, struct engine_seq *s)
 {
     size_t n = below(engine_seq_len(s) + 1);
     engine_seq_cut(s, n);
-    assert_true(engine_seq_len(s) <= n && engine_seq_len(s) >= n / ENGINE_PAGE * ENGINE_PAGE);
+    assert_true(engine_seq_len(s) <= n);
+    assert_true(o->state || engine_seq_len(s) >= n / ENGINE_PAGE * ENGINE_PAGE);
+}
+
+/* Random sequences in a memory of so many tokens. */
+static void come_and_go(const char *file, size_t total, int rounds)
+{
+    struct opened o;
+    struct engine_seq *seq[N_SEQS] = {0};
+    open_both(&o, file, total);
+    n_known = 0;
+    for (int round = 0; round < rounds; round++) {
+        struct engine_seq **s = &seq[below(N_SEQS)];
+        size_t what = below(5);
+        if (!*s)
+            begin(&o, s);
+        else if (what < 3)
+            grow(&o, *s);
+        else if (what == 3)
+            cut(&o, *s);
+        else {
+            engine_seq_free(*s);
+            *s = NULL;
+        }
+    }
+    for (int i = 0; i < N_SEQS; i++)
+        engine_seq_free(seq[i]);
+    assert_true(n_known > 0);
+    assert_int_equal(engine_pages_free(o.en), total / ENGINE_PAGE);
+    assert_int_equal(o.en->n_free_states + o.en->n_marks, o.en->n_states);
+    close_both(&o);
 }
 
 static void reuse_is_computing(void **state)
 {
     (void)state;
     const size_t totals[] = {512, 320, 4096};
-    for (size_t k = 0; k < N_ELEMS(totals); k++) {
-        struct opened o;
-        struct engine_seq *seq[N_SEQS] = {0};
-        open_both(&o, totals[k]);
-        for (int round = 0; round < 400; round++) {
-            struct engine_seq **s = &seq[below(N_SEQS)];
-            size_t what = below(5);
-            if (!*s)
-                begin(&o, s);
-            else if (what < 3)
-                grow(&o, *s);
-            else if (what == 3)
-                cut(*s);
-            else {
-                engine_seq_free(*s);
-                *s = NULL;
-            }
-        }
-        for (int i = 0; i < N_SEQS; i++)
-            engine_seq_free(seq[i]);
-        assert_int_equal(engine_pages_free(o.en), totals[k] / ENGINE_PAGE);
-        close_both(&o);
-    }
+    for (size_t f = 0; f < N_ELEMS(files); f++)
+        for (size_t k = 0; k < N_ELEMS(totals); k++)
+            come_and_go(files[f], totals[k], f ? 200 : 400);
 }
 
 /* A conversation that comes back is known but for its last token. */
@@ -150,7 +178,7 @@ static void what_ended_is_known(void **state)
     const float *logits;
     struct errinfo e;
     int32_t ids[150];
-    open_both(&o, 1024);
+    open_both(&o, files[0], 1024);
     for (int i = 0; i < 150; i++)
         ids[i] = i % 90;
     for (int turn = 0; turn < 3; turn++) {
@@ -168,12 +196,42 @@ static void what_ended_is_known(void **state)
     close_both(&o);
 }
 
+/* The same of a model with states, which knows what was marked and where texts ended: at once all
+ * but the last token of the same text, and the second text that leaves a known one leaves a mark
+ * there for the third. */
+static void turns_are_known(void **state)
+{
+    (void)state;
+    for (size_t f = 1; f < N_ELEMS(files); f++) {
+        struct opened o;
+        const float *logits;
+        struct errinfo e;
+        int32_t ids[120];
+        const size_t want[] = {0, 99, 0, 70, 100};
+        open_both(&o, files[f], 1024);
+        for (size_t turn = 0; turn < N_ELEMS(want); turn++) {
+            size_t n = turn == 4 ? 120 : 100; /* the last goes on where the one before ended */
+            for (size_t i = 0; i < n; i++)
+                ids[i] = (int32_t)(i < 70 || turn < 2 ? i % 60 : MIN(turn, 3));
+            struct engine_seq *s = engine_seq_new(o.en);
+            size_t known = engine_seq_reuse(s, ids, n);
+            assert_int_equal(known, want[turn]);
+            engine_seq_mark(s, n - 1);
+            assert_int_equal(
+                engine_prefill(o.en, s, ids + known, n - known, NULL, NULL, &logits, &e), ERR_OK);
+            engine_seq_free(s);
+        }
+        close_both(&o);
+    }
+}
+
 int main(void)
 {
     rng = test_seed();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reuse_is_computing),
         cmocka_unit_test(what_ended_is_known),
+        cmocka_unit_test(turns_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -130,6 +130,7 @@ static void reuse(struct sched *s, struct job *j)
         ids[i] = sched_known(j, i);
     j->seq = engine_seq_new(s->en);
     j->n_read = engine_seq_reuse(j->seq, ids, n);
+    engine_seq_mark(j->seq, j->n_prompt - 1); /* the last token is always read anew */
     mem_free(ids);
 }
 
@@ -186,15 +187,24 @@ static size_t common_start(const struct job *a, const struct job *b)
     return n;
 }
 
+/* The same prompt, whose state is known when all but its last token are read. */
+static bool same_prompt(const struct job *a, const struct job *b)
+{
+    return a->n_prompt == b->n_prompt &&
+           memcmp(a->prompt, b->prompt, a->n_prompt * sizeof *a->prompt) == 0;
+}
+
 /* Pages that it begins with are being read for another: it takes them over when they are known.
  * What is read goes on with every step, so the wait ends. */
 static bool waits_for_pages(const struct sched *s, const struct job *j)
 {
+    bool state = engine_model(s->en)->has_state;
     if (may_reuse(j) < ENGINE_PAGE)
         return false;
     for (size_t i = 0; i < s->n_running; i++) {
         const struct job *k = s->running[i];
-        if (sched_left_to_read(k) > 1 && common_start(j, k) > k->n_read)
+        if (sched_left_to_read(k) > 1 && common_start(j, k) > k->n_read &&
+            (!state || same_prompt(j, k)))
             return true;
     }
     return false;
@@ -265,7 +275,7 @@ static bool fetch_more(struct sched *s, const struct job *j)
 
 void sched_admit(struct sched *s)
 {
-    while (s->n_running < s->opts.running_max) {
+    while (s->n_running < MIN(s->opts.running_max, engine_seqs_max(s->en))) {
         pthread_mutex_lock(&s->lock);
         struct job *j = take_queued(s);
         pthread_mutex_unlock(&s->lock);

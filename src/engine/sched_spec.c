@@ -15,6 +15,8 @@ void sched_spec_open(struct sched *s)
     s->rate[SCHED_FROM_TEXT] = spec_rate_new(0.2f, 0.8f);
     s->rate[SCHED_FROM_MODEL] = spec_rate_new(0.3f, 0.95f);
     d->en = s->opts.speculate == SCHED_SPEC_OFF ? NULL : s->opts.draft;
+    if (d->en && (engine_model(s->en)->has_state || engine_model(d->en)->has_state))
+        d->en = NULL;
     if (!d->en)
         return;
     CHECK(MIN(engine_out_max(d->en), engine_batch(d->en)) >= s->opts.running_max);
@@ -33,7 +35,8 @@ void sched_spec_close(struct sched *s)
 
 void sched_spec_start(struct sched *s, struct job *j)
 {
-    if (s->opts.speculate == SCHED_SPEC_OFF || j->n_max < 2)
+    /* A state cannot be cut back to before a wrong guess. */
+    if (s->opts.speculate == SCHED_SPEC_OFF || j->n_max < 2 || engine_model(s->en)->has_state)
         return;
     size_t ctx = engine_ctx(s->en), rest = ctx - MIN(ctx, j->n_prompt);
     j->spec = mem_alloc(sizeof *j->spec);

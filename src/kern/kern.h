@@ -12,16 +12,26 @@
  *   gelu_erf_mul  the exact form: gate * (1 + erf(gate / sqrt 2)) / 2 * up
  *   relu2_mul  max(gate, 0)^2 * up (So et al. 2021)
  *   swiglu_oai g * sigmoid(1.702 g) * (u + 1), g = min(gate, 7), u = up within 7 (gpt-oss)
- *   xielu      numbers[0] x^2 + numbers[2] x where x > 0, else numbers[1] (e^min(x, numbers[3]) - 1
- * - x) + numbers[2] x (Huang and Schlag 2024) clamp      x[n] within -by and by softcap    x[n] =
- * cap * tanh(x / cap) rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are
- * cos_sin[i] and sines cos_sin[n/2 + i], i < n/2 (the NeoX order) rope_pair  the same for the pairs
- * (x[2i], x[2i + 1]) quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act;
- * n % 32 == 0 put_k, put_v  floats into a page, see struct kern_put attend     softmax(q K^T) V
- * over pages, see struct kern_attend attend_part  the same for positions [part * KERN_PART, (part +
- * 1) * KERN_PART) alone, not yet divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum,
- * the result attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend
- * gives, to the bit; it needs no pages, and neither ranges nor scratch */
+ *   xielu      x > 0: numbers[0] x^2 + numbers[2] x, else numbers[1] (e^min(x, numbers[3]) - 1 - x)
+ *              + numbers[2] x (Huang and Schlag 2024)
+ *   clamp      x[n] within -by and by
+ *   mul        dst[n] *= src[n]
+ *   sigmoid_mul  dst[n] *= 1 / (1 + exp(-gate[n]))
+ *   conv       dst[n] = sum of x[k][n] * taps[k * stride + n] over k, in order
+ *   scan       a head's step of a state space, see struct kern_scan
+ *   scan_each  the same for channels that fade by themselves
+ *   delta      a head's step of the gated delta rule, see struct kern_delta
+ *   softcap    x[n] = cap * tanh(x / cap)
+ *   rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are cos_sin[i] and
+ *              sines cos_sin[n/2 + i], i < n/2 (the NeoX order)
+ *   rope_pair  the same for the pairs (x[2i], x[2i + 1])
+ *   quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act; n % 32 == 0
+ *   put_k, put_v  floats into a page, see struct kern_put
+ *   attend     softmax(q K^T) V over pages, see struct kern_attend
+ *   attend_part  the same for positions [part * KERN_PART, (part + 1) * KERN_PART) alone, not yet
+ *              divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum, the result
+ *   attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend gives,
+ * to the bit; it needs no pages, and neither ranges nor scratch */
 #ifndef KERN_KERN_H
 #define KERN_KERN_H
 
@@ -82,6 +92,25 @@ struct kern_attend {
     const float *sink;    /* [n_q] or NULL: a score beside those of the positions, of no value */
     const float *slope;   /* [n_q] or NULL: a score falls by this a position behind to - 1 */
     float *scratch;       /* kern_attend_scratch floats */
+};
+
+/* h[j][i] = fade * h[j][i] + b[j] * x[i], y[i] = sum of c[j] * h[j][i] over j, for i < n and
+ * j < n_state; h at h[j * stride + i].  scan: fade is one number; scan_each: e^(dt[i] * a[j *
+ * stride
+ * + i]).  Lanes are i, so that a number's bits depend on its own column alone. */
+struct kern_scan {
+    size_t n_state, n, stride;
+    const float *x, *b, *c;
+    float fade;
+    const float *dt, *a;
+};
+
+/* h[j][i] *= fade[j]; then h[j][i] += k[j] * beta * (v[i] - sum of k[l] * h[l][i] over l); then
+ * y[i] = sum of q[j] * h[j][i] over j (Yang, Kautz and Hatamizadeh 2024, eq. 10). */
+struct kern_delta {
+    size_t n_k, n_v;
+    const float *q, *k, *v, *fade; /* [n_k], [n_k], [n_v], [n_k] */
+    float beta;
 };
 
 /* n_q: of the largest call. */

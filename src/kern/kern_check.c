@@ -135,10 +135,44 @@ static void check_rows(struct pair p, size_t n)
     const float bends[4] = {0.8f, 1.3f, 0.5f, -1e-6f};
     CHECK_ROW(xielu, 1e-5f, 1e-6f, 8, x, z, bends, n)
     CHECK_ROW(clamp, 0, 0, 3, x, 1.37f, n)
+    CHECK_ROW(mul, 0, 0, 3, x, z, n)
+    CHECK_ROW(sigmoid_mul, 2e-6f, 1e-30f, 3, x, z, n)
     CHECK_ROW(softcap, 2e-5f, 2e-5f, 200, x, 50, n)
     if (n % 2 == 0) {
         CHECK_ROW(rope_half, 1e-6f, 1e-6f, 3, x, cs, n)
         CHECK_ROW(rope_pair, 1e-6f, 1e-6f, 3, x, cs, n)
+    }
+}
+
+/* Steps of states: what they give and what they leave. */
+static void check_states(struct pair p, size_t n)
+{
+    const size_t n_state = 1 + rnd_below(40), all = n * n_state;
+    const float *b = floats(p.a, n_state, 1), *c = floats(p.a, n_state, 1);
+    const float *x = floats(p.a, n, 1), *rows[3] = {x, floats(p.a, n, 1), floats(p.a, n, 1)};
+    float *dt = floats(p.a, n, 0.5f), *a = floats(p.a, all, 0.5f), *h[2], *y[2];
+    float *fades = floats(p.a, n_state, 1);
+    for (size_t i = 0; i < n; i++)
+        dt[i] = fabsf(dt[i]);
+    for (int kind = 0; kind < 4; kind++) {
+        static const char *const names[] = {"scan", "scan_each", "delta", "conv"};
+        if (!wanted(names[kind]))
+            continue;
+        twins(p, all, 1, &h[0], &h[1]);
+        twins(p, n, 1, &y[0], &y[1]);
+        struct kern_scan scan = {n_state, n, n, x, b, c, 0.7f, dt, a};
+        struct kern_delta delta = {n_state, n, b, c, x, fades, 0.6f};
+        for (int i = 0; i < 2; i++) {
+            const struct kern *k = i ? p.k : p.ref;
+            switch (kind) {
+            case 0: k->scan(y[i], h[i], &scan); break;
+            case 1: k->scan_each(y[i], h[i], &scan); break;
+            case 2: k->delta(y[i], h[i], &delta); break;
+            default: k->conv(y[i], rows, a, n_state > 2 ? n : 0, 3, n); break;
+            }
+        }
+        expect_close(p.k->level, names[kind], y[0], y[1], n, 1e-5f, 2e-5f);
+        expect_close(p.k->level, names[kind], h[0], h[1], all, 1e-5f, 2e-5f);
     }
 }
 
@@ -301,8 +335,10 @@ static void check_vectors(enum cpu_level level)
     kern_init(&k, level);
     arena_init(&a);
     struct pair p = {&ref, &k, &a};
-    for (size_t n = 1; n < 300; n += 1 + rnd_below(5))
+    for (size_t n = 1; n < 300; n += 1 + rnd_below(5)) {
         check_rows(p, n);
+        check_states(p, n);
+    }
     for (size_t n = 32; wanted("quantize") && n <= 4096; n += 32 * (1 + rnd_below(20)))
         check_quantize(p, n);
     if (wanted("attend"))

@@ -93,6 +93,72 @@ static void clamp_c(float *x, float by, size_t n)
         x[i] = MIN(MAX(x[i], -by), by);
 }
 
+static void mul_c(float *dst, const float *src, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] *= src[i];
+}
+
+static void sigmoid_mul_c(float *dst, const float *gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dst[i] /= 1 + expf(-gate[i]);
+}
+
+static void conv_c(float *dst, const float *const *x, const float *taps, size_t stride,
+                   size_t n_taps, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < n_taps; k++)
+            sum += x[k][i] * taps[k * stride + i];
+        dst[i] = sum;
+    }
+}
+
+static void scan_c(float *y, float *h, const struct kern_scan *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < s->n_state; j++) {
+            float *x = &h[j * s->stride + i];
+            *x = *x * s->fade + s->b[j] * s->x[i];
+            sum += (double)*x * (double)s->c[j];
+        }
+        y[i] = (float)sum;
+    }
+}
+
+static void scan_each_c(float *y, float *h, const struct kern_scan *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < s->n_state; j++) {
+            float *x = &h[j * s->stride + i];
+            *x = *x * expf(s->dt[i] * s->a[j * s->stride + i]) + s->b[j] * s->x[i];
+            sum += (double)*x * (double)s->c[j];
+        }
+        y[i] = (float)sum;
+    }
+}
+
+static void delta_c(float *y, float *h, const struct kern_delta *s)
+{
+    for (size_t i = 0; i < s->n_v; i++) {
+        double said = 0, sum = 0;
+        for (size_t j = 0; j < s->n_k; j++) {
+            h[j * s->n_v + i] *= s->fade[j];
+            said += (double)h[j * s->n_v + i] * (double)s->k[j];
+        }
+        float by = s->beta * (float)((double)s->v[i] - said);
+        for (size_t j = 0; j < s->n_k; j++) {
+            h[j * s->n_v + i] += s->k[j] * by;
+            sum += (double)h[j * s->n_v + i] * (double)s->q[j];
+        }
+        y[i] = (float)sum;
+    }
+}
+
 static void softcap_c(float *x, float cap, size_t n)
 {
     for (size_t i = 0; i < n; i++)

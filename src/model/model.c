@@ -39,9 +39,11 @@ static enum err find_arch(struct model *m, struct errinfo *e)
     m->arch = model_arch_find(name);
     if (m->arch)
         return ERR_OK;
-    return err_set(e, ERR_UNSUPPORTED,
-                   "%s: the architecture '%.*s' is not supported (supported: %s)",
-                   gguf_path(m->gguf), (int)MIN(name.n, 64), name.p, model_arch_list());
+    return err_set(
+        e, ERR_UNSUPPORTED,
+        "%s: the architecture '%.*s' is not supported (docs/MODELS.md lists the %zu that "
+        "are)",
+        gguf_path(m->gguf), (int)MIN(name.n, 64), name.p, N_ELEMS(archs));
 }
 
 /* The architecture's key, "llama.block_count".  Lives in the model's arena. */
@@ -74,6 +76,37 @@ static enum err read_size(struct model *m, const char *name, size_t otherwise, s
         return err_set(e, ERR_CORRUPT, "%s: %s is %zu, which is outside %zu to %zu",
                        gguf_path(m->gguf), key, *out, lo, hi);
     return ERR_OK;
+}
+
+/* The same, where layers may differ by having none (0): the number of those that have some.  A
+ * model of layers with states may have none at all. */
+static enum err read_some(struct model *m, const char *name, size_t otherwise, size_t hi,
+                          size_t *out, struct errinfo *e)
+{
+    const char *key = model_key(m, name);
+    const struct gguf_key *k = gguf_key(m->gguf, key);
+    if (!k || k->kind != GGUF_ARRAY || !k->a.data || !k->a.n)
+        return read_size(m, name, otherwise, m->mixer.taps ? 0 : 1, hi, out, e);
+    *out = 0;
+    for (size_t i = 0; i < k->a.n; i++) {
+        int64_t v = gguf_array_i64(&k->a, i);
+        if (v < 0 || (uint64_t)v > hi)
+            return err_set(e, ERR_CORRUPT, "%s: %s has %lld, which is outside 0 to %zu",
+                           gguf_path(m->gguf), key, (long long)v, hi);
+        if (v && *out && (size_t)v != *out)
+            return err_set(e, ERR_UNSUPPORTED, "%s: %s differs from layer to layer",
+                           gguf_path(m->gguf), key);
+        *out = v ? (size_t)v : *out;
+    }
+    return ERR_OK;
+}
+
+size_t model_layer_size(struct model *m, const char *name, size_t layer, size_t otherwise)
+{
+    const struct gguf_key *k = gguf_key(m->gguf, model_key(m, name));
+    if (!k || k->kind != GGUF_ARRAY || !k->a.data || layer >= k->a.n)
+        return otherwise;
+    return (size_t)MAX(gguf_array_i64(&k->a, layer), 0);
 }
 
 static enum err read_float(struct model *m, const char *name, float otherwise, float *out,
@@ -121,8 +154,15 @@ static enum err read_latent(struct model *m, struct errinfo *e)
 static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
-    TRY(read_size(m, "attention.head_count", 0, 1, 65536, &m->n_head, e));
-    TRY(read_size(m, "attention.head_count_kv", m->n_head, 1, m->n_head, &m->n_kv_head, e));
+    TRY(read_some(m, "attention.head_count", 0, 65536, &m->n_head, e));
+    size_t heads = MAX(m->n_head, (size_t)1);
+    TRY(read_some(m, "attention.head_count_kv", heads, heads, &m->n_kv_head, e));
+    if (m->n_head == 0 || m->n_kv_head == 0) { /* no layer attends: the least that has a shape */
+        m->n_head = m->n_kv_head = 1;
+        m->k_dim = m->v_dim = m->n_rot = 2;
+        m->no_heads = true;
+        return ERR_OK;
+    }
     TRY(read_size(m, "attention.key_length", MAX(m->dim / m->n_head, 1), 1, 65536, &m->k_dim, e));
     TRY(read_size(m, "attention.value_length", m->k_dim, 1, 65536, &m->v_dim, e));
     TRY(read_size(m, "rope.dimension_count", m->k_dim, 2, m->k_dim, &m->n_rot, e));
@@ -160,7 +200,8 @@ static enum err read_experts(struct model *m, struct errinfo *e)
         return ERR_OK;
     TRY(read_size(m, "expert_used_count", 0, 1, MIN(m->n_expert, MODEL_CHOSEN_MAX), &m->n_chosen,
                   e));
-    TRY(read_size(m, "expert_feed_forward_length", m->ff, 1, MODEL_DIM_MAX, &m->ff_expert, e));
+    TRY(read_size(m, "expert_feed_forward_length", MAX(m->ff, (size_t)1), 1, MODEL_DIM_MAX,
+                  &m->ff_expert, e));
     TRY(read_size(m, "expert_group_count", 1, 1, m->n_expert, &m->n_group, e));
     TRY(read_size(m, "expert_group_used_count", m->n_group, 1, m->n_group, &m->n_group_chosen, e));
     if (m->n_expert % m->n_group != 0 || m->n_chosen > m->n_expert / m->n_group * m->n_group_chosen)
@@ -180,9 +221,10 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(maybe_size(m, "nextn_predict_layers", m->n_layer - 1, &m->n_layer_ahead, e));
     m->n_layer -= m->n_layer_ahead;
     TRY(read_size(m, "embedding_length", 0, 1, dim_max, &m->dim, e));
+    TRY(model_read_mixer(m, e));
     /* A model of experts alone may name their width alone. */
     TRY(maybe_size(m, "expert_feed_forward_length", dim_max, &m->ff, e));
-    TRY(read_size(m, "feed_forward_length", m->ff, 1, dim_max, &m->ff, e));
+    TRY(read_some(m, "feed_forward_length", m->ff, dim_max, &m->ff, e));
     TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
     TRY(read_heads(m, e));
     return read_experts(m, e);
@@ -217,10 +259,9 @@ static enum err read_scales(struct model *m, struct errinfo *e)
 
 static enum err read_numbers(struct model *m, struct errinfo *e)
 {
-    /* Files name it by the norm, but for a few families. */
-    bool mean = gguf_key(m->gguf, model_key(m, "attention.layer_norm_epsilon")) != NULL;
-    TRY(read_float(m, mean ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
-                   1e-5f, &m->norm_eps, e));
+    TRY(read_float(m, "attention.layer_norm_epsilon", 1e-5f, &m->norm_eps, e));
+    if (m->arch->norm == MODEL_RMS) /* nemotron_h's files have that of the other kind */
+        TRY(read_float(m, "attention.layer_norm_rms_epsilon", m->norm_eps, &m->norm_eps, e));
     TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
     TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
     TRY(read_float(m, "attention.clamp_kqv", 0, &m->qkv_clamp, e));
@@ -293,6 +334,9 @@ static enum err read_windows(struct model *m, struct errinfo *e)
     const struct model_arch *row = m->arch;
     const struct gguf_array *each;
     uint32_t window, every, unturned = row->unturned_pattern;
+    bool turns = true;
+    if (row->flags & MODEL_TURN_TUNED)
+        TRY(gguf_get_bool(m->gguf, model_key(m, "rope.scaling.finetuned"), true, &turns, e));
     TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), row->window, &window, e));
     TRY(read_pattern(m, &every, &each, e));
     window = every ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
@@ -302,7 +346,7 @@ static enum err read_windows(struct model *m, struct errinfo *e)
         bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && (i + 1) % every);
         l->window = local ? window : 0;
         l->angles = l->window && m->angles_local.inverse ? &m->angles_local : &m->angles;
-        if (row->rope == MODEL_UNTURNED || (unturned && (i + 1) % unturned == 0) ||
+        if (row->rope == MODEL_UNTURNED || !turns || (unturned && (i + 1) % unturned == 0) ||
             (row->flags & MODEL_WINDOW_TURNS && window && !l->window))
             l->angles = NULL;
         l->tempers = m->temper != 0 && (!unturned || !l->angles);

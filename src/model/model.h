@@ -56,6 +56,10 @@ enum model_flags {
     MODEL_WEIGH_FIRST = 1 << 12,   /* they scale what an expert reads, not what it gives */
     MODEL_CHUNKS = 1 << 13,        /* a window begins at a multiple of its size */
     MODEL_QK_BARE = 1 << 14,       /* llama4: turned queries and keys are normed without gains */
+    MODEL_LAST_EMBED_NORM = 1 << 15, /* the last norm is called token_embd_norm */
+    MODEL_TURN_TUNED = 1 << 16, /* queries and keys turn unless rope.scaling.finetuned is false */
+    MODEL_HEADS_TILED =
+        1 << 17, /* value head h goes with key head h % n, not with h / (n a head) */
 };
 
 /* One row of arch.def. */
@@ -127,6 +131,45 @@ struct model_latent {
     struct model_matrix to_value; /* [n_head * value][kv_low] */
 };
 
+/* What a layer has beside attention, or in its place: a block whose state is of one size, however
+ * long the sequence is. */
+enum model_mixer_kind {
+    MODEL_NO_MIXER,
+    MODEL_CONV,       /* a short convolution between two gates (LFM2) */
+    MODEL_SCAN,       /* a selective state space of channels (Gu and Dao 2023) */
+    MODEL_SCAN_HEADS, /* of heads (Dao and Gu 2024) */
+    MODEL_DELTA       /* the gated delta rule (Yang et al. 2024) */
+};
+
+/* Sizes of the model's mixers; 0 where they have no such thing. */
+struct model_mixer_sizes {
+    size_t taps;     /* of the convolution */
+    size_t inner;    /* channels of what is mixed */
+    size_t state;    /* of a channel; DELTA: of a key */
+    size_t heads;    /* of inner */
+    size_t groups;   /* of heads that share what they read and write with; DELTA: heads of keys */
+    size_t rank;     /* SCAN: of the step sizes */
+    bool bare_norms; /* SCAN: steps, b and c are normed without gains */
+};
+
+struct model_mixer {
+    enum model_mixer_kind kind;
+    struct model_matrix x;    /* [conv][dim], what the convolution reads */
+    struct model_matrix z;    /* [inner][dim]: the gate of the result */
+    struct model_matrix b, c; /* CONV: gates before and after; SCAN: [state][inner] */
+    struct model_matrix dt;   /* step sizes: SCAN: [rank][inner]; SCAN_HEADS, DELTA: [heads][dim] */
+    struct model_matrix dt_high; /* SCAN: [inner][rank] */
+    struct model_matrix beta; /* DELTA: [heads][dim]; rows 0: in dt, a group's before its steps */
+    struct model_matrix out;  /* [dim][inner] */
+    struct model_norm dt_norm, b_norm, c_norm, norm;
+    size_t n_conv;          /* channels of the convolution */
+    const float *taps;      /* [taps][n_conv], the newest last */
+    const float *conv_bias; /* [n_conv] or NULL */
+    const float *dt_bias;   /* SCAN: [inner]; else [heads] */
+    const float *a;         /* SCAN: [state][inner]; else [heads]: negative */
+    const float *d;         /* as a has channels or heads; DELTA: NULL */
+};
+
 struct model_layer {
     struct model_norm attn_norm, ffn_norm, attn_post_norm, ffn_post_norm;
     struct model_norm q_norm, k_norm; /* of each head, or of all in one */
@@ -134,7 +177,11 @@ struct model_layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
     const float *sinks;                             /* [n_head] or NULL: scores of nothing */
     struct model_latent latent;                     /* instead of q, k and v; or all empty */
-    struct model_ffn ffn;                           /* n 0: the layer has experts alone */
+    bool attends;                                   /* false: it has no attention, and no pages */
+    bool q_gated;    /* a head's rows of q are its query, then a gate of what it mixes */
+    size_t kv_index; /* of those that attend */
+    struct model_mixer mixer;
+    struct model_ffn ffn; /* n 0: the layer has experts alone, or neither */
     struct model_experts experts;
     uint32_t window;                   /* positions seen; 0: all */
     const struct model_angles *angles; /* NULL: queries and keys are not turned */
@@ -146,6 +193,10 @@ struct model {
     struct arena arena;
     const struct gguf *gguf;
     const struct model_arch *arch;
+    size_t n_attend; /* layers that attend */
+    bool no_heads;   /* the file says that none does: sizes of heads mean nothing */
+    bool has_state;  /* some layer has a mixer */
+    struct model_mixer_sizes mixer;
     size_t dim, ff, n_layer, n_head, n_kv_head, k_dim, v_dim, n_rot, n_vocab;
     size_t n_expert, n_chosen, ff_expert; /* 0: no layer has experts */
     size_t n_group, n_group_chosen;       /* experts are chosen out of some groups; 1: no groups */

@@ -7,12 +7,6 @@
 
 #include <stdio.h>
 
-struct binder {
-    struct model *m;
-    bool *used; /* [n_tensors] of the file */
-    struct errinfo *e;
-};
-
 /* Marks the tensor as used; NULL where the file has none of that name. */
 static const struct gguf_tensor *take(struct binder *b, const char *name)
 {
@@ -117,6 +111,11 @@ static enum err norm(struct binder *b, int layer, const char *name, size_t n, si
     const char *gain = full_name(b, layer, name, "weight");
     const struct gguf_tensor *t = gguf_tensor(b->m->gguf, gain);
     size_t all = n * groups;
+    if (!t && layer >= 0) { /* falcon-h1's have no ending */
+        const char *bare = arena_printf(&b->m->arena, "blk.%d.%s", layer, name);
+        t = gguf_tensor(b->m->gguf, bare);
+        gain = t ? bare : gain;
+    }
     *out = (struct model_norm){.n = n, .n_gains = 1};
     if (b->m->arch->flags & MODEL_NORM_BARE) {
         out->gain = model_ones(b->m, n);
@@ -144,7 +143,9 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
     const struct model *m = b->m;
     size_t q = m->n_head * m->k_dim, k = m->n_kv_head * m->k_dim, v = m->n_kv_head * m->v_dim;
     if (!there(b, i, "attn_qkv")) {
-        TRY(linear(b, i, "attn_q", q, m->dim, &l->q, &l->q_bias));
+        const struct gguf_tensor *t = gguf_tensor(m->gguf, full_name(b, i, "attn_q", "weight"));
+        l->q_gated = t && t->dims[1] == 2 * q && m->k_dim == m->v_dim;
+        TRY(linear(b, i, "attn_q", q * (l->q_gated ? 2 : 1), m->dim, &l->q, &l->q_bias));
         TRY(linear(b, i, "attn_k", k, m->dim, &l->k, &l->k_bias));
         return linear(b, i, "attn_v", v, m->dim, &l->v, &l->v_bias);
     }
@@ -180,7 +181,6 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
-    TRY(norm_if(b, !(flags & MODEL_NORM_AFTER), i, "attn_norm", m->dim, 1, &l->attn_norm));
     if (m->kv_low)
         TRY(bind_latent(b, i, &l->latent));
     else
@@ -193,6 +193,26 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
     TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_k_norm", m->k_dim, m->n_kv_head,
                 &l->k_norm));
     return vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks);
+}
+
+/* What mixes positions: attention, a block with a state of its own, both beside each other, or
+ * neither.  A layer has attention where the file does not say that it has none. */
+static enum err bind_mixing(struct binder *b, int i, struct model_layer *l)
+{
+    struct model *m = b->m;
+    bool after = m->arch->flags & MODEL_NORM_AFTER;
+    TRY(norm_if(b, !after, i, "attn_norm", m->dim, 1, &l->attn_norm));
+    TRY(model_bind_mixer(b, i, &l->mixer));
+    size_t heads = model_layer_size(m, "attention.head_count_kv", (size_t)i, m->n_kv_head);
+    l->attends = there(b, i, "attn_output") || (!l->mixer.kind && heads && !m->no_heads);
+    m->has_state |= l->mixer.kind != MODEL_NO_MIXER;
+    if (!l->attends)
+        return ERR_OK;
+    if (!heads || m->no_heads)
+        return err_set(b->e, ERR_CORRUPT, "%s: layer %d attends with no key-value heads",
+                       gguf_path(m->gguf), i);
+    l->kv_index = m->n_attend++;
+    return bind_attention(b, i, l);
 }
 
 /* A feed-forward block of width n: gate and up are two matrices, or the halves of one, or there is
@@ -243,17 +263,24 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
+    bool experts = m->n_expert && there(b, i, "ffn_gate_inp"), alone = false;
+    if (!experts && !there(b, i, "ffn_up") &&
+        model_layer_size(b->m, "feed_forward_length", (size_t)i, m->ff) == 0)
+        return ERR_OK;
     const char *name = flags & MODEL_FFN_NORM_POST       ? "post_attention_norm"
                        : there(b, i, "attn_output_norm") ? "attn_output_norm" /* dbrx */
                                                          : "ffn_norm";
-    bool needed = !m->parallel && !(flags & MODEL_NORM_AFTER);
+    alone = !l->attends && !l->mixer.kind && !there(b, i, name); /* the layer has one norm */
+    bool needed = !m->parallel && !alone && !(flags & MODEL_NORM_AFTER);
     TRY(norm_if(b, needed, i, name, m->dim, 1, &l->ffn_norm));
+    if (alone)
+        l->ffn_norm = l->attn_norm;
     if (m->parallel && !l->ffn_norm.gain) {
         l->ffn_norm = l->attn_norm;
         if (there(b, i, "attn_norm_2")) /* that of the attention, beside the block's */
             TRY(norm(b, i, "attn_norm_2", m->dim, 1, &l->attn_norm));
     }
-    if (m->n_expert && there(b, i, "ffn_gate_inp"))
+    if (experts)
         TRY(bind_experts(b, i, &l->experts));
     if (!l->experts.router.rows || there(b, i, "ffn_up"))
         TRY(bind_block(b, i, "", m->ff, 1, &l->ffn));
@@ -304,12 +331,45 @@ static enum err bind_ends(struct binder *b)
         TRY(matrix(b, "position_embd.weight", (size_t)positions->dims[1], m->dim, &m->positions));
         m->ctx_trained = MIN(m->ctx_trained, m->positions.rows);
     }
-    TRY(norm_if(b, false, -1, "token_embd_norm", m->dim, 1, &m->embed_norm));
-    TRY(norm(b, -1, "output_norm", m->dim, 1, &m->output_norm));
+    bool last = m->arch->flags & MODEL_LAST_EMBED_NORM;
+    if (!last)
+        TRY(norm_if(b, false, -1, "token_embd_norm", m->dim, 1, &m->embed_norm));
+    TRY(norm(b, -1, last ? "token_embd_norm" : "output_norm", m->dim, 1, &m->output_norm));
     m->output = m->embed;
     if (gguf_tensor(m->gguf, "output.weight"))
         TRY(matrix(b, "output.weight", m->n_vocab, m->dim, &m->output));
     return vector(b, "output.bias", m->n_vocab, true, &m->output_bias);
+}
+
+/* ---- for the file that binds mixers ---- */
+
+const char *model_bind_name(struct binder *b, int layer, const char *name, const char *end)
+{
+    return end ? full_name(b, layer, name, end)
+               : arena_printf(&b->m->arena, "blk.%d.%s", layer, name);
+}
+
+bool model_bind_there(struct binder *b, int layer, const char *name)
+{
+    return there(b, layer, name);
+}
+
+enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t from, size_t rows,
+                         size_t all, size_t cols, struct model_matrix *out)
+{
+    return rows_of(b, full_name(b, layer, name, "weight"), from, rows, all, cols, out);
+}
+
+enum err model_bind_vector(struct binder *b, const char *full, size_t n, bool optional,
+                           const float **out)
+{
+    return vector(b, full, n, optional, out);
+}
+
+enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n, size_t groups,
+                         struct model_norm *out)
+{
+    return norm(b, layer, name, n, groups, out);
 }
 
 enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e)
@@ -323,7 +383,7 @@ enum err model_bind(struct model *m, struct model_factors *factors, struct errin
     TRY(vector(&b, "rope_factors_long.weight", n, true, &factors->far));
     TRY(vector(&b, "rope_factors_short.weight", n, true, &factors->near));
     for (size_t i = 0; i < m->n_layer; i++) {
-        TRY(bind_attention(&b, (int)i, &m->layers[i]));
+        TRY(bind_mixing(&b, (int)i, &m->layers[i]));
         TRY(bind_ffn(&b, (int)i, &m->layers[i]));
     }
     return all_used(&b);

@@ -18,6 +18,32 @@ struct model_factors {
 
 const float *model_ones(struct model *m, size_t n);
 
+/* A number that a key gives for all layers or each; `otherwise` where there is none. */
+size_t model_layer_size(struct model *m, const char *name, size_t layer, size_t otherwise);
+
+/* ---- binding tensors (model_bind.c); layer -1: none ---- */
+
+struct binder {
+    struct model *m;
+    bool *used; /* [n_tensors] of the file */
+    struct errinfo *e;
+};
+
+/* "blk.3.NAME.weight"; end NULL: "blk.3.NAME". */
+const char *model_bind_name(struct binder *b, int layer, const char *name, const char *end);
+bool model_bind_there(struct binder *b, int layer, const char *name);
+/* Rows [from, from + rows) of a matrix of `all`. */
+enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t from, size_t rows,
+                         size_t all, size_t cols, struct model_matrix *out);
+enum err model_bind_vector(struct binder *b, const char *full, size_t n, bool optional,
+                           const float **out);
+enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n, size_t groups,
+                         struct model_norm *out);
+
+/* The layer's mixer, if it has one (model_mixer.c). */
+enum err model_read_mixer(struct model *m, struct errinfo *e);
+enum err model_bind_mixer(struct binder *b, int layer, struct model_mixer *out);
+
 /* Binds all tensors (model_bind.c). */
 enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e);
 

@@ -61,6 +61,8 @@ static void fill_layer(struct model *m, struct model_layer *l, const float *zero
     l->v = matrix(m->n_kv_head * m->v_dim, m->dim);
     l->o = matrix(m->dim, m->n_head * m->v_dim);
     l->angles = &m->angles;
+    l->attends = true;
+    l->kv_index = m->n_attend++;
     if (qk_norm || m->arch->flags & MODEL_QK_NORM)
         l->q_norm = l->k_norm = head;
     if (m->arch->flags & MODEL_POST_NORM)

@@ -195,8 +195,8 @@ static void opens_every_family(void **state)
 static void refuses_what_is_not_supported(void **state)
 {
     (void)state;
-    struct recipe r = usual("mamba");
-    assert_refused(&r, ERR_UNSUPPORTED, "'mamba'|llama|qwen2|qwen3|gemma2|gemma3");
+    struct recipe r = usual("wavtokenizer");
+    assert_refused(&r, ERR_UNSUPPORTED, "'wavtokenizer'|docs/MODELS.md");
     r = usual("llama"), r.type = GGUF_TYPE_I8;
     assert_refused(&r, ERR_UNSUPPORTED, "token_embd.weight|I8|F32|Q4_K|Q6_K");
     r = usual("llama"), r.extra = "blk.0.attn_mystery.weight";

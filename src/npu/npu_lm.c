@@ -187,6 +187,20 @@ static void lower_attend(struct lowering *l, const struct plan_op *op)
             lower_group(l, op, &l->mix->group[i], in, out);
 }
 
+/* Each row's step on its own part of the vector unit: a pass for each number of the state that a
+ * channel meets, as often as the step does. */
+static void lower_mixer(struct lowering *l, const struct plan_op *op)
+{
+    const struct model_mixer_sizes *s = &l->plan->model->mixer;
+    bool conv = op->kind == PLAN_CONV;
+    uint64_t width = conv ? op->mixer->n_conv : s->inner, rows = rows_of(l, op);
+    double passes = conv                    ? (double)s->taps
+                    : op->kind == PLAN_SCAN ? 3 * (double)s->state
+                                            : 5 * (double)s->state;
+    vector(l->w, plan_kind_name(op->kind), op->layer, rows, width, passes, 1, l->now[op->src],
+           put(l, op->dst, rows, width));
+}
+
 static void lower_op(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
@@ -234,6 +248,13 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         vector(w, plan_kind_name(op->kind), op->layer, rows, op->n, 1, 1, l->now[op->dst],
                put(l, op->dst, rows, op->n));
         break;
+    case PLAN_MUL:
+        vector(w, "mul", op->layer, rows, op->n, op->sigmoid ? PASSES_GLU : 1, 2, in,
+               put(l, op->dst, rows, op->n));
+        break;
+    case PLAN_CONV:
+    case PLAN_SCAN:
+    case PLAN_DELTARULE: lower_mixer(l, op); break;
     case PLAN_ROUTE: vector(w, "route", op->layer, rows, op->n, PASSES_SOFTMAX, 1, in, in); break;
     case PLAN_SPREAD: l->now[op->dst] = in; break; /* an address for each row */
     case PLAN_EXPERTS: lower_experts(l, op); break;

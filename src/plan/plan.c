@@ -143,14 +143,29 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
     op->n_groups = m->n_head;
 }
 
+static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at)
+{
+    const struct model *m = p->model;
+    struct plan_op *op = emit(p, PLAN_COPY, i, dst, PLAN_Q_HEADS);
+    op->to = (struct plan_groups){0, m->k_dim};
+    op->from = (struct plan_groups){at, 2 * m->k_dim};
+    op->n = m->k_dim;
+    op->n_groups = m->n_head;
+}
+
 /* The queries, keys and values of a layer. */
 static void emit_qkv(struct plan *p, int i, enum plan_buf src)
 {
     const struct model *m = p->model;
     const struct model_layer *l = &m->layers[i];
-    struct plan_op *op = emit_matmul(p, i, PLAN_Q, src, &l->q, l->q_bias);
+    enum plan_buf q = l->q_gated ? PLAN_Q_HEADS : PLAN_Q;
+    struct plan_op *op = emit_matmul(p, i, q, src, &l->q, l->q_bias);
     add_part(op, PLAN_K, &l->k, l->k_bias);
     add_part(op, PLAN_V, &l->v, l->v_bias);
+    if (l->q_gated) {
+        emit_copy(p, i, PLAN_Q, 0);
+        emit_copy(p, i, PLAN_Q_GATE, m->k_dim);
+    }
     emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * m->k_dim, m->qkv_clamp, 0);
     emit_by(p, PLAN_CLAMP, i, PLAN_K, m->n_kv_head * m->k_dim, m->qkv_clamp, 0);
     emit_by(p, PLAN_CLAMP, i, PLAN_V, m->n_kv_head * m->v_dim, m->qkv_clamp, 0);
@@ -163,11 +178,10 @@ static void emit_qkv(struct plan *p, int i, enum plan_buf src)
 }
 
 /* Queries, keys and values, and the mix of values. */
-static void emit_attention(struct plan *p, int i)
+static void emit_attention(struct plan *p, int i, enum plan_buf src)
 {
     const struct model *m = p->model;
     const struct model_layer *l = &m->layers[i];
-    enum plan_buf src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
     if (m->kv_low)
         emit_latent(p, i, src);
     else
@@ -181,6 +195,153 @@ static void emit_attention(struct plan *p, int i)
     op->cap = m->attn_cap;
     op->window = l->window;
     op->sinks = l->sinks;
+    if (l->q_gated) {
+        op = emit(p, PLAN_MUL, i, PLAN_MIX, PLAN_Q_GATE);
+        op->n = m->n_head * m->v_dim;
+        op->sigmoid = true;
+    }
+}
+
+/* ---- mixers ---- */
+
+/* A place of n floats in a sequence's state. */
+static void take_state(struct plan *p, struct plan_op *op, size_t n)
+{
+    op->state = p->state_floats;
+    p->state_floats += num_align(n, 16);
+}
+
+static struct plan_op *emit_mixed(struct plan *p, int i, enum plan_kind kind, enum plan_buf dst,
+                                  enum plan_buf src, size_t n_state)
+{
+    struct plan_op *op = emit(p, kind, i, dst, src);
+    op->mixer = &p->model->layers[i].mixer;
+    take_state(p, op, n_state);
+    return op;
+}
+
+static void emit_conv(struct plan *p, int i)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    emit_mixed(p, i, PLAN_CONV, PLAN_CONV_OUT, PLAN_CONV_IN,
+               (p->model->mixer.taps - 1) * x->n_conv);
+}
+
+static void emit_mul(struct plan *p, int i, enum plan_buf dst, enum plan_buf src, size_t n)
+{
+    emit(p, PLAN_MUL, i, dst, src)->n = n;
+}
+
+static void add_in(struct plan_op *op, enum plan_buf buf, size_t at)
+{
+    CHECK(op->n_in < PLAN_IN_MAX);
+    op->in[op->n_in++] = (struct plan_in){buf, at};
+}
+
+/* y *= silu(z) */
+static void emit_gate(struct plan *p, int i)
+{
+    struct plan_op *op = emit(p, PLAN_GLU, i, PLAN_Y, PLAN_Z);
+    op->src2 = PLAN_Y;
+    op->act = MODEL_SILU;
+    op->n = p->model->mixer.inner;
+}
+
+static void emit_y_norm(struct plan *p, int i, const struct model_norm *norm)
+{
+    if (emit_norm(p, i, PLAN_Y, PLAN_Y, norm) == PLAN_Y && norm->gain)
+        p->ops[p->n_ops - 1].n_groups = p->model->mixer.inner / norm->n;
+}
+
+/* The norms of a scan's steps, b and c: those without gains are Falcon Mamba's, which has an
+ * epsilon of its own (its config.json: mixer_rms_eps). */
+static void emit_scan_norm(struct plan *p, int i, enum plan_buf buf, const struct model_norm *norm)
+{
+    emit_norm(p, i, buf, buf, norm);
+    if (norm->gain && p->model->mixer.bare_norms)
+        p->ops[p->n_ops - 1].by = 1e-6f;
+}
+
+static void emit_scan(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
+    add_part(op, PLAN_Z, &x->z, NULL);
+    emit_conv(p, i);
+    op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
+    add_part(op, PLAN_STATE_B, &x->b, NULL);
+    add_part(op, PLAN_STATE_C, &x->c, NULL);
+    emit_scan_norm(p, i, PLAN_STEPS_LOW, &x->dt_norm);
+    emit_scan_norm(p, i, PLAN_STATE_B, &x->b_norm);
+    emit_scan_norm(p, i, PLAN_STATE_C, &x->c_norm);
+    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, x->dt_bias);
+    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, PLAN_STATE_B, 0);
+    add_in(op, PLAN_STATE_C, 0);
+    emit_gate(p, i);
+}
+
+static void emit_scan_heads(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
+    add_part(op, PLAN_Z, &x->z, NULL);
+    add_part(op, PLAN_STEPS, &x->dt, NULL);
+    emit_conv(p, i);
+    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, PLAN_CONV_OUT, s->inner);
+    add_in(op, PLAN_CONV_OUT, s->inner + s->groups * s->state);
+    emit_gate(p, i);
+    emit_y_norm(p, i, &x->norm);
+}
+
+static void emit_delta(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    size_t keys = s->groups * s->state;
+    struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
+    add_part(op, PLAN_Z, &x->z, NULL);
+    add_part(op, PLAN_STEPS, &x->dt, NULL);
+    if (x->beta.rows)
+        add_part(op, PLAN_BETA, &x->beta, NULL);
+    emit_conv(p, i);
+    op = emit_mixed(p, i, PLAN_DELTARULE, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_CONV_OUT, keys);
+    add_in(op, PLAN_CONV_OUT, 2 * keys);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, x->beta.rows ? PLAN_BETA : PLAN_STEPS, 0);
+    emit_y_norm(p, i, &x->norm);
+    emit_gate(p, i);
+}
+
+/* Gives the buffer of what meets the mixer's last matrix. */
+static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    struct plan_op *op;
+    switch (x->kind) {
+    case MODEL_NO_MIXER: CHECK(false); break;
+    case MODEL_SCAN: emit_scan(p, i, src); break;
+    case MODEL_SCAN_HEADS: emit_scan_heads(p, i, src); break;
+    case MODEL_DELTA: emit_delta(p, i, src); break;
+    case MODEL_CONV:
+        op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
+        add_part(op, PLAN_STATE_B, &x->b, NULL);
+        add_part(op, PLAN_STATE_C, &x->c, NULL);
+        emit_mul(p, i, PLAN_CONV_IN, PLAN_STATE_B, x->n_conv);
+        emit_conv(p, i);
+        emit_mul(p, i, PLAN_CONV_OUT, PLAN_STATE_C, x->n_conv);
+        return PLAN_CONV_OUT;
+    }
+    return PLAN_Y;
 }
 
 /* A block's gate and up, and their product, which is in `gate` afterwards, or in `up` where there
@@ -197,6 +358,7 @@ static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum
     op->spread = spread;
     op = emit(p, PLAN_GLU, i, dst, dst);
     op->src2 = up;
+    op->act = p->model->arch->act;
     op->alone = !gated;
     op->numbers = p->model->layers[i].xielu;
     op->n = f->n;
@@ -260,40 +422,70 @@ static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
     }
 }
 
+/* x += what a matrix makes of a block's result. */
+static void emit_out(struct plan *p, int i, enum plan_buf x, enum plan_buf from,
+                     const struct model_matrix *w, const float *bias)
+{
+    const struct model_norm *post = &p->model->layers[i].attn_post_norm;
+    bool at_once = adds_at_once(p, post);
+    emit_matmul(p, i, at_once ? x : PLAN_DELTA, from, w, bias)->add = at_once;
+    if (!at_once)
+        emit_meet(p, i, x, post);
+}
+
 static void emit_output(struct plan *p, int i, enum plan_buf x, enum plan_buf mix)
 {
     const struct model_layer *l = &p->model->layers[i];
     const struct model *m = p->model;
-    bool at_once = adds_at_once(p, &l->attn_post_norm);
     if (m->kv_low) {
         emit_heads(p, i, PLAN_VALUES, m->value_dim, mix, m->v_dim, &l->latent.to_value);
         mix = PLAN_VALUES;
     }
-    emit_matmul(p, i, at_once ? x : PLAN_DELTA, mix, &l->o, l->o_bias)->add = at_once;
-    if (!at_once)
-        emit_meet(p, i, x, &l->attn_post_norm);
+    emit_out(p, i, x, mix, &l->o, l->o_bias);
 }
 
-/* Once the last layer has stored its keys and values, only the rows count of which something is
- * wanted: the rest of it, most of its work, is for them alone.  Blocks in parallel: the norm of
+/* What mixes positions, up to what its last matrix reads; gives the mixer's buffer. */
+static enum plan_buf emit_mixing(struct plan *p, int i)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    bool mixes = l->mixer.kind != MODEL_NO_MIXER;
+    enum plan_buf src = PLAN_X;
+    if (l->attends || mixes)
+        src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
+    if (l->attends)
+        emit_attention(p, i, src);
+    return mixes ? emit_mixer(p, i, src) : PLAN_Y;
+}
+
+/* Once the last layer has stored its keys, values and state, only the rows count of which something
+ * is wanted: the rest of it, most of its work, is for them alone.  Blocks in parallel: the norm of
  * the second is made before the first one's output meets the stream. */
 static void emit_layer(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
     bool last = (size_t)i + 1 == p->model->n_layer, parallel = p->model->parallel;
-    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = last ? PLAN_PICKED_MIX : PLAN_MIX, src = x;
-    emit_attention(p, i);
+    bool mixes = l->mixer.kind != MODEL_NO_MIXER, feeds = l->ffn.n || l->experts.router.rows;
+    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = PLAN_MIX, src = x;
+    enum plan_buf y = emit_mixing(p, i);
     size_t from = p->n_ops;
     if (last) {
         emit(p, PLAN_PICK, i, x, PLAN_X);
-        emit(p, PLAN_PICK, i, mix, PLAN_MIX);
+        if (l->attends)
+            emit(p, PLAN_PICK, i, mix = PLAN_PICKED_MIX, PLAN_MIX);
+        if (mixes)
+            emit(p, PLAN_PICK, i, PLAN_PICKED_Y, y);
+        y = PLAN_PICKED_Y;
     }
     if (parallel)
         src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
-    emit_output(p, i, x, mix);
-    if (!parallel)
+    if (l->attends)
+        emit_output(p, i, x, mix);
+    if (mixes)
+        emit_out(p, i, x, y, &l->mixer.out, NULL);
+    if (!parallel && feeds)
         src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
-    emit_ffn(p, i, x, src);
+    if (feeds)
+        emit_ffn(p, i, x, src);
     for (; last && from < p->n_ops; from++)
         p->ops[from].rows = PLAN_ROWS_WANTED;
 }
@@ -350,6 +542,8 @@ static void touch_all(struct life life[PLAN_BUF_N], const struct plan_op *op, si
         touch(&life[op->src2], at);
     for (int k = 0; k < op->n_parts; k++)
         touch(&life[op->part[k].dst], at);
+    for (int k = 0; k < op->n_in; k++)
+        touch(&life[op->in[k].buf], at);
 }
 
 /* Operations [from, to), over which a buffer that is written anew in each layer lives from its
@@ -396,6 +590,14 @@ static size_t find_place(const struct plan *p, const struct meetings *m, int b)
     return at;
 }
 
+static size_t conv_width(const struct model *m)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_layer; i++)
+        n = MAX(n, m->layers[i].mixer.n_conv);
+    return n;
+}
+
 /* Whole cache lines, so that threads do not share them; spread rows each. */
 static size_t width_of(const struct plan *p, enum plan_buf b)
 {
@@ -415,6 +617,10 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
     case PLAN_DELTA:
     case PLAN_PICKED:
     case PLAN_SPREAD_IN: n = m->dim; break;
+    case PLAN_CONV_OUT: n = conv_width(m); break;
+    case PLAN_Y: n = m->mixer.inner; break;
+    case PLAN_PICKED_Y: n = m->layers[m->n_layer - 1].mixer.out.cols; break;
+    case PLAN_Q_GATE:
     case PLAN_MIX:
     case PLAN_PICKED_MIX: n = m->n_head * m->v_dim; break;
     default: break;

@@ -11,7 +11,8 @@
 #include "base/str.h"
 #include "model/model.h"
 
-#define PLAN_PARTS_MAX 3
+#define PLAN_PARTS_MAX 4
+#define PLAN_IN_MAX    5
 
 enum plan_kind {
 #define OP(kind, name, text) PLAN_##kind,
@@ -32,11 +33,22 @@ enum plan_buf {
     PLAN_UP,
     PLAN_Q_LOW, /* of latent queries; the heads before they meet the small space */
     PLAN_Q_HEADS,
-    PLAN_VALUES,    /* of latent values: of each head, out of what it mixed */
-    PLAN_DELTA,     /* a block's output where it is not added at once */
-    PLAN_SCORES,    /* of experts */
-    PLAN_SHARE,     /* one number: how much the shared expert counts */
-    PLAN_SHARED,    /* the shared expert's output where it does not count whole */
+    PLAN_VALUES, /* of latent values: of each head, out of what it mixed */
+    PLAN_DELTA,  /* a block's output where it is not added at once */
+    PLAN_SCORES, /* of experts */
+    PLAN_SHARE,  /* one number: how much the shared expert counts */
+    PLAN_SHARED, /* the shared expert's output where it does not count whole */
+    PLAN_Q_GATE, /* of what each head mixes */
+    /* Of mixers (model.h): */
+    PLAN_CONV_IN,
+    PLAN_CONV_OUT,
+    PLAN_Z,       /* the gate of the result */
+    PLAN_STATE_B, /* what a state is written with, and read with; or the gates of CONV */
+    PLAN_STATE_C,
+    PLAN_STEPS_LOW,
+    PLAN_STEPS, /* sizes of steps, before they are made positive */
+    PLAN_BETA,
+    PLAN_Y,
     PLAN_SPREAD_IN, /* spread, and so is what follows: */
     PLAN_SPREAD_GATE,
     PLAN_SPREAD_UP,
@@ -44,6 +56,7 @@ enum plan_buf {
     /* Of the rows that were picked in the last layer: */
     PLAN_PICKED,     /* the residual stream, in the end normed */
     PLAN_PICKED_MIX, /* attention's output */
+    PLAN_PICKED_Y,   /* a mixer's */
     PLAN_LOGITS,
     PLAN_BUF_N
 };
@@ -61,6 +74,12 @@ enum plan_rows {
     PLAN_ROWS_OUT     /* those whose logits are wanted */
 };
 
+/* Numbers of a row beside those of src: those of a buffer from `at` on. */
+struct plan_in {
+    enum plan_buf buf;
+    size_t at;
+};
+
 struct plan_op {
     enum plan_kind kind;
     enum plan_rows rows;
@@ -73,14 +92,21 @@ struct plan_op {
     bool add;                         /* MATMUL: dst += */
     const struct model_matrix *table; /* EMBED, POSITION */
     const struct model_norm *norm;    /* NORM */
-    size_t n;        /* NORM: a group's width; GLU, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
-                      * row's; ROUTE: the experts */
+    size_t n; /* NORM: a group's width; GLU, MUL, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
+               * row's; ROUTE: the experts */
     size_t n_groups; /* NORM */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
-    } to, from;           /* ROPE: of q, and of k */
-    bool alone;           /* GLU: there is no src2 */
+    } to, from;         /* ROPE: of q, and of k */
+    bool alone;         /* GLU: there is no src2 */
+    enum model_act act; /* GLU */
+    bool sigmoid;       /* MUL: by the sigmoid of src */
+    /* CONV, SCAN, DELTARULE: the block's numbers, and where its state begins in a sequence's. */
+    const struct model_mixer *mixer;
+    size_t state;
+    struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta */
+    int n_in;
     const float *numbers; /* GLU: the activation's own */
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
@@ -99,7 +125,8 @@ struct plan {
      * share a place.  Row r of buffer b of a step of n rows begins at place[b] * n + width[b] * r;
      * spread row j of it at place[b] * n + width[b] / n_chosen * j. */
     size_t place[PLAN_BUF_N];
-    size_t row_floats; /* of the work area, without the logits, which are the device's result */
+    size_t row_floats;   /* of the work area, without the logits, which are the device's result */
+    size_t state_floats; /* of a sequence beside its pages; 0: the model has no such state */
 };
 
 /* Builds the plan in the model's own lifetime: freed by plan_free. */

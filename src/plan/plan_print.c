@@ -24,12 +24,23 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_SCORES] = "scores",
     [PLAN_SHARE] = "share",
     [PLAN_SHARED] = "shared",
+    [PLAN_Q_GATE] = "q_gate",
+    [PLAN_CONV_IN] = "conv_in",
+    [PLAN_CONV_OUT] = "conv_out",
+    [PLAN_Z] = "z",
+    [PLAN_STATE_B] = "b",
+    [PLAN_STATE_C] = "c",
+    [PLAN_STEPS_LOW] = "steps_low",
+    [PLAN_STEPS] = "steps",
+    [PLAN_BETA] = "beta",
+    [PLAN_Y] = "y",
     [PLAN_SPREAD_IN] = "spread_in",
     [PLAN_SPREAD_GATE] = "spread_gate",
     [PLAN_SPREAD_UP] = "spread_up",
     [PLAN_SPREAD_OUT] = "spread_out",
     [PLAN_PICKED] = "picked",
     [PLAN_PICKED_MIX] = "picked_mix",
+    [PLAN_PICKED_Y] = "picked_y",
     [PLAN_LOGITS] = "logits",
 };
 
@@ -84,6 +95,22 @@ static void print_norm(const struct model *m, const struct plan_op *op, struct s
              op->norm->bias ? " + bias" : "", op->n_groups, op->n, (double)op->by);
 }
 
+static void print_mixer(const struct model *m, const struct plan_op *op, struct str *out)
+{
+    const struct model_mixer_sizes *s = &m->mixer;
+    str_addf(out, "%s = ", buf_names[op->dst]);
+    switch (op->kind) {
+    case PLAN_CONV: str_addf(out, "%zu taps of %zu of", s->taps, op->mixer->n_conv); break;
+    case PLAN_SCAN: str_addf(out, "%zu of %zu by", s->state, s->inner); break;
+    default: str_addf(out, "%zu heads of %zu x %zu by", s->heads, s->state, s->inner / s->heads);
+    }
+    if (!op->n_in)
+        str_addf(out, " %s", buf_names[op->src]);
+    for (int k = 0; k < op->n_in; k++)
+        str_addf(out, "%s %s[%zu]", k ? "," : "", buf_names[op->in[k].buf], op->in[k].at);
+    str_addf(out, ", state at %zu", op->state);
+}
+
 static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
 {
     static const char *const acts[MODEL_ACT_N] = {"silu",  "gelu",       "gelu_erf",
@@ -124,9 +151,13 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
     case PLAN_ATTEND: print_attend(m, op, out); break;
     case PLAN_GLU:
-        str_addf(out, "%s = %s(%s)", dst, acts[m->arch->act], src);
+        str_addf(out, "%s = %s(%s)", dst, acts[op->act], src);
         str_addf(out, "%s%s, %zu", op->alone ? "" : " * ", op->alone ? "" : src2, op->n);
         break;
+    case PLAN_MUL: str_addf(out, "%s *= %s%s", dst, op->sigmoid ? "sigmoid of " : "", src); break;
+    case PLAN_CONV:
+    case PLAN_SCAN:
+    case PLAN_DELTARULE: print_mixer(m, op, out); break;
     case PLAN_ADD: str_addf(out, "%s += %s * %g", dst, src, (double)op->by); break;
     case PLAN_SCALE: str_addf(out, "%s *= %g", dst, (double)op->by); break;
     case PLAN_SOFTCAP:
@@ -148,7 +179,10 @@ static const char *const rows_names[] = {
 
 void plan_print(const struct plan *p, struct str *out)
 {
-    str_addf(out, "# %zu operations; a row's work area is %zu floats:", p->n_ops, p->row_floats);
+    str_addf(out, "# %zu operations;", p->n_ops);
+    if (p->state_floats)
+        str_addf(out, " a sequence's state is %zu floats;", p->state_floats);
+    str_addf(out, " a row's work area is %zu floats:", p->row_floats);
     for (int b = 0; b < PLAN_BUF_N; b++)
         if (p->width[b] && b != PLAN_LOGITS)
             str_addf(out, " %s[%zu] at %zu", buf_names[b], p->width[b], p->place[b]);
