@@ -5,6 +5,7 @@
 
 #include "api/api_ask.h"
 #include "api/api_auth.h"
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 #include "api/api_metrics.h"
 #include "api/api_ollama.h"
@@ -48,7 +49,7 @@ static void dispatch_again(struct api_call *c, struct api_stored *s)
     (void)s;
     c->fault = (struct api_fault){0};
     if (api_auth_check(c->api->auth, c))
-        c->route->run(c);
+        api_auth_admit(c);
     else
         api_call_fail(c);
 }
@@ -66,7 +67,7 @@ static void dispatch(struct http_req *r, void *arg)
     const char *address = api_call_address(c);
     c->client = num_hash(address, strlen(address), 0);
     if (api_auth_check(c->api->auth, c))
-        c->route->run(c);
+        api_auth_admit(c);
     else if (c->api->o.accounts && c->fault.status == 401 && api_people_unknown(c->api->people, r))
         api_people_look(c, dispatch_again);
     else
@@ -239,6 +240,8 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
         r = api_compares_open(&a->compares, e);
     if (r == ERR_OK && o->store)
         r = api_chats_open(&a->chats, a, e);
+    if (r == ERR_OK && o->store)
+        r = api_bus_open(a, e);
     if (r == ERR_OK)
         r = http_open(&a->http, &a->o.http, http_routes, N_ELEMS(http_routes), a, e);
     if (r != ERR_OK) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * api_account.c - /api/v1/account: one's own name, password, sessions and keys. */
 #include "api/api_auth.h"
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 #include "api/api_keys.h"
 #include "api/api_password.h"
@@ -117,7 +118,7 @@ static void password_set(struct api_call *c, struct api_stored *s)
     if (!api_people_ok(c, s))
         return;
     log_at(LOG_INFO, "api", "password=changed user=%s", c->who->id);
-    api_events_drop(c->api->chats, c->who->id);
+    api_bus_drop(c->api, c->who->id);
     read_account(c);
 }
 
@@ -149,9 +150,19 @@ static void checked(struct api_call *c, struct api_password *p)
         api_call_fail(c);
         return;
     }
-    api_tries_good(c->api->tries, &api_tries_name, c->who->id, true);
+    api_tries_good_all(c, &api_tries_name, c->who->id, true);
     m->fresh.arg = m;
     api_password_run(c, &m->fresh, hashed);
+}
+
+static void try_password(struct api_call *c)
+{
+    struct change *m = c->own;
+    api_call_drop(c); /* it has the passwords */
+    m->old.arg = m;
+    snprintf(m->old.hash, sizeof m->old.hash, "%s",
+             *c->who->password ? c->who->password : api_password_nobody(c->api->passwords));
+    api_password_run(c, &m->old, checked);
 }
 
 void api_do_account_password(struct api_call *c)
@@ -163,16 +174,12 @@ void api_do_account_password(struct api_call *c)
     const struct api_in in = {c->body, "", &c->fault};
     if (!api_get_text(&in, "old", &old) || !api_get_text(&in, "new", &fresh) ||
         !api_password_read(&m->old, old ? old : "", "old", false, &c->fault) ||
-        !api_password_read(&m->fresh, fresh ? fresh : "", "new", true, &c->fault) ||
-        !api_tries_take(c->api->tries, &api_tries_name, c->who->id, &c->fault)) {
+        !api_password_read(&m->fresh, fresh ? fresh : "", "new", true, &c->fault)) {
         api_call_fail(c);
         return;
     }
-    api_call_drop(c); /* it has the passwords */
-    m->old.arg = m;
-    snprintf(m->old.hash, sizeof m->old.hash, "%s",
-             *c->who->password ? c->who->password : api_password_nobody(c->api->passwords));
-    api_password_run(c, &m->old, checked);
+    c->own = m;
+    api_tries_ask(c, &(const struct api_try){&api_tries_name, c->who->id}, 1, try_password);
 }
 
 /* ---- sessions ---- */
@@ -182,7 +189,7 @@ static void sessions_ended(struct api_call *c, struct api_stored *s)
     if (!api_people_ok(c, s))
         return;
     log_at(LOG_INFO, "api", "sessions=ended user=%s", c->who->id);
-    api_events_drop(c->api->chats, c->who->id);
+    api_bus_drop(c->api, c->who->id);
     read_account(c);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api_admin_users.c - /api/v1/admin/users and /invitations. */
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 #include "api/api_people.h"
 
@@ -53,7 +54,7 @@ static void give_user(struct api_call *c, struct api_stored *s)
     log_at(LOG_INFO, "api", "user=%s role=%s disabled=%d by=%s", u->id, u->admin ? "admin" : "user",
            u->disabled != 0, api_people_log_name(c));
     if (u->disabled)
-        api_events_drop(c->api->chats, u->id);
+        api_bus_drop(c->api, u->id);
     api_call_json(c, 200, user_of(u));
 }
 

@@ -6,6 +6,7 @@
  * requests are refused until it is filled again. */
 #include "api/api_auth.h"
 
+#include "api/api_bus.h"
 #include "api/api_people.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -29,7 +30,7 @@ struct api_limit {
     struct limits most;
     double requests, tokens; /* left in the buckets */
     uint64_t filled_ns;
-    int64_t n_running;
+    int64_t n_running, n_elsewhere; /* answers; elsewhere: when it was asked last */
 };
 
 struct api_auth {
@@ -37,6 +38,7 @@ struct api_auth {
     struct api_people *people; /* NULL: no store */
     bool needed, accounts;
     pthread_mutex_t lock;
+    struct store_bus *bus;    /* NULL: limits are this server's own */
     struct api_limit *limits; /* one a key or user that was used, until the end */
 };
 
@@ -165,6 +167,95 @@ static bool take_request(struct api_limit *first, struct api_call *c)
     return true;
 }
 
+/* ---- of all servers ---- */
+
+void api_auth_share(struct api_auth *a, struct store_bus *bus)
+{
+    pthread_mutex_lock(&a->lock);
+    a->bus = bus;
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Answers under way here have changed, of a key or a user who may have so many only; tokens are to
+ * be taken.  With the lock held. */
+static void share_use(const struct api_limit *l, size_t n_tokens)
+{
+    struct store_bus *bus = l->auth->bus;
+    if (bus && l->most.n_concurrent)
+        api_bus_note(bus, STORE_BUS_SLOTS, l->id, l->n_running);
+    if (bus && l->most.tokens_minute && n_tokens)
+        api_bus_note(bus, STORE_BUS_SPEND, l->id, (int64_t)n_tokens);
+}
+
+static bool is_limited(const struct api_limit *first)
+{
+    bool limited = false;
+    for (const struct api_limit *l = first; l; l = l->above)
+        limited |= l->most.requests_minute || l->most.tokens_minute || l->most.n_concurrent;
+    return limited;
+}
+
+/* Also where the database is away: as if there were no other server. */
+bool api_auth_take(struct api_call *c)
+{
+    if (!c->limit)
+        return true;
+    pthread_mutex_lock(&c->limit->auth->lock);
+    bool ok = take_request(c->limit, c);
+    pthread_mutex_unlock(&c->limit->auth->lock);
+    return ok;
+}
+
+static bool take_answer(struct api_call *c, const int64_t *gives)
+{
+    const struct api_limit *l = gives[0] == 2 ? c->limit->above : c->limit;
+    pthread_mutex_lock(&l->auth->lock);
+    c->limit->n_elsewhere = gives[5];
+    if (c->limit->above)
+        c->limit->above->n_elsewhere = gives[6];
+    const struct limits most = l->most;
+    pthread_mutex_unlock(&l->auth->lock);
+    if (gives[0])
+        return refuse_rate(c, gives[1] ? "tokens" : "requests",
+                           gives[1] ? most.tokens_minute : most.requests_minute,
+                           (double)gives[2] / 1000);
+    tell(c, "requests", most.requests_minute, (double)gives[3]);
+    tell(c, "tokens", most.tokens_minute, (double)gives[4]);
+    return true;
+}
+
+static void admit_asked(struct api_call *c, struct api_asked *x)
+{
+    bool ok = x->ask.err == ERR_OK ? take_answer(c, x->ask.gives) : api_auth_take(c);
+    if (ok)
+        c->route->run(c);
+    else
+        api_call_fail(c);
+}
+
+void api_auth_admit(struct api_call *c)
+{
+    struct api_limit *l = c->limit;
+    if (!c->api->bus || !is_limited(l)) {
+        if (api_auth_take(c))
+            c->route->run(c);
+        else
+            api_call_fail(c);
+        return;
+    }
+    struct api_asked *x = api_asked_new(c, STORE_BUS_LIMIT);
+    const struct limits above = l->above ? l->above->most : (struct limits){0};
+    api_asked_text(x, 0, l->id);
+    api_asked_number(x, 1, l->most.requests_minute);
+    api_asked_number(x, 2, l->most.tokens_minute);
+    api_asked_text(x, 3, l->above ? l->above->id : "");
+    api_asked_number(x, 4, above.requests_minute);
+    api_asked_number(x, 5, above.tokens_minute);
+    api_asked_run(x, admit_asked);
+}
+
+/* ---- answers under way ---- */
+
 bool api_limit_begin(struct api_limit *first, struct api_fault *f)
 {
     int64_t full = 0;
@@ -172,10 +263,12 @@ bool api_limit_begin(struct api_limit *first, struct api_fault *f)
         return true;
     pthread_mutex_lock(&first->auth->lock);
     for (struct api_limit *l = first; l && !full; l = l->above)
-        if (l->most.n_concurrent && l->n_running >= l->most.n_concurrent)
+        if (l->most.n_concurrent && l->n_running + l->n_elsewhere >= l->most.n_concurrent)
             full = l->most.n_concurrent;
-    for (struct api_limit *l = first; l && !full; l = l->above)
+    for (struct api_limit *l = first; l && !full; l = l->above) {
         l->n_running++;
+        share_use(l, 0);
+    }
     pthread_mutex_unlock(&first->auth->lock);
     return !full || api_refuse(f, 429, "rate_limit_exceeded", "",
                                "you may have %lld requests under way, and have", (long long)full);
@@ -190,6 +283,7 @@ void api_limit_end(struct api_limit *first, size_t n_tokens)
         CHECK(l->n_running > 0);
         l->n_running--;
         l->tokens -= (double)n_tokens;
+        share_use(l, n_tokens);
     }
     pthread_mutex_unlock(&first->auth->lock);
 }
@@ -207,8 +301,8 @@ static bool refuse_key(struct api_call *c, enum store_verdict verdict)
     return api_refuse(&c->fault, 401, "invalid_api_key", "", "%s", texts[verdict]);
 }
 
-/* Counts it among what its key and its user may; sets whose it is. */
-static bool admit(struct api_auth *a, struct api_call *c, const struct store_grant *key)
+/* Sets what its key and its user may, and whose it is. */
+static void name_limits(struct api_auth *a, struct api_call *c, const struct store_grant *key)
 {
     const struct api_who *who = c->who;
     pthread_mutex_lock(&a->lock);
@@ -220,11 +314,9 @@ static bool admit(struct api_auth *a, struct api_call *c, const struct store_gra
         c->limit = limit_of(
             a, key->id,
             (struct limits){key->requests_minute, key->tokens_minute, key->n_concurrent}, c->limit);
-    bool ok = take_request(c->limit, c);
     pthread_mutex_unlock(&a->lock);
     c->owner = who ? who->id : c->limit->id;
     c->client = num_hash(c->owner, strlen(c->owner), 1);
-    return ok;
 }
 
 static bool check_key(struct api_auth *a, struct api_call *c, const struct store_grant *key)
@@ -241,7 +333,8 @@ static bool check_key(struct api_auth *a, struct api_call *c, const struct store
     if (!(scopes & c->route->scope))
         return api_refuse(&c->fault, 403, "missing_scope", "", "this API key is not for %s %s",
                           c->route->method, c->route->path);
-    return admit(a, c, key);
+    name_limits(a, c, key);
+    return true;
 }
 
 static bool check_session(struct api_auth *a, struct api_call *c, struct api_who *who)
@@ -252,7 +345,8 @@ static bool check_session(struct api_auth *a, struct api_call *c, struct api_who
     if (!who->admin && !(c->route->scope & (API_CHAT | API_MODELS)))
         return api_refuse(&c->fault, 403, "not_admin", "", "%s %s is for admins", c->route->method,
                           c->route->path);
-    return admit(a, c, NULL);
+    name_limits(a, c, NULL);
+    return true;
 }
 
 bool api_auth_check(struct api_auth *a, struct api_call *c)

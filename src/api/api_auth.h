@@ -23,8 +23,16 @@ enum err api_auth_open(struct api_auth **out, struct store *store, struct api_pe
                        bool needed, bool accounts, struct errinfo *e);
 void api_auth_close(struct api_auth *a); /* NULL is fine */
 
-/* Sets who, owner, client and limit of the call; false with its fault. */
+/* Sets who, owner, client and limit of the call, not yet taking from its limits; false with its
+ * fault. */
 bool api_auth_check(struct api_auth *a, struct api_call *c);
+/* Runs the call's route once its limits leave it: at once, or where servers share a store when all
+ * of them were asked; while the database is away this server holds them alone. */
+void api_auth_admit(struct api_call *c);
+/* Takes it from this server's own limits; false with the fault. */
+bool api_auth_take(struct api_call *c);
+/* Limits hold over all servers of the bus; NULL ends that. */
+void api_auth_share(struct api_auth *a, struct store_bus *bus);
 /* Whether it is from a user who is logged in; false with its fault. */
 bool api_auth_user_may(struct api_call *c);
 

@@ -39,7 +39,7 @@ static void on_ask(struct http_req *r, void *arg)
     struct api_call c = {.req = r, .route = &route, .owner = "", .client = 7};
     const char *tokens = http_query(r, "tokens");
     bool hold = http_query(r, "hold") != NULL;
-    bool ok = api_auth_check(auth, &c);
+    bool ok = api_auth_check(auth, &c) && api_auth_take(&c);
     if (ok && (tokens || hold))
         ok = api_limit_begin(c.limit, &c.fault);
     if (ok && tokens)

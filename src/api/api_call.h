@@ -13,6 +13,7 @@
 #include "store/store_key.h"
 
 struct api_ask;
+struct api_bus_left;
 struct api_auth;
 struct api_chats;
 struct api_limit;
@@ -24,6 +25,7 @@ struct api_pulls;
 struct api_readers;
 struct api_tries;
 struct api_who;
+struct store_bus;
 
 #define API_LOCAL "local" /* who owns the chats where nobody logs in */
 
@@ -57,6 +59,8 @@ struct api {
     struct api_passwords *passwords; /* NULL without accounts */
     struct api_tries *tries;
     struct api_readers *readers;
+    struct store_bus *bus; /* NULL: the store has one server */
+    struct api_bus_left *left;
     int64_t started_unix;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api_chats.c - /api/v1/chats: list, find, make, read, change, delete and undo. */
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 #include "api/api_tools.h"
 
@@ -138,12 +139,17 @@ static void give_whole(struct api_call *c, struct api_stored *s)
                            chat->head ? json_string(chat->head) : json_null()));
 }
 
+static void look_whole(struct api_call *c, struct api_stored *s)
+{
+    api_others_overlay(c, s, give_whole);
+}
+
 void api_do_chats_get(struct api_call *c)
 {
     struct store_chats *x;
     struct api_stored *s = api_chats_new(c, STORE_CHAT_GET, &x);
     if (s)
-        api_stored_run(s, give_whole);
+        api_stored_run(s, look_whole);
 }
 
 /* A title is one line. */
@@ -235,6 +241,7 @@ static void give_deleted(struct api_call *c, struct api_stored *s)
         return;
     const char *id = s->op.chats->id, *owner = api_chats_owner(c);
     api_run_stop(c->api->chats, owner, id, NULL);
+    api_bus_stop(c->api, owner, id, "");
     api_events_tell(c->api->chats, owner, id, "deleted", api_pack("{ss}", "chat", id));
     api_call_json(c, 200, api_pack("{sb}", "deleted", 1));
 }

@@ -54,9 +54,16 @@ struct api_run_opts {
 void api_run_start(struct api_chats *k, const struct api_run_opts *o);
 /* Stops the answer, or all of a chat (message NULL); how many. */
 size_t api_run_stop(struct api_chats *k, const char *owner, const char *chat, const char *message);
+/* Whether this server writes it. */
+bool api_run_here(struct api_chats *k, const char *message);
 /* What runs knows more than the store: its texts, with memory of `a`. */
 void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t n,
                      struct arena *a);
+
+/* ---- answers of other servers: api_chats_others.c ---- */
+
+/* Those that run on another server: their texts as events have them, then `then`. */
+void api_others_overlay(struct api_call *c, struct api_stored *s, api_stored_then *then);
 
 /* ---- from a chat to a request: api_chats_prompt.c ---- */
 

@@ -6,6 +6,8 @@
  * the event `reset` says to read anew what there is. */
 #include "api/api_chats_int.h"
 
+#include "base/num.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +17,13 @@
 #define KEPT_MAX          8192 /* events of all owners */
 #define KEPT_BYTES_MAX    ((size_t)8 << 20)
 
+/* Where several servers share a store, events come from its bus (store_bus.h): told to it, they are
+ * read again in the order that holds for all, and ids are the same on every server.  A listener
+ * follows from a number of an epoch on. */
 struct listener {
     struct listener *next;
+    uint64_t epoch, from; /* shared: what is not above it was given */
+    bool wanted;          /* shared: its owner is in the question under way */
     struct api_events *set;
     struct http_req *req;
     const char *owner, *chat; /* chat NULL: all */
@@ -35,7 +42,9 @@ struct kept {
 struct api_events {
     pthread_mutex_t mu;
     struct listener *all;
-    uint64_t run;    /* of the server: part of every id */
+    bool shared;     /* events come from the bus */
+    uint64_t heard;  /* shared: all up to it came */
+    uint64_t run;    /* of the server, or the epoch (0: not known yet): part of every id */
     uint64_t n_told; /* the number of the last event; that of number n is kept[n % KEPT_MAX] */
     uint64_t n_gone; /* of the last that is not kept any more */
     size_t kept_bytes;
@@ -104,11 +113,30 @@ static void give_event(struct listener *l, const struct kept *e)
         str_add_span(&l->out, e->text);
 }
 
+/* To all servers; o goes. */
+static void tell_shared(struct store_bus *bus, const char *owner, const char *chat,
+                        const char *name, json_t *o)
+{
+    struct str data, text;
+    str_init(&data, 2 * STORE_BODY_BYTES_MAX);
+    str_init(&text, 2 * STORE_BODY_BYTES_MAX);
+    api_json_add_exact(&data, o);
+    http_sse(&text, span_of(name), str_span(&data));
+    store_bus_tell(bus, owner, chat,
+                   data.full || text.full ? SPAN("event: reset\ndata: {}\n\n") : str_span(&text));
+    str_done(&data);
+    str_done(&text);
+}
+
 void api_events_tell(struct api_chats *chats, const char *owner, const char *chat, const char *name,
                      json_t *o)
 {
     struct api_events *k = chats->events;
     struct str data, text;
+    if (chats->api->bus) {
+        tell_shared(chats->api->bus, owner, chat, name, o);
+        return;
+    }
     str_init(&data, 2 * STORE_BODY_BYTES_MAX);
     str_init(&text, 2 * STORE_BODY_BYTES_MAX);
     api_json_add_exact(&data, o);
@@ -151,6 +179,96 @@ static void resume(struct api_events *k, struct listener *l, const char *id)
         str_clear(&l->out);
         str_add_cstr(&l->out, "event: reset\ndata: {}\n\n");
     }
+}
+
+/* ---- shared ---- */
+
+void api_events_share(struct api_events *k)
+{
+    pthread_mutex_lock(&k->mu);
+    if (!k->shared) /* nothing came yet */
+        k->run = 0;
+    k->shared = true;
+    pthread_mutex_unlock(&k->mu);
+}
+
+static void add_id(struct str *out, uint64_t epoch, uint64_t n)
+{
+    str_addf(out, "id: %016llx-%llu\n", (unsigned long long)epoch, (unsigned long long)n);
+}
+
+uint64_t api_events_want(struct api_events *k, struct str *owners)
+{
+    const char *last = "";
+    pthread_mutex_lock(&k->mu);
+    uint64_t from = k->shared && k->run ? k->heard : INT64_MAX;
+    for (struct listener *l = k->all; l; l = l->next) {
+        l->wanted = true;
+        if (l->epoch == k->run && k->run)
+            from = MIN(from, l->from);
+        if (strcmp(last, l->owner) != 0)
+            store_bus_owner(owners, l->owner);
+        last = l->owner;
+    }
+    pthread_mutex_unlock(&k->mu);
+    return from;
+}
+
+/* With the lock held. */
+static void give_news(struct listener *l, const struct store_news *news)
+{
+    size_t before = l->out.n;
+    bool known = l->epoch == news->epoch && l->from >= news->gone;
+    for (size_t i = 0; known && i < news->n; i++) {
+        const struct store_event *x = &news->events[i];
+        if (x->n <= l->from || strcmp(l->owner, x->owner) != 0 ||
+            (l->chat && strcmp(l->chat, x->chat) != 0))
+            continue;
+        add_id(&l->out, news->epoch, x->n);
+        str_add_span(&l->out, x->text);
+    }
+    if (!known) {
+        str_clear(&l->out);
+        add_id(&l->out, news->epoch, news->upto);
+        str_add_cstr(&l->out, "event: reset\ndata: {}\n\n");
+    }
+    l->from = known ? MAX(l->from, news->upto) : news->upto;
+    l->epoch = news->epoch;
+    l->over = l->out.full;
+    if (l->out.n > before || l->over)
+        http_wake(l->req);
+}
+
+uint64_t api_events_came(struct api_events *k, const struct store_news *news)
+{
+    pthread_mutex_lock(&k->mu);
+    uint64_t behind = k->shared && k->run == news->epoch ? k->heard : news->upto;
+    k->shared = true;
+    for (struct listener *l = k->all; l; l = l->next)
+        if (l->wanted && !l->over)
+            give_news(l, news);
+    k->run = news->epoch;
+    k->heard = MAX(behind, news->upto);
+    pthread_mutex_unlock(&k->mu);
+    return behind;
+}
+
+/* From the id on, or from now: what comes after what this server has heard. */
+static void follow(const struct api_events *k, struct listener *l, const char *id)
+{
+    char *end = NULL;
+    l->epoch = k->run;
+    l->from = k->heard;
+    if (id && *id) {
+        l->epoch = strtoull(id, &end, 16);
+        l->from = *end == '-' ? strtoull(end + 1, &end, 10) : 0;
+        if (*end)
+            l->epoch = 0;
+    }
+    str_add_cstr(&l->out, ": keep-alive\n");
+    if (l->epoch && !(id && *id))
+        add_id(&l->out, l->epoch, l->from);
+    str_add_cstr(&l->out, "\n");
 }
 
 void api_events_drop(struct api_chats *chats, const char *owner)
@@ -206,15 +324,20 @@ void api_events_listen(struct api_events *k, struct api_call *c, const char *own
     l->chat = chat;
     str_init(&l->out, BACKLOG_BYTES_MAX);
     pthread_mutex_lock(&k->mu);
-    if (last && *last)
+    if (!k->shared && last && *last)
         resume(k, l, last);
     /* An id without an event: where to go on from, and the client knows at once that it listens. */
-    str_addf(&l->out, ": keep-alive\nid: %016llx-%llu\n\n", (unsigned long long)k->run,
-             (unsigned long long)k->n_told);
+    if (k->shared)
+        follow(k, l, last);
+    else
+        str_addf(&l->out, ": keep-alive\nid: %016llx-%llu\n\n", (unsigned long long)k->run,
+                 (unsigned long long)k->n_told);
     l->over = k->over;
     l->next = k->all;
     k->all = l;
     pthread_mutex_unlock(&k->mu);
+    if (c->api->bus)
+        store_bus_look(c->api->bus);
     if (!http_stream_begin(c->req, 200, "text/event-stream; charset=utf-8", &ops, l))
         done(l);
 }

@@ -5,6 +5,7 @@
 
 #include "api/api_chats.h"
 #include "api/api_gen.h"
+#include "store/store_bus.h"
 
 #include <pthread.h>
 
@@ -47,6 +48,7 @@ struct run {
     struct run *next;       /* of all; the thread removes, with mu held */
     struct run *next_woken; /* under mu */
     bool woken, stop;       /* under mu */
+    bool gone;              /* the same: another server has it */
     bool kept_end;          /* the same: the end is stored, and error and usage stay as they are */
     struct arena arena;
     const char *owner, *chat;
@@ -99,6 +101,14 @@ struct api_chats {
     struct run *all, *woken;
     bool stop; /* under mu */
 };
+
+/* ---- api_chats_events.c, for api_bus.c; on the bus's thread ---- */
+
+void api_events_share(struct api_events *k); /* before there are listeners */
+/* Whose events are wanted, and behind which number. */
+uint64_t api_events_want(struct api_events *k, struct str *owners);
+/* Gives them to the listeners; what is to servers was heard up to the number that comes back. */
+uint64_t api_events_came(struct api_events *k, const struct store_news *news);
 
 /* ---- api_chats_run.c, for the others ---- */
 

@@ -5,6 +5,7 @@
  * A question is stored before its request is answered; its answer then begins, whether or not
  * anyone listens. */
 #include "api/api_ask.h"
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 
 #include "os/os_sys.h"
@@ -231,12 +232,26 @@ void api_do_message_continue(struct api_call *c)
 
 /* ---- stopping ---- */
 
+/* On another server: it will be. */
+static void stop_there(struct api_call *c, struct store_chats *x)
+{
+    const char *id = http_param(c->req, "mid");
+    for (size_t i = 0; c->api->bus && i < x->n_messages; i++) {
+        struct store_message *m = &x->messages[i];
+        if (strcmp(m->id, id) != 0 || m->status != STORE_RUNNING)
+            continue;
+        api_bus_stop(c->api, x->owner, x->id, id);
+        m->status = STORE_STOPPED;
+    }
+}
+
 static void stop(struct api_call *c, struct api_stored *s)
 {
     struct store_chats *x = s->op.chats;
     if (!api_chats_ok(c, s))
         return;
-    api_run_stop(c->api->chats, x->owner, x->id, http_param(c->req, "mid"));
+    if (!api_run_stop(c->api->chats, x->owner, x->id, http_param(c->req, "mid")))
+        stop_there(c, x);
     api_run_overlay(c->api->chats, x->messages, x->n_messages, &s->arena);
     const struct store_message *m = api_chats_named(c, x);
     if (m)

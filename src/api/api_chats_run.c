@@ -122,6 +122,8 @@ bool run_store(struct run *r, bool last)
     run_op_begin(r);
     r->x.at = r->message.id;
     r->x.deleted_too = true;
+    r->x.mine = true; /* unless this server was taken for gone meanwhile */
+    r->x.message.turn = r->message.turn;
     r->x.set = STORE_SET_CONTENT | STORE_SET_REASONING | STORE_SET_STATUS;
     r->x.message.content = op_copy(r, &r->content);
     r->x.message.reasoning = op_copy(r, &r->reasoning);
@@ -407,9 +409,27 @@ static bool go_on_calling(struct run *r)
     return true;
 }
 
+/* The message went, or another server took it over: nothing of it is this one's any more. */
+static bool lost(struct run *r)
+{
+    if (!run_op_came(r) || r->op.err != ERR_NOTFOUND) /* one that failed is followed by another */
+        return false;
+    log_at(LOG_WARN, "chats", "answer=given_up why=\"%s\"", r->op.e.text);
+    api_gen_cancel(r->answer->gen);
+    part_end(r->answer);
+    pthread_mutex_lock(&r->set->mu);
+    r->status = STORE_STOPPED;
+    r->gone = true;
+    pthread_mutex_unlock(&r->set->mu);
+    r->state = RUN_OVER;
+    return true;
+}
+
 static bool step_write(struct run *r)
 {
     struct api_fault f = {0};
+    if (lost(r))
+        return true;
     bool stop = run_stopped(r);
     if (stop)
         api_gen_cancel(r->answer->gen);
@@ -426,7 +446,6 @@ static bool step_write(struct run *r)
             run_end(r, over ? STORE_FINISHED : STORE_ERROR, f.text);
         return true;
     }
-    run_op_came(r); /* one that failed is followed by another */
     if (!r->op_sent && os_now_ns() - r->kept_ns >= SECOND_NS &&
         r->content.n + r->reasoning.n > r->n_kept)
         run_store(r, false);
@@ -592,6 +611,7 @@ void api_run_start(struct api_chats *k, const struct api_run_opts *o)
     r->owner = arena_dup(&r->arena, o->owner, strlen(o->owner));
     r->chat = arena_dup(&r->arena, o->chat, strlen(o->chat));
     r->message.id = arena_dup(&r->arena, m->id, strlen(m->id));
+    r->message.turn = m->turn;
     r->options = o->options;
     r->opts = *o;
     r->go_on = o->go_on;
@@ -638,6 +658,16 @@ size_t api_run_stop(struct api_chats *k, const char *owner, const char *chat, co
     return n;
 }
 
+bool api_run_here(struct api_chats *k, const char *message)
+{
+    bool here = false;
+    pthread_mutex_lock(&k->mu);
+    for (const struct run *r = k->all; r; r = r->next)
+        here |= !r->gone && strcmp(r->message.id, message) == 0;
+    pthread_mutex_unlock(&k->mu);
+    return here;
+}
+
 static struct span text_copy(struct arena *a, const struct str *s)
 {
     return (struct span){arena_dup(a, s->n ? s->p : "", s->n), s->n};
@@ -649,7 +679,7 @@ void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t
     for (size_t i = 0; i < n; i++) {
         struct store_message *m = &messages[i];
         for (struct run *r = m->status == STORE_RUNNING ? k->all : NULL; r; r = r->next) {
-            if (strcmp(r->message.id, m->id) != 0)
+            if (r->gone || strcmp(r->message.id, m->id) != 0)
                 continue;
             m->content = text_copy(a, &r->content);
             m->reasoning = text_copy(a, &r->reasoning);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * api_chats_thread.c - the thread that runs answers, from its beginning to its end. */
+#include "api/api_bus.h"
 #include "api/api_chats_int.h"
 
 #include "base/log.h"
@@ -154,6 +155,7 @@ void api_chats_close(struct api_chats *k)
         pthread_mutex_unlock(&k->mu);
         pthread_join(k->thread, NULL);
     }
+    api_bus_close(k->api); /* its events are told */
     api_events_free(k->events);
     pthread_cond_destroy(&k->work);
     pthread_mutex_destroy(&k->mu);

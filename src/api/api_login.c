@@ -2,6 +2,7 @@
  * api_login.c - coming in and going: a session by name and password, or by a link of an admin.
  *
  * What fails takes as long whether or not there is such a name: a password is always hashed. */
+#include "api/api_bus.h"
 #include "api/api_chats.h"
 #include "api/api_password.h"
 #include "api/api_people.h"
@@ -119,8 +120,8 @@ static void checked(struct api_call *c, struct api_password *p)
         api_call_fail(c);
         return;
     }
-    api_tries_good(c->api->tries, &api_tries_address, address, false);
-    api_tries_good(c->api->tries, &api_tries_name, m->folded, true);
+    api_tries_good_all(c, &api_tries_address, address, false);
+    api_tries_good_all(c, &api_tries_name, m->folded, true);
     begin_session(c, m->user, p->hash);
 }
 
@@ -133,21 +134,13 @@ static bool read_login(struct api_call *c, struct coming *m)
     if (!name || !password)
         return api_refuse(&c->fault, 400, "invalid_value", "", "name and password are expected");
     return api_name_read(name, c->req->arena, &shown, &m->folded, &c->fault) &&
-           api_password_read(&m->password, password, "password", false, &c->fault) &&
-           api_tries_take(c->api->tries, &api_tries_address, api_call_address(c), &c->fault) &&
-           api_tries_take(c->api->tries, &api_tries_name, m->folded, &c->fault);
+           api_password_read(&m->password, password, "password", false, &c->fault);
 }
 
-void api_do_login(struct api_call *c)
+static void try_login(struct api_call *c)
 {
-    struct coming *m = arena_alloc(c->req->arena, sizeof *m);
+    struct coming *m = c->own;
     struct api_who *who = arena_alloc(c->req->arena, sizeof *who);
-    if (!may_come(c) || !api_chats_write(c, false))
-        return;
-    if (!read_login(c, m)) {
-        api_call_fail(c);
-        return;
-    }
     api_call_drop(c); /* it has the password */
     m->known = api_people_named(c->api->people, m->folded, who) && *who->password;
     m->disabled = who->disabled;
@@ -156,6 +149,23 @@ void api_do_login(struct api_call *c)
     snprintf(m->password.hash, sizeof m->password.hash, "%s",
              m->known ? who->password : api_password_nobody(c->api->passwords));
     api_password_run(c, &m->password, checked);
+}
+
+void api_do_login(struct api_call *c)
+{
+    struct coming *m = arena_alloc(c->req->arena, sizeof *m);
+    if (!may_come(c) || !api_chats_write(c, false))
+        return;
+    if (!read_login(c, m)) {
+        api_call_fail(c);
+        return;
+    }
+    c->own = m;
+    const struct api_try tries[] = {
+        {&api_tries_address, api_call_address(c)},
+        {&api_tries_name,    m->folded          }
+    };
+    api_tries_ask(c, tries, 2, try_login);
 }
 
 /* ---- by a link ---- */
@@ -178,29 +188,35 @@ static void give_invitation(struct api_call *c, struct api_stored *s)
     const struct store_people *x = s->op.people;
     const struct store_pass *p = &x->passes[0];
     bool admin = p->user ? x->users[0].admin : p->admin;
-    api_tries_good(c->api->tries, &api_tries_join, api_call_address(c), false);
+    api_tries_good_all(c, &api_tries_join, api_call_address(c), false);
     api_call_json(c, 200,
                   api_pack("{ss ss ss sI}", "kind", p->user ? "password" : "invitation", "role",
                            admin ? "admin" : "user", "name", p->user ? x->users[0].name : "",
                            "expires", (json_int_t)p->expires));
 }
 
-void api_do_invitation(struct api_call *c)
+static void find_invitation(struct api_call *c)
 {
-    unsigned char hash[STORE_TOKEN_HASH_BYTES];
     struct store_people *x;
-    if (!may_come(c) || !api_chats_write(c, false))
-        return;
-    if (!read_token(c, hash) ||
-        !api_tries_take(c->api->tries, &api_tries_join, api_call_address(c), &c->fault)) {
-        api_call_fail(c);
-        return;
-    }
     struct api_stored *s = api_people_new(c, STORE_PASS_GET, &x);
     if (!s)
         return;
-    memcpy(x->pass.hash, hash, sizeof hash);
+    memcpy(x->pass.hash, c->own, sizeof x->pass.hash);
     api_stored_run(s, give_invitation);
+}
+
+void api_do_invitation(struct api_call *c)
+{
+    unsigned char *hash = arena_alloc(c->req->arena, STORE_TOKEN_HASH_BYTES);
+    if (!may_come(c) || !api_chats_write(c, false))
+        return;
+    if (!read_token(c, hash)) {
+        api_call_fail(c);
+        return;
+    }
+    c->own = hash;
+    api_tries_ask(c, &(const struct api_try){&api_tries_join, api_call_address(c)}, 1,
+                  find_invitation);
 }
 
 static void joined(struct api_call *c, struct api_stored *s)
@@ -212,8 +228,8 @@ static void joined(struct api_call *c, struct api_stored *s)
            s->op.what == STORE_USER_ADD ? "new" : "password", u->id, u->admin ? "admin" : "user",
            s->op.people->passes[0].by, api_call_address(c));
     if (s->op.what == STORE_USER_SET)
-        api_events_drop(c->api->chats, u->id);
-    api_tries_good(c->api->tries, &api_tries_join, api_call_address(c), false);
+        api_bus_drop(c->api, u->id);
+    api_tries_good_all(c, &api_tries_join, api_call_address(c), false);
     if (u->disabled) {
         api_refuse(&c->fault, 403, "disabled", "", "this account is disabled");
         api_call_fail(c);
@@ -273,28 +289,33 @@ static bool read_join(struct api_call *c, struct coming *m)
         return api_refuse(&c->fault, 400, "invalid_value", "password", "password: is missing");
     if (name && !api_name_read(name, c->req->arena, &m->name, &m->folded, &c->fault))
         return false;
-    return api_password_read(&m->password, password, "password", true, &c->fault) &&
-           api_tries_take(c->api->tries, &api_tries_join, api_call_address(c), &c->fault);
+    return api_password_read(&m->password, password, "password", true, &c->fault);
 }
 
-void api_do_join(struct api_call *c)
+static void try_join(struct api_call *c)
 {
-    struct coming *m = arena_alloc(c->req->arena, sizeof *m);
+    struct coming *m = c->own;
     struct store_people *x;
-    if (!may_come(c) || !api_chats_write(c, false))
-        return;
-    if (!read_join(c, m)) {
-        api_call_fail(c);
-        return;
-    }
     api_call_drop(c); /* it has the password */
     struct api_stored *s = api_people_new(c, STORE_PASS_GET, &x);
     if (!s)
         return;
     m->password.arg = m;
     memcpy(x->pass.hash, m->pass, sizeof m->pass);
-    c->own = m;
     api_stored_run(s, found);
+}
+
+void api_do_join(struct api_call *c)
+{
+    struct coming *m = arena_alloc(c->req->arena, sizeof *m);
+    if (!may_come(c) || !api_chats_write(c, false))
+        return;
+    if (!read_join(c, m)) {
+        api_call_fail(c);
+        return;
+    }
+    c->own = m;
+    api_tries_ask(c, &(const struct api_try){&api_tries_join, api_call_address(c)}, 1, try_join);
 }
 
 /* ---- going ---- */
@@ -304,7 +325,7 @@ static void gone(struct api_call *c, struct api_stored *s)
     if (!api_people_ok(c, s))
         return;
     log_at(LOG_INFO, "api", "logout=1 user=%s", s->op.people->session.user);
-    api_events_drop(c->api->chats, s->op.people->session.user);
+    api_bus_drop(c->api, s->op.people->session.user);
     api_people_take_cookie(c->api->people, c->req);
     api_call_json(c, 200, api_pack("{sb}", "ended", 1));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "api/api_tries.h"
 
+#include "api/api_bus.h"
 #include "base/arena.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SETS     1024
@@ -89,6 +91,13 @@ static struct entry *find(struct api_tries *t, uint64_t hash, uint64_t now)
     return oldest;
 }
 
+static bool refuse(struct api_fault *f, unsigned s)
+{
+    api_refuse(f, 429, "rate_limit_exceeded", "", "too many tries; try again in %u s", s);
+    f->retry_s = s;
+    return false;
+}
+
 bool api_tries_take(struct api_tries *t, const struct api_tries_kind *kind, const char *what,
                     struct api_fault *f)
 {
@@ -106,10 +115,7 @@ bool api_tries_take(struct api_tries *t, const struct api_tries_kind *kind, cons
     pthread_mutex_unlock(&t->mu);
     if (!left_ns)
         return true;
-    unsigned s = (unsigned)((left_ns + 999999999) / 1000000000);
-    api_refuse(f, 429, "rate_limit_exceeded", "", "too many tries; try again in %u s", s);
-    f->retry_s = s;
-    return false;
+    return refuse(f, (unsigned)((left_ns + 999999999) / 1000000000));
 }
 
 void api_tries_good(struct api_tries *t, const struct api_tries_kind *kind, const char *what,
@@ -122,4 +128,89 @@ void api_tries_good(struct api_tries *t, const struct api_tries_kind *kind, cons
         x->n = all ? 0 : x->n - 1;
     x->until_ns = 0;
     pthread_mutex_unlock(&t->mu);
+}
+
+/* ---- of all servers ---- */
+
+struct asking {
+    const struct api_try *tries;
+    size_t n, at;
+    void (*then)(struct api_call *c);
+};
+
+/* The same on all servers, which a key of its own process would not be. */
+static void shared_hash(const struct api_tries_kind *kind, const char *what, char out[24])
+{
+    int64_t h;
+    char name[300], text[400];
+    shorten(what, name);
+    int n = snprintf(text, sizeof text, "%s %s", kind->name, name);
+    unsigned char hash[crypto_generichash_BYTES];
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)text, (unsigned long long)n, NULL,
+                       0);
+    memcpy(&h, hash, sizeof h);
+    snprintf(out, 24, "%lld", (long long)h);
+}
+
+static void ask_next(struct api_call *c, struct asking *a);
+
+static void ask_came(struct api_call *c, struct api_asked *x)
+{
+    struct asking *a = x->own;
+    const struct api_try *t = &a->tries[a->at++];
+    bool ok = x->ask.err == ERR_OK && x->ask.gives[0] > 0
+                  ? refuse(&c->fault, (unsigned)((x->ask.gives[0] + 999) / 1000))
+                  : api_tries_take(c->api->tries, t->kind, t->what, &c->fault);
+    if (ok)
+        ask_next(c, a);
+    else
+        api_call_fail(c);
+}
+
+static void ask_next(struct api_call *c, struct asking *a)
+{
+    char hash[24];
+    if (a->at == a->n) {
+        a->then(c);
+        return;
+    }
+    const struct api_try *t = &a->tries[a->at];
+    struct api_asked *x = api_asked_new(c, STORE_BUS_TRY);
+    shared_hash(t->kind, t->what, hash);
+    api_asked_text(x, 0, hash);
+    api_asked_number(x, 1, t->kind->n_free);
+    api_asked_number(x, 2, t->kind->wait_max);
+    x->own = a;
+    api_asked_run(x, ask_came);
+}
+
+void api_tries_ask(struct api_call *c, const struct api_try *tries, size_t n,
+                   void (*then)(struct api_call *c))
+{
+    bool ok = true;
+    if (c->api->bus) {
+        struct asking *a = arena_alloc(c->req->arena, sizeof *a);
+        struct api_try *kept = arena_array(c->req->arena, n, sizeof *kept);
+        memcpy(kept, tries, n * sizeof *kept);
+        *a = (struct asking){.tries = kept, .n = n, .then = then};
+        ask_next(c, a);
+        return;
+    }
+    for (size_t i = 0; ok && i < n; i++)
+        ok = api_tries_take(c->api->tries, tries[i].kind, tries[i].what, &c->fault);
+    if (ok)
+        then(c);
+    else
+        api_call_fail(c);
+}
+
+void api_tries_good_all(struct api_call *c, const struct api_tries_kind *kind, const char *what,
+                        bool all)
+{
+    char hash[24];
+    api_tries_good(c->api->tries, kind, what, all);
+    if (!c->api->bus)
+        return;
+    shared_hash(kind, what, hash);
+    api_bus_note(c->api->bus, STORE_BUS_GOOD, hash, all);
 }

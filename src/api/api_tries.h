@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 
+struct api_call;
 struct api_tries;
 
 struct api_tries_kind {
@@ -29,8 +30,20 @@ void api_tries_free(struct api_tries *t); /* NULL is fine */
  * then it is not counted. */
 bool api_tries_take(struct api_tries *t, const struct api_tries_kind *kind, const char *what,
                     struct api_fault *f);
+/* The same of several, all of which must leave it, and then goes on with the call by `then`, or
+ * answers it with the fault.  Where servers share a store the tries of all count. */
+struct api_try {
+    const struct api_tries_kind *kind;
+    const char *what;
+};
+void api_tries_ask(struct api_call *c, const struct api_try *tries, size_t n,
+                   void (*then)(struct api_call *c));
+
 /* The try was good: it counts no more; all: nor do those before it. */
 void api_tries_good(struct api_tries *t, const struct api_tries_kind *kind, const char *what,
                     bool all);
+/* The same, also where servers share a store. */
+void api_tries_good_all(struct api_call *c, const struct api_tries_kind *kind, const char *what,
+                        bool all);
 
 #endif

@@ -516,6 +516,11 @@ void store_watch(struct store *s, void (*keys)(void *arg, const struct store_key
     pthread_mutex_unlock(&s->mu);
 }
 
+struct store_db *store_its_db(struct store *s)
+{
+    return s->db;
+}
+
 struct store_stats store_stats(struct store *s)
 {
     pthread_mutex_lock(&s->mu);

@@ -91,6 +91,7 @@ static bool store_needs_id(enum store_what what)
     case STORE_SETTINGS_GET:
     case STORE_SETTINGS_PUT:
     case STORE_RUNNING_END:
+    case STORE_RUNNING_LEFT:
     case STORE_CHAT_ADD:
     case STORE_CHAT_IMPORT:
     case STORE_FOLDER_ADD:
@@ -104,9 +105,9 @@ enum err store_check_chats(struct store_op *op, struct errinfo *e)
 {
     const struct store_chats *x = op->chats;
     CHECK(x);
-    bool any_owner = op->what == STORE_RUNNING_END || op->what == STORE_SHARE_GET ||
-                     op->what == STORE_SHARE_LIKE || op->what == STORE_NOTE_ADD ||
-                     op->what == STORE_NOTE_DELETE;
+    bool any_owner = op->what == STORE_RUNNING_END || op->what == STORE_RUNNING_LEFT ||
+                     op->what == STORE_SHARE_GET || op->what == STORE_SHARE_LIKE ||
+                     op->what == STORE_NOTE_ADD || op->what == STORE_NOTE_DELETE;
     TRY(store_check_text("the owner", x->owner, !any_owner, e));
     TRY(store_check_text("the id", x->id, store_needs_id(op->what), e));
     TRY(store_check_text("the chat's id", x->chat.id,

@@ -77,6 +77,7 @@ struct store_message {
     const char *files;      /* comes back: JSON, [{id, name, type, size, source, kept}] */
     const char *calls;      /* of tools: JSON of who keeps it; NULL: "[]" */
     const char *calls_were; /* MESSAGE_SET: BUSY where they are not these; NULL: whatever */
+    int64_t turn;           /* comes back: how often it began to be written */
     const size_t *kept;     /* MESSAGE_SET: of each file, in order */
     size_t n_kept;
 };
@@ -147,6 +148,7 @@ struct store_chats {
     unsigned set;       /* enum store_set */
     bool deleted_too;   /* MESSAGE_SET: also of a chat that was deleted and may come back */
     bool idle;          /* MESSAGE_SET, MESSAGE_DELETE: not while it runs */
+    bool mine; /* MESSAGE_SET: by who writes it, in turn message.turn; NOTFOUND: not any more */
     struct store_folder folder;
     struct store_file file;
     struct store_share share;

@@ -82,6 +82,7 @@ enum err store_check_chats(struct store_op *op, struct errinfo *e);
 /* The same on people.  store_users.c */
 enum err store_check_people(const struct store_op *op, struct errinfo *e);
 /* store.c */
+struct store_db *store_its_db(struct store *s); /* in use by the store's thread */
 extern const bool store_writes[STORE_N_OPS];
 enum err store_check_text(const char *what, const char *text, bool must, struct errinfo *e);
 enum err store_check_key(const struct store_key *k, struct errinfo *e);

@@ -64,7 +64,8 @@ static enum err store_message_columns(struct store_db *db, struct store_stmt *q,
                                 .error = store_column(q, 8, a),
                                 .usage = store_column(q, 9, a),
                                 .files = store_column(q, 10, a),
-                                .calls = store_column(q, 12, a)};
+                                .calls = store_column(q, 12, a),
+                                .turn = store_int(q, 13)};
     return ERR_OK;
 }
 
@@ -322,6 +323,17 @@ static enum err store_unchanged(struct store_db *db, int64_t n, const char *call
     return same ? ERR_OK : err_set(e, ERR_BUSY, "the message's calls have changed meanwhile");
 }
 
+static enum err store_mine(struct store_db *db, int64_t n, int64_t turn, struct errinfo *e)
+{
+    int64_t one;
+    bool found;
+    struct store_stmt *q = store_start(db, STORE_SQL_MESSAGE_MINE);
+    store_bind_int(q, 1, n);
+    store_bind_int(q, 2, turn);
+    TRY(store_number(q, &one, &found, e));
+    return found ? ERR_OK : err_set(e, ERR_NOTFOUND, "the answer is not written here any more");
+}
+
 static enum err store_set_kept(struct store_db *db, int64_t n, const struct store_message *m,
                                struct errinfo *e)
 {
@@ -344,6 +356,8 @@ enum err store_op_message_set(struct store_db *db, struct store_op *op, struct e
     TRY(store_message_row(db, chat, x->at, &n, e));
     if (x->idle)
         TRY(store_idle(db, STORE_SQL_MESSAGE_RUNS, n, e));
+    if (x->mine)
+        TRY(store_mine(db, n, m->turn, e));
     if (m->calls_were)
         TRY(store_unchanged(db, n, m->calls_were, e));
     if (x->set & STORE_SET_KEPT)
@@ -363,6 +377,7 @@ enum err store_op_message_set(struct store_db *db, struct store_op *op, struct e
         store_bind_text(q, 6, m->usage);
     if (x->set & STORE_SET_CALLS)
         store_bind_text(q, 7, m->calls);
+    store_bind_int(q, 8, !x->mine && x->set & STORE_SET_STATUS && m->status == STORE_RUNNING);
     TRY(store_finish(q, e));
     TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
     if (!(x->set & STORE_SET_STATUS) || m->status != STORE_RUNNING || x->idle)
@@ -382,6 +397,29 @@ static enum err store_read_branch(struct store_db *db, struct store_op *op, int6
     while (x->n_messages < room && store_step(q))
         x->messages[x->n_messages++].id = store_column(q, 0, op->arena);
     return store_end(q, e);
+}
+
+enum err store_op_running_left(struct store_db *db, struct store_op *op, struct errinfo *e)
+{
+    struct store_chats *x = op->chats;
+    int64_t n = 0;
+    bool found;
+    x->n_chats = x->n_messages = 0;
+    TRY(store_number(store_start(db, STORE_SQL_RUNNING_LEFT), &n, &found, e));
+    if (!found)
+        return ERR_OK;
+    TRY(store_row_step(db, STORE_SQL_RUNNING_STOP, n, e));
+    TRY(store_index(db, STORE_SQL_TEXT_GET, STORE_SQL_TEXT_ADD, n, e));
+    struct store_stmt *q = store_start(db, STORE_SQL_MESSAGE_OWNER);
+    store_bind_int(q, 1, n);
+    if (store_step(q)) {
+        x->owner = store_column(q, 0, op->arena);
+        x->id = store_column(q, 1, op->arena);
+    }
+    TRY(store_end(q, e));
+    TRY(store_read_message(db, op, n, e));
+    x->deleted_too = true;
+    return store_chat_read(db, op, e);
 }
 
 enum err store_op_message_delete(struct store_db *db, struct store_op *op, struct errinfo *e)

@@ -386,6 +386,15 @@ static void store_forget(char *text)
     mem_free(text);
 }
 
+void store_postgres_free(struct store_postgres *s)
+{
+    store_postgres_unlink(s);
+    store_forget(s->url);
+    store_forget(s->password);
+    store_db_done(&s->db);
+    mem_free(s);
+}
+
 static void store_postgres_close(struct store_db *db)
 {
     struct store_postgres *s = (struct store_postgres *)db;
@@ -393,11 +402,7 @@ static void store_postgres_close(struct store_db *db)
     snprintf(text, sizeof text, "DELETE FROM runners WHERE id = %lld", (long long)s->runner);
     if (s->ready && s->conn && PQstatus(s->conn) == CONNECTION_OK)
         store_postgres_exec(s, text, NULL, NULL);
-    store_postgres_unlink(s);
-    store_forget(s->url);
-    store_forget(s->password);
-    store_db_done(&s->db);
-    mem_free(s);
+    store_postgres_free(s);
 }
 
 static const struct store_engine store_postgres_engine = {
@@ -414,6 +419,25 @@ static const struct store_engine store_postgres_engine = {
     .changed = store_postgres_changed,
     .close = store_postgres_close,
 };
+
+static char *store_copy(const char *text)
+{
+    return text ? strcpy(mem_alloc(strlen(text) + 1), text) : NULL;
+}
+
+struct store_postgres *store_postgres_another(struct store_db *db)
+{
+    const struct store_postgres *of = (const struct store_postgres *)db;
+    if (db->engine != &store_postgres_engine)
+        return NULL;
+    struct store_postgres *s = mem_alloc(sizeof *s);
+    store_db_init(&s->db, &store_postgres_engine, of->db.name);
+    s->runner = of->runner;
+    s->url = store_copy(of->url);
+    s->password = store_copy(of->password);
+    s->bus = s->ready = true;
+    return s;
+}
 
 static enum err store_open_all(struct store_postgres *s, struct store_schema schema,
                                struct errinfo *e)
@@ -443,8 +467,7 @@ enum err store_postgres_open(struct store_db **out, const char *url, struct stor
         struct store_postgres *s = mem_alloc(sizeof *s);
         store_db_init(&s->db, &store_postgres_engine, name.p);
         s->runner = (int64_t)randombytes_uniform(INT32_MAX) + 1;
-        s->url = mem_alloc(strlen(url) + 1);
-        strcpy(s->url, url);
+        s->url = store_copy(url);
         err = store_open_all(s, schema, e);
         if (err == ERR_OK)
             *out = &s->db;

@@ -16,6 +16,7 @@ struct store_postgres {
     PGresult *res; /* the row that was read last */
     int n_args[STORE_N_SQL];
     int64_t runner, batch; /* this opening; the last transaction that wrote */
+    bool bus;              /* for the bus: hears of events, keeps no waits for the disk */
     bool ready;            /* opened as a whole: a lost connection is made again */
     bool writes, retry;    /* of the transaction: it writes; it failed, and may be run again */
     bool down;             /* the server was waited for in vain */
@@ -32,6 +33,11 @@ enum err store_postgres_fail(struct store_postgres *s, const PGresult *res, stru
  * number, INT64_MIN without. */
 enum err store_postgres_exec(struct store_postgres *s, const char *text, int64_t *number,
                              struct errinfo *e);
+
+/* For the bus of an open store: one more opening of the same server, without a connection yet; NULL
+ * where db has another engine. */
+struct store_postgres *store_postgres_another(struct store_db *db);
+void store_postgres_free(struct store_postgres *s);
 
 /* store_postgres_link.c: a connection that is good, with the session's settings and, once `ready`,
  * all statements prepared. */

@@ -199,7 +199,9 @@ static enum err store_set_up(struct store_postgres *s, struct errinfo *e)
              "SELECT pg_advisory_lock_shared(%d, %lld)",
              (long long)s->runner, STORE_PG_LOCKS, (long long)s->runner);
     TRY(store_postgres_exec(s, text, NULL, e));
-    return store_postgres_exec(s, "LISTEN damso_keys", NULL, e);
+    return store_postgres_exec(
+        s, s->bus ? "SET synchronous_commit = off; LISTEN damso_events" : "LISTEN damso_keys", NULL,
+        e);
 }
 
 static enum err store_prepare_one(struct store_postgres *s, int which, const char *text,
@@ -263,14 +265,14 @@ static enum err store_try_link(struct store_postgres *s, struct errinfo *e, bool
     *wait = false;
     store_postgres_unlink(s);
     s->conn = store_begin_link(s);
-    uint64_t most_ns = s->down ? STORE_PG_DOWN_NS : STORE_PG_CONNECT_NS;
+    uint64_t most_ns = s->down || s->bus ? STORE_PG_DOWN_NS : STORE_PG_CONNECT_NS;
     enum err err = store_poll_link(s->conn, most_ns) ? ERR_OK : store_refused(s, e, wait);
     if (err == ERR_OK) {
         PQsetErrorVerbosity(s->conn, PQERRORS_DEFAULT);
         PQsetnonblocking(s->conn, 0);
         store_keep_password(s);
         err = store_set_up(s, e);
-        if (err == ERR_OK && s->ready)
+        if (err == ERR_OK && s->ready && !s->bus)
             err = store_prepare_all(s, e);
         *wait = PQstatus(s->conn) != CONNECTION_OK;
     }
@@ -286,14 +288,15 @@ enum err store_postgres_link(struct store_postgres *s, struct errinfo *e)
     if (s->conn && PQstatus(s->conn) == CONNECTION_OK)
         return ERR_OK;
     uint64_t began = os_now_ns();
-    if (s->down && began - s->tried_ns < STORE_PG_DOWN_NS) /* who waits is told at once */
+    uint64_t quiet_ns = s->bus ? STORE_PG_DOWN_NS / 10 : STORE_PG_DOWN_NS;
+    if (s->down && began - s->tried_ns < quiet_ns) /* who waits is told at once */
         return err_set(e, ERR_BUSY, "%s: the server cannot be reached", s->db.name);
     bool again = s->conn || s->heard, wait;
     enum err err;
     for (long pause_ms = 20;; pause_ms = MIN(2 * pause_ms, 500)) {
         err = store_try_link(s, e, &wait);
         wait = wait && (s->ready || err != ERR_IO); /* at first only for one that says it starts */
-        if (err == ERR_OK || !wait || s->down || os_now_ns() - began > STORE_PG_WAIT_NS)
+        if (err == ERR_OK || !wait || s->down || s->bus || os_now_ns() - began > STORE_PG_WAIT_NS)
             break;
         nanosleep(&(struct timespec){0, pause_ms * 1000000}, NULL);
     }

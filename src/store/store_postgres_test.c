@@ -103,6 +103,12 @@ static void test_forms(void **state)
     assert_int_equal(atoi(pg_sql(pg_database, "SELECT version FROM damso_schema")), n + 1);
     snprintf(text, sizeof text, "SELECT body FROM backup_v%d_objects", n);
     assert_string_equal(pg_sql(pg_database, text), "before");
+    expect_ok(store_open(&store, url, &e)); /* during a rolling update, say */
+    expect_ok(put(store, "s", "k", 0, "beside"));
+    store_close(store);
+    store = NULL;
+    snprintf(text, sizeof text, "UPDATE damso_schema SET oldest = %d", n + 1);
+    pg_sql(pg_database, text);
     snprintf(text, sizeof text, "the form %d, and this program knows forms up to %d", n + 1, n);
     expect_refused(url, ERR_UNSUPPORTED, text);
 
