@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # A PostgreSQL of its own for tests, in a folder:
-#   tests/postgres.sh install            installs Debian's package where there is no PostgreSQL
+#   tests/postgres.sh install            installs Debian's packages where there is no PostgreSQL, no HAProxy
 #   tests/postgres.sh start FOLDER PID   makes and starts it, on a socket in FOLDER and a free port of 127.0.0.1;
 #                                        with TLS (FOLDER/root.crt); prints that port.  User damso, password pw (the socket asks for none).  It
 #                                        ends with the process PID at the latest.
@@ -16,7 +16,8 @@ fi
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 [ -n "$bin" ] || bin=$(dirname "$(command -v initdb || echo /none/initdb)")
 if [ "$1" = install ]; then
-    [ -x "$bin/initdb" ] || exec "$(dirname "$0")/../tools/setup.sh" postgresql
+    [ -x "$bin/initdb" ] || "$(dirname "$0")/../tools/setup.sh" postgresql
+    command -v haproxy >/dev/null || exec "$(dirname "$0")/../tools/setup.sh" haproxy # before several servers
     exit 0
 fi
 if [ ! -x "$bin/initdb" ]; then

@@ -57,6 +57,14 @@ set_tests_properties(app.runs PROPERTIES
 add_test(NAME app.users COMMAND python3 tests/users_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.users PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600)
 
+# Several servers on one PostgreSQL behind HAProxy; what deploy/ has.
+add_test(NAME app.replicas COMMAND python3 tests/replicas_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.replicas PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 900
+    SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME app.deploy COMMAND tests/clients/run.sh tests/deploy_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.deploy PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 120
+    SKIP_RETURN_CODE 77)
+
 # And on the store's other engine.
 foreach(name users chats accounts shares)
     add_test(NAME app.${name}.postgres COMMAND python3 tests/${name}_test.py $<TARGET_FILE:damso>)

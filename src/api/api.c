@@ -257,6 +257,11 @@ uint16_t api_port(const struct api *a)
     return http_port(a->http);
 }
 
+void api_leave(struct api *a)
+{
+    atomic_store(&a->leaving, true);
+}
+
 bool api_drain(struct api *a, uint64_t wait_ns)
 {
     api_chats_drain(a->chats);

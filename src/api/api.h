@@ -100,6 +100,7 @@ struct api_opts {
     uint64_t cache_bytes_max;     /* of each model */
     bool keys_needed;             /* no request without an API key */
     bool accounts;                /* people log in; needs a store */
+    bool metrics_open;            /* /metrics without a key */
     bool user_keys;               /* they may make API keys of their own */
     bool proxy;                   /* a proxy is before it: ends TLS, says X-Forwarded-For */
     struct store *store;          /* keeps stored answers, chats and keys; NULL: none are kept */
@@ -116,6 +117,9 @@ uint16_t api_port(const struct api *a);
 /* With accounts and no user yet: the secret of a new link that makes the first admin, to be shown
  * once, and former such links are gone.  "" where there are users.  May wait. */
 enum err api_setup_link(struct api *a, char token[API_SETUP_CHARS + 1], struct errinfo *e);
+/* /ready says 404 from now on (HAProxy: nothing new, what is under way goes on); requests are taken
+ * as before. */
+void api_leave(struct api *a);
 /* No new requests; true when the last is answered, false when some are left after wait_ns. */
 bool api_drain(struct api *a, uint64_t wait_ns);
 /* Ends what still runs. */

@@ -36,7 +36,8 @@ static void on_ask(struct http_req *r, void *arg)
 {
     (void)arg;
     struct api_route route = {.method = "GET", .path = "/x", .scope = asked_scope(r)};
-    struct api_call c = {.req = r, .route = &route, .owner = "", .client = 7};
+    static struct api api; /* with no option set */
+    struct api_call c = {.api = &api, .req = r, .route = &route, .owner = "", .client = 7};
     const char *tokens = http_query(r, "tokens");
     bool hold = http_query(r, "hold") != NULL;
     bool ok = api_auth_check(auth, &c) && api_auth_take(&c);

@@ -12,6 +12,8 @@
 #include "api/api_model.h"
 #include "store/store_key.h"
 
+#include <stdatomic.h>
+
 struct api_ask;
 struct api_bus_left;
 struct api_auth;
@@ -62,6 +64,7 @@ struct api {
     struct store_bus *bus; /* NULL: the store has one server */
     struct api_bus_left *left;
     int64_t started_unix;
+    atomic_bool leaving; /* not ready any more */
 };
 
 /* What stands in for a request where an answer belongs to the server: api_chats_run.c. */

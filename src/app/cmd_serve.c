@@ -84,6 +84,7 @@ static void set_rest(struct serve *s)
                                     .kv = app_kv(c)};
     app_packed(c, &o->model);
     o->accounts = strcmp(c->accounts, "on") == 0;
+    o->metrics_open = strcmp(c->metrics, "open") == 0;
     o->user_keys = strcmp(c->user_keys, "on") == 0;
     o->proxy = strcmp(c->proxy, "on") == 0;
     o->keys_needed = strcmp(c->keys, "always") == 0 || !for_this_machine(c->host);
@@ -248,6 +249,12 @@ static void wait_for_end(const struct serve *s, struct api *api, const sigset_t 
     int number;
     time_t until;
     sigwait(signals, &number);
+    if (s->conf->linger) {
+        fprintf(stderr, "damso: not ready any more; new requests are taken for %lld s\n",
+                (long long)s->conf->linger);
+        api_leave(api);
+        sigtimedwait(signals, NULL, &(struct timespec){.tv_sec = (time_t)s->conf->linger});
+    }
     until = time(NULL) + s->conf->drain;
     fprintf(stderr, "damso: ending once the requests under way are answered\n");
     serve_pull_end(s->pull); /* what was loaded of a model stays for the next time */

@@ -17,7 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BEAT_NS         2000000000u
+#define BEAT_NS         1000000000u
 #define PACE_NS         8000000u /* between two looks or tellings: what comes meanwhile goes together */
 #define TOLD_AT_ONCE    200
 #define READ_AT_ONCE    1000
@@ -42,7 +42,8 @@ struct store_bus {
     struct told *told, **told_tail;
     struct store_bus_call *calls, **calls_tail;
     size_t told_bytes;
-    bool cut; /* something was not told: all begin anew */
+    uint64_t good_ns; /* the last beat; 0: none yet */
+    bool cut;         /* something was not told: all begin anew */
     bool look, stop;
 };
 
@@ -333,7 +334,7 @@ static bool beat(struct store_bus *b)
     PGresult *res = bus_run(b, text, 0, NULL);
     bool good = is_good(b, res);
     PQclear(res);
-    if (good && randombytes_uniform(5) == 0) { /* one of the servers is enough */
+    if (good && randombytes_uniform(10) == 0) { /* one of the servers is enough */
         snprintf(
             text, sizeof text,
             "WITH d AS (DELETE FROM events WHERE n IN (SELECT n FROM events WHERE told < now() "
@@ -347,8 +348,12 @@ static bool beat(struct store_bus *b)
         good = is_good(b, res);
         PQclear(res);
     }
-    if (good)
+    if (good) {
+        pthread_mutex_lock(&b->mu);
+        b->good_ns = os_now_ns();
+        pthread_mutex_unlock(&b->mu);
         b->ops->beat(b->arg);
+    }
     return good;
 }
 
@@ -473,6 +478,14 @@ void store_bus_tell(struct store_bus *b, const char *owner, const char *chat, st
     }
     pthread_mutex_unlock(&b->mu);
     wake(b);
+}
+
+bool store_bus_is_there(struct store_bus *b)
+{
+    pthread_mutex_lock(&b->mu);
+    bool there = !b->good_ns || os_now_ns() - b->good_ns < 4 * (uint64_t)BEAT_NS;
+    pthread_mutex_unlock(&b->mu);
+    return there;
 }
 
 void store_bus_look(struct store_bus *b)

@@ -42,7 +42,7 @@ struct store_bus_ops {
     /* Names the owners that are followed (store_bus_owner); gives the number behind which. */
     uint64_t (*want)(void *arg, struct str *owners);
     void (*came)(void *arg, const struct store_news *news);
-    void (*beat)(void *arg); /* each two seconds, with the database there */
+    void (*beat)(void *arg); /* each second, with the database there */
 };
 
 enum store_bus_what {
@@ -81,6 +81,8 @@ void store_bus_close(struct store_bus *b);
 void store_bus_tell(struct store_bus *b, const char *owner, const char *chat, struct span text);
 void store_bus_look(struct store_bus *b); /* what is wanted has changed */
 void store_bus_send(struct store_bus *b, struct store_bus_call *c);
+/* The database answered within the last seconds. */
+bool store_bus_is_there(struct store_bus *b);
 void store_bus_owner(struct str *owners, const char *owner);
 
 #endif

@@ -40,7 +40,7 @@ static const struct {
     {"55P03", ERR_BUSY,    true,  "another program keeps a row for over 5 s"                },
     {"57014", ERR_BUSY,    false, "the server took over 60 s"                               },
     {"57P",   ERR_IO,      true,  "the server ends"                                         },
-    {"25P03", ERR_IO,      true,  "the transaction took over 60 s"                          },
+    {"25P03", ERR_IO,      true,  "the server was away for too long in a transaction"       },
     {"25006", ERR_IO,      false, "the server is read-only (a standby?)"                    },
     {"42501", ERR_IO,      false, "the user has no right to do this"                        },
     {"42P07", ERR_CORRUPT, false, "it has tables of another program; take an empty database"},

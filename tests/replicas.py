@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""Three replicas of damso on one PostgreSQL behind HAProxy with deploy/haproxy/haproxy.cfg, each with a link to
+the database that can be cut; clients that count what was acknowledged.  For tests/replicas_test.py and
+tools/replicas.py."""
+import http.client, json, os, select, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+
+from served import SMALL, Postgres, Server, until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+JSON = {'Content-Type': 'application/json'}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+class Link(threading.Thread):
+    """A way to the database.  Cut, it neither passes anything on nor says that it does not."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.to, self.cut = port, False
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        pairs = {}
+        while True:
+            for s in select.select([self.listener, *pairs], [], [], 0.05)[0]:
+                if self.cut:
+                    time.sleep(0.02)
+                elif s is self.listener:
+                    self.open(pairs)
+                elif s in pairs:
+                    self.move(pairs, s)
+
+    def open(self, pairs):
+        a = self.listener.accept()[0]
+        try:
+            b = socket.create_connection(('127.0.0.1', self.to))
+        except OSError:
+            a.close()
+            return
+        pairs[a], pairs[b] = b, a
+
+    def move(self, pairs, s):
+        try:
+            data = s.recv(65536)
+            if data:
+                pairs[s].sendall(data)
+                return
+        except OSError:
+            pass
+        for one in (s, pairs[s]):
+            pairs.pop(one)
+            one.close()
+
+
+class Replica:
+    """One that can be killed, paused, cut off and started again on its port."""
+
+    def __init__(self, damso, database, postgres_port, *args):
+        self.link, self.damso, self.args = Link(postgres_port), damso, args
+        self.port, self.folder = free_port(), tempfile.mkdtemp()
+        self.store = f'postgres://damso:pw@127.0.0.1:{self.link.port}/{database}?sslmode=disable'
+        self.server = None
+
+    def start(self):
+        self.server = Server(self.damso, '-m', SMALL, '--port', str(self.port), '--threads', '2', *self.args,
+                             folder=self.folder, DAMSO_STORE=self.store)
+        return self
+
+    def signal(self, number):
+        self.server.process.send_signal(number)
+
+    def kill(self):
+        self.server.kill()
+
+    def close(self):
+        status = self.server.close()
+        shutil.rmtree(self.folder)
+        return status
+
+
+class Cluster:
+    """PostgreSQL, replicas, HAProxy."""
+
+    def __init__(self, damso, *args, n=3):
+        self.folder = tempfile.mkdtemp()
+        Postgres.one = Postgres.one or Postgres()
+        self.database = database = Postgres.one.database(self.folder).rsplit('/', 1)[1]
+        self.postgres = Postgres.one
+        self.replicas = [Replica(damso, database, self.postgres.port, *args) for _ in range(n)]
+        threads = [threading.Thread(target=r.start) for r in self.replicas]  # all at once: one makes the tables
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.port, self.admin = free_port(), f'{self.folder}/admin'
+        env = {'DAMSO_LISTEN': f'127.0.0.1:{self.port}', 'DAMSO_ADMIN': self.admin, 'PATH': os.environ['PATH'],
+               **{f'DAMSO_{i + 1}': f'127.0.0.1:{r.port}' for i, r in enumerate(self.replicas)}}
+        self.proxy = subprocess.Popen(['haproxy', '-db', '-f', f'{ROOT}/deploy/haproxy/haproxy.cfg'], env=env,
+                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda: os.path.exists(self.admin) or self.proxy.poll() is not None)
+        until(lambda: self.up() == n)
+
+    def states(self):
+        """What HAProxy says of each replica: UP, DOWN, NOLB (drained by its own word)."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.admin)
+            s.sendall(b'show stat\n')
+            rows = b''.join(iter(lambda: s.recv(65536), b'')).decode().splitlines()
+        names = rows[0][2:].split(',')
+        table = [dict(zip(names, r.split(','))) for r in rows[1:] if r]
+        return [r['status'].split()[0] for r in table if r['pxname'] == 'replicas' and r['svname'] != 'BACKEND']
+
+    def sql(self, text):
+        url = f'postgres://damso:pw@127.0.0.1:{self.postgres.port}/{self.database}'
+        return subprocess.run(['psql', '-qAt', url, '-c', text], check=True, capture_output=True,
+                              text=True).stdout.removesuffix('\n')
+
+    def up(self):
+        return self.states().count('UP')
+
+    def close(self):
+        self.proxy.terminate()
+        self.proxy.wait()
+        ends = [r.close() for r in self.replicas]
+        shutil.rmtree(self.folder)
+        return ends
+
+
+class Client(threading.Thread):
+    """Asks one question after the other in a chat of its own, through the proxy, as long as `go` is set."""
+
+    def __init__(self, cluster, number, go):
+        super().__init__(daemon=True)
+        self.cluster, self.number, self.go = cluster, number, go
+        self.chat, self.acknowledged, self.tried, self.errors = None, [], 0, []
+        self.good_at = self.began = 0  # when the last good request began; when the present one did
+        self.start()
+
+    def call(self, method, path, body=None):
+        c = http.client.HTTPConnection('127.0.0.1', self.cluster.port, timeout=60)
+        try:
+            c.request(method, '/api/v1' + path, json.dumps(body) if body is not None else None, JSON)
+            r = c.getresponse()
+            data = r.read()
+            if r.status != 200:
+                raise OSError(f'{r.status} {data[:200]}')
+            return json.loads(data)
+        finally:
+            c.close()
+
+    def turn(self):
+        if not self.chat:
+            self.chat = self.call('POST', '/chats', {})['id']
+        self.tried += 1
+        content = f'client {self.number}, question {self.tried}: say a word'
+        got = self.call('POST', f'/chats/{self.chat}/messages',
+                        {'content': content, 'parent': None, 'options': {'temperature': 0, 'max_tokens': 3}})
+        self.acknowledged.append((got['user']['id'], content, got['answer']['id']))
+
+    def answered(self):
+        """Waits for the answer, so that nobody asks for more than there is."""
+        last = self.acknowledged[-1][2]
+        while self.go.is_set():
+            whole = self.call('GET', f'/chats/{self.chat}')
+            if all(m['status'] != 'running' for m in whole['messages'] if m['id'] == last):
+                return
+            time.sleep(0.4)
+
+    def run(self):
+        while self.go.is_set():
+            self.began = time.monotonic()
+            try:
+                self.turn()
+                self.good_at = self.began
+                self.answered()
+            except (OSError, http.client.HTTPException, ValueError) as e:
+                self.errors.append((self.began, time.monotonic(), str(e)))
+            time.sleep(0.1)
+
+
+def run_clients(cluster, n):
+    go = threading.Event()
+    go.set()
+    return [Client(cluster, i, go) for i in range(n)], go
+
+
+def back(clients, since, seconds=30):
+    """Seconds until all clients have had an answer to a request that began after `since`."""
+    until(lambda: all(c.good_at > since for c in clients), seconds)
+    return time.monotonic() - since
+
+
+def check_kept(clients):
+    """Nothing acknowledged is lost, nothing is there twice; how many questions there are."""
+    n = 0
+    for c in clients:
+        if not c.chat:
+            continue
+        whole = c.call('GET', f'/chats/{c.chat}')
+        contents = [m['content'] for m in whole['messages'] if m['role'] == 'user']
+        ids = {m['id']: m for m in whole['messages']}
+        assert len(set(contents)) == len(contents), f'twice: {contents}'
+        assert len(ids) == len(whole['messages'])
+        for user, content, answer in c.acknowledged:
+            assert user in ids and ids[user]['content'] == content, f'lost: {content}'
+            assert answer in ids and ids[answer]['parent'] == user, f'lost: the answer to {content}'
+        n += len(contents)
+    return n
