@@ -328,8 +328,8 @@ static bool beat(struct store_bus *b)
     char text[1024];
     long long me = (long long)b->s->runner;
     snprintf(text, sizeof text,
-             "INSERT INTO runners (id, batch, beat) VALUES (%lld, 0, now()) ON CONFLICT (id) DO "
-             "UPDATE SET beat = now()",
+             "INSERT INTO beats (id, beat) VALUES (%lld, now()) ON CONFLICT (id) DO UPDATE SET "
+             "beat = now()", /* not in `runners`, whose rows the store's transactions change */
              me);
     PGresult *res = bus_run(b, text, 0, NULL);
     bool good = is_good(b, res);
@@ -339,7 +339,8 @@ static bool beat(struct store_bus *b)
             text, sizeof text,
             "WITH d AS (DELETE FROM events WHERE n IN (SELECT n FROM events WHERE told < now() "
             "- interval '%d seconds' ORDER BY told LIMIT 5000) RETURNING n), s AS (DELETE FROM "
-            "limit_slots AS l WHERE NOT EXISTS (SELECT 1 FROM runners WHERE id = l.runner)), "
+            "limit_slots AS l WHERE NOT EXISTS (SELECT 1 FROM beats WHERE id = l.runner)), "
+            "r AS (DELETE FROM beats WHERE beat < now() - interval '1 day'), "
             "t AS (DELETE FROM tries WHERE last < now() - interval '1 day') "
             "UPDATE events_last SET gone = greatest(gone, (SELECT max(n) FROM d)) "
             "WHERE EXISTS (SELECT 1 FROM d)",
