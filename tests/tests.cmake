@@ -16,7 +16,7 @@ foreach(name store_test store_chat_test store_key_test store_life_test store_use
     set_tests_properties(store.${name}.postgres PROPERTIES
         ENVIRONMENT DAMSO_TEST_STORE=postgres SKIP_RETURN_CODE 77)
 endforeach()
-set_tests_properties(store.store_postgres_test PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(store.store_postgres_test store.store_bus_test PROPERTIES SKIP_RETURN_CODE 77)
 
 # The program from outside.  fetch talks to a server of its own on 127.0.0.1.
 add_test(NAME app.chip COMMAND python3 tests/chip_test.py $<TARGET_FILE:damso>)

@@ -49,10 +49,17 @@ static json_t *error_schema(enum api_dialect dialect)
                     "string", "null");
 }
 
-/* {name} parts of a path. */
-static json_t *path_parameters(const char *path)
+/* {name} parts of a path, and what proxies before several servers look for (docs/SCALE.md). */
+static json_t *parameters(const char *method, const char *path)
 {
     json_t *list = json_array();
+    if (strcmp(method, "POST") == 0 && strncmp(path, "/v1/", 4) == 0)
+        json_array_append_new(list,
+                              api_pack("{sssssbsss{ss}}", "name", "X-Damso-Conversation", "in",
+                                       "header", "required", 0, "description",
+                                       "A name that all turns of a conversation share: a proxy "
+                                       "sends them to the server that knows its beginning",
+                                       "schema", "type", "string"));
     for (const char *at = strchr(path, '{'); at; at = strchr(at + 1, '{')) {
         size_t n = strcspn(at + 1, "}");
         json_array_append_new(list, api_pack("{sosssbs{ss}}", "name", json_stringn(at + 1, n), "in",
@@ -67,9 +74,9 @@ static json_t *operation(const struct api_route *r)
     char ref[64];
     snprintf(ref, sizeof ref, "#/components/schemas/%sError", tag);
     json_t *o = api_pack("{sss[s]sos{s{ss}s{sss{s{s{ss}}}}}}", "summary", r->summary, "tags", tag,
-                         "parameters", path_parameters(r->path), "responses", "200", "description",
-                         "The answer", "default", "description", "What went wrong", "content",
-                         "application/json", "schema", "$ref", ref);
+                         "parameters", parameters(r->method, r->path), "responses", "200",
+                         "description", "The answer", "default", "description", "What went wrong",
+                         "content", "application/json", "schema", "$ref", ref);
     bool sends = strcmp(r->method, "POST") == 0 || strcmp(r->method, "PUT") == 0 ||
                  strcmp(r->method, "PATCH") == 0;
     if (sends)

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#define STORE_PG_TRIES      6
+#define STORE_PG_TRIES      9
 #define STORE_PG_SILENT_NS  70000000000u /* above the server's own statement_timeout */
 #define STORE_PG_RESOLVE_NS 30000000000u /* to find out about a COMMIT without an answer */
 
