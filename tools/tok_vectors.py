@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Makes tests/data/tok/: texts and the ids that the reference tokenizers give them.
 
-    python3 -m venv V && V/bin/pip install tokenizers sentencepiece gguf protobuf
+    python3 -m venv V && V/bin/pip install tokenizers sentencepiece gguf protobuf rwkv
     V/bin/python tools/tok_vectors.py [--models FOLDER] [--only NAME] [--bench FILE]
 
 texts.json has the texts, each with `special`: whether control tokens in it are read; bytes that are
@@ -10,7 +10,7 @@ not UTF-8 are `hex`.  NAME.json has the ids of each text in the same order (null
 cannot take it), for the vocabulary NAME.gguf: one in the same folder (small,
 trained here, vocabulary only), or one of the two real test models, found in FOLDER.  The references
 are Hugging Face `tokenizers` with the pre_tokenizer and normalizer that the makers of the models
-publish in their tokenizer.json, and Google's `sentencepiece`.
+publish in their tokenizer.json, Google's `sentencepiece`, and the tokenizer of the `rwkv` package.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import io
 import json
 import pathlib
 import random
+import tempfile
 import time
 import unicodedata
 
@@ -334,6 +335,32 @@ DEEPSEEK3 = (
 HAN = "[一-龥ࠀ-一가-퟿]+"
 DIGITS = pt.Digits(individual_digits=True)
 
+BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
+EXAONE_MOE = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+KIMI = (
+    r"[\p{Han}]+"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+BAILING = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+)
+SEED = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+YOUTU = "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"
+SPARK = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"
+)
+
 # name: (pre_tokenizer, normalizer is NFC, ignore_merges); the pipelines as published
 PRES = {
     "gpt-2": (byte_level(), False, False),
@@ -372,6 +399,14 @@ PRES = {
         False,
         False,
     ),
+    "exaone-moe": (steps(EXAONE_MOE), True, False),
+    "kimi-k2": (steps(KIMI), False, True),
+    "bailingmoe": (steps(BAILING), False, False),
+    "seed-coder": (steps(SEED), False, False),
+    "minicpm5": (steps(r"\p{N}{1,3}", CL100K.replace(r"\p{N}{1,3}", r"\p{N}+")), False, True),
+    "youtu": (steps(YOUTU, O200K.replace("{1,3}", "")), False, True),
+    "spark2_5": (steps(r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", SPARK, r"\p{N}"), False, False),
+    "viking": (steps(BLOOM, r"\p{N}"), False, False),
     "bloom": (steps(" ?[^(\\s|[.,!?…。，、।۔،])]+"), False, False),
 }
 
@@ -388,7 +423,7 @@ def write_gguf(path, model, tokens, types, merges=None, scores=None, pre=None, *
     if scores is not None:
         w.add_token_scores(scores)
     for key, value in keys.items():
-        getattr(w, "add_" + key)(value)
+        getattr(w, "add_" + key)(*(value if isinstance(value, tuple) else (value,)))
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.close()
@@ -449,6 +484,170 @@ def make_bpe(name):
         eos_token_id=tok.token_to_id("<|im_end|>"),
     )
     return hf_encoder(tok)
+
+
+def make_gemma4(name):
+    """BPE of characters with byte fallback; spaces are U+2581 for the model."""
+    spaces = normalizers.Replace(" ", "▁")
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = spaces
+    trained.pre_tokenizer = pt.Split(Regex("[^\n]+|\n+"), "isolated")  # else it learns whole texts
+    trained.train_from_iterator(
+        corpus(), trainers.BpeTrainer(vocab_size=1200, min_frequency=4, show_progress=False,
+                                      max_token_length=12, limit_alphabet=500)
+    )
+    model = json.loads(trained.to_str())["model"]
+    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+    special = ["<pad>", "<eos>", "<bos>", "<unk>"]
+    head = special + [f"<0x{b:02X}>" for b in range(256)]
+    vocab = {t: i for i, t in enumerate(head)}
+    for t in sorted(model["vocab"], key=model["vocab"].get):
+        vocab.setdefault(t, len(vocab))
+    tok = Tokenizer(models.BPE(vocab, merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tok.normalizer = spaces
+    tok.pre_tokenizer = pt.Split(" ", "merged_with_previous")
+    control = special + CONTROL
+    tok.add_special_tokens([AddedToken(c, special=True, normalized=False) for c in control])
+    tok.add_tokens([AddedToken(u, special=False, normalized=False) for u in USER])
+    tokens = [None] * tok.get_vocab_size()
+    for text, i in tok.get_vocab().items():
+        tokens[i] = text
+    types = [
+        3 if t in control else 4 if t in USER else 6 if t in head else 1 for t in tokens
+    ]
+    write_gguf(
+        OUT / f"{name}.gguf", "gemma4", tokens, types, merges=[" ".join(m) for m in merges],
+        scores=[-1000.0] * len(tokens), bos_token_id=2, eos_token_id=1, unk_token_id=3,
+        add_space_prefix=False,
+    )
+    return hf_encoder(tok)
+
+
+def make_wordpiece(name, lowercase):
+    """Written as the converter writes BERT's: U+2581 before words, "##" left out."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + CONTROL
+    tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tok.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tok.pre_tokenizer = pt.BertPreTokenizer()
+    tok.train_from_iterator(
+        corpus(),
+        trainers.WordPieceTrainer(vocab_size=1300, limit_alphabet=420, special_tokens=special,
+                                  show_progress=False),
+    )
+    tokens = [None] * tok.get_vocab_size()
+    for text, i in tok.get_vocab().items():
+        tokens[i] = text
+    written = [
+        t if t in special else t[2:] if t.startswith("##") else "▁" + t for t in tokens
+    ]
+    write_gguf(
+        OUT / f"{name}.gguf", "bert", written, [3 if t in special else 1 for t in tokens],
+        pre="bert-bge", unk_token_id=1, sep_token_id=3, bos_token_id=2,
+        **({} if lowercase else {"bool": ("tokenizer.ggml.normalizer.lowercase", False)}),
+    )
+    return hf_encoder(tok)
+
+
+def make_rwkv(name):
+    """Tokens are bytes: all single ones, pieces of characters, and common words."""
+    from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
+
+    seen = {}
+    for text in corpus():
+        data = text.encode()
+        for n in (2, 3, 4, 6, 8):
+            for i in range(0, len(data) - n):
+                seen[data[i : i + n]] = seen.get(data[i : i + n], 0) + 1
+    best = sorted(seen, key=lambda b: (-seen[b] * len(b), b))[:700]
+    words = [bytes([b]) for b in range(256)] + sorted(best, key=lambda b: (len(b), b))
+    words += [b"'\"both'", b"\\n\n"]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as f:
+        for i, word in enumerate(words, 1):
+            try:
+                text = repr(word.decode())
+            except UnicodeDecodeError:
+                text = repr(word)
+            f.write(f"{i} {text} {len(word)}\n")
+        f.flush()
+        tok = TRIE_TOKENIZER(f.name)
+    n = len(words) + 1
+    write_gguf(
+        OUT / f"{name}.gguf", "rwkv",
+        ["<s>"] + [repr(b)[2:-1] for b in words] + [f"[PAD{n}]"], [3] + [1] * len(words) + [5],
+        bos_token_id=0, eos_token_id=0,
+    )
+
+    def encode(text, special):
+        if special and "<s>" in (text if isinstance(text, str) else ""):
+            parts = [tok.encodeBytes(p.encode()) for p in text.split("<s>")]
+            return [i for k, p in enumerate(parts) for i in ([0] if k else []) + list(p)]
+        return list(tok.encodeBytes(text.encode() if isinstance(text, str) else text))
+
+    return encode
+
+
+RULES = (
+    [(chr(c), unicodedata.normalize("NFKC", chr(c))) for c in range(0xFF01, 0xFFE7)]
+    + [(chr(c), unicodedata.normalize("NFKC", chr(c))) for c in range(0x2460, 0x2480)]
+    + [(unicodedata.normalize("NFD", c), c) for c in "한글과값뷁éàÅệ안녕하세요"]
+    + [("\u3000", " "), ("\u00a0", " "), ("\t", " "), ("\n", " "), ("\u200b", ""), ("\u00ad", "")]
+    + [("ﷺ", "صلى الله عليه وسلم"), ("\u2026", "..."), ("ab", "AB"), ("abab", "x y"), ("\u2028", "  ")]
+)
+
+
+def make_unigram(name, **options):
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as f:
+        for a, b in {a: b for a, b in RULES if a != b}.items():
+            f.write(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n")
+        f.flush()
+        if options.pop("rules"):
+            options["normalization_rule_tsv"] = f.name
+        else:
+            options["normalization_rule_name"] = "identity"
+        out = io.BytesIO()
+        lines = [line for text in corpus() for line in text.split("\n") if "\0" not in line]
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=out, vocab_size=1300,
+            character_coverage=0.99, minloglevel=2, hard_vocab_limit=False,
+            user_defined_symbols=["<tool>", "<tool>s", "▁▁▁"],
+            control_symbols=["<|im_start|>", "<|im_end|>"], **options,
+        )
+    proto = sp_pb.ModelProto.FromString(out.getvalue())
+    for i, p in enumerate(proto.pieces):  # some unused tokens, some equal scores
+        if p.type == 1 and len(p.piece) > 1 and i % 9 == 0:
+            p.type = 5
+        elif p.type == 1 and i % 5 == 0:
+            p.score = float(int(p.score))
+    spec = proto.normalizer_spec
+    control = {p.piece: i for i, p in enumerate(proto.pieces) if p.type == 3}
+    write_gguf(
+        OUT / f"{name}.gguf",
+        "t5" if options["model_type"] == "unigram" else "llama",
+        [p.piece for p in proto.pieces],
+        [p.type for p in proto.pieces],
+        scores=[p.score for p in proto.pieces],
+        pre="default",
+        bos_token_id=1,
+        eos_token_id=2,
+        unk_token_id=0,
+        add_space_prefix=spec.add_dummy_prefix,
+        remove_extra_whitespaces=spec.remove_extra_whitespaces,
+        **({"precompiled_charsmap": spec.precompiled_charsmap} if spec.precompiled_charsmap else {}),
+    )
+    return sp_encoder(proto, control)
+
+
+OTHERS = {
+    "gemma4": make_gemma4,
+    "wordpiece": lambda n: make_wordpiece(n, True),
+    "wordpiece-cased": lambda n: make_wordpiece(n, False),
+    "rwkv": make_rwkv,
+    "unigram": lambda n: make_unigram(n, model_type="unigram", rules=True),
+    "unigram-bytes": lambda n: make_unigram(
+        n, model_type="unigram", rules=False, byte_fallback=True, remove_extra_whitespaces=False
+    ),
+    "spm-rules": lambda n: make_unigram(n, model_type="bpe", rules=True, byte_fallback=True),
+}
 
 
 def sp_encoder(proto, control):
@@ -607,11 +806,12 @@ def bench(encode, name, path):
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--models", help="folder of the two real test models")
-    ap.add_argument("--only", help="one vocabulary")
+    ap.add_argument("--only", help="one vocabulary, with the texts that there are")
     ap.add_argument("--bench", help="time the real models' references on this file instead")
     a = ap.parse_args()
     makers = {n: (lambda n=n: make_bpe(n)) for n in PRES}
     makers.update({n: (lambda n=n, o=o: make_spm(n, **o)) for n, o in SPMS.items()})
+    makers.update({n: (lambda n=n, f=f: f(n)) for n, f in OTHERS.items()})
     real = (
         {n: (lambda n=n, f=f: f(pathlib.Path(a.models) / f"{n}.gguf")) for n, f in REAL.items()}
         if a.models
@@ -622,8 +822,11 @@ def main():
             bench(make(), name, a.bench)
         return
     OUT.mkdir(parents=True, exist_ok=True)
-    texts = make_texts()
-    write_json(OUT / "texts.json", texts)
+    if a.only:  # the random texts depend on Python's version of Unicode
+        texts = json.loads((OUT / "texts.json").read_text())
+    else:
+        texts = make_texts()
+        write_json(OUT / "texts.json", texts)
     for name, make in {**makers, **real}.items():
         if a.only in (None, name):
             encode = make()

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tok.c - opens a vocabulary: the keys that both models share, then the model's own. */
+ * tok.c - opens a vocabulary: the keys that all models share, then the model's own. */
 #include "tok/tok_int.h"
 
 #include "base/num.h"
@@ -85,6 +85,8 @@ static enum err read_ids(struct tok *t, struct errinfo *e)
     int32_t eot, eom;
     TRY(read_id(t, "tokenizer.ggml.bos_token_id", &t->bos, e));
     TRY(read_id(t, "tokenizer.ggml.eos_token_id", &t->eos, e));
+    /* the key's spelling is the format's */
+    TRY(read_id(t, "tokenizer.ggml.seperator_token_id", &t->sep, e));
     TRY(read_id(t, "tokenizer.ggml.padding_token_id", &t->pad, e));
     TRY(read_id(t, "tokenizer.ggml.unknown_token_id", &t->unk, e));
     TRY(read_id(t, "tokenizer.ggml.eot_token_id", &eot, e));
@@ -110,27 +112,74 @@ static enum err read_ids(struct tok *t, struct errinfo *e)
     return ERR_OK;
 }
 
-static enum err open_model(struct tok *t, struct errinfo *e)
+/* tokenizer.ggml.model */
+static const struct {
+    const char *name;
+    enum tok_kind kind;
+} models[] = {
+    {"gpt2",   TOK_BPE  },
+    {"llama",  TOK_SPM  },
+    {"gemma4", TOK_CHARS},
+    {"t5",     TOK_UGM  },
+    {"bert",   TOK_WPM  },
+    {"rwkv",   TOK_RWKV },
+};
+
+static enum err read_model(struct tok *t, struct errinfo *e)
 {
     struct span model;
+    struct str known;
     TRY(gguf_need_str(t->g, "tokenizer.ggml.model", &model, e));
-    if (span_eq_cstr(model, "gpt2"))
-        t->kind = TOK_BPE;
-    else if (span_eq_cstr(model, "llama"))
-        t->kind = TOK_SPM;
-    else
-        return err_set(e, ERR_UNSUPPORTED,
-                       "the tokenizer model %.*s is not known (known: gpt2, "
-                       "llama)",
-                       (int)MIN(model.n, 64), model.p);
+    for (size_t i = 0; i < N_ELEMS(models); i++) {
+        if (span_eq_cstr(model, models[i].name)) {
+            t->kind = models[i].kind;
+            return ERR_OK;
+        }
+    }
+    str_init(&known, 256);
+    for (size_t i = 0; i < N_ELEMS(models); i++)
+        str_addf(&known, i ? ", %s" : "%s", models[i].name);
+    err_note(e, ERR_UNSUPPORTED, "the tokenizer model %.*s is not known (known: %s)",
+             (int)MIN(model.n, 64), model.p, known.p);
+    str_done(&known);
+    return ERR_UNSUPPORTED;
+}
+
+static enum err open_kind(struct tok *t, struct errinfo *e)
+{
+    switch (t->kind) {
+    case TOK_BPE:
+    case TOK_CHARS:
+        TRY(tok_open_bpe(t, e));
+        return t->kind == TOK_CHARS ? tok_open_spm(t, e) : ERR_OK;
+    case TOK_SPM:
+        return tok_open_spm(t, e);
+    case TOK_UGM:
+        return tok_open_ugm(t, e);
+    case TOK_WPM:
+        return tok_open_wpm(t, e);
+    case TOK_RWKV:
+        tok_index_fixed(t);
+        tok_list_init(t, &t->words, 1u << TOK_NORMAL);
+    }
+    return ERR_OK;
+}
+
+static enum err open_model(struct tok *t, struct errinfo *e)
+{
+    TRY(read_model(t, e));
     TRY(read_tokens(t, e));
     TRY(read_types(t, e));
+    if (t->kind == TOK_RWKV)
+        TRY(tok_open_rwkv(t, e));
     tok_index_pieces(t);
     TRY(read_ids(t, e));
-    TRY(t->kind == TOK_BPE ? tok_open_bpe(t, e) : tok_open_spm(t, e));
-    bool bos = t->kind == TOK_SPM || (t->pre->flags & TOK_PRE_BOS);
+    TRY(open_kind(t, e));
+    unsigned pre = t->pre ? t->pre->flags : 0;
+    bool bos = t->kind == TOK_SPM || t->kind == TOK_WPM || (pre & TOK_PRE_BOS);
+    bool eos = t->kind == TOK_UGM || t->kind == TOK_WPM || (pre & TOK_PRE_EOS);
     TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_bos_token", bos, &t->add_bos, e));
-    return gguf_get_bool(t->g, "tokenizer.ggml.add_eos_token", false, &t->add_eos, e);
+    return gguf_get_bool(t->g, "tokenizer.ggml.add_eos_token", eos, &t->add_eos, e);
 }
 
 enum err tok_open(struct tok **out, const struct gguf *g, struct errinfo *e)
@@ -171,6 +220,11 @@ int32_t tok_eos(const struct tok *t)
     return t->eos;
 }
 
+int32_t tok_sep(const struct tok *t)
+{
+    return t->sep;
+}
+
 int32_t tok_pad(const struct tok *t)
 {
     return t->pad;
@@ -196,7 +250,8 @@ struct span tok_piece(const struct tok *t, int32_t id)
 
 const char *tok_model(const struct tok *t)
 {
-    return t->kind == TOK_BPE ? "bpe" : "spm";
+    static const char *const names[] = {"bpe", "spm", "bpe", "unigram", "wordpiece", "rwkv"};
+    return names[t->kind];
 }
 
 const char *tok_pre(const struct tok *t)

@@ -1,20 +1,26 @@
 /* SPDX-License-Identifier: MIT
  * tok.h - text to token ids and back.
  *
- * Does: byte-level BPE ("gpt2") and SentencePiece BPE ("llama") vocabularies as GGUF files describe
- *       them, control and user-defined tokens, byte fallback; the same ids as the model makers'
- *       own tokenizers (Hugging Face `tokenizers`, `sentencepiece`), so a pre-tokenizer whose
+ * Does: the vocabularies that GGUF files describe: byte-level BPE ("gpt2"), SentencePiece BPE
+ *       ("llama"), BPE of characters ("gemma4"), SentencePiece Unigram ("t5"), WordPiece with BERT's
+ *       basic tokenizer ("bert") and the longest match of RWKV ("rwkv"); control and user-defined
+ *       tokens, byte fallback, SentencePiece's charsmap; the same ids as the model makers' own
+ *       tokenizers (Hugging Face `tokenizers`, `sentencepiece`, RWKV's), so a pre-tokenizer whose
  *       published pipeline normalises to NFC does so here.
- * Does not: chat templates, Unigram and WordPiece vocabularies, the lstrip and rstrip of added
- *       tokens (GGUF does not have them).
+ * Does not: chat templates; the lstrip, rstrip and single_word of added tokens (GGUF does not have
+ *       them).
  * Owner: the caller of tok_open; read-only afterwards: any thread may encode and decode.
  * Cost: encoding is O(n log n) in the text's length, whatever the text, and takes some 40 bytes
  *       (at most 104) of memory for each byte of the longest piece that is merged as one.
+ *       Unigram takes 12 bytes for each byte of the longest text without a space.  Unigram and RWKV
+ *       look at as many bytes after each as the longest token that matches there has.
  * Decoding what was encoded gives the text again, except: normalised text stays normalised,
  *       SentencePiece turns a written U+2581 into a space, and what follows.
+ *       WordPiece keeps neither spaces nor, as most vocabularies ask, case and accents.
  * Text that is not UTF-8: with byte-level BPE each byte of an ill-formed sequence becomes its
  *       byte's token, unmerged, so decoding gives the same bytes again; SentencePiece reads it as
- *       U+FFFD, one for each byte, as the original does.
+ *       U+FFFD, one for each byte, as the original does; so does BPE of characters.  WordPiece
+ *       drops it.  RWKV's tokens are bytes.
  *       Some byte-level vocabularies lack tokens of rare bytes (SmolLM2: 0x04, 0xf1 and others):
  *       those bytes are left out, as in the originals, whose models name no unknown token.
  * Limits: TOK_* below. */
@@ -36,7 +42,8 @@
 enum tok_flags {
     TOK_SPECIAL = 1, /* encode: control tokens written in the text become their ids;
                         decode: control tokens give their written form, else nothing */
-    TOK_BOS = 2,     /* encode: add what the model adds (add_bos_token, add_eos_token) */
+    TOK_BOS = 2,     /* encode: add what the model adds (add_bos_token, add_eos_token); WordPiece:
+                        [CLS] and [SEP] */
     TOK_START = 4,   /* decode: the ids begin a text; drops the space that SentencePiece
                         vocabularies with add_space_prefix put before it */
     TOK_MARKED = 8,  /* encode: every TOK_MARK is taken out after the control tokens were found:
@@ -92,6 +99,8 @@ int32_t tok_n_vocab(const struct tok *t);
 /* Ids or -1. */
 int32_t tok_bos(const struct tok *t);
 int32_t tok_eos(const struct tok *t);
+/* Divides the two texts of a pair. */
+int32_t tok_sep(const struct tok *t);
 int32_t tok_pad(const struct tok *t);
 /* True for every token that ends a turn or a text (eos, eot, eom, ...). */
 bool tok_is_end(const struct tok *t, int32_t id);
@@ -105,7 +114,7 @@ int32_t tok_find(const struct tok *t, struct span piece);
 int32_t tok_control_at(const struct tok *t, struct span s, size_t *len);
 /* The end of s is the beginning of some control token's written form. */
 bool tok_control_begun(const struct tok *t, struct span s);
-/* "bpe", "spm"; and the pre-tokenizer's name ("" for spm). */
+/* "bpe", "spm", "unigram", "wordpiece", "rwkv"; and the pre-tokenizer's name ("" but for bpe). */
 const char *tok_model(const struct tok *t);
 const char *tok_pre(const struct tok *t);
 

@@ -125,7 +125,10 @@ static enum err read_merges(struct tok *t, struct errinfo *e)
 enum err tok_open_bpe(struct tok *t, struct errinfo *e)
 {
     struct span name;
-    TRY(gguf_get_str(t->g, "tokenizer.ggml.pre", SPAN("default"), &name, e));
+    if (t->kind == TOK_CHARS)
+        name = SPAN("gemma4");
+    else
+        TRY(gguf_get_str(t->g, "tokenizer.ggml.pre", SPAN("default"), &name, e));
     t->pre = tok_find_pre(name);
     if (!t->pre) {
         struct str known;
@@ -136,7 +139,9 @@ enum err tok_open_bpe(struct tok *t, struct errinfo *e)
         str_done(&known);
         return ERR_UNSUPPORTED;
     }
-    tok_index_fixed(t, false);
+    if (t->pre->flags & TOK_PRE_CHARS)
+        t->kind = TOK_CHARS;
+    tok_index_fixed(t);
     index_bytes(t);
     TRY(read_merges(t, e));
     return tok_compile_pre(t, e);

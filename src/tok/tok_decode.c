@@ -44,6 +44,20 @@ static void put_spaces(struct span s, struct str *out)
     }
 }
 
+/* BERT's: a word begins with a space, but not before these marks. */
+static void put_piece_wpm(const struct tok *t, int32_t id, bool first, struct str *out)
+{
+    struct span s = t->piece[id];
+    if (!span_starts(s, SPAN(TOK_SPACE))) {
+        str_add_span(out, s);
+        return;
+    }
+    s = (struct span){s.p + TOK_SPACE_LEN, s.n - TOK_SPACE_LEN};
+    if (!first && !(s.n == 1 && memchr(".?!,", s.p[0], 4)))
+        str_add_char(out, ' ');
+    str_add_span(out, s);
+}
+
 static void put_piece_spm(const struct tok *t, int32_t id, bool first, struct str *out)
 {
     struct span s = t->piece[id];
@@ -60,6 +74,19 @@ static void put_piece_spm(const struct tok *t, int32_t id, bool first, struct st
     }
 }
 
+static void put_piece(const struct tok *t, int32_t id, bool first, struct str *out)
+{
+    int type = TOK_TYPE(t, id);
+    if (t->kind == TOK_WPM)
+        put_piece_wpm(t, id, first, out);
+    else if (t->kind == TOK_SPM || t->kind == TOK_UGM || (t->kind == TOK_CHARS && type != TOK_USER))
+        put_piece_spm(t, id, first, out);
+    else if (type == TOK_USER || t->kind != TOK_BPE)
+        str_add_span(out, t->piece[id]);
+    else
+        put_byte_level(t, t->piece[id], out);
+}
+
 enum err tok_decode(const struct tok *t, const int32_t *id, size_t n, unsigned flags,
                     struct str *out, struct errinfo *e)
 {
@@ -74,12 +101,7 @@ enum err tok_decode(const struct tok *t, const int32_t *id, size_t n, unsigned f
                 str_add_span(out, t->piece[id[i]]);
             continue;
         }
-        if (t->kind == TOK_SPM)
-            put_piece_spm(t, id[i], first, out);
-        else if (type == TOK_USER)
-            str_add_span(out, t->piece[id[i]]);
-        else
-            put_byte_level(t, t->piece[id[i]], out);
+        put_piece(t, id[i], first, out);
         first = first && t->piece[id[i]].n == 0;
     }
     if (out->full)

@@ -23,17 +23,34 @@ static enum err encode_between(struct tok_work *w, struct span s)
 {
     if (s.n == 0)
         return ERR_OK;
-    if (w->t->kind == TOK_BPE)
+    switch (w->t->kind) {
+    case TOK_BPE:
         return tok_encode_bpe(w, s);
-    tok_encode_spm(w, s);
+    case TOK_SPM:
+    case TOK_CHARS:
+        return tok_encode_spm(w, s);
+    case TOK_UGM:
+        return tok_encode_ugm(w, s);
+    case TOK_WPM:
+        return tok_encode_wpm(w, s);
+    case TOK_RWKV:
+        tok_encode_rwkv(w, s);
+    }
     return ERR_OK;
+}
+
+/* User-defined tokens are found in the text as it is written; SentencePiece finds them in escaped
+ * text, and WordPiece vocabularies have them written otherwise than the text. */
+static bool user_cuts(const struct tok *t)
+{
+    return t->kind == TOK_BPE || t->kind == TOK_CHARS || t->kind == TOK_RWKV;
 }
 
 /* Text without control tokens.  Literal user-defined tokens are cut out. */
 static enum err encode_plain(struct tok_work *w, struct span s)
 {
     const struct tok *t = w->t;
-    unsigned types = t->kind == TOK_BPE ? 1u << TOK_USER : 0; /* spm finds them in escaped text */
+    unsigned types = user_cuts(t) ? 1u << TOK_USER : 0;
     size_t from = 0, len = 0;
     for (size_t i = 0; types && i < s.n;) {
         int32_t id = tok_match_fixed(t, (struct span){s.p + i, s.n - i}, types, &len);
@@ -72,7 +89,7 @@ static enum err encode_text(struct tok_work *w, struct span s, unsigned flags)
     const struct tok *t = w->t;
     unsigned types = flags & TOK_SPECIAL ? 1u << TOK_CONTROL : 0;
     size_t from = 0, len = 0;
-    if (types && t->kind == TOK_BPE)
+    if (types && user_cuts(t))
         types |= 1u << TOK_USER;
     for (size_t i = 0; types && i < s.n;) {
         int32_t id = tok_match_fixed(t, (struct span){s.p + i, s.n - i}, types, &len);
@@ -97,15 +114,19 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
         return err_set(e, ERR_TOOBIG, "the text has %zu bytes; at most %zu can be made tokens",
                        text.n, TOK_TEXT_BYTES_MAX);
     struct tok_work w = {.t = t, .out = out, .e = e};
-    str_init(&w.buf, 4 * TOK_TEXT_BYTES_MAX); /* NFC and U+2581 for spaces: at most three times */
+    str_init(&w.buf, 4 * TOK_TEXT_BYTES_MAX); /* NFC and U+2581 for spaces: at most three times;
+                                                  a charsmap can need more, and fails then */
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
         tok_ids_add(out, t->bos);
     enum err err = encode_text(&w, text, flags);
-    if (err == ERR_OK && (flags & TOK_BOS) && t->add_eos && t->eos >= 0)
-        tok_ids_add(out, t->eos);
+    int32_t end = t->kind == TOK_WPM && t->sep >= 0 ? t->sep : t->eos;
+    if (err == ERR_OK && (flags & TOK_BOS) && t->add_eos && end >= 0)
+        tok_ids_add(out, end);
     mem_free(w.sym);
     mem_free(w.heap);
     mem_free(w.unused_left);
+    mem_free(w.node);
+    mem_free(w.cps.p);
     tok_free_match(&w);
     str_done(&w.buf);
     return err;

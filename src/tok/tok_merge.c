@@ -48,8 +48,8 @@ static bool add_cand(struct tok_work *w, uint32_t left)
 {
     const struct tok_sym *l = &w->sym[left], *r = &w->sym[l->next];
     uint32_t prio;
-    int32_t id = w->t->kind == TOK_BPE ? tok_pair_bpe(w->t, l, r, &prio)
-                                       : tok_pair_spm(w, l, r, &prio);
+    int32_t id = w->t->kind == TOK_SPM ? tok_pair_spm(w, l, r, &prio)
+                                       : tok_pair_bpe(w->t, l, r, &prio);
     if (id < 0)
         return false;
     if (TOK_TYPE(w->t, id) == TOK_UNUSED && w->t->kind == TOK_SPM) {

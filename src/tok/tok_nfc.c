@@ -15,12 +15,7 @@ static bool is_inert(int32_t cp)
     return cp < 0x300 || (cp >= 0x3400 && cp <= 0x9fff) || (cp >= 0xac00 && cp <= 0xd7a3);
 }
 
-struct cps {
-    int32_t *p;
-    size_t n, cap;
-};
-
-static void cps_room(struct cps *c, size_t n)
+static void cps_room(struct tok_cps *c, size_t n)
 {
     if (c->cap - c->n >= n)
         return;
@@ -28,12 +23,18 @@ static void cps_room(struct cps *c, size_t n)
     c->p = mem_grow(c->p, c->cap * sizeof *c->p);
 }
 
+void tok_cps_add(struct tok_cps *c, int32_t cp)
+{
+    cps_room(c, 1);
+    c->p[c->n++] = cp;
+}
+
 static int ccc(int32_t cp)
 {
     return utf8proc_get_property(cp)->combining_class;
 }
 
-static void decompose(struct cps *c, int32_t cp)
+void tok_decompose(struct tok_cps *c, int32_t cp)
 {
     int boundary = 0;
     cps_room(c, 32);
@@ -58,7 +59,7 @@ static void sort_marks(int32_t *p, size_t n, int32_t *tmp)
     }
 }
 
-static void order_marks(struct cps *c)
+void tok_order_marks(struct tok_cps *c)
 {
     cps_room(c, c->n);
     for (size_t i = 0; i < c->n;) {
@@ -71,9 +72,9 @@ static void order_marks(struct cps *c)
     }
 }
 
-static void compose(struct cps *c, struct str *out)
+static void compose(struct tok_cps *c, struct str *out)
 {
-    order_marks(c);
+    tok_order_marks(c);
     utf8proc_ssize_t n = utf8proc_normalize_utf32(c->p, (utf8proc_ssize_t)c->n,
                                                   UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     CHECK(n >= 0);
@@ -85,7 +86,7 @@ static void compose(struct cps *c, struct str *out)
 
 struct span tok_normalize(struct tok_work *w, struct span s)
 {
-    struct cps c = {0};
+    struct tok_cps c = {0};
     size_t done = 0, before = 0, len; /* `before`: the last inert character */
     str_clear(&w->buf);
     for (size_t i = 0; i < s.n; i += len) {
@@ -99,7 +100,7 @@ struct span tok_normalize(struct tok_work *w, struct span s)
         c.n = 0;
         size_t end = before;
         do {
-            decompose(&c, utf8_get(s.p + end, s.n - end, &len));
+            tok_decompose(&c, utf8_get(s.p + end, s.n - end, &len));
             end += len;
         } while (end <= i || (end < s.n && !is_inert(utf8_get(s.p + end, s.n - end, &len))));
         compose(&c, &w->buf);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * tok_spm.c - SentencePiece BPE: whole text is merged by the scores of the pieces that pairs of
  * symbols spell; what stays unknown is written as bytes.  Follows sentencepiece (github.com/google/
- * sentencepiece) with the normalizer "identity", which the models that GGUF calls "llama" have. */
+ * sentencepiece).  TOK_CHARS is the same with a list of pairs for the scores, and merges bytes too,
+ * as Hugging Face's BPE with byte_fallback. */
 #include "tok/tok_int.h"
 
 #include "base/num.h"
@@ -39,10 +40,7 @@ static uint32_t score_prio(float score)
 static enum err read_scores(struct tok *t, struct errinfo *e)
 {
     const struct gguf_array *a;
-    TRY(gguf_get_array(t->g, "tokenizer.ggml.scores", GGUF_F32, &a, e));
-    if (!a || a->n != (size_t)t->n)
-        return err_set(e, ERR_CORRUPT, "%s: tokenizer.ggml.scores has %zu elements for %d tokens",
-                       gguf_path(t->g), a ? a->n : 0, t->n);
+    TRY(tok_read_scores(t, &a, e));
     t->prio = arena_array(&t->arena, a->n, sizeof *t->prio);
     for (size_t i = 0; i < a->n; i++) {
         float f;
@@ -52,88 +50,25 @@ static enum err read_scores(struct tok *t, struct errinfo *e)
     return ERR_OK;
 }
 
-/* Text may be cut before U+2581 where no token has a U+2581 after that byte: nothing can merge
- * across.  In most vocabularies that leaves words, which merge much faster than whole texts. */
-static void index_cuts(struct tok *t)
-{
-    for (int32_t id = 0; id < t->n; id++) {
-        struct span s = t->piece[id];
-        if (TOK_TYPE(t, id) != TOK_NORMAL && TOK_TYPE(t, id) != TOK_UNUSED)
-            continue;
-        for (size_t i = 1; i + TOK_SPACE_LEN <= s.n; i++)
-            if (s.p[i] == TOK_SPACE[0] && memcmp(s.p + i, TOK_SPACE, TOK_SPACE_LEN) == 0)
-                t->no_cut[(unsigned char)s.p[i - 1]] = true;
-    }
-}
-
 enum err tok_open_spm(struct tok *t, struct errinfo *e)
 {
-    TRY(read_scores(t, e));
-    TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_space_prefix", true, &t->add_space, e));
-    TRY(gguf_get_bool(t->g, "tokenizer.ggml.remove_extra_whitespaces", false, &t->trim_spaces, e));
-    tok_index_fixed(t, true);
-    index_cuts(t);
+    bool chars = t->kind == TOK_CHARS;
+    if (!chars) {
+        TRY(read_scores(t, e));
+        tok_index_fixed(t);
+    }
+    TRY(tok_open_norm(t, !chars, false, e));
     for (int c = 0; c < 128; c++)
         t->ascii_id[c] = find_mergeable(t, (struct span){&(char){(char)c}, 1});
     memset(t->byte_id, 0xff, sizeof t->byte_id);
     for (int32_t id = t->n; id-- > 0;)
-        if (TOK_TYPE(t, id) == TOK_BYTE && tok_byte_written(t->piece[id]) >= 0)
-            t->byte_id[tok_byte_written(t->piece[id])] = id;
+        if (tok_byte_written(t->piece[id]) >= 0) {
+            if (chars && TOK_TYPE(t, id) == TOK_NORMAL) /* the reference knows them by their form */
+                t->attr[id] ^= TOK_NORMAL ^ TOK_BYTE;
+            if (TOK_TYPE(t, id) == TOK_BYTE)
+                t->byte_id[tok_byte_written(t->piece[id])] = id;
+        }
     return ERR_OK;
-}
-
-/* The normalizer: spaces become U+2581, one more before the text, ill-formed bytes U+FFFD. */
-static void escape_text(struct tok_work *w, struct span s)
-{
-    const struct tok *t = w->t;
-    struct str *out = &w->buf;
-    size_t len;
-    bool after_space = false;
-    str_clear(out);
-    for (; t->trim_spaces && s.n && s.p[0] == ' '; s.n--)
-        s.p++;
-    if (s.n && t->add_space)
-        str_add(out, TOK_SPACE, TOK_SPACE_LEN);
-    for (size_t i = 0; i < s.n; i += len) {
-        bool space = s.p[i] == ' ';
-        len = 1;
-        if (space) {
-            if (!after_space)
-                str_add(out, TOK_SPACE, TOK_SPACE_LEN);
-        } else if ((unsigned char)s.p[i] < 0x80) {
-            str_add_char(out, s.p[i]);
-        } else if (utf8_get(s.p + i, s.n - i, &len) >= 0) {
-            str_add(out, s.p + i, len);
-        } else {
-            str_add_cstr(out, "\xef\xbf\xbd");
-            len = 1; /* one for each byte, not for each maximal subpart */
-        }
-        after_space = space && t->trim_spaces;
-    }
-    while (t->trim_spaces && span_ends(str_span(out), SPAN(TOK_SPACE)))
-        out->n -= TOK_SPACE_LEN;
-    CHECK(!out->full);
-}
-
-static void put_id(struct tok_work *w, int32_t id)
-{
-    w->was_unk = false;
-    tok_ids_add(w->out, id);
-}
-
-/* A text that is no token: its bytes, or one unknown token for all unknown text in a row. */
-static void put_unknown(struct tok_work *w, struct span s)
-{
-    const struct tok *t = w->t;
-    for (size_t i = 0; i < s.n; i++) {
-        int32_t id = t->byte_id[(unsigned char)s.p[i]];
-        if (id >= 0) {
-            put_id(w, id);
-        } else if (t->unk >= 0 && !w->was_unk) {
-            put_id(w, t->unk);
-            w->was_unk = true;
-        }
-    }
 }
 
 /* Unused tokens take part in merges, but come apart again in the end as they were put together. */
@@ -152,11 +87,22 @@ static void put_unused(struct tok_work *w, struct span s)
             todo[n++] = (struct span){s.p + left, s.n - left};
             todo[n++] = (struct span){s.p, left};
         } else if (id >= 0) {
-            put_id(w, id);
+            tok_put_id(w, id);
         } else {
-            put_unknown(w, s);
+            tok_put_unknown(w, s);
         }
     }
+}
+
+/* A character that is no token is its bytes' tokens, which may merge, unless one of them lacks. */
+static bool add_byte_syms(struct tok_work *w, struct span s, size_t at, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (w->t->byte_id[(unsigned char)s.p[at + i]] < 0)
+            return false;
+    for (size_t i = 0; i < len; i++)
+        tok_add_sym(w, at + i, 1, w->t->byte_id[(unsigned char)s.p[at + i]]);
+    return true;
 }
 
 static void merge_segment(struct tok_work *w, struct span s)
@@ -170,8 +116,9 @@ static void merge_segment(struct tok_work *w, struct span s)
         len = 1;
         if (c >= 0x80)
             utf8_get(s.p + i, s.n - i, &len);
-        tok_add_sym(w, i, len,
-                    c < 0x80 ? t->ascii_id[c] : find_mergeable(t, (struct span){s.p + i, len}));
+        int32_t id = c < 0x80 ? t->ascii_id[c] : find_mergeable(t, (struct span){s.p + i, len});
+        if (id >= 0 || t->kind != TOK_CHARS || !add_byte_syms(w, s, i, len))
+            tok_add_sym(w, i, len, id);
     }
     if (w->n_sym == 0)
         return;
@@ -180,32 +127,32 @@ static void merge_segment(struct tok_work *w, struct span s)
         const struct tok_sym *y = &w->sym[i];
         struct span text = {s.p + y->at, y->n};
         if (y->id < 0)
-            put_unknown(w, text);
-        else if (TOK_TYPE(t, y->id) == TOK_UNUSED)
+            tok_put_unknown(w, text);
+        else if (TOK_TYPE(t, y->id) == TOK_UNUSED && t->kind == TOK_SPM)
             put_unused(w, text);
         else
-            put_id(w, y->id);
+            tok_put_id(w, y->id);
     }
 }
 
-void tok_encode_spm(struct tok_work *w, struct span s)
+enum err tok_encode_spm(struct tok_work *w, struct span s)
 {
     const struct tok *t = w->t;
-    escape_text(w, s);
+    /* of TOK_CHARS they are found before spaces are rewritten */
+    unsigned types = t->kind == TOK_SPM ? 1u << TOK_USER : 0;
+    TRY(tok_escape(w, s));
     s = str_span(&w->buf);
     w->was_unk = false;
     size_t from = 0, i = 0, len = 0;
     while (i < s.n) {
         struct span rest = {s.p + i, s.n - i};
-        int32_t id = tok_match_fixed(t, rest, 1u << TOK_USER, &len);
-        bool cut = i > from && !t->no_cut[(unsigned char)s.p[i - 1]] && s.p[i] == TOK_SPACE[0] &&
-                   span_starts(rest, SPAN(TOK_SPACE));
-        if (id >= 0 || cut) {
+        int32_t id = types ? tok_match_fixed(t, rest, types, &len) : -1;
+        if (id >= 0 || (i > from && tok_cuts_at(t, s, i))) {
             merge_segment(w, (struct span){s.p + from, i - from});
             from = i;
         }
         if (id >= 0) {
-            put_id(w, id);
+            tok_put_id(w, id);
             from = i = i + len;
             continue;
         }
@@ -215,4 +162,5 @@ void tok_encode_spm(struct tok_work *w, struct span s)
         i += len;
     }
     merge_segment(w, (struct span){s.p + from, s.n - from});
+    return ERR_OK;
 }

@@ -378,7 +378,7 @@ static void test_hostile(void **state)
     made_numbers(&v.made, "tokenizer.ggml.scores", GGUF_F32, v.score, 2);
     refuse(&v, ERR_CORRUPT, "scores");
     made_begin(&v.made);
-    made_str(&v.made, "tokenizer.ggml.model", SPAN("bert"));
+    made_str(&v.made, "tokenizer.ggml.model", SPAN("plamo2"));
     refuse(&v, ERR_UNSUPPORTED, "bert");
     made_begin(&v.made);
     refuse(&v, ERR_CORRUPT, "tokenizer.ggml.model");

@@ -75,34 +75,47 @@ static struct span escape_spaces(struct tok *t, struct span s)
     return (struct span){p, to};
 }
 
-void tok_index_fixed(struct tok *t, bool escape)
+/* Sorts the entries and finds where each first byte's begin. */
+static void list_sort(struct tok_list *l)
+{
+    qsort(l->fix, l->n, sizeof *l->fix, fix_order);
+    memset(l->first, 0, sizeof l->first);
+    for (size_t i = 0; i < l->n; i++)
+        l->first[(unsigned char)l->fix[i].text.p[0] + 1]++;
+    for (int b = 0; b < 256; b++)
+        l->first[b + 1] += l->first[b];
+}
+
+void tok_list_init(struct tok *t, struct tok_list *l, unsigned types)
 {
     size_t n = 0;
     for (int32_t id = 0; id < t->n; id++)
-        n += TOK_TYPE(t, id) == TOK_CONTROL || TOK_TYPE(t, id) == TOK_USER;
-    t->fix = arena_array(&t->arena, n, sizeof *t->fix);
+        n += types >> TOK_TYPE(t, id) & 1 && t->piece[id].n > 0;
+    l->fix = arena_array(&t->arena, n, sizeof *l->fix);
+    l->n = 0;
     for (int32_t id = 0; id < t->n; id++) {
         int type = TOK_TYPE(t, id);
         struct span text = t->piece[id];
-        if ((type != TOK_CONTROL && type != TOK_USER) || text.n == 0)
+        if (!(types >> type & 1) || text.n == 0)
             continue;
-        if (escape && type == TOK_USER)
+        if (type == TOK_USER && (t->kind == TOK_SPM || t->kind == TOK_UGM))
             text = escape_spaces(t, text);
-        t->fix[t->n_fix++] = (struct tok_fix){text, id};
+        l->fix[l->n++] = (struct tok_fix){text, id};
     }
-    qsort(t->fix, t->n_fix, sizeof *t->fix, fix_order);
-    for (size_t i = 0; i < t->n_fix; i++)
-        t->fix_first[(unsigned char)t->fix[i].text.p[0] + 1]++;
-    for (int b = 0; b < 256; b++)
-        t->fix_first[b + 1] += t->fix_first[b];
+    list_sort(l);
+}
+
+void tok_index_fixed(struct tok *t)
+{
+    tok_list_init(t, &t->fixed, 1u << TOK_CONTROL | 1u << TOK_USER);
 }
 
 /* First of fix[lo..hi) whose byte `at` is >= c; all are longer than `at` and equal before it. */
-static size_t fix_bound(const struct tok *t, size_t lo, size_t hi, size_t at, int c)
+static size_t list_bound(const struct tok_list *l, size_t lo, size_t hi, size_t at, int c)
 {
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if ((unsigned char)t->fix[mid].text.p[at] < c)
+        if ((unsigned char)l->fix[mid].text.p[at] < c)
             lo = mid + 1;
         else
             hi = mid;
@@ -110,24 +123,61 @@ static size_t fix_bound(const struct tok *t, size_t lo, size_t hi, size_t at, in
     return lo;
 }
 
+void tok_walk_init(struct tok_walk *w, const struct tok_list *l)
+{
+    *w = (struct tok_walk){l, 0, l->n, 0};
+}
+
+bool tok_walk_step(struct tok_walk *w, unsigned char c)
+{
+    const struct tok_list *l = w->l;
+    if (w->at == 0) {
+        w->lo = l->first[c];
+        w->hi = l->first[c + 1];
+    } else {
+        while (w->lo < w->hi && l->fix[w->lo].text.n == w->at)
+            w->lo++;
+        w->lo = list_bound(l, w->lo, w->hi, w->at, c);
+        w->hi = list_bound(l, w->lo, w->hi, w->at, c + 1);
+    }
+    w->at++;
+    return w->lo < w->hi;
+}
+
+int32_t tok_walk_id(const struct tok_walk *w)
+{
+    const struct tok_fix *f = &w->l->fix[w->lo];
+    return w->at && w->lo < w->hi && f->text.n == w->at ? f->id : -1;
+}
+
+int32_t tok_list_longest(const struct tok_list *l, struct span s, size_t *len)
+{
+    struct tok_walk w;
+    int32_t best = -1;
+    tok_walk_init(&w, l);
+    for (size_t i = 0; i < s.n && tok_walk_step(&w, (unsigned char)s.p[i]); i++) {
+        int32_t id = tok_walk_id(&w);
+        if (id < 0)
+            continue;
+        best = id;
+        *len = i + 1;
+    }
+    return best;
+}
+
 int32_t tok_match_fixed(const struct tok *t, struct span s, unsigned types, size_t *len)
 {
+    struct tok_walk w;
     int32_t best = -1;
-    int c = (unsigned char)s.p[0];
-    size_t lo = t->fix_first[c], hi = t->fix_first[c + 1];
-    for (size_t at = 1; lo < hi; at++) {
-        for (; lo < hi && t->fix[lo].text.n == at; lo++) {
-            bool wanted = types >> TOK_TYPE(t, t->fix[lo].id) & 1;
-            if (wanted && (best < 0 || *len < at)) {
-                best = t->fix[lo].id;
-                *len = at;
+    tok_walk_init(&w, &t->fixed);
+    for (size_t i = 0; i < s.n && tok_walk_step(&w, (unsigned char)s.p[i]); i++) {
+        for (size_t k = w.lo; k < w.hi && w.l->fix[k].text.n == w.at; k++) {
+            bool wanted = types >> TOK_TYPE(t, w.l->fix[k].id) & 1;
+            if (wanted && (best < 0 || *len < w.at)) {
+                best = w.l->fix[k].id;
+                *len = w.at;
             }
         }
-        if (at == s.n)
-            break;
-        c = (unsigned char)s.p[at];
-        lo = fix_bound(t, lo, hi, at, c);
-        hi = fix_bound(t, lo, hi, at, c + 1);
     }
     return best;
 }
@@ -140,19 +190,13 @@ int32_t tok_control_at(const struct tok *t, struct span s, size_t *len)
 /* Some control token is longer than s and begins with it. */
 static bool begins_control(const struct tok *t, struct span s)
 {
-    int c = (unsigned char)s.p[0];
-    size_t lo = t->fix_first[c], hi = t->fix_first[c + 1];
-    for (size_t at = 1; lo < hi; at++) {
-        while (lo < hi && t->fix[lo].text.n == at)
-            lo++;
-        if (at == s.n)
-            break;
-        c = (unsigned char)s.p[at];
-        lo = fix_bound(t, lo, hi, at, c);
-        hi = fix_bound(t, lo, hi, at, c + 1);
-    }
-    for (; lo < hi; lo++)
-        if (TOK_TYPE(t, t->fix[lo].id) == TOK_CONTROL)
+    struct tok_walk w;
+    tok_walk_init(&w, &t->fixed);
+    for (size_t i = 0; i < s.n; i++)
+        if (!tok_walk_step(&w, (unsigned char)s.p[i]))
+            return false;
+    for (size_t k = w.lo; k < w.hi; k++)
+        if (w.l->fix[k].text.n > s.n && TOK_TYPE(t, w.l->fix[k].id) == TOK_CONTROL)
             return true;
     return false;
 }
