@@ -523,6 +523,24 @@ def make_gemma4(name):
     return hf_encoder(tok)
 
 
+def bert_knows(text):
+    """False for characters newer than the tables (Unicode 8) of Hugging Face's basic tokenizer."""
+    split = pt.BertPreTokenizer()
+    clean = normalizers.BertNormalizer(True, False, True, False)
+    for c in set(text):
+        kind = unicodedata.category(c)
+        plain = "".join(
+            x for x in unicodedata.normalize("NFD", c) if unicodedata.category(x) != "Mn"
+        )
+        if kind[0] == "P" and len(split.pre_tokenize_str(f"a{c}a")) != 3:
+            return False
+        if kind == "Cf" and clean.normalize_str(f"a{c}a") != "aa":
+            return False
+        if kind[0] in "LMNSP" and clean.normalize_str(f"a{c}a") != f"a{plain}a":
+            return False
+    return True
+
+
 def make_wordpiece(name, lowercase):
     """Written as the converter writes BERT's: U+2581 before words, "##" left out."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + CONTROL
@@ -545,7 +563,12 @@ def make_wordpiece(name, lowercase):
         pre="bert-bge", unk_token_id=1, sep_token_id=3, bos_token_id=2,
         **({} if lowercase else {"bool": ("tokenizer.ggml.normalizer.lowercase", False)}),
     )
-    return hf_encoder(tok)
+    encode = hf_encoder(tok)
+
+    def encode_known(text, special):
+        return encode(text, special) if isinstance(text, str) and bert_knows(text) else None
+
+    return encode_known
 
 
 def make_rwkv(name):
