@@ -17,9 +17,10 @@ static float nearest(float x)
     return (x + 12582912.0f) - 12582912.0f;
 }
 
+/* What is no number becomes lo: values are looked up by the result. */
 static float clamp(float x, float lo, float hi)
 {
-    return x < lo ? lo : x > hi ? hi : x;
+    return x > lo ? (x < hi ? x : hi) : lo;
 }
 
 int quant_value(const struct quant_grid *g, float x, float by)

@@ -26,7 +26,7 @@ static float as_half(float x, uint16_t *bits)
 
 static int to_int(float x, int lo, int hi)
 {
-    return x <= (float)lo ? lo : x >= (float)hi ? hi : (int)lrintf(x);
+    return !(x > (float)lo) ? lo : x >= (float)hi ? hi : (int)lrintf(x);
 }
 
 /* The super-block's scales from the sub-blocks' wishes. */

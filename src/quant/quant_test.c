@@ -118,6 +118,21 @@ static void keeps_zeros_and_odd_numbers(void **state)
     assert_false(quant_can(FORMAT_IQ2_XXS));
 }
 
+/* Numbers beyond what scales can hold: the result is poor, but nothing is read out of place. */
+static void survives_huge_numbers(void **state)
+{
+    static float x[N];
+    static uint8_t bytes[N * 4];
+    static const float sizes[] = {1e6f, 1e10f, 1e20f, 3e38f};
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(limits); i++)
+        for (size_t s = 0; s < N_ELEMS(sizes); s++) {
+            for (int k = 0; k < N; k++)
+                x[k] = k % 3 ? bell() * sizes[s] / 8 : 0;
+            quant_row(limits[i].f, x, NULL, N, bytes);
+        }
+}
+
 /* What is on a format's grid already comes back as it is. */
 static void keeps_what_fits(void **state)
 {
@@ -151,6 +166,7 @@ int main(void)
         cmocka_unit_test(comes_near),
         cmocka_unit_test(heeds_importance),
         cmocka_unit_test(keeps_zeros_and_odd_numbers),
+        cmocka_unit_test(survives_huge_numbers),
         cmocka_unit_test(keeps_what_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
