@@ -2,6 +2,7 @@
  * quant_imatrix.c - reading importance matrices. */
 #include "quant/quant_imatrix.h"
 
+#include "base/num.h"
 #include "gguf/gguf_type.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ enum err quant_imatrix_open(struct quant_imatrix *im, const char *path, struct e
     enum err r = gguf_get_str(im->gguf, "general.type", SPAN(""), &type, e);
     if (r == ERR_OK && !span_eq_cstr(type, "imatrix"))
         r = err_set(e, ERR_UNSUPPORTED, "%s: is no importance matrix (general.type is '%.*s')",
-                    path, (int)type.n, type.p);
+                    path, (int)MIN(type.n, 64), type.p);
     if (r == ERR_OK)
         r = gguf_get_u32(im->gguf, "imatrix.chunk_count", 0, &im->n_chunks, e);
     if (r == ERR_OK)
