@@ -96,6 +96,13 @@ static bool there(struct binder *b, int layer, const char *name)
     return gguf_tensor(b->m->gguf, full_name(b, layer, name, "weight")) != NULL;
 }
 
+/* A matrix whose bias nothing would add: a file with one is refused (all_used). */
+static enum err weight(struct binder *b, int layer, const char *name, size_t rows, size_t cols,
+                       struct model_matrix *out)
+{
+    return matrix(b, full_name(b, layer, name, "weight"), rows, cols, out);
+}
+
 /* A matrix and the bias that may go with it. */
 static enum err linear(struct binder *b, int layer, const char *name, size_t rows, size_t cols,
                        struct model_matrix *out, const float **bias)
@@ -164,17 +171,16 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
 static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
 {
     const struct model *m = b->m;
-    const float *none;
     size_t q = m->n_head * m->head_dim, from = m->q_low ? m->q_low : m->dim;
     if (m->q_low) {
-        TRY(linear(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low, &none));
+        TRY(weight(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low));
         TRY(norm(b, i, "attn_q_a_norm", m->q_low, 1, &x->q_norm));
     }
-    TRY(linear(b, i, m->q_low ? "attn_q_b" : "attn_q", q, from, &x->q_high, &none));
-    TRY(linear(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low, &none));
+    TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", q, from, &x->q_high));
+    TRY(weight(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low));
     TRY(norm(b, i, "attn_kv_a_norm", m->kv_low, 1, &x->kv_norm));
-    TRY(linear(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low, &none));
-    return linear(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value, &none);
+    TRY(weight(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low));
+    return weight(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value);
 }
 
 static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
@@ -187,12 +193,14 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
         TRY(bind_qkv(b, i, l));
     size_t mixed = m->n_head * (m->kv_low ? m->value_dim : m->v_dim);
     TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
+    TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks));
+    if (m->kv_low) /* such heads are not normed: a file with the gains is refused */
+        return ERR_OK;
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
     TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_q_norm", m->k_dim, m->n_head,
                 &l->q_norm));
-    TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_k_norm", m->k_dim, m->n_kv_head,
-                &l->k_norm));
-    return vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks);
+    return norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_k_norm", m->k_dim, m->n_kv_head,
+                   &l->k_norm);
 }
 
 /* What mixes positions: attention, a block with a state of its own, both beside each other, or

@@ -3,10 +3,12 @@
 #include "base/test.h"
 
 #include "gguf/gguf_made.h"
+#include "gguf/gguf_write.h"
 #include "model/model.h"
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A model of the least sizes; the tests change one part of it. */
 struct recipe {
@@ -420,6 +422,71 @@ static void windows_and_bases_of_gemma3(void **state)
     gguf_made_done(&f);
 }
 
+/* A copy of a model with one tensor more, [n] floats. */
+static void copy_with(const char *from, const char *path, const char *extra, uint64_t n)
+{
+    static const float ones[4096];
+    struct gguf *g;
+    struct gguf_write *w;
+    struct errinfo e;
+    assert_true(n <= 4096);
+    if (gguf_open(&g, from, &e) != ERR_OK || gguf_write_new(&w, path, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    for (size_t i = 0; i < gguf_n_keys(g); i++)
+        gguf_write_key(w, gguf_key_at(g, i));
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        gguf_write_tensor(w, t->name, t->type, t->n_dims, t->dims);
+    }
+    gguf_write_tensor(w, span_of(extra), 0, 1, &n);
+    enum err r = gguf_write_head(w, &e);
+    for (size_t i = 0; r == ERR_OK && i < gguf_n_tensors(g); i++)
+        r = gguf_write_data(w, gguf_tensor_at(g, i)->data, gguf_tensor_at(g, i)->bytes, &e);
+    if (r == ERR_OK)
+        r = gguf_write_data(w, ones, n * sizeof *ones, &e);
+    if (r != ERR_OK || gguf_write_end(w, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    gguf_write_free(w);
+    gguf_close(g);
+}
+
+/* A part that latent attention would leave out makes another model of it. */
+static void refuses_what_latent_heads_have_no_place_for(void **state)
+{
+    static const char from[] = "tests/data/family/deepseek-v2.gguf";
+    char path[] = "/tmp/model_test_XXXXXX";
+    struct gguf *g;
+    struct model *m;
+    struct errinfo e;
+    (void)state;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    if (gguf_open(&g, from, &e) != ERR_OK || model_open(&m, g, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    const struct {
+        const char *name;
+        size_t n;
+    } extras[] = {
+        {"blk.0.attn_kv_a_mqa.bias", m->k_dim},
+        {"blk.0.attn_q_norm.weight", m->k_dim},
+        {"blk.0.attn_k_norm.weight", m->k_dim},
+    };
+    for (size_t i = 0; i < N_ELEMS(extras); i++) {
+        struct gguf *copy;
+        struct model *other;
+        copy_with(from, path, extras[i].name, extras[i].n);
+        if (gguf_open(&copy, path, &e) != ERR_OK)
+            fail_msg("%s", e.text);
+        assert_int_equal(model_open(&other, copy, &e), ERR_UNSUPPORTED);
+        assert_non_null(strstr(e.text, extras[i].name));
+        gguf_close(copy);
+    }
+    model_close(m);
+    gguf_close(g);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +500,7 @@ int main(void)
         cmocka_unit_test(scales_gemma_by_its_size),
         cmocka_unit_test(first_files_of_gemma2_say_less),
         cmocka_unit_test(windows_and_bases_of_gemma3),
+        cmocka_unit_test(refuses_what_latent_heads_have_no_place_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,10 +131,12 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
     }
     emit_norm(p, i, PLAN_K, PLAN_K, &x->kv_norm);
     emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
-    op = emit(p, PLAN_ROPE, i, PLAN_Q_HEADS, PLAN_K);
-    op->angles = m->layers[i].angles;
-    op->to = (struct plan_groups){plain, m->head_dim};
-    op->from = (struct plan_groups){m->kv_low, m->k_dim};
+    if (m->layers[i].angles) {
+        op = emit(p, PLAN_ROPE, i, PLAN_Q_HEADS, PLAN_K);
+        op->angles = m->layers[i].angles;
+        op->to = (struct plan_groups){plain, m->head_dim};
+        op->from = (struct plan_groups){m->kv_low, m->k_dim};
+    }
     emit_heads(p, i, PLAN_Q, m->k_dim, PLAN_Q_HEADS, m->head_dim, &x->to_low);
     op = emit(p, PLAN_COPY, i, PLAN_Q, PLAN_Q_HEADS);
     op->to = (struct plan_groups){m->kv_low, m->k_dim};
