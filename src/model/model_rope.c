@@ -142,7 +142,11 @@ enum err model_read_angles(struct model *m, const struct model_factors *factors,
     if (local != 0)
         m->angles_local = angles_of(m, local, &none, NULL);
     TRY(check_angles(m, &m->angles, e));
-    return check_angles(m, &m->angles_far, e);
+    TRY(check_angles(m, &m->angles_far, e));
+    if (!isfinite(m->attn_scale) || !isfinite(m->angles.magnitude))
+        return err_set(e, ERR_CORRUPT, "%s: the rope scaling makes scores infinite",
+                       gguf_path(m->gguf));
+    return ERR_OK;
 }
 
 void model_use_context(struct model *m, size_t ctx)

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static void check_model(const struct model *m)
 {
     CHECK_ALL(m->n_layer >= 1 && m->n_head % m->n_kv_head == 0 && m->n_rot <= m->k_dim);
-    CHECK_ALL(isfinite(m->attn_scale) && isfinite(m->norm_eps));
+    CHECK_ALL(isfinite(m->attn_scale) && isfinite(m->norm_eps) && isfinite(m->angles.magnitude));
     for (size_t i = 0; i < m->n_rot / 2; i++)
         CHECK_ALL(isfinite(m->angles.inverse[i]));
     for (size_t i = 0; i < m->n_layer; i++) {
@@ -41,7 +41,7 @@ static void check_plan(const struct model *m)
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
         CHECK_ALL(op->kind == PLAN_STORE || p->width[op->dst] > 0);
-        CHECK_ALL(p->width[op->src] > 0);
+        CHECK_ALL(p->width[op->src] > 0 && (op->kind != PLAN_ROPE || op->angles));
         for (int k = 0; k < op->n_parts; k++)
             CHECK_ALL(p->width[op->part[k].dst] >= plan_part_rows(p, op, k));
     }
