@@ -127,6 +127,10 @@ static void find_key(const struct engine *en, uint64_t key[2])
     mix(key, en->dev->name, strlen(en->dev->name));
     if (en->opts.numerics != KERN_NATIVE)
         mix(key, &en->opts.numerics, sizeof en->opts.numerics);
+    if (en->model->angles_far.inverse) { /* keys are turned by one set of angles or the other */
+        bool far = en->model->angles.inverse == en->model->angles_far.inverse;
+        mix(key, &far, sizeof far);
+    }
     mix(key, DAMSO_VERSION, sizeof DAMSO_VERSION);
     mix_keys(key, g);
     mix_tensors(key, g);

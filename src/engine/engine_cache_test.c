@@ -251,6 +251,30 @@ static void damage_is_never_used(void **state)
     stop(&plain);
 }
 
+/* Of a model with two sets of angles, keys of one are nothing to the other. */
+static void near_and_far_contexts_are_apart(void **state)
+{
+    (void)state;
+    struct errinfo e;
+    struct gguf *g;
+    char keys[2][ENGINE_CACHE_KEY];
+    if (gguf_open(&g, "tests/data/family/phi3-far.gguf", &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    for (size_t i = 0, near = 1; i < 2; i++) {
+        struct engine *en;
+        struct engine_opts opts = {
+            .ctx = near + i, .batch = 1, .n_threads = 1, .level = cpu_best()};
+        if (engine_open(&en, g, &opts, &e) != ERR_OK)
+            fail_msg("%s", e.text);
+        near = engine_model(en)->ctx_near;
+        assert_true(near > 1);
+        engine_cache_key(en, keys[i]);
+        engine_close(en);
+    }
+    assert_string_not_equal(keys[0], keys[1]);
+    gguf_close(g);
+}
+
 static void foreign_files_are_refused(void **state)
 {
     (void)state;
@@ -355,9 +379,13 @@ int main(void)
         return 1;
     snprintf(path, sizeof path, "%s/known", folder);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_known_is_known_again), cmocka_unit_test(files_keep_to_their_size),
-        cmocka_unit_test(small_memories_and_files),      cmocka_unit_test(damage_is_never_used),
-        cmocka_unit_test(foreign_files_are_refused),     cmocka_unit_test(schedulers_know_it_again),
+        cmocka_unit_test(what_was_known_is_known_again),
+        cmocka_unit_test(files_keep_to_their_size),
+        cmocka_unit_test(small_memories_and_files),
+        cmocka_unit_test(damage_is_never_used),
+        cmocka_unit_test(foreign_files_are_refused),
+        cmocka_unit_test(schedulers_know_it_again),
+        cmocka_unit_test(near_and_far_contexts_are_apart),
     };
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);
