@@ -312,6 +312,8 @@ enum err load_run(struct engine *en, const struct load_opts *o, struct load_resu
     const struct dev_sim *sim = engine_sim(en);
     CHECK(sim && sim->clock == DEV_CLOCK_VIRTUAL && o->n_requests >= 1);
     CHECK(o->rate > 0 || o->concurrency >= 1);
+    if (engine_ctx(en) < 2)
+        return err_set(e, ERR_CONTEXT, "a context of one token holds no prompt and answer");
     const struct sched_opts so = {
         .queue_max = o->queue_max, .running_max = o->running_max, .driven = true};
     struct load l = {
