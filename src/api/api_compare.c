@@ -33,14 +33,14 @@ struct compare {
     struct errinfo e[API_COMPARE_CHIPS_MAX]; /* of those that cannot */
     bool good[API_COMPARE_CHIPS_MAX];
     size_t n;
-    atomic_bool over;
+    atomic_bool over, gone; /* gone: nobody reads it */
 };
 
 /* ---- the thread ---- */
 
 static void work_on(struct compare *x)
 {
-    for (size_t i = 0; i < x->n; i++)
+    for (size_t i = 0; i < x->n && !atomic_load(&x->gone); i++)
         x->good[i] = quote_run(&x->quote[i], x->model->engine, x->chip[i]->chip, &x->run,
                                &x->e[i]) == ERR_OK;
     struct http_req *req = x->call->req;
@@ -144,6 +144,12 @@ static void woken(void *state)
                   api_pack("{ss sb so}", "model", x->model->name, "simulated", 1, "chips", rows));
 }
 
+/* A client that left, and the server's end, do not wait for all chips. */
+static void waiter_gone(void *state)
+{
+    atomic_store(&((struct compare *)state)->gone, true);
+}
+
 static void waiter_done(void *state)
 {
     api_call_drop(((struct compare *)state)->call);
@@ -153,7 +159,7 @@ static void waiter_done(void *state)
 
 static void start(struct api_call *c, struct api_model *m)
 {
-    static const struct http_ops ops = {.woken = woken, .done = waiter_done};
+    static const struct http_ops ops = {.woken = woken, .gone = waiter_gone, .done = waiter_done};
     struct api_compares *s = c->api->compares;
     struct compare *x = c->own;
     x->model = m;
