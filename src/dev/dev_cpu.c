@@ -29,6 +29,8 @@ static void size_attention(struct dev_cpu *d)
     d->n_q_max = d->tile_rows * group;
     d->split_rows = num_div_up(CPU_SHARES * (size_t)d->opts.n_threads, m->n_kv_head) - 1;
     d->split_rows = d->opts.n_threads > 1 ? MIN(d->split_rows, d->opts.rows_max) : 0;
+    size_t row = num_div_up(d->opts.ctx_max, KERN_PART) * m->n_head * (2 + m->v_dim);
+    d->split_rows = MIN(d->split_rows, MAX(CPU_PARTS_MAX / MAX(row, (size_t)1), (size_t)1));
 }
 
 /* Takes pieces of one allocation; with base NULL it only adds up. */

@@ -12,6 +12,9 @@
 #define CPU_TILE_LEAST   8 /* rows of a tile that are not cut further for the sake of more tiles */
 #define CPU_SHARES       8 /* units of attention a thread has at least, where there is a choice */
 #define CPU_SPAN         (2 * KERN_PART) /* positions of a unit where a sequence is taken apart */
+/* Numbers of all parts of sequences that are taken apart: one head of keys, as latent attention has
+ * it, and many threads would make tens of gigabytes of a long context's.  One row is always. */
+#define CPU_PARTS_MAX ((size_t)128 << 20)
 #define CPU_OUT_TERMS    2 /* 8-bit terms of the activations that meet the output matrix */
 
 /* A plan's operation, and what this device decided about it. */
