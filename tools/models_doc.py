@@ -58,8 +58,8 @@ def ordinal(n):
     return {2: "every second", 3: "every third", 4: "every fourth", 6: "every sixth"}[int(n)]
 
 
-def particulars(fields):
-    out = []
+def particulars(fields, blocks):
+    out = blocks
     if fields.get(".norm") == "MODEL_MEAN":
         out.append("LayerNorm")
     for key in (".act", ".gating"):
@@ -85,9 +85,10 @@ def families(errors, made):
         mine = [e for e in errors if e["arch"] == name and "format-" not in e["file"]]
         assert mine, f"{name}: no row in tests/data/errors.tsv"
         exact, fast = (max(float(e[k]) for e in mine) for k in ("exact", "fast"))
+        blocks = sorted({e["blocks"] for e in mine if e["blocks"]})
         how = sorted({made.get(os.path.basename(e["file"]), "transformers") for e in mine})
         out.append(f"| `{name}` | {fields['.models'][1:-1]} | {WORDS[fields.get('.rope', 'MODEL_PAIR')]} | "
-                   f"{particulars(fields)} | {', '.join(how)}, {len(mine)} model{'s' * (len(mine) > 1)} | "
+                   f"{particulars(fields, blocks)} | {', '.join(how)}, {len(mine)} model{'s' * (len(mine) > 1)} | "
                    f"{exact:.1e} | {fast:.1e} |")
     return out
 

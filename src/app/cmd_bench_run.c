@@ -108,11 +108,12 @@ static void summarise(struct bench_row *r, double *v, size_t n)
 static enum err reach(struct run *x, size_t at, struct errinfo *e)
 {
     const float *logits;
-    size_t n = engine_seq_len(x->seq);
-    if (n >= at) {
+    if (engine_seq_len(x->seq) > at)
         engine_seq_cut(x->seq, at);
+    size_t n = engine_seq_len(x->seq);
+    if (n == at)
         return ERR_OK;
-    }
+    engine_seq_mark(x->seq, at); /* a model with states comes back to it */
     return engine_prefill(x->en, x->seq, x->ids + n, at - n, stops, NULL, &logits, e);
 }
 

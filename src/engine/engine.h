@@ -113,7 +113,8 @@ void engine_seq_cut(struct engine_seq *s, size_t n);
  * model with states keeps what it is after them.  Where a sequence ends, and where it leaves a text
  * that is known, it does so unasked. */
 void engine_seq_mark(struct engine_seq *s, size_t n);
-/* Sequences that can have a state at once; SIZE_MAX for models without. */
+/* Sequences that may run together so that half of the states are left for marks; SIZE_MAX for
+ * models without. */
 size_t engine_seqs_max(const struct engine *en);
 /* Pages that a step could take now. */
 size_t engine_pages_free(const struct engine *en);

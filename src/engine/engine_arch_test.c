@@ -71,7 +71,7 @@ static int setup(void **state)
     if (getenv("DAMSO_WRITE_ERRORS")) {
         errors = fopen("tests/data/errors.tsv", "w");
         assert_non_null(errors);
-        fprintf(errors, "file\tarch\texact\tfast\n");
+        fprintf(errors, "file\tarch\texact\tfast\tblocks\n");
     }
     return 0;
 }
@@ -167,13 +167,33 @@ static double nearest(const float *got, const struct ref *r)
     return least;
 }
 
-static void note_errors(const struct gguf *g, const char *name, double exact, double fast)
+/* What it has beside attention, and whether it has that: by the bits of enum model_mixer_kind. */
+static unsigned blocks_of(const struct model *m)
 {
+    unsigned blocks = 0;
+    for (size_t i = 0; i < m->n_layer; i++)
+        blocks |= m->layers[i].mixer.kind ? 1u << m->layers[i].mixer.kind : 0;
+    return blocks | (m->n_attend > 0);
+}
+
+static void note_errors(const struct gguf *g, const char *name, unsigned blocks, double exact,
+                        double fast)
+{
+    static const char *const names[] = {
+        [MODEL_CONV] = "short convolutions",
+        [MODEL_SCAN] = "state spaces of channels",
+        [MODEL_SCAN_HEADS] = "state spaces of heads",
+        [MODEL_DELTA] = "gated delta rule",
+    };
     struct span arch;
     struct errinfo e;
     assert_int_equal(gguf_need_str(g, "general.architecture", &arch, &e), ERR_OK);
-    if (errors)
-        fprintf(errors, "%s\t%.*s\t%.1e\t%.1e\n", name, (int)arch.n, arch.p, exact, fast);
+    if (!errors)
+        return;
+    fprintf(errors, "%s\t%.*s\t%.1e\t%.1e\t", name, (int)arch.n, arch.p, exact, fast);
+    for (unsigned k = 1; k < N_ELEMS(names); k++)
+        fprintf(errors, "%s", blocks & 1u << k ? names[k] : "");
+    fprintf(errors, "%s\n", blocks & 1 ? "" : ", no attention");
 }
 
 /* At every level of this machine; gives the distance of the C level's nearest position. */
@@ -182,6 +202,7 @@ static double check_near(const struct gguf *g, const char *name)
     struct arena a;
     struct ref r;
     double least = 1, exact = 0, fast = 0;
+    unsigned blocks = 0;
     arena_init(&a);
     read_ref(&r, &a, name);
     size_t all = (size_t)r.n * r.n_vocab;
@@ -200,10 +221,11 @@ static double check_near(const struct gguf *g, const char *name)
             fail_msg("%s at the level %s is too far from its reference", name,
                      cpu_level_name((enum cpu_level)level));
         least = MIN(least, level == CPU_c ? nearest(got, &r) : 1);
+        blocks = blocks_of(engine_model(en));
         *(level == CPU_c ? &exact : &fast) = MAX(level == CPU_c ? exact : fast, halves);
         engine_close(en);
     }
-    note_errors(g, name, exact, fast);
+    note_errors(g, name, blocks, exact, fast);
     arena_done(&a);
     return least;
 }

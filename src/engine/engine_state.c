@@ -44,7 +44,7 @@ void state_done(struct engine *en)
 
 size_t engine_seqs_max(const struct engine *en)
 {
-    return has_states(en) ? en->n_states : SIZE_MAX;
+    return has_states(en) ? en->n_states - en->n_states / 2 : SIZE_MAX;
 }
 
 size_t state_free(const struct engine *en)
