@@ -109,11 +109,52 @@ def page():
             "| format | error, exact kernels | error, 8-bit kernels |", "|---|---|---|"]
     out += [f"| {e['file'].split('format-')[1]} | {float(e['exact']):.1e} | {float(e['fast']):.1e} |"
             for e in errors if "format-" in e["file"]]
-    pres = [r[0] for r in rows(read("src/tok/tok_pre.def"), "PRE")]
-    out += ["", "## Tokenizers", "",
-            "Byte-level BPE, SentencePiece BPE. Pre-tokenizers, by the names in files: "
-            + ", ".join(f"`{p.strip(chr(34))}`" for p in pres) + ".", ""]
-    return "\n".join(out)
+    return "\n".join(out + tokenizers())
+
+
+# tokenizer.ggml.model: what it is, the vectors in tests/data/tok, what they come from
+KINDS = [
+    ("gpt2", "byte-level BPE", "", "Hugging Face `tokenizers`"),
+    ("llama", "SentencePiece BPE, with the file's charsmap", "spm-llama spm-plain spm-rules", "`sentencepiece`"),
+    ("gemma4", "BPE of characters, byte fallback", "gemma4", "Hugging Face `tokenizers`"),
+    ("t5", "SentencePiece Unigram, with the file's charsmap", "unigram unigram-bytes", "`sentencepiece`"),
+    ("bert", "WordPiece, with BERT's basic tokenizer", "wordpiece wordpiece-cased", "Hugging Face `tokenizers`"),
+    ("rwkv", "RWKV's longest match", "rwkv", "the tokenizer of PyPI `rwkv`"),
+]
+
+
+def vectors(name):
+    """The texts whose ids were compared, or 0."""
+    path = os.path.join(ROOT, "tests/data/tok", name + ".json")
+    if not os.path.exists(path):
+        return 0
+    return sum(ids is not None for ids in json.load(open(path, encoding="utf-8")))
+
+
+def tokenizers():
+    out = ["", "## Tokenizers", "",
+           "Each gives the ids of its reference for every text compared: Korean and other scripts, "
+           "emoji, control characters, odd white space, long runs, text that is not UTF-8 where the "
+           "reference takes it. The vocabularies are small ones trained for that. Another "
+           "`tokenizer.ggml.model` is refused by its name.", "",
+           "| `tokenizer.ggml.model` | tokenizer | reference | texts compared |", "|---|---|---|---|"]
+    pres = [r for r in rows(read("src/tok/tok_pre.def"), "PRE(?:_TOLD)?")]
+    for model, what, files, reference in KINDS:
+        names = files.split() or [p[0].strip('"') for p in pres if p[0] != '"gemma4"']
+        out.append(f"| `{model}` | {what} | {reference} | {sum(vectors(n) for n in names)} |")
+    out += ["", "Byte-level BPE cuts text by the pre-tokenizer that the file names "
+            "(`tokenizer.ggml.pre`); an unknown name is refused. Where the makers' own "
+            "`tokenizer.json` was not at hand, the pattern is the one that llama.cpp is known to use "
+            "for the name: it is marked \"told\", and a normalisation that the makers may do is not "
+            "done. One with the same pattern as another is checked by that one's texts.", "",
+            "| pre-tokenizer | pattern from | checked by |", "|---|---|---|"]
+    told = {r[0] for r in rows(read("src/tok/tok_pre.def"), "PRE_TOLD")}
+    for name, flags, *steps in pres:
+        own = name.strip('"')
+        same = [p[0].strip('"') for p in pres if p[2:] == steps and vectors(p[0].strip('"'))]
+        by = f"{vectors(own)} texts" if vectors(own) else ", ".join(f"`{s}`" for s in same[:1]) or "–"
+        out.append(f"| `{own}` | {'told' if name in told else 'published'} | {by} |")
+    return out + [""]
 
 
 def main():

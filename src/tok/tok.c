@@ -152,15 +152,10 @@ static enum err open_kind(struct tok *t, struct errinfo *e)
     case TOK_CHARS:
         TRY(tok_open_bpe(t, e));
         return t->kind == TOK_CHARS ? tok_open_spm(t, e) : ERR_OK;
-    case TOK_SPM:
-        return tok_open_spm(t, e);
-    case TOK_UGM:
-        return tok_open_ugm(t, e);
-    case TOK_WPM:
-        return tok_open_wpm(t, e);
-    case TOK_RWKV:
-        tok_index_fixed(t);
-        tok_list_init(t, &t->words, 1u << TOK_NORMAL);
+    case TOK_SPM: return tok_open_spm(t, e);
+    case TOK_UGM: return tok_open_ugm(t, e);
+    case TOK_WPM: return tok_open_wpm(t, e);
+    case TOK_RWKV: tok_index_fixed(t); tok_list_init(t, &t->words, 1u << TOK_NORMAL);
     }
     return ERR_OK;
 }

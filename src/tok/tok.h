@@ -2,8 +2,8 @@
  * tok.h - text to token ids and back.
  *
  * Does: the vocabularies that GGUF files describe: byte-level BPE ("gpt2"), SentencePiece BPE
- *       ("llama"), BPE of characters ("gemma4"), SentencePiece Unigram ("t5"), WordPiece with BERT's
- *       basic tokenizer ("bert") and the longest match of RWKV ("rwkv"); control and user-defined
+ *       ("llama"), BPE of characters ("gemma4"), SentencePiece Unigram ("t5"), WordPiece with
+ * BERT's basic tokenizer ("bert") and the longest match of RWKV ("rwkv"); control and user-defined
  *       tokens, byte fallback, SentencePiece's charsmap; the same ids as the model makers' own
  *       tokenizers (Hugging Face `tokenizers`, `sentencepiece`, RWKV's), so a pre-tokenizer whose
  *       published pipeline normalises to NFC does so here.

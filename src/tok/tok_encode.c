@@ -24,17 +24,12 @@ static enum err encode_between(struct tok_work *w, struct span s)
     if (s.n == 0)
         return ERR_OK;
     switch (w->t->kind) {
-    case TOK_BPE:
-        return tok_encode_bpe(w, s);
+    case TOK_BPE: return tok_encode_bpe(w, s);
     case TOK_SPM:
-    case TOK_CHARS:
-        return tok_encode_spm(w, s);
-    case TOK_UGM:
-        return tok_encode_ugm(w, s);
-    case TOK_WPM:
-        return tok_encode_wpm(w, s);
-    case TOK_RWKV:
-        tok_encode_rwkv(w, s);
+    case TOK_CHARS: return tok_encode_spm(w, s);
+    case TOK_UGM: return tok_encode_ugm(w, s);
+    case TOK_WPM: return tok_encode_wpm(w, s);
+    case TOK_RWKV: tok_encode_rwkv(w, s);
     }
     return ERR_OK;
 }

@@ -91,8 +91,17 @@ static void try_vocabulary(const uint8_t *p, size_t n)
         merge[n_merges] = (struct span){text[n_merges], (size_t)len};
     }
     made_begin(&m);
-    made_str(&m, "tokenizer.ggml.model", how & 1 ? SPAN("llama") : SPAN("gpt2"));
+    static const char *const models[] = {"gpt2", "llama", "gemma4", "t5", "bert", "rwkv"};
+    unsigned model = n > 2 && how >> 6 ? 2 + (how >> 4) % 4 : how & 1;
+    made_str(&m, "tokenizer.ggml.model", span_of(models[model]));
     made_str(&m, "tokenizer.ggml.pre", how & 2 ? SPAN("qwen2") : SPAN("llama-bpe"));
+    if (n > 8 && how & 1) { /* the vocabulary's own bytes as a charsmap of one unit or more */
+        made_key(&m, "tokenizer.ggml.precompiled_charsmap", GGUF_ARRAY);
+        made_u32(&m, GGUF_U8);
+        made_u64(&m, 4 + n);
+        made_u32(&m, 4 * (uint32_t)(1 + p[2] % (n / 4)));
+        str_add(&m.s, p, n);
+    }
     made_bool(&m, "tokenizer.ggml.add_space_prefix", how & 4);
     made_bool(&m, "tokenizer.ggml.remove_extra_whitespaces", how & 8);
     made_strings(&m, "tokenizer.ggml.tokens", piece, n_pieces);
@@ -108,9 +117,11 @@ static void try_vocabulary(const uint8_t *p, size_t n)
 
 static void try_text(unsigned which, struct span s)
 {
-    static const char *const names[] = {"gpt-2",        "llama-bpe",   "qwen2",          "gpt-4o",
-                                        "deepseek-llm", "deepseek-v3", "falcon",         "bloom",
-                                        "spm-llama",    "spm-plain",   "deepseek-coder", "tekken"};
+    static const char *const names[] = {
+        "gpt-2",      "llama-bpe", "qwen2",         "gpt-4o",    "deepseek-llm",   "deepseek-v3",
+        "falcon",     "bloom",     "spm-llama",     "spm-plain", "deepseek-coder", "tekken",
+        "gemma4",     "unigram",   "unigram-bytes", "wordpiece", "rwkv",           "spm-rules",
+        "exaone-moe", "kimi-k2",   "bailingmoe",    "youtu"};
     static struct gguf *gguf[N_ELEMS(names)];
     static struct tok *tok[N_ELEMS(names)];
     struct errinfo e;
@@ -122,7 +133,7 @@ static void try_text(unsigned which, struct span s)
         CHECK(tok_open(&tok[i], gguf[i], &e) == ERR_OK);
     }
     bool nfc = tok[i]->pre && (tok[i]->pre->flags & TOK_PRE_NFC);
-    bool lossless = tok[i]->kind == TOK_BPE && !nfc;
+    bool lossless = (tok[i]->kind == TOK_BPE && !nfc) || tok[i]->kind == TOK_RWKV;
     turn_over(tok[i], s, 0, lossless);
     turn_over(tok[i], s, TOK_SPECIAL, lossless);
 }

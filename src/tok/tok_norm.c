@@ -60,15 +60,17 @@ static enum err read_charsmap(struct tok *t, struct errinfo *e)
         if ((n = strlen(to + i)) > TEXT_BYTES_MAX)
             return err_set(e, ERR_CORRUPT, "%s: %s has a text of %zu bytes; at most %d can be read",
                            gguf_path(t->g), key, n, TEXT_BYTES_MAX);
-    t->charsmap = (struct tok_charsmap){unit, size / 4, {to, n_to}};
+    t->charsmap = (struct tok_charsmap){
+        unit, size / 4, {to, n_to}
+    };
     return ERR_OK;
 }
 
 enum err tok_open_norm(struct tok *t, bool add_space, bool trim_spaces, struct errinfo *e)
 {
     TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_space_prefix", add_space, &t->add_space, e));
-    TRY(gguf_get_bool(t->g, "tokenizer.ggml.remove_extra_whitespaces", trim_spaces,
-                      &t->trim_spaces, e));
+    TRY(gguf_get_bool(t->g, "tokenizer.ggml.remove_extra_whitespaces", trim_spaces, &t->trim_spaces,
+                      e));
     index_cuts(t);
     return read_charsmap(t, e);
 }

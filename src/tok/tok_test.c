@@ -474,6 +474,89 @@ static void test_long_marks(void **state)
     gguf_close(g);
 }
 
+/* BERT: [CLS] and [SEP] around, words with U+2581, what goes on without. */
+static void test_wordpiece(void **state)
+{
+    (void)state;
+    struct vocab v = {0};
+    made_begin(&v.made);
+    made_str(&v.made, "tokenizer.ggml.model", SPAN("bert"));
+    int32_t unk = add(&v, SPAN("[UNK]"), TOK_CONTROL, 0),
+            cls = add(&v, SPAN("[CLS]"), TOK_CONTROL, 0);
+    int32_t sep = add(&v, SPAN("[SEP]"), TOK_CONTROL, 0),
+            un = add(&v, SPAN(TOK_SPACE "un"), TOK_NORMAL, 0);
+    int32_t able = add(&v, SPAN("able"), TOK_NORMAL, 0),
+            mark = add(&v, SPAN(TOK_SPACE "!"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    struct errinfo e;
+    if (try_open(&v, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    EXPECT(&v,
+           "UN\xc3\xa1"
+           "ble! xyz",
+           TOK_BOS, cls, un, able, mark, unk, sep);
+    EXPECT(&v, "un[SEP]un", TOK_SPECIAL, un, sep, un);
+    EXPECT_TEXT(&v, TOK_START, "unable! un", un, able, mark, un);
+    assert_int_equal(tok_sep(v.tok), sep);
+    assert_string_equal(tok_model(v.tok), "wordpiece");
+    end(&v);
+}
+
+static void begin_model(struct vocab *v, const char *model)
+{
+    *v = (struct vocab){0};
+    made_begin(&v->made);
+    made_str(&v->made, "tokenizer.ggml.model", span_of(model));
+}
+
+static void test_rwkv(void **state)
+{
+    (void)state;
+    struct vocab v;
+    begin_model(&v, "rwkv");
+    int32_t line = add(&v, SPAN("\\n\\n"), TOK_NORMAL, 0),
+            a = add(&v, SPAN("\\xea\\xb0"), TOK_NORMAL, 0);
+    int32_t b = add(&v, SPAN("\\x80"), TOK_NORMAL, 0), one = add(&v, SPAN("\\n"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    struct errinfo e;
+    if (try_open(&v, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    EXPECT(&v, "\n\n\n\xea\xb0\x80", 0, line, one, a, b);
+    EXPECT_TEXT(&v, 0, "\xea\xb0\x80\n\n", a, b, line);
+    end(&v);
+    begin_model(&v, "rwkv");
+    add(&v, SPAN("\\q"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    refuse(&v, ERR_CORRUPT, "escape");
+}
+
+static void test_hostile_scores_and_maps(void **state)
+{
+    (void)state;
+    struct vocab v;
+    const float bad[] = {0.0f, 1.0f / 0.0f};
+    begin_model(&v, "t5");
+    add(&v, SPAN("a"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    refuse(&v, ERR_CORRUPT, "scores has 0");
+    begin_model(&v, "t5");
+    add(&v, SPAN("a"), TOK_NORMAL, 0);
+    add(&v, SPAN("b"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    made_numbers(&v.made, "tokenizer.ggml.scores", GGUF_F32, bad, 2);
+    refuse(&v, ERR_CORRUPT, "element 1");
+    begin_model(&v, "t5");
+    add(&v, SPAN("a"), TOK_NORMAL, 0);
+    add_tokens(&v);
+    made_numbers(&v.made, "tokenizer.ggml.scores", GGUF_F32, bad, 1);
+    made_key(&v.made, "tokenizer.ggml.precompiled_charsmap", GGUF_ARRAY);
+    made_u32(&v.made, GGUF_U8);
+    made_u64(&v.made, 8);
+    made_u32(&v.made, 400); /* of the array, which has 4 */
+    made_u32(&v.made, 0);
+    refuse(&v, ERR_CORRUPT, "400 of 8");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +570,9 @@ int main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_odd),
         cmocka_unit_test(test_long),
+        cmocka_unit_test(test_wordpiece),
+        cmocka_unit_test(test_rwkv),
+        cmocka_unit_test(test_hostile_scores_and_maps),
         cmocka_unit_test(test_long_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
