@@ -15,7 +15,7 @@
 /* Numbers of all parts of sequences that are taken apart: one head of keys, as latent attention has
  * it, and many threads would make tens of gigabytes of a long context's.  One row is always. */
 #define CPU_PARTS_MAX ((size_t)128 << 20)
-#define CPU_OUT_TERMS    2 /* 8-bit terms of the activations that meet the output matrix */
+#define CPU_OUT_TERMS 2 /* 8-bit terms of the activations that meet the output matrix */
 
 /* A plan's operation, and what this device decided about it. */
 struct cpu_op {
