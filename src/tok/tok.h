@@ -3,10 +3,10 @@
  *
  * Does: the vocabularies that GGUF files describe: byte-level BPE ("gpt2"), SentencePiece BPE
  *       ("llama"), BPE of characters ("gemma4"), SentencePiece Unigram ("t5"), WordPiece with
- * BERT's basic tokenizer ("bert") and the longest match of RWKV ("rwkv"); control and user-defined
- *       tokens, byte fallback, SentencePiece's charsmap; the same ids as the model makers' own
- *       tokenizers (Hugging Face `tokenizers`, `sentencepiece`, RWKV's), so a pre-tokenizer whose
- *       published pipeline normalises to NFC does so here.
+ *       BERT's basic tokenizer ("bert") and the longest match of RWKV ("rwkv"); control and
+ *       user-defined tokens, byte fallback, SentencePiece's charsmap; the same ids as the makers'
+ *       own tokenizers (Hugging Face `tokenizers`, `sentencepiece`, RWKV's), so a pre-tokenizer
+ *       whose published pipeline normalises to NFC does so here.
  * Does not: chat templates; the lstrip, rstrip and single_word of added tokens (GGUF does not have
  *       them).
  * Owner: the caller of tok_open; read-only afterwards: any thread may encode and decode.

@@ -125,6 +125,8 @@ static void put_run(struct tok_work *w)
     const struct tok *t = w->t;
     struct tok_cps done = {0};
     size_t from = 0;
+    if (w->cps.n == 0)
+        return;
     if (t->strip_accents)
         tok_order_marks(&w->cps);
     for (size_t i = 0; i < w->cps.n; i++) {
@@ -145,7 +147,8 @@ static void put_run(struct tok_work *w)
             put_cps(w, done.p + i, 1);
         from = i + 1;
     }
-    put_cps(w, done.p + from, done.n - from);
+    if (from < done.n)
+        put_cps(w, done.p + from, done.n - from);
     mem_free(done.p);
     w->cps.n = 0;
 }
