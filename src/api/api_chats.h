@@ -55,7 +55,7 @@ void api_run_start(struct api_chats *k, const struct api_run_opts *o);
 /* Stops the answer, or all of a chat (message NULL); how many. */
 size_t api_run_stop(struct api_chats *k, const char *owner, const char *chat, const char *message);
 /* Whether this server writes it. */
-bool api_run_here(struct api_chats *k, const char *message);
+bool api_run_here(struct api_chats *k, const struct store_message *m);
 /* What runs knows more than the store: its texts, with memory of `a`. */
 void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t n,
                      struct arena *a);

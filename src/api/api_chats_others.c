@@ -74,7 +74,7 @@ void api_others_overlay(struct api_call *c, struct api_stored *s, api_stored_the
     bool others = false;
     for (size_t i = 0; c->api->bus && s->op.err == ERR_OK && i < x->n_messages; i++)
         others |= x->messages[i].status == STORE_RUNNING &&
-                  !api_run_here(c->api->chats, x->messages[i].id);
+                  !api_run_here(c->api->chats, &x->messages[i]);
     if (!others) {
         then(c, s);
         return;

@@ -547,6 +547,7 @@ static bool step_keep(struct run *r)
         }
         pthread_mutex_lock(&r->set->mu);
         bool give_up = r->op.err == ERR_NOTFOUND || r->set->stop;
+        r->gone = r->op.err == ERR_NOTFOUND;
         pthread_mutex_unlock(&r->set->mu);
         if (give_up) {
             part_end(r->answer);
@@ -658,12 +659,18 @@ size_t api_run_stop(struct api_chats *k, const char *owner, const char *chat, co
     return n;
 }
 
-bool api_run_here(struct api_chats *k, const char *message)
+/* With mu held: it writes this message, in the turn that the store has. */
+static bool is_of(const struct run *r, const struct store_message *m)
+{
+    return !r->gone && r->message.turn == m->turn && strcmp(r->message.id, m->id) == 0;
+}
+
+bool api_run_here(struct api_chats *k, const struct store_message *m)
 {
     bool here = false;
     pthread_mutex_lock(&k->mu);
     for (const struct run *r = k->all; r; r = r->next)
-        here |= !r->gone && strcmp(r->message.id, message) == 0;
+        here |= is_of(r, m);
     pthread_mutex_unlock(&k->mu);
     return here;
 }
@@ -679,7 +686,7 @@ void api_run_overlay(struct api_chats *k, struct store_message *messages, size_t
     for (size_t i = 0; i < n; i++) {
         struct store_message *m = &messages[i];
         for (struct run *r = m->status == STORE_RUNNING ? k->all : NULL; r; r = r->next) {
-            if (r->gone || strcmp(r->message.id, m->id) != 0)
+            if (!is_of(r, m))
                 continue;
             m->content = text_copy(a, &r->content);
             m->reasoning = text_copy(a, &r->reasoning);
