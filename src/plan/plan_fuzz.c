@@ -26,10 +26,10 @@ static void check_model(const struct model *m)
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
         CHECK_ALL((!l->angles || l->angles->inverse) && l->window <= INT32_MAX);
-        CHECK_ALL((m->kv_low || l->q.cols == m->dim) && l->o.rows == m->dim);
+        CHECK_ALL(!l->attends || ((m->kv_low || l->q.cols == m->dim) && l->o.rows == m->dim));
         CHECK_ALL(!l->q_norm.gain == !l->k_norm.gain);
         CHECK_ALL(!l->ffn.n || (l->ffn.down.rows == m->dim && l->ffn.down.cols == l->ffn.n));
-        CHECK_ALL(l->ffn.n || l->experts.router.rows == m->n_expert);
+        CHECK_ALL(!l->experts.router.rows || l->experts.router.rows == m->n_expert);
     }
 }
 
