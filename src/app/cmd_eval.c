@@ -60,21 +60,29 @@ static void print_text(const struct eval_text *t)
            100 * (double)t->n_same_top / (double)t->n_scored);
 }
 
+/* JSON has no word for what is not finite. */
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
 static json_t *json_of_text(const struct eval_text *t)
 {
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f}", "tokens",
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "tokens",
                           (json_int_t)t->n_tokens, "scored", (json_int_t)t->n_scored, "windows",
                           (json_int_t)t->n_windows, "window", (json_int_t)t->window, "stride",
-                          (json_int_t)t->stride, "perplexity", perplexity(t->nll, t->n_scored),
-                          "perplexity_error", perplexity_error(t), "bits_per_byte", bits_a_byte(t));
+                          (json_int_t)t->stride, "perplexity",
+                          number(perplexity(t->nll, t->n_scored)), "perplexity_error",
+                          number(perplexity_error(t)), "bits_per_byte", number(bits_a_byte(t)));
     if (t->kl)
-        json_object_set_new(o, "reference",
-                            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "perplexity",
-                                      perplexity(t->ref_nll, t->n_scored), "kl_mean", mean_kl(t),
-                                      "kl_median", eval_percentile(t, 0.5), "kl_p90",
-                                      eval_percentile(t, 0.9), "kl_p99", eval_percentile(t, 0.99),
-                                      "kl_max", t->kl[t->n_scored - 1], "same_top",
-                                      (double)t->n_same_top / (double)t->n_scored));
+        json_object_set_new(
+            o, "reference",
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "perplexity",
+                      number(perplexity(t->ref_nll, t->n_scored)), "kl_mean", number(mean_kl(t)),
+                      "kl_median", number(eval_percentile(t, 0.5)), "kl_p90",
+                      number(eval_percentile(t, 0.9)), "kl_p99", number(eval_percentile(t, 0.99)),
+                      "kl_max", number(t->kl[t->n_scored - 1]), "same_top",
+                      (double)t->n_same_top / (double)t->n_scored));
     return o;
 }
 

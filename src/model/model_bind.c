@@ -249,12 +249,25 @@ static enum err bind_block(struct binder *b, int i, const char *end, size_t n, s
     return vector(b, full_name(b, i, down, "bias"), m->dim * of, true, &out->down_bias);
 }
 
+/* Experts' matrices are a stack of matrices in the file too: importances are counted by it. */
+static enum err check_stack(struct binder *b, const struct model_matrix *w)
+{
+    if (w->rows == 0 || w->tensor->dims[2] == b->m->n_expert)
+        return ERR_OK;
+    return err_set(b->e, ERR_CORRUPT, "%s: tensor %.*s holds %llu matrices for %zu experts",
+                   gguf_path(b->m->gguf), (int)w->name.n, w->name.p,
+                   (unsigned long long)w->tensor->dims[2], b->m->n_expert);
+}
+
 static enum err bind_experts(struct binder *b, int i, struct model_experts *x)
 {
     const struct model *m = b->m;
     TRY(linear(b, i, "ffn_gate_inp", m->n_expert, m->dim, &x->router, &x->router_bias));
     TRY(vector(b, full_name(b, i, "exp_probs_b", "bias"), m->n_expert, true, &x->choice_bias));
     TRY(bind_block(b, i, "_exps", m->ff_expert, m->n_expert, &x->each));
+    TRY(check_stack(b, &x->each.gate));
+    TRY(check_stack(b, &x->each.up));
+    TRY(check_stack(b, &x->each.down));
     const struct gguf_tensor *up = gguf_tensor(m->gguf, full_name(b, i, "ffn_up_shexp", "weight"));
     if (!up)
         return ERR_OK;
