@@ -36,18 +36,6 @@ static const char head[] =
     "svg.bars rect { fill: var(--bar) } svg.bars text { fill: var(--soft); font-size: 12px }\n"
     "</style></head><body>\n";
 
-static void add_text(struct str *s, const char *text)
-{
-    for (const char *p = text; *p; p++)
-        switch (*p) {
-        case '&': str_add_cstr(s, "&amp;"); break;
-        case '<': str_add_cstr(s, "&lt;"); break;
-        case '>': str_add_cstr(s, "&gt;"); break;
-        case '"': str_add_cstr(s, "&quot;"); break;
-        default: str_add_char(s, *p);
-        }
-}
-
 static void add_load(struct str *s, const struct serve_level *l)
 {
     if (l->clients)
@@ -65,12 +53,12 @@ static void add_top(struct str *s, const struct serve_load *load)
     strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &tm);
     str_add_cstr(s, head);
     str_add_cstr(s, "<h1>A server under load: ");
-    add_text(s, load->url);
+    str_add_html(s, load->url);
     str_addf(s,
              "</h1>\n<p class=\"dim\">%s, damso %s. Prompts of about %lld words, other ones each "
              "time, answers of %lld tokens, model ",
              when, DAMSO_VERSION, (long long)load->words, (long long)load->answer);
-    add_text(s, load->model);
+    str_add_html(s, load->model);
     str_addf(s,
              ". The client ran on: %s, %d threads; the server may be elsewhere.</p>\n"
              "<p>Result not verified by MLCommons Association. The figures are those that the "

@@ -35,18 +35,6 @@ static const char head[] =
     "pre { overflow: auto; border: 1px solid var(--line); padding: 10px; font-size: 13px }\n"
     "</style>\n";
 
-static void add_text(struct str *s, const char *text)
-{
-    for (const char *p = text; *p; p++)
-        switch (*p) {
-        case '&': str_add_cstr(s, "&amp;"); break;
-        case '<': str_add_cstr(s, "&lt;"); break;
-        case '>': str_add_cstr(s, "&gt;"); break;
-        case '"': str_add_cstr(s, "&quot;"); break;
-        default: str_add_char(s, *p);
-        }
-}
-
 static const char *text_of(const json_t *o, const char *key)
 {
     const char *t = json_string_value(json_object_get(o, key));
@@ -61,7 +49,7 @@ static double number_of(const json_t *o, const char *key)
 static void row(struct str *s, const char *name, const char *value)
 {
     str_addf(s, "<tr><td>%s</td><td>", name);
-    add_text(s, value);
+    str_add_html(s, value);
     str_add_cstr(s, "</td></tr>\n");
 }
 
@@ -85,7 +73,7 @@ static void add_top(struct str *s, const json_t *r)
     const json_t *device = json_object_get(json_object_get(r, "machine"), "device");
     if (device) {
         str_add_cstr(s, "<p><b>Simulated: ");
-        add_text(s, text_of(device, "title"));
+        str_add_html(s, text_of(device, "title"));
         str_addf(s,
                  ".</b> The chip was simulated on this machine (clock: %s). These are no "
                  "figures of the chip, and this is not an MLPerf result.</p>\n",
@@ -100,11 +88,11 @@ static void add_top(struct str *s, const json_t *r)
         str_add_cstr(s, "<p><b>This benchmark is damso's own and unofficial: it is not MLPerf.</b> "
                         "Only the load generator is MLCommons'.</p>\n");
     str_add_cstr(s, "<p>");
-    add_text(s, MLPERF_DISCLAIMER);
+    str_add_html(s, MLPERF_DISCLAIMER);
     str_add_cstr(s, "</p>\n");
     if (text_of(r, "why")[0]) {
         str_add_cstr(s, "<p>How it ended: ");
-        add_text(s, text_of(r, "why"));
+        str_add_html(s, text_of(r, "why"));
         str_addf(s, ". %.0f %% of the run was done.</p>\n", 100 * number_of(r, "share"));
     }
     if (json_is_true(json_object_get(json_object_get(r, "limits"), "shortened")))
@@ -269,16 +257,16 @@ static void add_published(struct str *s, const json_t *r)
              MLPERF_PUBLISHED_SOURCE, no_peer(r), p->unit);
     if (!no_peer(r)[0]) {
         str_add_cstr(s, "<tr><td><b>this run, unofficial</b></td><td>");
-        add_text(s, text_of(json_object_get(r, "machine"), "cpu"));
+        str_add_html(s, text_of(json_object_get(r, "machine"), "cpu"));
         str_addf(s, "</td><td>none</td><td><b>%.1f</b></td></tr>\n", ours_in(r, p));
     }
     for (; p; p = mlperf_published_next(p, bench, scenario)) {
         str_add_cstr(s, "<tr><td>");
-        add_text(s, p->submitter);
+        str_add_html(s, p->submitter);
         str_add_cstr(s, ": ");
-        add_text(s, p->system);
+        str_add_html(s, p->system);
         str_add_cstr(s, "</td><td>");
-        add_text(s, p->chip);
+        str_add_html(s, p->chip);
         str_addf(s, "</td><td>%s %s, %s (%s)</td><td>%.1f</td></tr>\n", p->round, p->division,
                  p->availability, p->id, p->figure);
     }
@@ -295,7 +283,7 @@ static void add_curve(struct str *s, const struct mlperf_work *w)
         return;
     }
     str_add_cstr(s, "Of `damso bench serve`, measured apart from this run: ");
-    add_text(s, w->curve);
+    str_add_html(s, w->curve);
     str_add_cstr(s, "</p>\n");
     serve_svg(s, "", w->level, w->n_levels);
 }

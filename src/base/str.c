@@ -92,6 +92,18 @@ void str_add_cstr(struct str *s, const char *cstr)
     str_add(s, cstr, strlen(cstr));
 }
 
+void str_add_html(struct str *s, const char *text)
+{
+    for (const char *p = text; *p; p++)
+        switch (*p) {
+        case '&': str_add_cstr(s, "&amp;"); break;
+        case '<': str_add_cstr(s, "&lt;"); break;
+        case '>': str_add_cstr(s, "&gt;"); break;
+        case '"': str_add_cstr(s, "&quot;"); break;
+        default: str_add_char(s, *p);
+        }
+}
+
 void str_add_span(struct str *s, struct span x)
 {
     str_add(s, x.p, x.n);

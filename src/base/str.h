@@ -41,6 +41,7 @@ void str_add(struct str *s, const void *p, size_t n);
 void str_add_cstr(struct str *s, const char *cstr);
 void str_add_span(struct str *s, struct span x);
 void str_add_char(struct str *s, char c);
+void str_add_html(struct str *s, const char *text); /* text or an attribute's value, escaped */
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct span str_span(const struct str *s);
 
