@@ -283,23 +283,29 @@ class Shares(unittest.TestCase):
             self.owner.call('PATCH', f'/chats/{chat}', {'title': title})
         chat = self.owner.call('POST', '/chats', {})['id']
         rename('하나')
-        heard = [self.next(ra), self.next(ra)]
+
+        def mine(r):
+            """The next event of this chat: servers that share a store may tell of others just before."""
+            while True:
+                event = self.next(r)
+                if event[1] == 'chat' and event[2]['chat']['id'] == chat:
+                    return event
+        heard = [mine(ra), mine(ra)]
         self.assertEqual([o['chat']['title'] for _, _, o in heard], ['', '하나'])
         a.close()
         rename('둘')
         rename('셋')
         a, ra = self.listen(heard[1][0])
-        again = [self.next(ra), self.next(ra)]
+        again = [mine(ra), mine(ra)]
         self.assertEqual([o['chat']['title'] for _, _, o in again], ['둘', '셋'])
         rename('넷')
-        self.assertEqual(self.next(ra)[1], None)  # the id to go on from
-        again.append(self.next(ra))
+        again.append(mine(ra))
         self.assertEqual(again[-1][2]['chat']['title'], '넷')
-        self.assertEqual([self.next(rb) for _ in range(5)], heard + again)
+        self.assertEqual([mine(rb) for _ in range(5)], heard + again)
         a.close()
         b.close()
         a, ra = self.listen(first)  # before all of it
-        self.assertEqual([self.next(ra) for _ in range(5)], heard + again)
+        self.assertEqual([mine(ra) for _ in range(5)], heard + again)
         a.close()
 
     def test_events_reset(self):
@@ -310,8 +316,9 @@ class Shares(unittest.TestCase):
         for unknown in (f'{int(run, 16) ^ 1:016x}-{number}', f'{run}-{int(number) + 1}', f'{run}-x', 'x', '7', '-',
                         f'{run}-99999999999999999999999'):
             a, ra = self.listen(unknown)
-            self.assertEqual(self.next(ra)[1:], ('reset', {}), unknown)
-            self.assertEqual(self.next(ra)[0].split('-')[0], run)
+            given = self.next(ra)
+            self.assertEqual(given[1:], ('reset', {}), unknown)
+            self.assertEqual((given[0] or self.next(ra)[0]).split('-')[0], run)  # where to go on from
             a.close()
 
 

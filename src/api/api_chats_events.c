@@ -16,6 +16,7 @@
 #define BACKLOG_BYTES_MAX ((size_t)4 << 20)
 #define KEPT_MAX          8192 /* events of all owners */
 #define KEPT_BYTES_MAX    ((size_t)8 << 20)
+#define SHARED_BYTES_MAX  ((size_t)1 << 20) /* an event that the database passes on */
 
 /* Where several servers share a store, events come from its bus (store_bus.h): told to it, they are
  * read again in the order that holds for all, and ids are the same on every server.  A listener
@@ -113,13 +114,13 @@ static void give_event(struct listener *l, const struct kept *e)
         str_add_span(&l->out, e->text);
 }
 
-/* To all servers; o goes. */
+/* To all servers, but what is large: who listens reads it anew.  o goes. */
 static void tell_shared(struct store_bus *bus, const char *owner, const char *chat,
                         const char *name, json_t *o)
 {
     struct str data, text;
-    str_init(&data, 2 * STORE_BODY_BYTES_MAX);
-    str_init(&text, 2 * STORE_BODY_BYTES_MAX);
+    str_init(&data, SHARED_BYTES_MAX);
+    str_init(&text, SHARED_BYTES_MAX);
     api_json_add_exact(&data, o);
     http_sse(&text, span_of(name), str_span(&data));
     store_bus_tell(bus, owner, chat,
@@ -218,7 +219,8 @@ uint64_t api_events_want(struct api_events *k, struct str *owners)
 static void give_news(struct listener *l, const struct store_news *news)
 {
     size_t before = l->out.n;
-    bool known = l->epoch == news->epoch && l->from >= news->gone;
+    /* The question was asked after the listener came: no id that was ever given is beyond it. */
+    bool known = l->epoch == news->epoch && l->from >= news->gone && l->from <= news->upto;
     for (size_t i = 0; known && i < news->n; i++) {
         const struct store_event *x = &news->events[i];
         if (x->n <= l->from || strcmp(l->owner, x->owner) != 0 ||

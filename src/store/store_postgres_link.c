@@ -192,7 +192,8 @@ static enum err store_set_up(struct store_postgres *s, struct errinfo *e)
                        s->db.name, encoding ? encoding : "unknown");
     snprintf(text, sizeof text,
              "SET lock_timeout = '5s'; SET statement_timeout = '60s';"
-             "SET idle_in_transaction_session_timeout = '3s';" /* a paused server keeps no rows */
+             /* A paused server keeps no rows; the search words of a long text take some seconds. */
+             "SET idle_in_transaction_session_timeout = '15s';"
              "SELECT set_config('synchronous_commit', 'on', false) "
              "WHERE current_setting('synchronous_commit') IN ('off', 'local');"
              "SELECT set_config('damso.runner', '%lld', false);"
