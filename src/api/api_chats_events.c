@@ -220,7 +220,7 @@ static void give_news(struct listener *l, const struct store_news *news)
 {
     size_t before = l->out.n;
     /* The question was asked after the listener came: no id that was ever given is beyond it. */
-    bool known = l->epoch == news->epoch && l->from >= news->gone && l->from <= news->upto;
+    bool known = l->epoch == news->epoch && l->from >= news->gone && l->from <= news->last;
     for (size_t i = 0; known && i < news->n; i++) {
         const struct store_event *x = &news->events[i];
         if (x->n <= l->from || strcmp(l->owner, x->owner) != 0 ||

@@ -45,6 +45,8 @@ struct store_bus {
     uint64_t good_ns; /* the last beat; 0: none yet */
     bool cut;         /* something was not told: all begin anew */
     bool look, stop;
+    bool tried; /* the first turn is over, whether the database was there or not */
+    pthread_cond_t trying;
 };
 
 /* ---- statements ---- */
@@ -226,6 +228,7 @@ static bool look_once(struct store_bus *b, bool *good)
         const struct store_news news = {.epoch = number(res, 0, 0),
                                         .upto = more ? events[n - 1].n : number(res, 0, 1),
                                         .gone = number(res, 0, 2),
+                                        .last = number(res, 0, 1),
                                         .events = events,
                                         .n = (size_t)n};
         b->ops->came(b->arg, &news);
@@ -430,6 +433,10 @@ static void *bus_main(void *arg)
             bus_turn(b);
         else
             refuse_calls(b);
+        pthread_mutex_lock(&b->mu);
+        b->tried = true;
+        pthread_cond_signal(&b->trying);
+        pthread_mutex_unlock(&b->mu);
     }
     if (b->s->conn && PQstatus(b->s->conn) == CONNECTION_OK && run_calls(b))
         tell(b);
@@ -528,14 +535,21 @@ enum err store_bus_open(struct store_bus **out, struct store *s, const struct st
     b->told_tail = &b->told;
     b->calls_tail = &b->calls;
     b->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    b->look = true;
     pthread_mutex_init(&b->mu, NULL);
+    pthread_cond_init(&b->trying, NULL);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     *out = b; /* before its first callback */
     bool begun = b->wake_fd >= 0 && pthread_create(&b->thread, NULL, bus_main, b) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (begun)
+    if (begun) { /* who listens from now on is told from where on */
+        pthread_mutex_lock(&b->mu);
+        while (!b->tried)
+            pthread_cond_wait(&b->trying, &b->mu);
+        pthread_mutex_unlock(&b->mu);
         return ERR_OK;
+    }
     *out = NULL;
     store_postgres_free(link);
     mem_free(b);
@@ -557,6 +571,7 @@ void store_bus_close(struct store_bus *b)
     }
     store_postgres_free(b->s);
     close(b->wake_fd);
+    pthread_cond_destroy(&b->trying);
     pthread_mutex_destroy(&b->mu);
     mem_free(b);
 }
