@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Makes the outside reference of more model families: tests/data/family/*.gguf and *.ref.
 
-    pip install gguf transformers torch llama-cpp-python's sdist, unpacked
+    pip install gguf transformers torch    and the sdist of llama-cpp-python, unpacked
     tools/family_vectors.py --convert .../vendor/llama.cpp [NAME...] [--out DIR]
 
 As tools/arch_vectors.py, but the files are written by the converter that real files are made with
@@ -16,7 +16,6 @@ import importlib
 import json
 import logging
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -43,7 +42,8 @@ RMS = dict(rms_norm_eps=1e-2)
 MEAN = dict(layer_norm_eps=1e-2)
 MOE = dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
 
-# name of the file: class of transformers, matrices, what its config says beyond BASE
+# Name of the file: the class of transformers and what its config says beyond BASE; if need be which
+# of those parts it takes, what it leaves out, the matrices' format, the seed, and see convert.
 MODELS = json.load(open(os.path.join(HERE, "family_vectors.json")))
 
 
@@ -80,8 +80,8 @@ def randomize(model, rng, q8):
 
 def convert(folder, out, kind, patch, arch):
     """By the converter itself; the vocabulary is left out.  patch: what it reads of files that other
-    versions of transformers wrote; null: they have no such thing.  arch: the family in whose name it is written: one that computes
-    the same, and that transformers has no class of."""
+    versions of transformers wrote; null: they have no such thing.  arch: the family in whose name it
+    is written: one that computes the same, and that transformers has no class of."""
     tool = importlib.import_module("convert_hf_to_gguf")
     hparams = tool.ModelBase.load_hparams(Path(folder), False)
     hparams.update(patch)

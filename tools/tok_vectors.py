@@ -618,6 +618,24 @@ RULES = (
 )
 
 
+def write_sp(name, model, proto, **more):
+    """The file of a SentencePiece model; gives its control tokens."""
+    write_gguf(
+        OUT / f"{name}.gguf",
+        model,
+        [p.piece for p in proto.pieces],
+        [p.type for p in proto.pieces],
+        scores=[p.score for p in proto.pieces],
+        pre="default",
+        bos_token_id=1,
+        eos_token_id=2,
+        unk_token_id=0,
+        add_space_prefix=proto.normalizer_spec.add_dummy_prefix,
+        **more,
+    )
+    return {p.piece: i for i, p in enumerate(proto.pieces) if p.type == 3}
+
+
 def make_unigram(name, **options):
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as f:
         for a, b in {a: b for a, b in RULES if a != b}.items():
@@ -642,21 +660,9 @@ def make_unigram(name, **options):
         elif p.type == 1 and i % 5 == 0:
             p.score = float(int(p.score))
     spec = proto.normalizer_spec
-    control = {p.piece: i for i, p in enumerate(proto.pieces) if p.type == 3}
-    write_gguf(
-        OUT / f"{name}.gguf",
-        "t5" if options["model_type"] == "unigram" else "llama",
-        [p.piece for p in proto.pieces],
-        [p.type for p in proto.pieces],
-        scores=[p.score for p in proto.pieces],
-        pre="default",
-        bos_token_id=1,
-        eos_token_id=2,
-        unk_token_id=0,
-        add_space_prefix=spec.add_dummy_prefix,
-        remove_extra_whitespaces=spec.remove_extra_whitespaces,
-        **({"precompiled_charsmap": spec.precompiled_charsmap} if spec.precompiled_charsmap else {}),
-    )
+    charsmap = {"precompiled_charsmap": spec.precompiled_charsmap} if spec.precompiled_charsmap else {}
+    model = "t5" if options["model_type"] == "unigram" else "llama"
+    control = write_sp(name, model, proto, remove_extra_whitespaces=spec.remove_extra_whitespaces, **charsmap)
     return sp_encoder(proto, control)
 
 
@@ -713,20 +719,8 @@ def make_spm(name, **options):
             p.type = 5
         elif p.type == 1 and i % 5 == 0:
             p.score = float(int(p.score) // 16 * 16)
+    control = write_sp(name, "llama", proto)
     spec = proto.normalizer_spec
-    control = {p.piece: i for i, p in enumerate(proto.pieces) if p.type == 3}
-    write_gguf(
-        OUT / f"{name}.gguf",
-        "llama",
-        [p.piece for p in proto.pieces],
-        [p.type for p in proto.pieces],
-        scores=[p.score for p in proto.pieces],
-        pre="default",
-        bos_token_id=1,
-        eos_token_id=2,
-        unk_token_id=0,
-        add_space_prefix=spec.add_dummy_prefix,
-    )
     if spec.remove_extra_whitespaces:
         w = gguf.GGUFWriter(str(OUT / f"{name}.gguf"), "llama")
         w.add_tokenizer_model("llama")

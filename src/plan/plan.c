@@ -116,6 +116,18 @@ static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size
     return op;
 }
 
+/* n numbers of each head in Q_HEADS to place `at` of its k_dim in dst. */
+static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struct plan_groups from,
+                      size_t n)
+{
+    const struct model *m = p->model;
+    struct plan_op *op = emit(p, PLAN_COPY, i, dst, PLAN_Q_HEADS);
+    op->to = (struct plan_groups){at, m->k_dim};
+    op->from = from;
+    op->n = n;
+    op->n_groups = m->n_head;
+}
+
 /* Queries in the small space and the turned part behind them, as keys are; values are the keys'
  * first part. */
 static void emit_latent(struct plan *p, int i, enum plan_buf src)
@@ -138,21 +150,7 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
         op->from = (struct plan_groups){m->kv_low, m->k_dim};
     }
     emit_heads(p, i, PLAN_Q, m->k_dim, PLAN_Q_HEADS, m->head_dim, &x->to_low);
-    op = emit(p, PLAN_COPY, i, PLAN_Q, PLAN_Q_HEADS);
-    op->to = (struct plan_groups){m->kv_low, m->k_dim};
-    op->from = (struct plan_groups){plain, m->head_dim};
-    op->n = m->n_rot;
-    op->n_groups = m->n_head;
-}
-
-static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at)
-{
-    const struct model *m = p->model;
-    struct plan_op *op = emit(p, PLAN_COPY, i, dst, PLAN_Q_HEADS);
-    op->to = (struct plan_groups){0, m->k_dim};
-    op->from = (struct plan_groups){at, 2 * m->k_dim};
-    op->n = m->k_dim;
-    op->n_groups = m->n_head;
+    emit_copy(p, i, PLAN_Q, m->kv_low, (struct plan_groups){plain, m->head_dim}, m->n_rot);
 }
 
 /* The queries, keys and values of a layer. */
@@ -165,8 +163,8 @@ static void emit_qkv(struct plan *p, int i, enum plan_buf src)
     add_part(op, PLAN_K, &l->k, l->k_bias);
     add_part(op, PLAN_V, &l->v, l->v_bias);
     if (l->q_gated) {
-        emit_copy(p, i, PLAN_Q, 0);
-        emit_copy(p, i, PLAN_Q_GATE, m->k_dim);
+        emit_copy(p, i, PLAN_Q, 0, (struct plan_groups){0, 2 * m->k_dim}, m->k_dim);
+        emit_copy(p, i, PLAN_Q_GATE, 0, (struct plan_groups){m->k_dim, 2 * m->k_dim}, m->k_dim);
     }
     emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * m->k_dim, m->qkv_clamp, 0);
     emit_by(p, PLAN_CLAMP, i, PLAN_K, m->n_kv_head * m->k_dim, m->qkv_clamp, 0);

@@ -3,13 +3,11 @@
 // DAMSO_TEST_MODELS. Its folder has two runs of mlperf, two curves, one of a simulated chip, and
 // hostile ones; both languages, a phone, dark, axe.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { axe, close, launch, open } from './drive.mjs';
+import { axe, close, launch, open, serve } from './drive.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
@@ -51,13 +49,9 @@ before(async () => {
   if (skip) return;
   home = mkdtempSync(join(tmpdir(), 'damso-bench-'));
   lay(join(home, 'runs'));
-  const env = { PATH: process.env.PATH, HOME: home, DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS, DAMSO_CTX: '2048', DAMSO_STORE: `sqlite:${home}/store.db` };
-  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS']) if (process.env[name]) env[name] = process.env[name];
-  server = spawn(damso, ['serve', '--port', '0', '--runs', join(home, 'runs')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  for await (const line of createInterface({ input: server.stdout })) {
-    url = / at (http:\S+)/.exec(line)?.[1];
-    if (url) break;
-  }
+  const begun = await serve(damso, ['--runs', join(home, 'runs')], home, { DAMSO_CTX: '2048' });
+  server = begun.child;
+  url = begun.url.slice(0, -1);
   browser = await launch();
 });
 after(async () => {

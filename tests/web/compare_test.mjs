@@ -2,42 +2,20 @@
 // Simulated chips in the web app, with the program itself: node tests/web/compare_test.mjs DAMSO.
 // Needs DAMSO_TEST_MODELS. What the model says proves nothing: figures are compared with the server's.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { ask, axe, close, launch, open } from './drive.mjs';
+import { ask, axe, close, launch, open, serve } from './drive.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
 let server, home, url, browser;
 
-async function start() {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: home,
-    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
-    DAMSO_CTX: '512',
-    DAMSO_N: '40',
-    DAMSO_STORE: `sqlite:${home}/store.db`,
-  };
-  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
-    if (process.env[name]) env[name] = process.env[name];
-  const args = ['serve', '--port', '0', '-m', 'smollm2-135m-instruct', '--device', 'atom'];
-  server = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  server.ended = new Promise((ended) => server.on('exit', ended));
-  for await (const line of createInterface({ input: server.stdout })) {
-    const at = / at (http:\S+)/.exec(line);
-    if (at) return `${at[1]}/`;
-  }
-  throw new Error('the server did not start');
-}
 before(async () => {
   if (skip) return;
   home = mkdtempSync(join(tmpdir(), 'damso-compare-'));
-  url = await start();
+  ({ child: server, url } = await serve(damso, ['-m', 'smollm2-135m-instruct', '--device', 'atom'], home, { DAMSO_CTX: '512', DAMSO_N: '40' }));
   browser = await launch();
 });
 after(async () => {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // What the tests of the web app share: a browser, pages that note what went wrong, Korean typing.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -11,6 +13,31 @@ export const require = createRequire(join(root, 'build/clients/package.json'));
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
   existsSync,
 );
+
+/** What the pattern catches in the first of a stream's lines that has it. */
+export async function caught(stream, pattern) {
+  for await (const line of createInterface({ input: stream })) {
+    const found = pattern.exec(line);
+    if (found) return found[1];
+  }
+  throw new Error('the server did not start');
+}
+
+/** `damso serve` at a free port, at home in a folder; child.ended is its exit status. */
+export async function serve(damso, args, home, more = {}, stderr = 'inherit') {
+  const env = {
+    PATH: process.env.PATH,
+    HOME: home,
+    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
+    DAMSO_STORE: `sqlite:${home}/store.db`,
+    ...more,
+  };
+  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
+    if (process.env[name]) env[name] = process.env[name];
+  const child = spawn(damso, ['serve', '--port', '0', ...args], { env, stdio: ['ignore', 'pipe', stderr] });
+  child.ended = new Promise((ended) => child.on('exit', ended));
+  return { child, url: `${await caught(child.stdout, / at (http:\S+)/)}/` };
+}
 
 export async function launch() {
   const { chromium } = require('playwright-core');

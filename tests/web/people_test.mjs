@@ -3,15 +3,13 @@
 // DAMSO. Needs DAMSO_TEST_MODELS. The first admin, an invitation and a second browser profile,
 // what is refused, the admin's page, both languages, a phone, dark, axe on every page.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { ask, axe, close, launch, open } from './drive.mjs';
+import { ask, axe, caught, close, launch, open, serve } from './drive.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
@@ -21,27 +19,8 @@ const REFUSED = /status of 4\d\d|서버에 닿지 못했어요/;
 let server, home, url, setup, browser, boss;
 
 async function start(args, more = {}) {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: home,
-    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
-    DAMSO_CTX: '2048',
-    DAMSO_STORE: `sqlite:${home}/store.db`,
-    ...more,
-  };
-  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
-    if (process.env[name]) env[name] = process.env[name];
-  const child = spawn(damso, ['serve', '--port', '0', ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  child.ended = new Promise((ended) => child.on('exit', ended));
-  const first = async (stream, pattern) => {
-    for await (const line of createInterface({ input: stream })) {
-      const found = pattern.exec(line);
-      if (found) return found[1];
-    }
-    throw new Error('the server did not start');
-  };
-  const link = first(child.stderr, /(#\/join\/\S+)/);
-  return { child, url: `${await first(child.stdout, / at (http:\S+)/)}/`, link };
+  const begun = await serve(damso, args, home, { DAMSO_CTX: '2048', ...more }, 'pipe');
+  return { ...begun, link: caught(begun.child.stderr, /(#\/join\/\S+)/) };
 }
 const fill = async (page, name, password) => {
   if (name !== null) await page.fill('input[name=name]', name);

@@ -3,14 +3,12 @@
 // DAMSO. Needs DAMSO_TEST_MODELS. What the model says proves nothing: the page is compared with
 // what the server has.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { ask, axe, close, compose, launch, open, root } from './drive.mjs';
+import { ask, axe, close, compose, launch, open, root, serve } from './drive.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
@@ -18,15 +16,6 @@ const LONG = '1부터 500까지 한 줄에 하나씩 세어 주세요.';
 let server, home, url, browser, page, site;
 
 async function start() {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: home,
-    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
-    DAMSO_CTX: '4096',
-    DAMSO_STORE: `sqlite:${home}/store.db`,
-  };
-  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
-    if (process.env[name]) env[name] = process.env[name];
   const mcp = join(home, 'mcp.json');
   const tool = { command: 'python3', args: [join(root, 'tests/mcp_server.py'), 'good'] };
   writeFileSync(mcp, JSON.stringify({ mcpServers: { s: tool } }));
@@ -38,14 +27,8 @@ async function start() {
   });
   await new Promise((ready) => site.listen(0, '127.0.0.1', ready));
   const allow = `127.0.0.1:${site.address().port}`;
-  const args = ['serve', '--port', '0', '-m', 'gemma3-270m', '--mcp', mcp, '--fetch-allow', allow];
-  server = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  server.ended = new Promise((ended) => server.on('exit', ended));
-  for await (const line of createInterface({ input: server.stdout })) {
-    const at = / at (http:\S+)/.exec(line);
-    if (at) return `${at[1]}/`;
-  }
-  throw new Error('the server did not start');
+  const args = ['-m', 'gemma3-270m', '--mcp', mcp, '--fetch-allow', allow];
+  ({ child: server, url } = await serve(damso, args, home, { DAMSO_CTX: '4096' }));
 }
 async function ended(status) {
   await page.waitForSelector('.turn:last-child:not([data-status=running])', { timeout: 120_000 });
@@ -76,7 +59,7 @@ async function shows(text) {
 if (!skip) {
   before(async () => {
     home = mkdtempSync(join(tmpdir(), 'damso-web-'));
-    url = await start();
+    await start();
     await fetch(`${url}api/v1/settings`, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/json' },

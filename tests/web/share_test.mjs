@@ -2,38 +2,17 @@
 // Shared chats with their readers, chats that move in and out, addresses, paper: in the browser, with
 // the program itself: node tests/web/share_test.mjs DAMSO. Needs DAMSO_TEST_MODELS; no model answers.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
-import { axe, close, launch, open, zipOf } from './drive.mjs';
+import { axe, close, launch, open, serve, zipOf } from './drive.mjs';
 import { HOSTILE } from './hostile.mjs';
 
 const damso = resolve(process.argv[2]);
 const skip = process.env.DAMSO_TEST_MODELS ? false : 'DAMSO_TEST_MODELS is not set';
 let server, home, url, browser;
 
-async function start() {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: home,
-    DAMSO_MODELS_DIR: process.env.DAMSO_TEST_MODELS,
-    DAMSO_CTX: '512',
-    DAMSO_STORE: `sqlite:${home}/store.db`,
-  };
-  for (const name of ['DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'])
-    if (process.env[name]) env[name] = process.env[name];
-  const args = ['serve', '--port', '0', '-m', 'smollm2-135m-instruct'];
-  server = spawn(damso, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  server.ended = new Promise((ended) => server.on('exit', ended));
-  for await (const line of createInterface({ input: server.stdout })) {
-    const at = / at (http:\S+)/.exec(line);
-    if (at) return `${at[1]}/`;
-  }
-  throw new Error('the server did not start');
-}
 async function call(method, path, body, want = 200) {
   const response = await fetch(`${url}api/v1/${path}`, {
     method,
@@ -84,7 +63,7 @@ const marks = (page) => page.locator('mark.marked').allInnerTexts();
 if (!skip) {
   before(async () => {
     home = mkdtempSync(join(tmpdir(), 'damso-share-'));
-    url = await start();
+    ({ child: server, url } = await serve(damso, ['-m', 'smollm2-135m-instruct'], home, { DAMSO_CTX: '512' }));
     browser = await launch();
   });
   after(async () => {
