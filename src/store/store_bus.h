@@ -30,8 +30,8 @@ struct store_event {
     struct span text;
 };
 
-/* What a look brought: what was asked for, in order, up to number `upto` of this epoch, of which the
- * newest is `last`.  What is not above `gone` is not kept any more. */
+/* What a look brought: what was asked for, in order, up to number `upto` of this epoch, of which
+ * the newest is `last`.  What is not above `gone` is not kept any more. */
 struct store_news {
     uint64_t epoch, upto, gone, last;
     const struct store_event *events;
