@@ -27,6 +27,7 @@ class Follower(threading.Thread):
         self.c, self.r = replica.server.open('GET', '/api/v1/events', **({'Last_Event_ID': last} if last else {}))
         self.mid, self.text, self.last, self.names, self.ended = mid, text, last, [], threading.Event()
         self.messages, self.begun, self.sock = {}, threading.Event(), self.r.fp.raw._sock
+        self.deltas, self.lock = [], threading.Lock()
         self.start()
         assert self.begun.wait(10)
 
@@ -52,10 +53,25 @@ class Follower(threading.Thread):
         self.names.append(name)
         if name == 'message':
             self.messages[o['message']['id']] = o['message']
-        if name == 'delta' and o['message'] == self.mid and 'content' in o:
-            known = len(self.text.encode()) - o['at']
-            assert known >= 0, f'a gap of {-known} bytes'
-            self.text += o['content'].encode()[known:].decode()
+        if name == 'delta' and 'content' in o:
+            with self.lock:
+                self.deltas.append(o)
+                self.add(o)
+
+    def add(self, o):
+        """Adds what is new of the message that is followed; nothing may be missing between."""
+        if o['message'] != self.mid:
+            return
+        known = len(self.text.encode()) - o['at']
+        assert known >= 0, f'a gap of {-known} bytes'
+        self.text += o['content'].encode()[known:].decode()
+
+    def follow(self, mid, text):
+        """From a text on that was read: what came while it was on its way counts too."""
+        with self.lock:
+            self.mid, self.text = mid, text
+            for o in self.deltas:
+                self.add(o)
 
     def close(self):
         self.sock.shutdown(socket.SHUT_RDWR)
@@ -104,7 +120,7 @@ class Replicas(unittest.TestCase):
         chat, mid = self.ask(self.a)
         seen = self.writing(self.b, chat, mid)  # as the one that listens reads it
         self.assertEqual(seen['status'], 'running')
-        early.text, early.mid = seen['content'], mid
+        early.follow(mid, seen['content'])
         until(lambda: len(early.text) > len(seen['content']) + 40)
         early.close()
         late = Follower(self.c, mid, early.text, early.last)

@@ -345,10 +345,15 @@ async function library(folder) {
   return { env, go, web };
 }
 
-test('without accounts nobody logs in, and the page is the local person’s', { skip }, async () => {
+test('without accounts nobody logs in, and the page is the local person’s', { skip }, async (t) => {
   const alone = mkdtempSync(join(tmpdir(), 'damso-alone-'));
   const { env, go, web } = await library(alone);
   const begun = await start([], { ...env, HOME: alone, DAMSO_STORE: `sqlite:${alone}/store.db` });
+  t.after(() => {
+    begun.child.kill('SIGKILL'); // where the test failed it is there still
+    web.closeAllConnections();
+    web.close();
+  });
   const page = await open(browser, begun.url);
   await page.click('.me-row [aria-label="관리"]');
   await page.waitForSelector('.chart .ln', { state: 'attached' });
@@ -356,8 +361,10 @@ test('without accounts nobody logs in, and the page is the local person’s', { 
   await page.waitForSelector('text=혼자 쓰는 서버예요.');
   await axe(page, 'alone');
   await page.click('.me-row [aria-label="설정"]');
+  await page.waitForSelector('dialog nav .row');
   assert.equal(await page.locator('nav .row:has-text("내 계정")').count(), 0);
   await page.keyboard.press('Escape');
+  await page.waitForSelector('dialog nav .row', { state: 'detached' });
 
   // A model comes, with progress: stopped, begun again, there.
   await page.click('.tabs a:has-text("모델")');
