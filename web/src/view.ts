@@ -61,6 +61,23 @@ export class View {
     this.tree.put({ id, parent, created, message: signal(message), size, thought });
     this.version.value++;
   }
+  private readonly asking = new Set<Set<string>>();
+  /** The answer to a request, and the messages that were told of meanwhile: what an event says of
+   *  one is as new as the answer at least, and may be newer. */
+  async meanwhile<T>(request: Promise<T>): Promise<[T, Set<string>]> {
+    const told = new Set<string>();
+    this.asking.add(told);
+    try {
+      return [await request, told];
+    } finally {
+      this.asking.delete(told);
+    }
+  }
+  /** What an event says of a message. */
+  tell(message: Message): void {
+    for (const told of this.asking) told.add(message.id);
+    this.put(message);
+  }
   path(): Cell[] {
     void this.version.value;
     return this.tree.path(this.head.value);
@@ -85,12 +102,12 @@ export async function openChat(id: string): Promise<void> {
 
 async function readChat(target: View): Promise<void> {
   try {
-    const got = await api.chat(target.id);
+    const [got, told] = await target.meanwhile(api.chat(target.id));
     batch(() => {
       target.chat.value = got.chat;
       const ids = new Set(got.messages.map((m) => m.id));
       for (const cell of target.tree.all()) if (!ids.has(cell.id)) target.tree.remove(cell.id);
-      for (const message of got.messages) target.put(message);
+      for (const message of got.messages) if (!told.has(message.id)) target.put(message);
       if (!target.tree.get(target.head.peek()) || target.state.peek() !== 'ready')
         target.head.value = got.head ?? got.messages.at(-1)?.id ?? null;
       target.version.value++;
@@ -165,7 +182,7 @@ export function onMessage(chat: string, message: Message): void {
     (message.parent === current.head.peek() ||
       (message.role === 'assistant' && current.path().some((c) => c.id === message.parent)));
   batch(() => {
-    current.put(message);
+    current.tell(message);
     if (follows) current.head.value = message.id;
   });
   if (before === 'running' && message.status !== 'running')
@@ -310,7 +327,8 @@ export async function stop(): Promise<void> {
   const running = current?.running();
   if (!current || !running) return;
   try {
-    current.put(await api.stop(current.id, running.id));
+    const [made, told] = await current.meanwhile(api.stop(current.id, running.id));
+    if (!told.has(running.id)) current.put(made);
   } catch (error) {
     fail(error);
   }
