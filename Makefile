@@ -35,6 +35,7 @@ test: build ## load two models and the API clients once, then run every test
 	@build/damso pull all-tests
 	@echo "== the clients and the database for the tests"
 	@tests/postgres.sh install
+	@tests/mpi.sh install
 	@tools/clients.sh
 	@echo "== the tests"
 	@DAMSO_TEST_MODELS="$$DAMSO_MODELS_DIR" DAMSO_TEST_CLIENTS=1 ctest --test-dir build --output-on-failure

@@ -65,6 +65,11 @@ add_test(NAME app.deploy COMMAND tests/clients/run.sh tests/deploy_test.py $<TAR
 set_tests_properties(app.deploy PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 120
     SKIP_RETURN_CODE 77)
 
+# Several processes that compute one model.
+add_test(NAME app.ranks COMMAND python3 tests/ranks_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.ranks PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 600
+    SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+
 # And on the store's other engine.
 foreach(name users chats accounts shares)
     add_test(NAME app.${name}.postgres COMMAND python3 tests/${name}_test.py $<TARGET_FILE:damso>)

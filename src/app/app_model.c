@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app_model.h"
 
+#include "app/app_ranks.h"
 #include "app/cmd.h"
 #include "app/device.h"
 #include "app/models.h"
@@ -101,6 +102,8 @@ static enum err open_model(struct app_model *m, const struct conf *c, struct eng
     m->opts = o;
     arena_init(&m->arena);
     enum err r = device_open(&m->chip, c, &m->opts, e);
+    if (r == ERR_OK)
+        r = app_ranks_open(c, &m->opts, cmd_stopped, NULL, e);
     if (r == ERR_OK)
         r = open_files(m, c, with_draft, e);
     if (r == ERR_OK) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * cmd_run.c - damso run: one answer to one prompt, the reply alone on stdout. */
+#include "app/app_ranks.h"
 #include "app/cmd.h"
 #include "app/talk.h"
 
@@ -119,6 +120,8 @@ enum err cmd_run(struct cmd_args *a, struct errinfo *e)
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 1, e));
     if (a->done)
         return ERR_OK;
+    if (app_ranks_is_worker()) /* it has no prompt to read */
+        return app_ranks_work(&a->conf, false, e);
     str_init(&prompt, PROMPT_BYTES_MAX);
     enum err r = read_prompt(a, &prompt, e);
     if (r == ERR_OK)

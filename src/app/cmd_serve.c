@@ -6,6 +6,7 @@
  * answered, which does not wait for loads of models; a second one at once. */
 #include "api/api.h"
 #include "app/app_model.h"
+#include "app/app_ranks.h"
 #include "app/cmd.h"
 #include "app/device.h"
 #include "app/serve_chips.h"
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FILES_BESIDE 256 /* models, the store, tools */
 
@@ -194,8 +196,11 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         write[n_write++] = c->cache_dir;
     if (strcmp(c->sandbox, "off") == 0)
         return ERR_OK;
-    const struct os_sandbox_opts o = {
-        .read = read, .write = write, .connect = s->store.connects, .ports = s->store.ports};
+    const struct os_sandbox_opts o = {.read = read,
+                                      .write = write,
+                                      .connect = s->store.connects,
+                                      .ports = s->store.ports,
+                                      .beside = s->opts.model.ranks.tensor > 0};
     return os_sandbox_files(&s->sandbox, &o, e);
 }
 
@@ -212,6 +217,13 @@ static enum err keep_calls(struct serve *s, struct errinfo *e)
 }
 
 /* ---- running ---- */
+
+/* A process that computes a part of the model is gone: the answers under way have their errors, and
+ * this one ends as by a signal. */
+static void end_all(void)
+{
+    kill(getpid(), SIGTERM);
+}
 
 static void print_ready(const struct serve *s, const struct api *api)
 {
@@ -249,7 +261,8 @@ static void wait_for_end(const struct serve *s, struct api *api, const sigset_t 
     int number;
     time_t until;
     sigwait(signals, &number);
-    if (s->conf->linger) {
+    ranks_hurry();
+    if (s->conf->linger && !ranks_broken()) {
         fprintf(stderr, "damso: not ready any more; new requests are taken for %lld s\n",
                 (long long)s->conf->linger);
         api_leave(api);
@@ -292,6 +305,9 @@ static enum err serve(struct serve *s, struct errinfo *e)
     set_rest(s);
     TRY(device_open(&s->chip, s->conf, &s->opts.model, e));
     TRY(serve_chips_open(&s->chips, s->chip, e));
+    TRY(app_ranks_open(s->conf, &s->opts.model, NULL, end_all, e));
+    if (s->opts.model.ranks.tensor)
+        s->opts.cache_dir = NULL;
     s->opts.chips = s->chips.row;
     s->opts.n_chips = s->chips.n;
     TRY(check_accounts(s, e));
@@ -306,6 +322,8 @@ static enum err serve(struct serve *s, struct errinfo *e)
     tool_run(s->tool);
     enum err r = serve_api(s, &signals, e);
     store_close(s->opts.store);
+    if (r == ERR_OK && ranks_broken())
+        r = err_set(e, ERR_NETWORK, "%s", ranks_why());
     return r;
 }
 
@@ -320,6 +338,8 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
+    if (app_ranks_is_worker())
+        return app_ranks_work(&a->conf, true, e);
     struct serve *s = mem_alloc(sizeof *s);
     s->conf = &a->conf;
     s->opts.strict_model = strict_model;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * main.c - finds the command, runs it, and turns its error into a message and an exit status. */
 #include "api/api_call.h"
+#include "app/app_ranks.h"
 #include "app/cmd.h"
 #include "base/arena.h"
 #include "base/num.h"
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
         fflush(stdout);
     if (code != ERR_OK && e.text[0])
         fprintf(stderr, "damso: %s\n", e.text);
+    app_ranks_end();
     if (a.parsed) {
         conf_done(&a.conf);
         mem_free(a.left);

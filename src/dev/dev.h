@@ -12,7 +12,7 @@
 #include "cpu/cpu.h"
 #include "dev/dev_sim.h"
 #include "kern/kern.h"
-#include "plan/plan.h"
+#include "plan/plan_share.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,6 +54,24 @@ struct dev_watch {
     void *arg;
 };
 
+/* How a share's GATHER, SEND and RECEIVE are done: each is called by one thread amid a step, with
+ * n_rows rows of `stride` floats.  False: the others are gone; nothing more is asked in that step,
+ * whose results mean nothing. */
+struct dev_link {
+    bool (*gather)(void *arg, const struct plan_op *op, float *rows, size_t stride, size_t n_rows);
+    bool (*send)(void *arg, const float *rows, size_t stride, size_t n_rows);
+    bool (*receive)(void *arg, float *rows, size_t stride, size_t n_rows);
+    void *arg;
+};
+
+/* Of a simulated chip that computes a share: the largest share of each stage.  A step takes the sum
+ * of what they take one after the other, and of the exchanges; its joules are those of all chips.
+ */
+struct dev_peers {
+    const struct plan *const *share; /* [n], as long as the device is open */
+    size_t n, a_stage;               /* stages; chips of each */
+};
+
 struct dev_opts {
     size_t n_pages;
     size_t n_states; /* slots; unused where a state has no bytes */
@@ -73,6 +91,9 @@ struct dev_opts {
     void (*progress)(void *arg, double share);
     void *progress_arg;
     const struct dev_watch *watch; /* or NULL */
+    struct plan_ranks ranks;       /* processes that compute the model together (dev_ranks.h) */
+    const struct dev_link *link;   /* of a share's plan; NULL: it is no share */
+    const struct dev_peers *peers; /* or NULL */
 };
 
 struct dev {
@@ -84,9 +105,12 @@ struct dev {
      * the hidden state of row i of hidden, after the model's last norm, is at hidden + i *
      * hidden_stride, until the next step. */
     void (*step)(struct dev *d, const struct dev_row *rows, size_t n);
+    /* After a step: whether it was computed; once it was not, none will be.  NULL: each is. */
+    enum err (*check)(struct dev *d, struct errinfo *e);
     /* What page `from` holds, over all layers, into page `to`. */
     void (*copy_page)(struct dev *d, uint32_t to, uint32_t from);
-    /* The page_bytes of a page, over all layers, to be kept and brought back by the caller. */
+    /* The page_bytes of a page, over all layers, to be kept and brought back by the caller.  NULL:
+     * this process has a part of them alone. */
     void *(*page)(struct dev *d, uint32_t page);
     /* A sequence's state begins as zeros; what slot `from` holds, into slot `to`. */
     void (*clear_state)(struct dev *d, uint32_t slot);
@@ -101,6 +125,17 @@ struct dev {
     size_t hidden_stride;
     const struct dev_sim *sim; /* NULL: it is no simulation */
 };
+
+/* What o asks for: several processes, a simulated chip, or the CPU. */
+enum err dev_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                  struct errinfo *e);
+enum err dev_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                  struct errinfo *e);
+/* The same without the other processes: p may be a share. */
+enum err dev_need_here(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
+                       struct errinfo *e);
+enum err dev_open_here(struct dev **out, const struct plan *p, const struct dev_opts *o,
+                       struct errinfo *e);
 
 /* The CPU device.  Errors: MEMORY. */
 enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,

@@ -17,9 +17,11 @@
 #define PACE_GAP_NS       1000000u /* a step that begins so soon follows the one before it */
 
 struct dev_chip {
-    struct dev dev;    /* first */
-    struct dev *inner; /* NULL: dry */
-    struct dev_price *price;
+    struct dev dev;                /* first */
+    struct dev *inner;             /* NULL: dry */
+    struct dev_price *price;       /* of its plan, which is also the last stage's: */
+    const struct dev_peers *peers; /* NULL: it has none beside it, and price is all */
+    struct dev_price **stage;      /* [peers->n] */
     struct dev_sim sim;
     struct dev_cost next; /* of the step that was admitted */
     uint64_t due_ns;      /* PACED: when the last step may end at the soonest, by the machine */
@@ -90,7 +92,17 @@ static enum err dev_chip_admit(struct dev *dev, const struct dev_row *rows, size
                                struct errinfo *e)
 {
     struct dev_chip *d = chip_of(dev);
-    return dev_price_step(d->price, rows, n, &d->next, e);
+    const struct dev_peers *x = d->peers;
+    if (!x)
+        return dev_price_step(d->price, rows, n, &d->next, e);
+    d->next = (struct dev_cost){0};
+    for (size_t i = 0; i < x->n; i++) {
+        struct dev_cost cost;
+        TRY(dev_price_step(d->stage[i], rows, n, &cost, e));
+        d->next.ps += cost.ps + dev_price_links_ps(x->share[i], d->sim.chip, rows, n);
+        d->next.joules += cost.joules * (double)x->a_stage;
+    }
+    return ERR_OK;
 }
 
 /* Waits until the chip would be through.  Steps that follow each other at once are paced as one
@@ -130,6 +142,8 @@ static void dev_chip_step(struct dev *dev, const struct dev_row *rows, size_t n)
     d->sim.joules += d->next.joules;
     d->sim.n_steps++;
     d->sim.n_prices = dev_price_n(d->price);
+    for (size_t i = 0; d->peers && i < d->peers->n; i++)
+        d->sim.n_prices += dev_price_n(d->stage[i]);
     if (d->sim.clock == DEV_CLOCK_PACED)
         pace(d, began);
 }
@@ -159,6 +173,9 @@ static void dev_chip_close(struct dev *dev)
     if (d->inner)
         d->inner->close(d->inner);
     dev_price_free(d->price);
+    for (size_t i = 0; d->stage && i < d->peers->n; i++)
+        dev_price_free(d->stage[i]);
+    mem_free(d->stage);
     str_done(&d->assumed);
     mem_free(d->zeros);
     mem_free(d);
@@ -192,6 +209,16 @@ static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type 
                               .assumed = d->assumed.n ? d->assumed.p : ""};
 }
 
+static void open_stages(struct dev_chip *d, const struct dev_opts *o, enum npu_type type)
+{
+    if (!o->peers)
+        return;
+    d->peers = o->peers;
+    d->stage = mem_alloc(o->peers->n * sizeof(struct dev_price *));
+    for (size_t i = 0; i < o->peers->n; i++)
+        d->stage[i] = dev_price_new(o->peers->share[i], o->sim.chip, type, o->rows_max, o->ctx_max);
+}
+
 /* Every row of logits, and every hidden state, is the same zeros. */
 static void open_dry(struct dev_chip *d, const struct plan *p)
 {
@@ -215,8 +242,10 @@ enum err dev_chip_open(struct dev **out, const struct plan *p, const struct dev_
     enum npu_type type;
     *out = NULL;
     enum err r = open_price(&d->price, p, o, &type, &room, e);
-    if (r == ERR_OK)
+    if (r == ERR_OK) {
         set_sim(d, o, type, &room);
+        open_stages(d, o, type);
+    }
     if (r == ERR_OK && !o->sim.dry)
         r = dev_cpu_open(&d->inner, p, o, e);
     if (r != ERR_OK) {

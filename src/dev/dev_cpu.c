@@ -246,7 +246,8 @@ static const void *packed_table(const struct dev_cpu *d, const struct model_matr
         return NULL;
     for (size_t i = 0; i < d->plan->n_ops; i++)
         for (int k = 0; k < d->ops[i].op->n_parts; k++)
-            if (d->ops[i].op->part[k].weight->data == table->data)
+            if (d->ops[i].op->part[k].weight->data == table->data &&
+                d->ops[i].op->part[k].weight->rows == table->rows)
                 return d->ops[i].weight[k];
     return NULL;
 }

@@ -101,6 +101,7 @@ struct dev_cpu {
     struct cpu_tile *runs; /* [rows_max]: all rows of a sequence each */
     size_t n_runs;
     size_t n_pieces; /* of the longest sequence; 1: none is taken apart */
+    bool cut_off;    /* the other processes of a share are gone */
 };
 
 static inline struct dev_cpu *dev_cpu_of(struct dev *d)

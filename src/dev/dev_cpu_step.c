@@ -116,7 +116,7 @@ static void multiply_part(const struct walker *w, const struct cpu_op *co, int i
                          .x_stride = d->plan->width[op->src],
                          .act = acts_of(d, co),
                          .n_terms = co->n_terms,
-                         .dst = cpu_buf(d, part->dst),
+                         .dst = cpu_buf(d, part->dst) + part->at,
                          .dst_stride = d->plan->width[part->dst],
                          .add = op->add,
                          .bias = part->bias};
@@ -269,7 +269,7 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
         for (size_t g = head * group; g < (head + 1) * group; g++, n_q++) {
             int32_t pos = d->step_rows[r].pos;
             s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
-            s->out[n_q] = buf_row(d, op->dst, r) + g * m->v_dim;
+            s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * m->v_dim;
             s->to[n_q] = pos + 1;
             s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
@@ -383,7 +383,7 @@ static glu_fn *glu_of(const struct dev_cpu *d, enum model_act act)
 
 static float *glu_row(const struct dev_cpu *d, const struct plan_op *op, enum plan_buf b, size_t r)
 {
-    return op->spread ? buf_slot(d, b, r) : buf_row(d, b, r);
+    return (op->spread ? buf_slot(d, b, r) : buf_row(d, b, r)) + op->at;
 }
 
 static void run_glu(const struct walker *w, const struct cpu_op *co)
@@ -440,6 +440,24 @@ static void run_softcap(const struct walker *w, const struct cpu_op *co)
     }
 }
 
+/* What the other processes of a share have to do with. */
+static void run_link(const struct walker *w, const struct cpu_op *co)
+{
+    struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    const struct dev_link *l = d->opts.link;
+    size_t n = op_rows(d, op), stride = d->plan->width[op->dst];
+    float *rows = cpu_buf(d, op->dst);
+    if (w->thread != 0)
+        return;
+    CHECK(l);
+    switch (op->kind) {
+    case PLAN_GATHER: d->cut_off = !l->gather(l->arg, op, rows, stride, n); break;
+    case PLAN_SEND: d->cut_off = !l->send(l->arg, rows, stride, n); break;
+    default: d->cut_off = !l->receive(l->arg, rows, stride, n); break;
+    }
+}
+
 /* The angles of this thread's rows: those that it will turn itself. */
 static void make_angles(const struct walker *w, const struct model_angles *a, size_t table)
 {
@@ -482,6 +500,9 @@ static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_o
     [PLAN_CONV] = cpu_run_conv,
     [PLAN_SCAN] = cpu_run_scan,
     [PLAN_DELTARULE] = cpu_run_deltarule,
+    [PLAN_GATHER] = run_link,
+    [PLAN_SEND] = run_link,
+    [PLAN_RECEIVE] = run_link,
 };
 
 static void walk(void *arg, int thread, int n_threads)
@@ -497,6 +518,12 @@ static void walk(void *arg, int thread, int n_threads)
         runs[co->op->kind](&w, co);
         if (co->barrier_after)
             os_pool_barrier(d->pool);
+        if (runs[co->op->kind] != run_link)
+            continue;
+        bool cut_off = d->cut_off; /* all see the same: it is not written before the next barrier */
+        os_pool_barrier(d->pool);
+        if (cut_off)
+            break;
     }
 }
 

@@ -232,6 +232,30 @@ enum err dev_price_alone(struct dev_price *p, size_t rows, size_t past, bool wan
     return dev_price_mix(p, &m, out, e);
 }
 
+/* ---- exchanges ---- */
+
+#define LINK_NUMBER 2 /* bytes */
+
+uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
+                            const struct dev_row *rows, size_t n)
+{
+    struct npu_mix m = dev_price_mix_of(rows, n);
+    const uint64_t count[] = {
+        [PLAN_ROWS_ALL] = n, [PLAN_ROWS_WANTED] = m.wanted, [PLAN_ROWS_OUT] = m.out};
+    double direct = c->v[NPU_PEER_GBS], s = 0;
+    double a_byte = direct > 0 ? 1e-9 / direct : 2e-9 / c->v[NPU_HOST_GBS];
+    for (size_t i = 0; i < p->n_ops && count[p->ops[i].rows] > 0; i++) {
+        const struct plan_op *op = &p->ops[i];
+        double numbers = (double)op->n * (double)count[op->rows];
+        if (op->kind == PLAN_GATHER)
+            numbers *= (double)(op->n_groups - 1) / (double)op->n_groups;
+        else if (op->kind != PLAN_RECEIVE)
+            continue;
+        s += c->v[NPU_PEER_US] * 1e-6 + numbers * LINK_NUMBER * a_byte;
+    }
+    return (uint64_t)(s * 1e12 + 0.5);
+}
+
 /* ---- memory ---- */
 
 /* Of an embedding table that is not the output matrix, too, which is counted there. */
@@ -263,7 +287,7 @@ enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinf
     if (r == ERR_OK) {
         *out = (struct dev_room){.weights = prog->weight_bytes + table_bytes(p->plan, w->act_bytes),
                                  .buffers = prog->peak_bytes,
-                                 .page = (double)m->n_layer * (double)m->n_kv_head *
+                                 .page = (double)m->n_attend * (double)m->n_kv_head *
                                          (double)(m->k_dim + m->v_dim) * DEV_PAGE * w->kv_bytes,
                                  .all = p->chip->v[NPU_DRAM_GB] * 1e9};
         npu_prog_free(prog);

@@ -50,6 +50,11 @@ struct npu_mix dev_price_mix_of(const struct dev_row *rows, size_t n);
 uint64_t dev_price_bucket(uint64_t n);
 size_t dev_price_n(const struct dev_price *p); /* buckets that were priced */
 
+/* What the exchanges of a share take (plan_share.h), between chips of one kind: a row's numbers are
+ * 2 bytes each; a chip sends and receives at once, and to one other after the other. */
+uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
+                            const struct dev_row *rows, size_t n);
+
 /* What the chip's memory holds of the model. */
 struct dev_room {
     double weights, buffers, page; /* bytes: all weights, a step's most, a page of context */

@@ -42,14 +42,14 @@ static struct dev_opts dev_opts_of(const struct engine *en)
                              .packed_bytes_max = o->packed_bytes_max,
                              .progress = o->progress,
                              .progress_arg = o->progress_arg,
-                             .watch = o->watch};
+                             .watch = o->watch,
+                             .ranks = o->ranks};
 }
 
-static enum err dev_need(const struct engine *en, struct dev_need *need, struct errinfo *e)
+static enum err need_of(const struct engine *en, struct dev_need *need, struct errinfo *e)
 {
     struct dev_opts d = dev_opts_of(en);
-    return en->opts.sim.chip ? dev_chip_need(en->plan, &d, need, e)
-                             : dev_cpu_need(en->plan, &d, need, e);
+    return dev_need(en->plan, &d, need, e);
 }
 
 static const char *path_of(const struct engine *en)
@@ -103,7 +103,7 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
                        "%s: a context of %zu tokens is more than the model's own %zu", path, o->ctx,
                        en->model->ctx_trained);
     o->ctx = given ? o->ctx : en->model->ctx_trained;
-    TRY(dev_need(en, &need, e));
+    TRY(need_of(en, &need, e));
     size_t page = need.page + o->beside.page, fixed = need.weights + need.work + o->beside.fixed;
     size_t states = fit_states(en, need.state, budget > fixed ? budget - fixed : 0);
     fixed += states;
@@ -153,8 +153,7 @@ static enum err open_all(struct engine *en, const struct gguf *g, struct errinfo
     TRY(fit_context(en, e));
     model_use_context(en->model, o->ctx);
     struct dev_opts d = dev_opts_of(en);
-    TRY(o->sim.chip ? dev_chip_open(&en->dev, en->plan, &d, e)
-                    : dev_cpu_open(&en->dev, en->plan, &d, e));
+    TRY(dev_open(&en->dev, en->plan, &d, e));
     en->free = mem_alloc(en->n_pages * sizeof *en->free);
     en->refs = mem_alloc(en->n_pages * sizeof *en->refs);
     en->learnt = mem_alloc(en->n_pages * sizeof *en->learnt);
@@ -219,7 +218,7 @@ static enum err count(struct engine *en, const struct gguf *g, struct engine_nee
     TRY(plan_all(en, g, e));
     size_t ctx = en->model->ctx_trained;
     en->opts.ctx = en->opts.ctx ? MIN(en->opts.ctx, ctx) : ctx;
-    TRY(dev_need(en, &dev, e));
+    TRY(need_of(en, &dev, e));
     size_t states = dev.state ? state_slots(&en->opts) : 0;
     *need = (struct engine_need){dev.weights + dev.work + states * dev.state, dev.page};
     return ERR_OK;
@@ -467,6 +466,8 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
         s->n_draft = rows[i].want == ENGINE_DRAFT ? s->n_draft + 1 : 0;
     }
     en->dev->step(en->dev, en->rows, n);
+    if (en->dev->check)
+        TRY(en->dev->check(en->dev, e));
     for (size_t i = 0; i < n; i += run_of(rows, n, i))
         prefix_learn(rows[i].seq);
     for (size_t i = 0; i < n; i++)

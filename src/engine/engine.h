@@ -15,7 +15,7 @@
 #include "dev/dev_sim.h"
 #include "gguf/gguf.h"
 #include "kern/kern.h"
-#include "model/model.h"
+#include "plan/plan_share.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +55,8 @@ struct engine_opts {
     uint64_t packed_bytes_min, packed_bytes_max;
     void (*progress)(void *arg, double share); /* of opening; may be NULL */
     void *progress_arg;
+    struct plan_ranks
+        ranks; /* processes that compute it together (dev_ranks.h); or this one alone */
     const struct dev_watch *watch; /* of every step, outlives the engine (dev.h); may be NULL */
 };
 
@@ -142,7 +144,8 @@ struct engine_row {
 
 /* Runs 1 <= n <= batch rows; rows of one sequence stand together.  out[i], for the rows that want
  * something in order, points to it until the next step.  On an error nothing has changed.
- * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary). */
+ * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary), NETWORK (a
+ * process that computes a part of the model is gone: no step will be computed any more). */
 enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
                      struct errinfo *e);
 

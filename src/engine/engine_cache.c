@@ -398,6 +398,11 @@ enum err engine_cache_open(struct engine *en, const char *path, uint64_t max_byt
                        "%s: known beginnings are not kept on disk for the family %s, whose layers "
                        "have states beside their pages",
                        path, en->model->arch->name);
+    if (!en->dev->page)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: known beginnings are not kept on disk where several processes compute "
+                       "the model",
+                       path);
     struct cache *c = en->cache = mem_alloc(sizeof *c);
     c->fd = -1;
     c->first = CACHE_NONE;

@@ -265,6 +265,9 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     case PLAN_SOFTCAP:
         vector(w, "softcap", op->layer, rows, op->n, 3, 1, in, put(l, op->dst, rows, op->n));
         break;
+    case PLAN_RECEIVE:
+    case PLAN_GATHER: put(l, op->dst, rows, op->n); break; /* dev_price_links_ps */
+    case PLAN_SEND:
     case PLAN_KIND_N: break;
     }
 }

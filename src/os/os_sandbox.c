@@ -157,7 +157,7 @@ static int os_n_threads(void)
 enum err os_sandbox_files(struct os_sandbox *s, const struct os_sandbox_opts *o, struct errinfo *e)
 {
     int n = os_n_threads();
-    if (n > 1)
+    if (n > 1 && !o->beside)
         return err_set(e, ERR_USAGE, "%d threads run already; files must be restricted before", n);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_set(e, ERR_FAILED, "no_new_privs: %s", strerror(errno));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * plan.c - from a model's row of choices to operations, and from their order to places. */
-#include "plan/plan.h"
+#include "plan/plan_int.h"
 
 #include "base/num.h"
 
@@ -45,7 +45,7 @@ static void add_part(struct plan_op *op, enum plan_buf dst, const struct model_m
 {
     CHECK(op->n_parts < PLAN_PARTS_MAX);
     CHECK(op->n_parts == 0 || op->part[0].weight->cols == w->cols);
-    op->part[op->n_parts++] = (struct plan_part){w, bias, dst};
+    op->part[op->n_parts++] = (struct plan_part){.weight = w, .bias = bias, .dst = dst};
 }
 
 static struct plan_op *emit_matmul(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
@@ -602,12 +602,17 @@ static size_t conv_width(const struct model *m)
 static size_t width_of(const struct plan *p, enum plan_buf b)
 {
     const struct model *m = p->model;
-    size_t n = 0;
+    size_t n = 0, read = 0; /* read: by a matrix, of a share that makes a part of it */
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct plan_op *op = &p->ops[i];
         for (int k = 0; k < op->n_parts; k++)
             if (op->part[k].dst == b)
-                n = MAX(n, plan_part_rows(p, op, k));
+                n = MAX(n, op->part[k].at + plan_part_rows(p, op, k));
+        if (op->kind == PLAN_MATMUL &&
+            (op->src == b || (op->src == PLAN_PICKED_MIX && b == PLAN_MIX)))
+            read = MAX(read, op->part[0].weight->cols);
+        if (op->kind == PLAN_GATHER && op->dst == b)
+            n = MAX(n, op->n);
     }
     switch (b) {
     case PLAN_Q: n = m->n_head * m->k_dim; break; /* HEADS and COPY fill it together */
@@ -626,10 +631,11 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
     default: break;
     }
     bool spread = b >= PLAN_SPREAD_IN && b <= PLAN_SPREAD_OUT;
+    n = MAX(n, read);
     return num_align(n, 16) * (spread ? m->n_chosen : 1);
 }
 
-static void place_buffers(struct plan *p)
+void plan_place(struct plan *p)
 {
     struct meetings m;
     find_all_meetings(p, &m);
@@ -642,16 +648,24 @@ static void place_buffers(struct plan *p)
     }
 }
 
-struct plan *plan_new(const struct model *m)
+struct plan *plan_of_layers(const struct model *m, size_t from, size_t to)
 {
     struct plan *p = mem_alloc(sizeof *p);
     p->model = m;
     p->ops = mem_alloc((m->n_layer + 1) * PLAN_OPS_A_LAYER * sizeof *p->ops);
-    emit_begin(p);
-    for (int i = 0; i < (int)m->n_layer; i++)
-        emit_layer(p, i);
-    emit_head(p);
-    place_buffers(p);
+    if (from == 0)
+        emit_begin(p);
+    for (size_t i = from; i < to; i++)
+        emit_layer(p, (int)i);
+    if (to == m->n_layer)
+        emit_head(p);
+    return p;
+}
+
+struct plan *plan_new(const struct model *m)
+{
+    struct plan *p = plan_of_layers(m, 0, m->n_layer);
+    plan_place(p);
     return p;
 }
 
@@ -660,5 +674,6 @@ void plan_free(struct plan *p)
     if (!p)
         return;
     mem_free(p->ops);
+    arena_done(&p->own);
     mem_free(p);
 }

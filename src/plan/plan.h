@@ -65,6 +65,7 @@ struct plan_part {
     const struct model_matrix *weight; /* EXPERTS: of all experts, one behind the other */
     const float *bias;                 /* [weight->rows] or NULL */
     enum plan_buf dst;
+    size_t at; /* MATMUL: where the result begins in dst's row */
 };
 
 /* Which rows of a step an operation has to do with. */
@@ -94,11 +95,16 @@ struct plan_op {
     const struct model_norm *norm;    /* NORM */
     size_t n; /* NORM: a group's width; GLU, MUL, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
                * row's; ROUTE: the experts */
-    size_t n_groups; /* NORM */
+    size_t n_groups; /* NORM; GATHER: ranks */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
-    } to, from;         /* ROPE: of q, and of k */
+    } to, from; /* ROPE: of q, and of k */
+    size_t at;  /* ATTEND: where the result begins in dst's row; GLU: its sources, too */
+    /* GATHER: rank t of a stage has numbers [bounds[t], bounds[t + 1]) of a row; to the first rank
+     * alone, or to all. */
+    const size_t *bounds;
+    bool to_first;
     bool alone;         /* GLU: there is no src2 */
     enum model_act act; /* GLU */
     bool sigmoid;       /* MUL: by the sigmoid of src */
@@ -127,6 +133,7 @@ struct plan {
     size_t place[PLAN_BUF_N];
     size_t row_floats;   /* of the work area, without the logits, which are the device's result */
     size_t state_floats; /* of a sequence beside its pages; 0: the model has no such state */
+    struct arena own;    /* of a share: its view of the model (plan_share.h) */
 };
 
 /* Builds the plan in the model's own lifetime: freed by plan_free. */

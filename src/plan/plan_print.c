@@ -169,6 +169,12 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
                  op->bias ? " + bias" : "", (double)m->experts_scale, gatings[m->gating]);
         break;
     case PLAN_SPREAD: str_addf(out, "%s = %s, a row an expert", dst, src); break;
+    case PLAN_GATHER:
+        str_addf(out, "%s[%zu], each rank's part%s", dst, op->n,
+                 op->to_first ? ", to the first" : "");
+        break;
+    case PLAN_SEND: str_addf(out, "%s to the next stage", src); break;
+    case PLAN_RECEIVE: str_addf(out, "%s of the stage before", dst); break;
     case PLAN_COMBINE: str_addf(out, "%s = sum of %s by weight", dst, src); break;
     case PLAN_KIND_N: break;
     }
