@@ -65,7 +65,7 @@ class Bits(unittest.TestCase):
         self.assertEqual(self.logits(model, mpirun(n), *args) == alone, True, f'{model} {n} {args}')
 
     def test_matrices(self):
-        for model in ('arch/llama', 'arch/gemma3', 'arch/qwen3-mqa'):
+        for model in ('arch/llama', 'arch/gemma3', 'arch/qwen3-mqa', 'family/gpt-oss', 'family/deepseek-v2'):
             self.same(model, 2)
         self.same('arch/qwen2', 4)
         self.same('arch/llama', 2, '--step')
@@ -92,7 +92,7 @@ class Refusals(unittest.TestCase):
             self.assertEqual(r.returncode, status, r.stderr)
 
     def test_family(self):
-        self.refused(0, 'the family deepseek2', mpirun(2, 'inspect', 'logits', '-m', f'{DATA}/family/deepseek-v2.gguf'))
+        self.refused(0, 'the family mamba', mpirun(2, 'inspect', 'logits', '-m', f'{DATA}/family/mamba.gguf'))
 
     def test_numbers(self):
         model = ['inspect', 'logits', '-m', f'{DATA}/arch/llama.gguf']

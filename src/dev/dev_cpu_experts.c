@@ -187,14 +187,13 @@ static struct mm_act acts_of_expert(const struct dev_cpu *d, size_t e, size_t k)
     return cpu_acts_part(d, begin[e], begin[e + 1] - begin[e], k);
 }
 
-static void quantize_slots(const struct walker *w, const struct plan_op *op, size_t n_slots,
-                           size_t k)
+static void quantize_slots(const struct walker *w, const struct plan_op *op, size_t k)
 {
     const struct dev_cpu *d = w->d;
     const struct cpu_routes *routes = &d->routes;
-    struct share s = share_of(w, n_slots);
+    struct share here = slots_of(d, op), s = share_of(w, here.to - here.from);
     size_t e = 0;
-    for (size_t i = s.from; i < s.to; i++) {
+    for (size_t i = here.from + s.from; i < here.from + s.to; i++) {
         while (routes->begin[e + 1] <= i)
             e++;
         struct mm_act a = acts_of_expert(d, e, k);
@@ -211,7 +210,8 @@ static void multiply(const struct walker *w, const struct cpu_op *co, size_t e, 
     const struct plan_part *part = &op->part[i];
     size_t rows = plan_part_rows(d->plan, op, i), k = part->weight->cols;
     size_t first = d->routes.begin[e];
-    struct mm_job job = {.weights = cpu_weights_from(d, co, i, e * rows),
+    size_t own = (e - op->expert) * rows;
+    struct mm_job job = {.weights = cpu_weights_from(d, co, i, own),
                          .format = part->weight->format,
                          .k = k,
                          .n_rows = rows,
@@ -222,8 +222,20 @@ static void multiply(const struct walker *w, const struct cpu_op *co, size_t e, 
                          .n_terms = 1,
                          .dst = buf_slot(d, part->dst, first),
                          .dst_stride = slot_stride(d, part->dst),
-                         .bias = part->bias ? part->bias + e * rows : NULL};
+                         .bias = part->bias ? part->bias + own : NULL};
     d->mm->run(&job, from, to, d->scratch[w->thread].mm);
+}
+
+/* Of the active experts, those whose matrices are here. */
+static struct share active_of(const struct dev_cpu *d, const struct plan_op *op)
+{
+    const struct cpu_routes *r = &d->routes;
+    struct share s = {0, r->n_active};
+    while (s.from < s.to && r->active[s.from] < op->expert)
+        s.from++;
+    while (s.to > s.from && r->active[s.to - 1] >= op->expert + op->n_experts)
+        s.to--;
+    return s;
 }
 
 /* Units [at, at + len) of the work, which are those of the first active expert's parts, then of the
@@ -232,7 +244,8 @@ static void multiply_units(const struct walker *w, const struct cpu_op *co, size
                            size_t unit)
 {
     const struct dev_cpu *d = w->d;
-    for (size_t a = 0; a < d->routes.n_active && len > 0; a++)
+    const struct share here = active_of(d, co->op);
+    for (size_t a = here.from; a < here.to && len > 0; a++)
         for (int i = 0; i < co->op->n_parts && len > 0; i++) {
             size_t rows = plan_part_rows(d->plan, co->op, i), units = num_div_up(rows, unit);
             size_t some = at < units ? MIN(len, units - at) : 0;
@@ -259,8 +272,9 @@ void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
     const size_t k = op->part[0].weight->cols, n = op_rows(d, op) * d->plan->model->n_chosen;
+    const struct share here = active_of(d, op);
     if (co->quantizes_src) {
-        quantize_slots(w, op, n, k);
+        quantize_slots(w, op, k);
         os_pool_barrier(d->pool);
     }
     if (w->thread == 0)
@@ -270,7 +284,7 @@ void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
     size_t at, len, macs = 0;
     for (int i = 0; i < op->n_parts; i++) {
         size_t rows = plan_part_rows(d->plan, op, i);
-        p.units += num_div_up(rows, unit) * d->routes.n_active;
+        p.units += num_div_up(rows, unit) * (here.to - here.from);
         macs += rows * k;
     }
     p.small = macs < CPU_SMALL_MACS / n;

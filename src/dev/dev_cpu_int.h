@@ -166,6 +166,12 @@ static inline float *buf_slot(const struct dev_cpu *d, enum plan_buf b, size_t s
     return cpu_buf(d, b) + slot * slot_stride(d, b);
 }
 
+/* Slots of an operation's experts: all, but of a share. */
+static inline struct share slots_of(const struct dev_cpu *d, const struct plan_op *op)
+{
+    return (struct share){d->routes.begin[op->expert], d->routes.begin[op->expert + op->n_experts]};
+}
+
 /* Pieces of a work of `units` units; see cpu_piece_next. */
 struct pieces {
     size_t units, n_threads, next; /* next: of this thread's pieces */

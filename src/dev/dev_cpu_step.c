@@ -391,13 +391,15 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
     size_t pieces = num_div_up(op->n, CPU_PIECE);
-    size_t n = op_rows(d, op) * (op->spread ? d->plan->model->n_chosen : 1) * pieces;
+    struct share here = op->spread ? slots_of(d, op) : (struct share){0, op_rows(d, op)};
+    size_t n = (here.to - here.from) * pieces;
     const struct mm_act acts = acts_of(d, co);
     glu_fn *glu = glu_of(d, op->act);
     size_t take = MAX(n / ((size_t)w->n_threads * 16), (size_t)1);
     for (size_t from; (from = os_pool_take(d->pool, take)) < n;)
         for (size_t i = from; i < MIN(from + take, n); i++) {
-            size_t r = i / pieces, at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
+            size_t r = here.from + i / pieces;
+            size_t at = i % pieces * CPU_PIECE, len = MIN(op->n - at, CPU_PIECE);
             float *dst = glu_row(d, op, op->dst, r) + at;
             const float *gate = glu_row(d, op, op->src, r) + at;
             if (!glu)
@@ -440,6 +442,20 @@ static void run_softcap(const struct walker *w, const struct cpu_op *co)
     }
 }
 
+/* Slots lie one behind the other, an expert's beside the next one's: they are gathered as parts of
+ * one row. */
+static bool gather_slots(const struct dev_cpu *d, const struct plan_op *op, float *slots)
+{
+    const struct dev_link *l = d->opts.link;
+    size_t bounds[PLAN_RANKS_MAX + 1], stride = slot_stride(d, op->dst);
+    struct plan_op row = *op;
+    for (size_t t = 0; t <= op->n_groups; t++)
+        bounds[t] = d->routes.begin[op->bounds[t]] * stride;
+    row.bounds = bounds;
+    row.n = bounds[op->n_groups];
+    return l->gather(l->arg, &row, slots, row.n, 1);
+}
+
 /* What the other processes of a share have to do with. */
 static void run_link(const struct walker *w, const struct cpu_op *co)
 {
@@ -452,7 +468,10 @@ static void run_link(const struct walker *w, const struct cpu_op *co)
         return;
     CHECK(l);
     switch (op->kind) {
-    case PLAN_GATHER: d->cut_off = !l->gather(l->arg, op, rows, stride, n); break;
+    case PLAN_GATHER:
+        d->cut_off = op->spread ? !gather_slots(d, op, rows)
+                                : !l->gather(l->arg, op, rows, stride, n);
+        break;
     case PLAN_SEND: d->cut_off = !l->send(l->arg, rows, stride, n); break;
     default: d->cut_off = !l->receive(l->arg, rows, stride, n); break;
     }

@@ -247,6 +247,7 @@ uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
     for (size_t i = 0; i < p->n_ops && count[p->ops[i].rows] > 0; i++) {
         const struct plan_op *op = &p->ops[i];
         double numbers = (double)op->n * (double)count[op->rows];
+        numbers *= op->spread ? (double)p->model->n_chosen : 1;
         if (op->kind == PLAN_GATHER)
             numbers *= (double)(op->n_groups - 1) / (double)op->n_groups;
         else if (op->kind != PLAN_RECEIVE)

@@ -98,7 +98,7 @@ size_t ranks_link_floats(const struct plan *share, const struct dev_opts *o)
     for (size_t i = 0; i < share->n_ops; i++) {
         const struct plan_op *op = &share->ops[i];
         size_t rows = op->rows == PLAN_ROWS_OUT ? o->out_max : o->rows_max;
-        if (op->kind == PLAN_GATHER && rows > 1)
+        if (op->kind == PLAN_GATHER && !op->spread && rows > 1)
             most = MAX(most, op->n * rows);
     }
     return most;

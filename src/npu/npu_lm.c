@@ -140,8 +140,9 @@ static void lower_matmul(struct lowering *l, const struct plan_op *op)
  * many weights to load and as many products as there are. */
 static void lower_experts(struct lowering *l, const struct plan_op *op)
 {
-    uint64_t n = 0, slots = rows_of(l, op);
-    uint64_t met = experts_met(l->plan->model, slots / l->plan->model->n_chosen);
+    const struct model *m = l->plan->model;
+    uint64_t n = 0, all = rows_of(l, op), slots = num_div_up(all * op->n_experts, m->n_expert);
+    uint64_t met = num_div_up(experts_met(m, all / m->n_chosen) * op->n_experts, m->n_expert);
     for (int i = 0; i < op->n_parts; i++)
         n += plan_part_rows(l->plan, op, i);
     int out = product(l->w, "experts", op->layer, num_div_up(slots, met), op->part[0].weight->cols,

@@ -356,7 +356,9 @@ static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum
         add_part(op, gate, &f->gate, f->gate_bias);
     add_part(op, up, &f->up, f->up_bias);
     op->spread = spread;
+    op->n_experts = p->model->n_expert;
     op = emit(p, PLAN_GLU, i, dst, dst);
+    op->n_experts = p->model->n_expert;
     op->src2 = up;
     op->act = p->model->arch->act;
     op->alone = !gated;
@@ -391,6 +393,7 @@ static void emit_experts(struct plan *p, int i, enum plan_buf src)
     op = emit(p, PLAN_EXPERTS, i, PLAN_SPREAD_OUT, mid);
     add_part(op, PLAN_SPREAD_OUT, &x->each.down, x->each.down_bias);
     op->spread = true;
+    op->n_experts = m->n_expert;
     op = emit(p, PLAN_COMBINE, i, PLAN_DELTA, PLAN_SPREAD_OUT);
     op->n = m->dim;
     op->spread = true;

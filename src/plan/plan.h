@@ -103,8 +103,10 @@ struct plan_op {
     size_t at;  /* ATTEND: where the result begins in dst's row; GLU: its sources, too */
     /* GATHER: rank t of a stage has numbers [bounds[t], bounds[t + 1]) of a row; to the first rank
      * alone, or to all. */
-    const size_t *bounds;
+    const size_t *bounds; /* spread: in experts, whose slots' rows are gathered whole */
     bool to_first;
+    size_t expert,
+        n_experts;      /* EXPERTS, and GLU of spread rows: the first that is here, how many */
     bool alone;         /* GLU: there is no src2 */
     enum model_act act; /* GLU */
     bool sigmoid;       /* MUL: by the sigmoid of src */
@@ -149,7 +151,7 @@ const char *plan_buf_name(enum plan_buf b);
 static inline size_t plan_part_rows(const struct plan *p, const struct plan_op *op, int part)
 {
     size_t rows = op->part[part].weight->rows;
-    return op->kind == PLAN_EXPERTS ? rows / p->model->n_expert
+    return op->kind == PLAN_EXPERTS ? rows / op->n_experts
            : op->kind == PLAN_HEADS ? rows / p->model->n_head
                                     : rows;
 }

@@ -70,7 +70,7 @@ static void print_parts(const struct plan *p, const struct plan_op *op, struct s
         str_addf(out, " x %s%s", buf_names[op->src], op->part[i].bias ? " + bias" : "");
     }
     if (op->kind == PLAN_EXPERTS)
-        str_addf(out, ", each row with its own of %zu", p->model->n_expert);
+        str_addf(out, ", each row with its own of %zu", op->n_experts);
     if (op->kind == PLAN_HEADS)
         str_addf(out, ", each of %zu heads with its own", p->model->n_head);
 }

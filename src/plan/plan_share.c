@@ -13,13 +13,16 @@
 
 struct share {
     struct plan_ranks of;
-    size_t t;            /* the rank's number in its stage */
-    size_t from, to;     /* layers */
-    struct model *m;     /* the view */
-    struct plan *plan;   /* that is made */
-    const size_t *dim;   /* bounds, as in struct plan_op: of the residual stream, */
-    const size_t *mix;   /* of what heads mixed; NULL: each rank has all heads */
-    const size_t *vocab; /* of the logits */
+    size_t t;          /* the rank's number in its stage */
+    size_t from, to;   /* layers */
+    struct model *m;   /* the view */
+    struct plan *plan; /* that is made */
+    /* Bounds, as in struct plan_op: */
+    const size_t *dim;     /* of the residual stream */
+    const size_t *mix;     /* of what heads give to the output matrix; NULL: each rank has all */
+    const size_t *experts; /* in experts */
+    const size_t *vocab;   /* of the logits */
+    const size_t *ff;      /* of the feed-forward block that is put */
 };
 
 /* [tensor + 1] */
@@ -91,28 +94,42 @@ static struct heads heads_of(const struct share *s, const struct model *m, size_
     return (struct heads){kv * group + q, end - q, kv, 1};
 }
 
+/* The keys and values, which all heads share, are made by each rank. */
+static void cut_latent(const struct model *m, struct model_latent *x, const struct heads *h)
+{
+    size_t from = h->q, to = h->q + h->n_q;
+    cut_rows(&x->q_high, NULL, from * m->head_dim, to * m->head_dim);
+    cut_rows(&x->to_low, NULL, from * m->kv_low, to * m->kv_low);
+    cut_rows(&x->to_value, NULL, from * m->value_dim, to * m->value_dim);
+}
+
 static void cut_heads(struct share *s)
 {
     struct model *m = s->m;
     if (!heads_part(s))
         return;
     size_t *mix = arena_array(&s->plan->own, s->of.tensor + 1, sizeof *mix);
+    size_t value = m->kv_low ? m->value_dim : m->v_dim;
     for (size_t t = 0; t < s->of.tensor; t++)
-        mix[t] = heads_of(s, m, t).q * m->v_dim;
-    mix[s->of.tensor] = m->n_head * m->v_dim;
+        mix[t] = heads_of(s, m, t).q * value;
+    mix[s->of.tensor] = m->n_head * value;
     s->mix = mix;
     struct heads h = heads_of(s, m, s->t);
     for (size_t i = s->from; i < s->to; i++) {
         struct model_layer *l = &m->layers[i];
         if (!l->attends)
             continue;
+        if (l->sinks)
+            l->sinks += h.q;
+        if (m->kv_low) {
+            cut_latent(m, &l->latent, &h);
+            continue;
+        }
         cut_rows(&l->q, &l->q_bias, h.q * m->k_dim, (h.q + h.n_q) * m->k_dim);
         cut_rows(&l->k, &l->k_bias, h.kv * m->k_dim, (h.kv + h.n_kv) * m->k_dim);
         cut_rows(&l->v, &l->v_bias, h.kv * m->v_dim, (h.kv + h.n_kv) * m->v_dim);
         cut_norm(&l->q_norm, h.q, h.n_q);
         cut_norm(&l->k_norm, h.kv, h.n_kv);
-        if (l->sinks)
-            l->sinks += h.q;
     }
     m->n_head = h.n_q;
     m->n_kv_head = h.n_kv;
@@ -129,9 +146,23 @@ static void cut_ffn(struct share *s, struct model_ffn *f)
     f->n = to - from;
 }
 
+/* Whole experts. */
+static void cut_experts(struct share *s, struct model_experts *x)
+{
+    struct model_ffn *f = &x->each;
+    size_t from = s->experts[s->t], to = s->experts[s->t + 1], dim = s->m->dim;
+    if (f->gate.rows)
+        cut_rows(&f->gate, &f->gate_bias, from * f->n, to * f->n);
+    cut_rows(&f->up, &f->up_bias, from * f->n, to * f->n);
+    cut_rows(&f->down, &f->down_bias, from * dim, to * dim);
+    if (x->shared.n)
+        cut_ffn(s, &x->shared);
+}
+
 static void cut(struct share *s)
 {
     struct model *m = s->m;
+    s->experts = bounds_of(s, m->n_expert);
     s->dim = bounds_of(s, m->dim);
     s->vocab = bounds_of(s, m->output.rows);
     cut_heads(s);
@@ -141,6 +172,8 @@ static void cut(struct share *s)
             cut_rows(&l->o, &l->o_bias, s->dim[s->t], s->dim[s->t + 1]);
         if (l->ffn.n)
             cut_ffn(s, &l->ffn);
+        if (l->experts.router.rows)
+            cut_experts(s, &l->experts);
     }
     cut_rows(&m->output, &m->output_bias, s->vocab[s->t], s->vocab[s->t + 1]);
 }
@@ -188,30 +221,51 @@ static void put_gather(const struct share *s, const struct plan_op *by, enum pla
                                    .to_first = buf == PLAN_LOGITS});
 }
 
+/* The feed-forward block of all rows that a matrix belongs to; NULL: to none. */
+static const struct model_ffn *block_of(const struct model_layer *l, const struct model_matrix *w)
+{
+    const struct model_ffn *of[] = {&l->ffn, &l->experts.shared};
+    for (size_t i = 0; i < N_ELEMS(of); i++)
+        if (w == &of[i]->gate || w == &of[i]->up || w == &of[i]->down)
+            return of[i];
+    return NULL;
+}
+
 /* A product of a layer: where its rows begin, and what has to be there before and is made whole
  * after it. */
 static void put_product(struct share *s, const struct plan_op *op)
 {
     const struct model_layer *l = op->layer >= 0 ? &s->m->layers[op->layer] : NULL;
     const struct model_matrix *w = op->part[0].weight;
-    const size_t *ff = l && l->ffn.n ? bounds_of(s, l->ffn.down.cols) : NULL;
+    const struct model_ffn *f = l ? block_of(l, w) : NULL;
+    bool ends = f && w == &f->down;
+    s->ff = f ? bounds_of(s, f->down.cols) : s->ff;
     if (l && w == &l->o && s->mix)
         put_gather(s, op, op->src, s->mix);
-    if (l && w == &l->ffn.down)
-        put_gather(s, op, op->src, ff);
+    if (ends)
+        put_gather(s, op, op->src, s->ff);
     struct plan_op *x = put(s->plan, op);
-    if (l && (w == &l->ffn.gate || w == &l->ffn.up))
-        for (int k = 0; k < x->n_parts; k++)
-            x->part[k].at = ff[s->t];
-    const size_t *whole = NULL;
-    if (w == &s->m->output)
-        whole = s->vocab;
-    else if (l && (w == &l->o || w == &l->ffn.down))
-        whole = s->dim;
+    for (int k = 0; f && !ends && k < x->n_parts; k++)
+        x->part[k].at = s->ff[s->t];
+    const size_t *whole = w == &s->m->output ? s->vocab : ends || (l && w == &l->o) ? s->dim : NULL;
     if (!whole)
         return;
     x->part[0].at = whole[s->t];
     put_gather(s, op, op->part[0].dst, whole);
+}
+
+/* Products of spread rows, and what is between them: with the experts that are here.  The results
+ * are gathered by expert. */
+static void put_spread(struct share *s, const struct plan_op *op)
+{
+    struct plan_op *x = put(s->plan, op);
+    x->expert = s->experts[s->t];
+    x->n_experts = s->experts[s->t + 1] - x->expert;
+    if (op->kind != PLAN_EXPERTS || op->part[0].dst != PLAN_SPREAD_OUT)
+        return;
+    put_gather(s, op, PLAN_SPREAD_OUT, s->experts);
+    s->plan->ops[s->plan->n_ops - 1].spread = true;
+    s->plan->ops[s->plan->n_ops - 1].n = s->m->dim;
 }
 
 static void put_op(struct share *s, const struct plan_op *op)
@@ -220,11 +274,17 @@ static void put_op(struct share *s, const struct plan_op *op)
         put_product(s, op);
         return;
     }
+    if (op->kind == PLAN_EXPERTS || (op->kind == PLAN_GLU && op->spread)) {
+        put_spread(s, op);
+        return;
+    }
     struct plan_op *x = put(s->plan, op);
     if (op->kind == PLAN_GLU)
-        x->at = bounds_of(s, s->m->layers[op->layer].ffn.down.cols)[s->t];
-    if (op->kind == PLAN_ATTEND && s->mix)
+        x->at = s->ff[s->t];
+    if (op->kind == PLAN_ATTEND && s->mix && !s->m->kv_low)
         x->at = s->mix[s->t];
+    if (op->kind == PLAN_HEADS && op->dst == PLAN_VALUES && s->mix)
+        x->to.at += s->mix[s->t];
 }
 
 static void put_stream(struct share *s, enum plan_kind kind)
@@ -273,11 +333,11 @@ static enum err check(const struct model *m, const struct plan_ranks *of, struct
     if (of->tensor > MIN(m->dim, m->n_vocab))
         return err_set(e, ERR_USAGE, "a width of %zu cannot be dealt out to %zu processes", m->dim,
                        of->tensor);
-    if (m->kv_low)
-        return refuse(m, "whose keys and values are latent", e);
     for (size_t i = 0; i < m->n_layer; i++) {
-        if (m->layers[i].experts.router.rows)
-            return refuse(m, "which has experts", e);
+        if (m->layers[i].experts.router.rows && m->n_expert < of->tensor)
+            return refuse(m, "with fewer experts than processes", e);
+        if (m->layers[i].experts.shared.n && m->layers[i].experts.shared.n < of->tensor)
+            return refuse(m, "whose blocks are narrow", e);
         if (m->layers[i].mixer.kind != MODEL_NO_MIXER)
             return refuse(m, "whose layers have states", e);
         if (m->layers[i].ffn.n && m->layers[i].ffn.n < of->tensor)
