@@ -51,6 +51,8 @@ WORDS = {
     "MODEL_WEIGH_FIRST": "experts weighed before", "MODEL_CHUNKS": "chunks",
     "MODEL_QK_BARE": "queries and keys normed bare", "MODEL_LAST_EMBED_NORM": "",
     "MODEL_TURN_TUNED": "", "MODEL_HEADS_TILED": "",
+    "MODEL_BIDIRECTIONAL": "encoder", "MODEL_STREAM_NORM": "stream normed after blocks",
+    "MODEL_FIRST_BARE": "", "MODEL_GLOBAL_FIRST": "",
 }
 
 
@@ -96,10 +98,13 @@ def families(errors, made):
 def page():
     lines = read("tests/data/errors.tsv").splitlines()
     head = lines[0].split("\t")
-    errors = [dict(zip(head, line.split("\t"))) for line in lines[1:]]
+    lines = lines[1:] + read("tests/data/errors_encoder.tsv").splitlines()[1:]
+    errors = [dict(zip(head, line.split("\t"))) for line in lines]
     made = {}
     for name, m in json.loads(read("tools/family_vectors.json")).items():
         made[name] = "transformers" + (f" (as {m['class']})" if "arch" in m else "")
+    for name in json.loads(read("tools/encoder_vectors.json")):
+        made[name] = "transformers"
     out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]
     out += families(errors, made)
     out += ["", "## Tensor formats", "",

@@ -65,9 +65,16 @@ void api_embed_shape(struct api_embed *b, const struct api_in *in, const char *p
         {"cls",  JOB_POOL_CLS },
         {"last", JOB_POOL_LAST},
     };
-    /* GGUF's pooling_type: 1 mean, 2 cls, 3 last; others say nothing */
-    uint32_t type = b->model->pooling;
-    b->pool = type >= 1 && type <= 3 ? pools[type - 1].pool : JOB_POOL_MEAN;
+    const struct model *m = engine_model(b->model->engine);
+    enum model_pooling type = m->pooling;
+    b->pool = type >= MODEL_POOL_MEAN && type <= MODEL_POOL_LAST ? pools[type - 1].pool
+                                                                 : JOB_POOL_MEAN;
+    if (type == MODEL_POOL_RANK && !pooling)
+        api_get_refuse(
+            in, "model",
+            "%s is a reranker: POST /v1/rerank has its scores; for vectors of its hidden "
+            "states, say their pooling",
+            b->model->name);
     for (size_t i = 0; pooling && i <= N_ELEMS(pools); i++) {
         if (i == N_ELEMS(pools))
             api_get_refuse(in, "pooling", "\"%.32s\" is none of mean, cls, last", pooling);
@@ -80,6 +87,22 @@ void api_embed_shape(struct api_embed *b, const struct api_in *in, const char *p
         api_get_refuse(in, "dimensions", "%zu are more than the model's %zu", dim, b->dim);
     else if (dim)
         b->dim = dim;
+}
+
+void api_embed_truncate(struct api_embed *b)
+{
+    size_t ctx = engine_ctx(b->model->engine);
+    b->n_tokens = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        struct tok_ids *ids = &b->inputs[i];
+        if (ids->n > ctx) {
+            int32_t last = ids->id[ids->n - 1];
+            ids->n = ctx;
+            if (tok_is_control(b->model->tok, last))
+                ids->id[ctx - 1] = last;
+        }
+        b->n_tokens += ids->n;
+    }
 }
 
 /* On the engine thread.  A job without tokens wakes once, when it is done. */
@@ -122,7 +145,8 @@ static void woken(void *state)
             return;
         }
         b->vectors[i] = b->jobs[i].embedding;
-        scale_to_one(b->vectors[i], b->dim);
+        if (!b->ranks)
+            scale_to_one(b->vectors[i], b->dim);
     }
     api_call_json(b->call, 200, b->whole(b));
 }
@@ -154,7 +178,11 @@ static void set_job(struct api_embed *b, size_t i)
     j->deadline_ns = timeout_s ? b->call->req->arrived_ns + timeout_s * 1000000000ull : 0;
     j->wake = job_woken;
     j->wake_arg = b;
-    job_want_embedding(j, b->pool, engine_model(b->model->engine)->dim);
+    const struct model *m = engine_model(b->model->engine);
+    if (b->ranks)
+        job_want_score(j, m);
+    else
+        job_want_embedding(j, b->pool, m->dim);
 }
 
 /* All jobs or none. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * api_embed.h - vectors for the inputs of one request, whichever API asks.
+ * api_embed.h - vectors, or scores, for the inputs of one request, whichever API asks.
  *
  * Owner: itself, from api_embed_new on: it ends when the request and its jobs have ended. */
 #ifndef API_API_EMBED_H
@@ -19,8 +19,9 @@ struct api_embed {
     struct job *jobs;       /* [n] */
     size_t n;
     enum job_pool pool;
+    bool ranks;      /* the jobs' scores are wanted, and no vectors */
     size_t dim;      /* of the vectors that are given */
-    float **vectors; /* [n][dim], of length 1; once all is done */
+    float **vectors; /* [n][dim], of length 1, unless it ranks; once all is done */
     size_t n_tokens;
     bool counted; /* among its key's requests under way */
     void *own;    /* the endpoint's */
@@ -32,7 +33,9 @@ struct api_embed *api_embed_new(struct api_call *c, struct api_model *m,
                                 json_t *(*whole)(struct api_embed *b));
 /* The texts or token ids of a member; the call's fault says what is wrong. */
 void api_embed_inputs(struct api_embed *b, const struct api_in *in, const char *name);
-/* pooling NULL: the model's; dim 0: all. */
+/* Texts longer than the context lose their end, but not the control token behind it. */
+void api_embed_truncate(struct api_embed *b);
+/* pooling NULL: the model's, which a reranker has not; dim 0: all. */
 void api_embed_shape(struct api_embed *b, const struct api_in *in, const char *pooling, size_t dim);
 /* Answers in its time, or with the call's fault. */
 void api_embed_start(struct api_embed *b);

@@ -117,7 +117,7 @@ static enum err open_text(struct api_model *m, struct errinfo *e)
     for (size_t i = 0; i < n_vocab; i++)
         m->ends[i] = tok_is_end(m->tok, (int32_t)i);
     m->n_breakers = api_dry_breakers(m->tok, m->breakers);
-    return read_arch(m, "pooling_type", &m->pooling, e);
+    return ERR_OK;
 }
 
 /* The model's own context is what one answer may have; together they should have more.  Whether
@@ -167,7 +167,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     TRY(open_text(m, e));
     if (drafts)
         TRY(api_draft_open(&m->draft, m->gguf, m->tok, m->engine, &o, set->o->parallel, e));
-    if (set->o->cache_dir)
+    if (set->o->cache_dir && !engine_model(m->engine)->bidirectional)
         set_cache_path(m);
     const struct sched_opts so = {.queue_max = set->o->queue_max,
                                   .running_max = set->o->parallel,

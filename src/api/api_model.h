@@ -53,7 +53,6 @@ struct api_model {
     int32_t breakers[4];
     size_t n_breakers;
     char *cache_path; /* of known beginnings; NULL: none */
-    uint32_t pooling; /* GGUF's pooling_type; 0: none */
 };
 
 /* Opens the first model before it returns. */

@@ -31,17 +31,6 @@ static json_t *whole_old(struct api_embed *b)
     return api_pack("{so}", "embedding", vector_of(b, 0));
 }
 
-/* Texts that are longer than the context lose their end, unless the request forbids it. */
-static void truncate_inputs(struct api_embed *b)
-{
-    size_t ctx = engine_ctx(b->model->engine);
-    b->n_tokens = 0;
-    for (size_t i = 0; i < b->n; i++) {
-        b->inputs[i].n = MIN(b->inputs[i].n, ctx);
-        b->n_tokens += b->inputs[i].n;
-    }
-}
-
 static void embed(struct api_call *c, struct api_model *m)
 {
     struct api_embed *b = api_embed_new(c, m, whole);
@@ -52,8 +41,8 @@ static void embed(struct api_call *c, struct api_model *m)
         api_get_int(&in, "dimensions", 0, INT32_MAX, &dims)) {
         api_embed_inputs(b, &in, "input");
         api_embed_shape(b, &in, NULL, (size_t)dims);
-        if (cut)
-            truncate_inputs(b);
+        if (cut) /* unless the request forbids it */
+            api_embed_truncate(b);
     }
     api_embed_start(b);
 }
@@ -66,7 +55,7 @@ static void embed_old(struct api_call *c, struct api_model *m)
     if (api_get_text(&in, "prompt", &text)) {
         api_embed_inputs(b, &in, "prompt");
         api_embed_shape(b, &in, NULL, 0);
-        truncate_inputs(b);
+        api_embed_truncate(b);
     }
     api_embed_start(b);
 }

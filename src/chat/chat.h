@@ -50,6 +50,10 @@ enum err chat_render(const struct chat *c, const json_t *messages, const json_t 
                      const json_t *kwargs, bool add_generation_prompt, int64_t now, struct str *out,
                      struct errinfo *e);
 
+/* Appends text with marks in what would be a control token, as messages get them; marks that were
+ * there are left out. */
+void chat_guard_text(const struct chat *c, struct span text, struct str *out);
+
 /* What the probes found. */
 bool chat_has_template(const struct chat *c);
 bool chat_takes_system(const struct chat *c);

@@ -23,11 +23,14 @@ static void put_marked(const struct chat *c, struct span text, struct str *out)
         str_add_cstr(out, TOK_MARK);
 }
 
-/* The same of any text: marks that were there are left out before. */
-static void put_guarded(const struct chat *c, struct span text, struct str *out)
+void chat_guard_text(const struct chat *c, struct span text, struct str *out)
 {
     struct str plain;
     size_t at = 0, mark;
+    if (!c->tok) {
+        str_add(out, text.p, text.n);
+        return;
+    }
     if (span_find(text, SPAN(TOK_MARK), 0) == SIZE_MAX) {
         put_marked(c, text, out);
         return;
@@ -44,7 +47,7 @@ static json_t *guarded_string(const struct chat *c, const json_t *j)
 {
     struct str s;
     str_init(&s, JINJA_OUTPUT_BYTES_MAX);
-    put_guarded(c, (struct span){json_string_value(j), json_string_length(j)}, &s);
+    chat_guard_text(c, (struct span){json_string_value(j), json_string_length(j)}, &s);
     json_t *out = json_stringn(s.p ? s.p : "", s.n);
     str_done(&s);
     return out;
@@ -73,7 +76,7 @@ static void guard_object(const struct chat *c, json_t *j, struct todo *todo)
     {
         struct str k;
         str_init(&k, JINJA_OUTPUT_BYTES_MAX);
-        put_guarded(c, span_of(key), &k);
+        chat_guard_text(c, span_of(key), &k);
         if (json_is_string(v)) {
             json_object_set_new(j, k.p ? k.p : "", guarded_string(c, v));
         } else {

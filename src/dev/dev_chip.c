@@ -56,6 +56,11 @@ static enum err type_of(const struct dev_opts *o, enum npu_type *out, struct err
 static enum err open_price(struct dev_price **out, const struct plan *p, const struct dev_opts *o,
                            enum npu_type *type, struct dev_room *room, struct errinfo *e)
 {
+    if (p->model->bidirectional)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: encoders (%s), whose texts are seen both ways, are not computed on a "
+                       "simulated chip",
+                       o->sim.name, p->model->arch->name);
     if (p->state_floats)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: the family %s, whose layers have states beside their pages, is not "

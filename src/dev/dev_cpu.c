@@ -97,6 +97,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->out = carve(c, n_q, sizeof *s->out);
     s->from = carve(c, n_q, sizeof *s->from);
     s->to = carve(c, n_q, sizeof *s->to);
+    s->at = carve(c, n_q, sizeof *s->at);
     s->sink = carve(c, n_q, sizeof *s->sink);
     s->slope = carve(c, n_q, sizeof *s->slope);
     s->k = carve(c, pages, sizeof *s->k);
@@ -207,6 +208,7 @@ static bool by_rows(const struct plan_op *op)
     case PLAN_ROPE:
     case PLAN_STORE:
     case PLAN_POSITION:
+    case PLAN_TYPE:
     case PLAN_COPY:
     case PLAN_TEMPER:
     case PLAN_CLAMP:

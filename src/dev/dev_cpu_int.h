@@ -34,6 +34,7 @@ struct cpu_op {
 /* Consecutive rows of one sequence. */
 struct cpu_tile {
     size_t row, n_rows;
+    size_t end; /* positions of the sequence that one of them may see */
 };
 
 /* One thread's memory, apart from the others'. */
@@ -42,7 +43,7 @@ struct cpu_scratch {
     float *attend;
     const float **q; /* [n_q_max] and so on */
     float **out;
-    int32_t *from, *to;
+    int32_t *from, *to, *at;
     float *sink, *slope; /* [n_q_max] */
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */

@@ -244,14 +244,25 @@ static void run_store(const struct walker *w, const struct cpu_op *co)
     }
 }
 
-/* The first position that the one at `pos` sees. */
+/* The first position that the one at `pos` sees; a window that looks both ways has a half on each
+ * side. */
 static int32_t first_seen(const struct dev_cpu *d, const struct plan_op *op, int32_t pos)
 {
+    const struct model *m = d->plan->model;
     int32_t window = (int32_t)op->window;
     if (window == 0)
         return 0;
-    return d->plan->model->arch->flags & MODEL_CHUNKS ? pos / window * window
-                                                      : MAX(0, pos + 1 - window);
+    if (m->bidirectional)
+        return MAX(0, pos - window / 2);
+    return m->arch->flags & MODEL_CHUNKS ? pos / window * window : MAX(0, pos + 1 - window);
+}
+
+/* The one after the last; `end` is the text's. */
+static int32_t seen_to(const struct dev_cpu *d, const struct plan_op *op, int32_t pos, size_t end)
+{
+    if (!d->plan->model->bidirectional)
+        return pos + 1;
+    return op->window ? MIN((int32_t)end, pos + (int32_t)op->window / 2 + 1) : (int32_t)end;
 }
 
 /* The rows of a tile with one key-value head; pages of positions [from, to). */
@@ -270,7 +281,8 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             int32_t pos = d->step_rows[r].pos;
             s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
             s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * m->v_dim;
-            s->to[n_q] = pos + 1;
+            s->at[n_q] = pos;
+            s->to[n_q] = seen_to(d, op, pos, tile->end);
             s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
             s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
@@ -296,6 +308,7 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
                                 .softcap = op->cap,
                                 .sink = op->sinks ? s->sink : NULL,
                                 .slope = d->slopes ? s->slope : NULL,
+                                .at = s->at,
                                 .scratch = s->attend};
 }
 
@@ -309,9 +322,9 @@ static void attend_done(const struct dev_cpu *d, const struct cpu_op *co,
         mm_quantize(&d->kern, &acts, r, head * n, buf_row(d, co->op->dst, r) + head * n, n);
 }
 
-static size_t parts_of(const struct dev_cpu *d, const struct cpu_tile *t)
+static size_t parts_of(const struct cpu_tile *t)
 {
-    return (size_t)d->step_rows[t->row + t->n_rows - 1].pos / KERN_PART + 1;
+    return num_div_up(t->end, KERN_PART);
 }
 
 /* Where the parts of a tile's rows with a head are. */
@@ -331,7 +344,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n * d->n_pieces;) {
         const struct cpu_tile *t = &d->tiles[i / d->n_pieces / n_heads];
         size_t head = i / d->n_pieces % n_heads, from = i % d->n_pieces * CPU_SPAN;
-        size_t n_parts = parts_of(d, t), part = from / KERN_PART;
+        size_t n_parts = parts_of(t), part = from / KERN_PART;
         if (part >= n_parts)
             continue;
         struct kern_attend a = attend_of(w, co, t, head, from, from + CPU_SPAN);
@@ -344,7 +357,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
         const struct cpu_tile *t = &d->tiles[i / n_heads];
         struct kern_attend a = attend_of(w, co, t, i % n_heads, 0, 0);
-        d->kern.attend_join(&a, parts_at(d, t, i % n_heads), parts_of(d, t));
+        d->kern.attend_join(&a, parts_at(d, t, i % n_heads), parts_of(t));
         attend_done(d, co, t, i % n_heads);
     }
 }
@@ -422,6 +435,7 @@ static void run_rows(const struct walker *w, const struct cpu_op *co)
         const float *src = buf_row(d, op->src, r);
         switch (op->kind) {
         case PLAN_ADD: d->kern.add(dst, src, op->by, op->n); break;
+        case PLAN_TYPE: d->kern.add(dst, op->numbers, 1, op->n); break;
         case PLAN_SCALE: d->kern.scale(dst, op->by, op->n); break;
         case PLAN_CLAMP: d->kern.clamp(dst, op->by, op->n); break;
         case PLAN_MUL: (op->sigmoid ? d->kern.sigmoid_mul : d->kern.mul)(dst, src, op->n); break;
@@ -496,6 +510,7 @@ static void make_angles(const struct walker *w, const struct model_angles *a, si
 static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_op *) = {
     [PLAN_EMBED] = run_embed,
     [PLAN_POSITION] = run_position,
+    [PLAN_TYPE] = run_rows,
     [PLAN_PICK] = run_pick,
     [PLAN_NORM] = run_norm,
     [PLAN_MATMUL] = run_matmul,
@@ -546,6 +561,20 @@ static void walk(void *arg, int thread, int n_threads)
     }
 }
 
+/* What a tile's rows may see: up to its last one or, both ways, to the last of their text, which is
+ * in the step as a whole. */
+static void find_ends(struct dev_cpu *d)
+{
+    const struct dev_row *rows = d->step_rows;
+    for (size_t i = d->n_tiles; i-- > 0;) {
+        struct cpu_tile *t = &d->tiles[i];
+        size_t last = t->row + t->n_rows - 1;
+        bool goes_on = last + 1 < d->n_rows && rows[last + 1].pages == rows[last].pages;
+        bool both = d->plan->model->bidirectional && goes_on;
+        t->end = both ? t[1].end : (size_t)rows[last].pos + 1;
+    }
+}
+
 /* Rows that attend together: as many as a tile holds, unless threads would lack tiles. */
 static void make_tiles(struct dev_cpu *d)
 {
@@ -558,10 +587,11 @@ static void make_tiles(struct dev_cpu *d)
         if (t && t->n_rows < most && d->step_rows[r].pages == d->step_rows[r - 1].pages)
             t->n_rows++;
         else
-            d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1};
+            d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1, 0};
         longest = MAX(longest, (size_t)d->step_rows[r].pos + 1);
     }
     d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
+    find_ends(d);
 }
 
 static void make_runs(struct dev_cpu *d)
@@ -571,7 +601,7 @@ static void make_runs(struct dev_cpu *d)
         if (r > 0 && d->step_rows[r].state == d->step_rows[r - 1].state)
             d->runs[d->n_runs - 1].n_rows++;
         else
-            d->runs[d->n_runs++] = (struct cpu_tile){r, 1};
+            d->runs[d->n_runs++] = (struct cpu_tile){r, 1, 0};
 }
 
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)

@@ -12,6 +12,7 @@
 #define ENGINE_BATCH   512
 #define ENGINE_RESERVE ((size_t)256 << 20) /* left to the system */
 #define ENGINE_CTX_MIN 512                 /* less is no conversation */
+#define ENGINE_TEXT    2048 /* tokens of an encoder's text, unless more are asked for */
 
 _Static_assert(ENGINE_PAGE == DEV_PAGE, "pages are the device's");
 
@@ -134,6 +135,19 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     return ERR_OK;
 }
 
+/* Both ways: a text is one step, and keeps nothing after it.  Room for a step of many short ones.
+ */
+static void fit_texts(struct engine *en)
+{
+    struct engine_opts *o = &en->opts;
+    if (!en->model->bidirectional)
+        return;
+    size_t most = en->model->ctx_trained;
+    o->ctx = MIN(most, o->ctx ? o->ctx : MAX(o->batch, (size_t)ENGINE_TEXT));
+    o->batch = MAX(o->batch, o->ctx);
+    o->ctx_total = o->batch + 2 * DEV_PAGE * o->out_max;
+}
+
 static enum err plan_all(struct engine *en, const struct gguf *g, struct errinfo *e)
 {
     struct engine_opts *o = &en->opts;
@@ -143,6 +157,7 @@ static enum err plan_all(struct engine *en, const struct gguf *g, struct errinfo
     o->batch = o->batch ? o->batch : ENGINE_BATCH;
     o->out_max = o->out_max ? o->out_max : 1;
     o->n_threads = o->n_threads ? o->n_threads : os_n_cpus();
+    fit_texts(en);
     return ERR_OK;
 }
 
@@ -403,6 +418,9 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
     for (size_t i = 0, run; i < n; i += run) {
         const struct engine_seq *s = rows[i].seq;
         run = run_of(rows, n, i);
+        if (en->model->bidirectional && s->n)
+            return err_set(e, ERR_USAGE, "%s: a text of the family %s has to be in one step",
+                           path_of(en), en->model->arch->name);
         if (run > en->opts.ctx - s->n)
             return err_set(e, ERR_CONTEXT,
                            "the context is full: %zu tokens and %zu more are over the limit of %zu",
@@ -417,6 +435,11 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
         }
     }
     CHECK(n_out <= en->opts.out_max);
+    if (n_out && !en->model->output.rows)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: the family %s makes vectors or scores of texts and "
+                       "writes none",
+                       path_of(en), en->model->arch->name);
     if (pages > engine_pages_free(en))
         return err_set(e, ERR_BUSY, "%zu pages of context are needed and %zu of %zu are free",
                        pages, engine_pages_free(en), en->n_pages);

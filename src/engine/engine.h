@@ -34,9 +34,11 @@ struct engine_need {
 };
 
 struct engine_opts {
-    size_t ctx;       /* tokens a sequence may have; 0: the model's, as far as memory allows */
+    /* Tokens a sequence may have; 0: the model's, as far as memory allows.  Of a bidirectional
+     * model no more than its own, and 0 is 2048: a text is one step, whose buffers grow with it. */
+    size_t ctx;
     size_t ctx_total; /* tokens of all sequences together; 0: as ctx */
-    size_t batch;     /* rows of a step; 0: 512 */
+    size_t batch;     /* rows of a step; 0: 512; of a bidirectional model ctx at least */
     size_t out_max;   /* rows of logits of a step; 0: 1 */
     size_t seqs;      /* sequences that run together, of models with a state for each; 0: 4 */
     size_t memory;    /* bytes that all of it may take; 0: what is free less a reserve */
@@ -130,7 +132,7 @@ size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_
 enum engine_want {
     ENGINE_NOTHING,
     ENGINE_LOGITS, /* [n_vocab], at most out_max of a step */
-    ENGINE_HIDDEN, /* [dim]: the hidden state after the model's last norm */
+    ENGINE_HIDDEN, /* [dim]: the hidden state after the model's last norm or, without, layer */
     /* Logits, of a token that may be cut off again: no other sequence hears of a page that it
      * fills before engine_seq_cut, or a row that is no draft, says that it stays. */
     ENGINE_DRAFT
@@ -144,8 +146,10 @@ struct engine_row {
 
 /* Runs 1 <= n <= batch rows; rows of one sequence stand together.  out[i], for the rows that want
  * something in order, points to it until the next step.  On an error nothing has changed.
- * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary), NETWORK (a
- * process that computes a part of the model is gone: no step will be computed any more). */
+ * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary; of a
+ * bidirectional model, which wants whole texts, a text that goes on), UNSUPPORTED (logits of a
+ * model that writes no text), NETWORK (a process that computes a part of the model is gone: no step
+ * will be computed any more). */
 enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
                      struct errinfo *e);
 

@@ -29,7 +29,7 @@
 #define NEAR_Q8    1e-3
 #define NEAREST    1e-12
 
-#define FAMILIES_MAX 128
+#define FAMILIES_MAX 256
 
 /* What was measured goes to tests/data/errors.tsv where DAMSO_WRITE_ERRORS is set, for
  * docs/MODELS.md (tools/models_doc.py). */
@@ -252,6 +252,8 @@ static void no_family_is_left_out(void **state)
 #undef ARCH
     };
     bool found[N_ELEMS(names)] = {0};
+    size_t n_mine = n_families;
+    find_families("encoder"); /* engine_encoder_test.c */
     for (size_t i = 0; i < n_families; i++) {
         struct gguf *g = open_family(families[i]);
         struct span arch;
@@ -261,6 +263,7 @@ static void no_family_is_left_out(void **state)
             found[k] |= span_eq_cstr(arch, names[k]);
         gguf_close(g);
     }
+    n_families = n_mine;
     for (size_t k = 0; k < N_ELEMS(names); k++)
         if (!found[k])
             fail_msg("%s has no reference", names[k]);

@@ -393,6 +393,11 @@ enum err engine_cache_open(struct engine *en, const char *path, uint64_t max_byt
                            struct errinfo *e)
 {
     CHECK(!en->cache);
+    if (en->model->bidirectional)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: an encoder (%s) keeps nothing of its texts: what it makes of a token "
+                       "depends on what follows",
+                       path, en->model->arch->name);
     if (en->model->has_state)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: known beginnings are not kept on disk for the family %s, whose layers "

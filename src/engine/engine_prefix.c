@@ -141,7 +141,7 @@ static void learn_page(struct engine_seq *s, size_t i)
 void prefix_learn(struct engine_seq *s)
 {
     size_t n_full = (s->n - s->n_draft) / ENGINE_PAGE;
-    if (s->n_learnt == n_full)
+    if (s->n_learnt == n_full || s->en->model->bidirectional) /* of use to no other text */
         return;
     while (s->n_learnt < n_full)
         learn_page(s, s->n_learnt++);
@@ -159,7 +159,7 @@ void prefix_learn_rest(struct engine_seq *s)
     struct prefix *p = &s->en->prefix;
     const int32_t *tokens = s->tokens + s->n / ENGINE_PAGE * ENGINE_PAGE;
     size_t n = s->n % ENGINE_PAGE, shared;
-    if (n == 0 || s->n_learnt != s->n / ENGINE_PAGE)
+    if (n == 0 || s->n_learnt != s->n / ENGINE_PAGE || s->en->model->bidirectional)
         return;
     best_child(p, s->node, tokens, n, &shared);
     if (shared == n)

@@ -47,6 +47,16 @@ void job_want_embedding(struct job *j, enum job_pool pool, size_t dim)
     j->sum = mem_alloc(dim * sizeof *j->sum);
 }
 
+void job_want_score(struct job *j, const struct model *m)
+{
+    static const enum job_pool pools[] = {[MODEL_POOL_MEAN] = JOB_POOL_MEAN,
+                                          [MODEL_POOL_CLS] = JOB_POOL_CLS,
+                                          [MODEL_POOL_LAST] = JOB_POOL_LAST};
+    CHECK(m->head.out.rows);
+    job_want_embedding(j, pools[m->head.pooling], m->dim);
+    j->ranks = true;
+}
+
 void job_cancel(struct job *j)
 {
     atomic_store(&j->cancelled, true);
@@ -232,6 +242,12 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
     CHECK(j->n_prompt >= 1 && atomic_load(&j->state) == JOB_NEW);
     CHECK(!j->pool || j->dim == engine_model(s->en)->dim);
     CHECK(!j->gram || (j->vocab && j->ends));
+    const struct model *m = engine_model(s->en);
+    if (!m->output.rows && (j->n_max > 0 || j->prompt_out))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "a model of the family %s makes %s of texts and writes none", m->arch->name,
+                       m->head.out.rows ? "scores" : "vectors");
+    j->no_reuse |= m->bidirectional;
     if (j->n_prompt > ctx - (j->n_max > 0))
         return err_set(e, ERR_CONTEXT, "the prompt has %zu tokens, the context holds %zu%s",
                        j->n_prompt, ctx, j->n_max > 0 ? " with the answer" : "");

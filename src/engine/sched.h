@@ -47,7 +47,8 @@ struct job_top {
 
 #define JOB_TOP_MAX 20
 
-/* An embedding instead of an answer: which hidden states, after the model's last norm, make it. */
+/* An embedding instead of an answer: which hidden states, after the model's last norm, make it.
+ * What the model's file has behind that (pool.h) is applied. */
 enum job_pool {
     JOB_POOL_NONE,
     JOB_POOL_MEAN, /* of all tokens */
@@ -103,6 +104,7 @@ struct job {
     struct job_top *prompt_top; /* [n_prompt][n_top] */
     /* job_want_embedding; whole once DONE with JOB_END_LENGTH; not normalised. */
     float *embedding; /* [dim] */
+    float score;      /* job_want_score: pool.h has its meaning */
     enum job_end end; /* once DONE */
     struct errinfo error;
     size_t n_cached; /* tokens of the prompt that were known, once the first token is out */
@@ -122,6 +124,7 @@ struct job {
     size_t n_read;         /* tokens of prompt and answer that the sequence holds */
     size_t n_used;         /* tokens of the prompt whose logits or hidden states were taken */
     enum job_pool pool;
+    bool ranks;  /* a score is wanted */
     double *sum; /* [dim] of the hidden states taken */
     size_t dim;
     uint64_t order;
@@ -134,6 +137,8 @@ void job_done(struct job *j);
  * the tree of known beginnings: the prompt is read as a whole. */
 void job_want_prompt(struct job *j);
 void job_want_embedding(struct job *j, enum job_pool pool, size_t dim); /* n_max is 0 */
+/* The same for the score of a model with a head. */
+void job_want_score(struct job *j, const struct model *m);
 void job_cancel(struct job *j);
 enum job_state job_state(const struct job *j);
 /* Answers that can be read: out[0 .. n).  Read the state before, to see the last ones. */
@@ -187,7 +192,8 @@ struct sched_load {
 /* The engine is the scheduler's until sched_free, which cancels what runs. */
 struct sched *sched_new(struct engine *en, const struct sched_opts *o);
 void sched_free(struct sched *s);
-/* Errors: BUSY (the queue is full), CONTEXT (the prompt does not fit), CANCELLED (draining). */
+/* Errors: BUSY (the queue is full), CONTEXT (the prompt does not fit), CANCELLED (draining),
+ * UNSUPPORTED (the model writes no text, and text or logprobs are asked for). */
 enum err sched_push(struct sched *s, struct job *j, struct errinfo *e);
 /* The clock of the scheduler's times: os_now_ns, or that of a simulated chip with a clock of its
  * own (DEV_CLOCK_VIRTUAL).  Deadlines are os_now_ns in any case. */

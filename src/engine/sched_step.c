@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * sched_step.c - what a step reads: every answer's next token, and some of the prompts. */
+#include "engine/pool.h"
 #include "engine/sched_int.h"
 
 #define SCHED_CHUNK 16 /* rows of a prompt in a step, at least */
@@ -93,6 +94,18 @@ static void share_rows(struct sched *s, size_t left)
     }
 }
 
+/* Texts of a model that sees them both ways, each as a whole, the oldest first; of several as many
+ * as keep the step short. */
+static void fill_whole(struct sched *s)
+{
+    size_t most = prompt_rows(s, 0);
+    for (size_t i = 0; i < s->n_running; i++) {
+        size_t n = sched_left_to_read(s->running[i]);
+        if (s->n_rows == 0 || s->n_rows + n <= most)
+            add_rows(s, s->running[i], n);
+    }
+}
+
 /* Every answer's next token, then rows of prompts. */
 static void fill_step(struct sched *s)
 {
@@ -102,11 +115,16 @@ static void fill_step(struct sched *s)
         s->running[i]->n_rows = 0;
         n_reading += sched_left_to_read(s->running[i]) > 1;
     }
-    s->reads = n_reading > 0;
+    bool whole = engine_model(s->en)->bidirectional;
+    s->reads = n_reading > 0 || whole;
     if (s->reads) /* the step is as long as it may be without guesses */
         sched_spec_skip(s);
     else
         sched_spec_plan(s);
+    if (whole) {
+        fill_whole(s);
+        return;
+    }
     for (size_t i = 0; i < s->n_running; i++)
         if (sched_left_to_read(s->running[i]) == 1) {
             add_rows(s, s->running[i], 1);
@@ -182,10 +200,14 @@ static void add_hidden(struct job *j, const float *hidden)
     j->n_used++;
 }
 
-static void end_embedding(struct job *j)
+static void end_embedding(const struct model *m, struct job *j)
 {
     for (size_t i = 0; i < j->dim; i++)
         j->embedding[i] = (float)(j->sum[i] / (double)j->n_used);
+    if (j->ranks)
+        j->score = pool_score(m, j->embedding);
+    else
+        pool_dense(m, j->embedding);
 }
 
 /* What the step gave, to whom it belongs. */
@@ -208,7 +230,7 @@ static void deal_out(struct sched *s)
             continue;
         }
         if (j->pool)
-            end_embedding(j);
+            end_embedding(engine_model(s->en), j);
         sched_finish_running(s, j, JOB_END_LENGTH);
     }
 }

@@ -90,9 +90,16 @@ struct kern_attend {
     float scale;          /* of q.k; more than 0 */
     float softcap;        /* cap of the scaled scores; 0: none */
     const float *sink;    /* [n_q] or NULL: a score beside those of the positions, of no value */
-    const float *slope;   /* [n_q] or NULL: a score falls by this a position behind to - 1 */
+    const float *slope;   /* [n_q] or NULL: a score falls by this a position away from `at` */
+    const int32_t *at;    /* [n_q], with slope: the queries' own positions; NULL: to - 1 */
     float *scratch;       /* kern_attend_scratch floats */
 };
+
+/* The position of query i. */
+static inline int32_t kern_attend_at(const struct kern_attend *a, size_t i)
+{
+    return a->at ? a->at[i] : a->to[i] - 1;
+}
 
 /* h[j][i] = fade * h[j][i] + b[j] * x[i], y[i] = sum of c[j] * h[j][i] over j, for i < n and
  * j < n_state; h at h[j * stride + i].  scan: fade is one number; scan_each: e^(dt[i] * a[j *

@@ -275,6 +275,7 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
     bool parallel = m->arch->flags & MODEL_PARALLEL;
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;
+    TRY(model_read_encoder(m, e));
     return read_scales(m, e);
 }
 
@@ -343,7 +344,8 @@ static enum err read_windows(struct model *m, struct errinfo *e)
     struct model_norm ones = {.n = m->k_dim, .n_gains = 1, .gain = model_ones(m, m->k_dim)};
     for (size_t i = 0; i < m->n_layer; i++) {
         struct model_layer *l = &m->layers[i];
-        bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && (i + 1) % every);
+        size_t at = row->flags & MODEL_GLOBAL_FIRST ? i : i + 1;
+        bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && at % every);
         l->window = local ? window : 0;
         l->angles = l->window && m->angles_local.inverse ? &m->angles_local : &m->angles;
         if (row->rope == MODEL_UNTURNED || !turns || (unturned && (i + 1) % unturned == 0) ||

@@ -60,6 +60,19 @@ enum model_flags {
     MODEL_TURN_TUNED = 1 << 16, /* queries and keys turn unless rope.scaling.finetuned is false */
     MODEL_HEADS_TILED =
         1 << 17, /* value head h goes with key head h % n, not with h / (n a head) */
+    MODEL_BIDIRECTIONAL = 1 << 24, /* a token sees what follows it, too */
+    MODEL_STREAM_NORM = 1 << 25,   /* the residual stream is normed after each block, and only so */
+    MODEL_FIRST_BARE = 1 << 26,    /* the first layer's attention reads the stream as it is */
+    MODEL_GLOBAL_FIRST = 1 << 27,  /* layers 0, n, 2n see everything: see window_pattern */
+};
+
+/* How the hidden states of a text become one; the numbers are GGUF's. */
+enum model_pooling {
+    MODEL_POOL_NONE, /* the file does not say */
+    MODEL_POOL_MEAN,
+    MODEL_POOL_CLS, /* the first token's */
+    MODEL_POOL_LAST,
+    MODEL_POOL_RANK /* a score, by the head */
 };
 
 /* One row of arch.def. */
@@ -170,10 +183,25 @@ struct model_mixer {
     const float *d;         /* as a has channels or heads; DELTA: NULL */
 };
 
+/* dst[rows] = weight x src[cols] + bias, of pooled states; rows 0: there is none. */
+struct model_dense {
+    const float *weight, *bias; /* [rows][cols]; [rows] or NULL */
+    size_t rows, cols;
+};
+
+/* What scores a pair of texts by their pooled state: out(norm(act(hidden x))); only out has to be.
+ * act is tanh, or GELU where there is a norm (ModernBERT's). */
+struct model_head {
+    struct model_dense hidden, out;
+    struct model_norm norm;
+    enum model_pooling pooling;
+};
+
 struct model_layer {
     struct model_norm attn_norm, ffn_norm, attn_post_norm, ffn_post_norm;
-    struct model_norm q_norm, k_norm; /* of each head, or of all in one */
-    struct model_matrix q, k, v, o;   /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
+    struct model_norm attn_stream_norm, ffn_stream_norm; /* of the stream, after each block */
+    struct model_norm q_norm, k_norm;                    /* of each head, or of all in one */
+    struct model_matrix q, k, v, o; /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
     const float *sinks;                             /* [n_head] or NULL: scores of nothing */
     struct model_latent latent;                     /* instead of q, k and v; or all empty */
@@ -203,7 +231,12 @@ struct model {
     size_t n_layer_ahead; /* layers of the file after these, which guess further tokens */
     size_t ctx_trained;
     enum model_gating gating;
+    enum model_act act;
     bool experts_norm, parallel;
+    bool bidirectional; /* tokens see all of their text, which has to be in one step */
+    enum model_pooling pooling;
+    struct model_head head;      /* of rerankers; out.rows 0: there is none */
+    struct model_dense dense[2]; /* of pooled states, one after the other; or none */
     float experts_scale;
     float norm_eps, embed_scale, attn_scale, attn_cap, logit_cap; /* caps: 0 for none */
     float residual_scale, logit_scale;
@@ -219,8 +252,10 @@ struct model {
     struct model_angles angles, angles_local;
     struct model_angles angles_far; /* longrope's, for contexts beyond ctx_near; or none */
     size_t ctx_near;
-    struct model_matrix embed, output; /* [n_vocab][dim]; output may be embed */
+    struct model_matrix embed, output; /* [n_vocab][dim]; output may be embed; rows 0: the model
+                                        * writes no text */
     struct model_matrix positions;     /* [positions][dim], added to the embeddings; rows 0: none */
+    const float *type_embed;           /* [dim] or NULL: of the first type, added to all tokens */
     const float *output_bias;          /* [n_vocab] or NULL */
     struct model_norm embed_norm, output_norm;
     struct model_layer *layers; /* [n_layer] */

@@ -208,7 +208,9 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 static enum err bind_mixing(struct binder *b, int i, struct model_layer *l)
 {
     struct model *m = b->m;
-    bool after = m->arch->flags & MODEL_NORM_AFTER;
+    unsigned flags = m->arch->flags;
+    bool after = flags & (MODEL_NORM_AFTER | MODEL_STREAM_NORM) ||
+                 (flags & MODEL_FIRST_BARE && i == 0);
     TRY(norm_if(b, !after, i, "attn_norm", m->dim, 1, &l->attn_norm));
     TRY(model_bind_mixer(b, i, &l->mixer));
     size_t heads = model_layer_size(m, "attention.head_count_kv", (size_t)i, m->n_kv_head);
@@ -219,7 +221,9 @@ static enum err bind_mixing(struct binder *b, int i, struct model_layer *l)
     if (!heads || m->no_heads)
         return err_set(b->e, ERR_CORRUPT, "%s: layer %d attends with no key-value heads",
                        gguf_path(m->gguf), i);
-    l->kv_index = m->n_attend++;
+    /* What each layer keeps of a text is of no use after it: all take the same place. */
+    l->kv_index = m->bidirectional ? 0 : m->n_attend;
+    m->n_attend = l->kv_index + 1;
     return bind_attention(b, i, l);
 }
 
@@ -288,11 +292,12 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
     if (!experts && !there(b, i, "ffn_up") &&
         model_layer_size(b->m, "feed_forward_length", (size_t)i, m->ff) == 0)
         return ERR_OK;
-    const char *name = flags & MODEL_FFN_NORM_POST       ? "post_attention_norm"
-                       : there(b, i, "attn_output_norm") ? "attn_output_norm" /* dbrx */
-                                                         : "ffn_norm";
+    bool stream = flags & MODEL_STREAM_NORM;
+    const char *name = flags & MODEL_FFN_NORM_POST                  ? "post_attention_norm"
+                       : !stream && there(b, i, "attn_output_norm") ? "attn_output_norm" /* dbrx */
+                                                                    : "ffn_norm";
     alone = !l->attends && !l->mixer.kind && !there(b, i, name); /* the layer has one norm */
-    bool needed = !m->parallel && !alone && !(flags & MODEL_NORM_AFTER);
+    bool needed = !m->parallel && !alone && !(flags & MODEL_NORM_AFTER) && !stream;
     TRY(norm_if(b, needed, i, name, m->dim, 1, &l->ffn_norm));
     if (alone)
         l->ffn_norm = l->attn_norm;
@@ -305,6 +310,10 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
         TRY(bind_experts(b, i, &l->experts));
     if (!l->experts.router.rows || there(b, i, "ffn_up"))
         TRY(bind_block(b, i, "", m->ff, 1, &l->ffn));
+    if (stream) {
+        TRY(norm(b, i, "attn_output_norm", m->dim, 1, &l->attn_stream_norm));
+        return norm(b, i, "layer_output_norm", m->dim, 1, &l->ffn_stream_norm);
+    }
     bool post = flags & (MODEL_POST_NORM | MODEL_NORM_AFTER);
     if (!(flags & MODEL_FFN_NORM_POST))
         TRY(norm_if(b, post, i, "post_attention_norm", m->dim, 1, &l->attn_post_norm));
@@ -355,11 +364,13 @@ static enum err bind_ends(struct binder *b)
     bool last = m->arch->flags & MODEL_LAST_EMBED_NORM;
     if (!last)
         TRY(norm_if(b, false, -1, "token_embd_norm", m->dim, 1, &m->embed_norm));
-    TRY(norm(b, -1, last ? "token_embd_norm" : "output_norm", m->dim, 1, &m->output_norm));
+    TRY(norm_if(b, !(m->arch->flags & MODEL_STREAM_NORM), -1,
+                last ? "token_embd_norm" : "output_norm", m->dim, 1, &m->output_norm));
     m->output = m->embed;
     if (gguf_tensor(m->gguf, "output.weight"))
         TRY(matrix(b, "output.weight", m->n_vocab, m->dim, &m->output));
-    return vector(b, "output.bias", m->n_vocab, true, &m->output_bias);
+    TRY(vector(b, "output.bias", m->n_vocab, true, &m->output_bias));
+    return model_bind_encoder(b);
 }
 
 /* ---- for the file that binds mixers ---- */

@@ -44,6 +44,10 @@ enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n
 enum err model_read_mixer(struct model *m, struct errinfo *e);
 enum err model_bind_mixer(struct binder *b, int layer, struct model_mixer *out);
 
+/* What encoders have beside their layers (model_encoder.c): keys, then tensors. */
+enum err model_read_encoder(struct model *m, struct errinfo *e);
+enum err model_bind_encoder(struct binder *b);
+
 /* Binds all tensors (model_bind.c). */
 enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e);
 

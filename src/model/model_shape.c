@@ -87,6 +87,7 @@ static void fill(struct model *m, const struct model_shape *s)
     m->norm_eps = 1e-5f;
     m->embed_scale = m->residual_scale = m->logit_scale = 1;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
+    m->act = m->arch->act;
     m->attn_cap = m->arch->attn_cap;
     m->logit_cap = m->arch->logit_cap;
     m->embed = matrix(m->n_vocab, m->dim);

@@ -237,6 +237,7 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     case PLAN_ADD:
         vector(w, "add", op->layer, rows, op->n, 1, 2, in, put(l, op->dst, rows, op->n));
         break;
+    case PLAN_TYPE:
     case PLAN_POSITION:
         vector(w, "position", -1, rows, m->dim, 1, 2, in, put(l, op->dst, rows, m->dim));
         break;

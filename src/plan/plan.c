@@ -360,7 +360,7 @@ static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum
     op = emit(p, PLAN_GLU, i, dst, dst);
     op->n_experts = p->model->n_expert;
     op->src2 = up;
-    op->act = p->model->arch->act;
+    op->act = p->model->act;
     op->alone = !gated;
     op->numbers = p->model->layers[i].xielu;
     op->n = f->n;
@@ -423,6 +423,7 @@ static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
         if (!at_once)
             emit_meet(p, i, x, &l->ffn_post_norm);
     }
+    emit_norm(p, i, x, x, &l->ffn_stream_norm);
 }
 
 /* x += what a matrix makes of a block's result. */
@@ -445,6 +446,7 @@ static void emit_output(struct plan *p, int i, enum plan_buf x, enum plan_buf mi
         mix = PLAN_VALUES;
     }
     emit_out(p, i, x, mix, &l->o, l->o_bias);
+    emit_norm(p, i, x, x, &l->attn_stream_norm);
 }
 
 /* What mixes positions, up to what its last matrix reads; gives the mixer's buffer. */
@@ -499,6 +501,11 @@ static void emit_begin(struct plan *p)
     struct plan_op *op = emit(p, PLAN_EMBED, -1, PLAN_X, PLAN_X);
     op->table = &m->embed;
     op->by = m->embed_scale;
+    if (m->type_embed) {
+        op = emit(p, PLAN_TYPE, -1, PLAN_X, PLAN_X);
+        op->numbers = m->type_embed;
+        op->n = m->dim;
+    }
     if (m->positions.rows)
         emit(p, PLAN_POSITION, -1, PLAN_X, PLAN_X)->table = &m->positions;
     emit_norm(p, -1, PLAN_X, PLAN_X, &m->embed_norm);
@@ -510,6 +517,8 @@ static void emit_head(struct plan *p)
     emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, &m->output_norm);
     p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
     size_t from = p->n_ops;
+    if (!m->output.rows)
+        return;
     emit_matmul(p, -1, PLAN_LOGITS, PLAN_PICKED, &m->output, m->output_bias);
     emit_by(p, PLAN_SCALE, -1, PLAN_LOGITS, m->n_vocab, m->logit_scale, 1);
     emit_by(p, PLAN_SOFTCAP, -1, PLAN_LOGITS, m->n_vocab, m->logit_cap, 0);

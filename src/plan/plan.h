@@ -93,8 +93,8 @@ struct plan_op {
     bool add;                         /* MATMUL: dst += */
     const struct model_matrix *table; /* EMBED, POSITION */
     const struct model_norm *norm;    /* NORM */
-    size_t n; /* NORM: a group's width; GLU, MUL, ADD, SCALE, CLAMP, WEIGH, SPREAD, COMBINE: the
-               * row's; ROUTE: the experts */
+    size_t n; /* NORM: a group's width; GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH, SPREAD, COMBINE:
+               * the row's; ROUTE: the experts */
     size_t n_groups; /* NORM; GATHER: ranks */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
@@ -115,7 +115,7 @@ struct plan_op {
     size_t state;
     struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta */
     int n_in;
-    const float *numbers; /* GLU: the activation's own */
+    const float *numbers; /* GLU: the activation's own; TYPE: [n] */
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
     uint32_t window;                   /* ATTEND: 0: none */

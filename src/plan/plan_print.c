@@ -81,6 +81,7 @@ static void print_attend(const struct model *m, const struct plan_op *op, struct
              buf_names[op->src], (double)op->by, m->n_head, m->n_kv_head);
     if (op->window)
         str_addf(out, ", %s %u", m->arch->flags & MODEL_CHUNKS ? "chunk" : "window", op->window);
+    str_addf(out, m->bidirectional ? ", both ways" : "");
     if (op->cap > 0)
         str_addf(out, ", cap %g", (double)op->cap);
     if (m->alibi > 0)
@@ -129,6 +130,7 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
         print_matrix(op->table, out);
         str_addf(out, " [position]");
         break;
+    case PLAN_TYPE: str_addf(out, "%s += the first of token types", dst); break;
     case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
     case PLAN_NORM: print_norm(m, op, out); break;
     case PLAN_EXPERTS:

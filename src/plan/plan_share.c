@@ -325,6 +325,12 @@ static enum err refuse(const struct model *m, const char *what, struct errinfo *
 
 static enum err check(const struct model *m, const struct plan_ranks *of, struct errinfo *e)
 {
+    if (!m->output.rows)
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "a model of the family %s that makes vectors or scores of texts is computed by "
+            "one process",
+            m->arch->name);
     if (of->pipeline > m->n_layer)
         return err_set(e, ERR_USAGE, "%zu layers cannot be dealt out to %zu processes", m->n_layer,
                        of->pipeline);

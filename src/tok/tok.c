@@ -174,7 +174,12 @@ static enum err open_model(struct tok *t, struct errinfo *e)
     bool bos = t->kind == TOK_SPM || t->kind == TOK_WPM || (pre & TOK_PRE_BOS);
     bool eos = t->kind == TOK_UGM || t->kind == TOK_WPM || (pre & TOK_PRE_EOS);
     TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_bos_token", bos, &t->add_bos, e));
-    return gguf_get_bool(t->g, "tokenizer.ggml.add_eos_token", eos, &t->add_eos, e);
+    TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_eos_token", eos, &t->add_eos, e));
+    /* RoBERTa's habit; others' files say so, too, whose published pairs have one [SEP]. */
+    bool twice = t->eos >= 0 && span_eq_cstr(t->piece[t->eos], "</s>");
+    TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_sep_token", twice, &t->add_sep, e));
+    t->add_sep = t->add_sep && twice;
+    return ERR_OK;
 }
 
 enum err tok_open(struct tok **out, const struct gguf *g, struct errinfo *e)

@@ -102,6 +102,12 @@ static enum err encode_text(struct tok_work *w, struct span s, unsigned flags)
     return encode_marked(w, (struct span){s.p + from, s.n - from}, flags);
 }
 
+/* What ends a text. */
+static int32_t end_of(const struct tok *t)
+{
+    return t->kind == TOK_WPM && t->sep >= 0 ? t->sep : t->eos;
+}
+
 enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struct tok_ids *out,
                     struct errinfo *e)
 {
@@ -114,9 +120,8 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
         tok_ids_add(out, t->bos);
     enum err err = encode_text(&w, text, flags);
-    int32_t end = t->kind == TOK_WPM && t->sep >= 0 ? t->sep : t->eos;
-    if (err == ERR_OK && (flags & TOK_BOS) && t->add_eos && end >= 0)
-        tok_ids_add(out, end);
+    if (err == ERR_OK && (flags & TOK_BOS) && t->add_eos && end_of(t) >= 0)
+        tok_ids_add(out, end_of(t));
     mem_free(w.sym);
     mem_free(w.heap);
     mem_free(w.unused_left);
@@ -125,4 +130,28 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
     tok_free_match(&w);
     str_done(&w.buf);
     return err;
+}
+
+enum err tok_encode_pair(const struct tok *t, struct span a, struct span b, size_t most,
+                         struct tok_ids *out, struct errinfo *e)
+{
+    int32_t end = end_of(t);
+    size_t before = out->n, n_ends = t->add_eos && end >= 0 ? 1 : 0;
+    if (t->add_bos && t->bos >= 0)
+        tok_ids_add(out, t->bos);
+    TRY(tok_encode(t, a, 0, out, e));
+    /* A pair is divided whether or not a text alone would be ended. */
+    int32_t between = end >= 0 ? end : t->sep;
+    for (int i = 0; between >= 0 && i < 1 + t->add_sep; i++)
+        tok_ids_add(out, between);
+    size_t n = out->n - before;
+    if (n + n_ends >= most)
+        return err_set(e, ERR_CONTEXT,
+                       "the first text has %zu tokens, and only %zu are left for both", n, most);
+    TRY(tok_encode(t, b, 0, out, e));
+    if (out->n - before > most - n_ends)
+        out->n = before + most - n_ends;
+    if (n_ends)
+        tok_ids_add(out, end);
+    return ERR_OK;
 }

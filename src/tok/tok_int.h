@@ -113,6 +113,7 @@ struct tok {
 
     int32_t bos, eos, sep, pad, unk;
     bool add_bos, add_eos;
+    bool add_sep; /* two ends divide the texts of a pair */
 
     int32_t byte_id[256];          /* the token of a byte, or -1 */
     int16_t byte_of[TOK_BYTE_CPS]; /* bpe: byte of a code point, or -1 */
