@@ -86,6 +86,15 @@ enum err chip_begin(struct npu_chip **c, struct chip_answer *out, const char *na
                     const struct chip_ask *ask, struct errinfo *e);
 void chip_end(struct npu_chip *c, struct chip_answer *a);
 
+/* Has a changed chip answer the same; what it gives is for chip_done. */
+typedef enum err chip_asker(struct chip_answer *out, const struct npu_chip *c, void *arg,
+                            struct errinfo *e);
+/* How far an answer may be off by what the chip's file assumes: {"latency_ms": [low, high],
+ * "per_s": .., "joules": .., "per_s_by": {key: the largest share either end makes}}; the caller's.
+ */
+json_t *chip_range(struct npu_chip *c, const struct npu_answer *nominal, chip_asker *asker,
+                   void *arg);
+
 /* One object, as docs/CHIPS.md describes it; the caller's. */
 json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
                   const struct chip_answer *a);

@@ -140,6 +140,33 @@ static void levers(FILE *f, const json_t *o)
     fputs("</table>\n", f);
 }
 
+static void range(FILE *f, const json_t *o, const char *key, const char *name, const char *unit)
+{
+    const json_t *ends = json_object_get(o, key);
+    fprintf(f, "<tr><td>%s</td><td>%.4g</td><td>%.4g</td><td>%s</td></tr>", name,
+            json_number_value(json_array_get(ends, 0)), json_number_value(json_array_get(ends, 1)),
+            unit);
+}
+
+static void ranges(FILE *f, const json_t *o)
+{
+    const char *key;
+    json_t *v;
+    if (!o)
+        return;
+    fputs("<h2>How sure it is</h2><p class=\"dim\">Assumed numbers at both ends of their "
+          "tolerances, one at a time, the changes added as squares.</p><table><tr><th>figure</th>"
+          "<th>from</th><th>to</th><th></th></tr>",
+          f);
+    range(f, o, "latency_ms", "latency", "ms");
+    range(f, o, "per_s", "rate", "a second");
+    range(f, o, "joules", "energy", "J each");
+    fputs("</table><table><tr><th>assumed number</th><th>changes the rate by</th></tr>", f);
+    json_object_foreach(json_object_get(o, "per_s_by"), key, v) if (json_number_value(v) >= 0.0005)
+        fprintf(f, "<tr><td>%s</td><td>%.1f %%</td></tr>", key, 100 * json_number_value(v));
+    fputs("</table>\n", f);
+}
+
 static void assumed(FILE *f, const json_t *o)
 {
     size_t i;
@@ -176,6 +203,7 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
     chip_charts(f, c, x);
     operations(f, json_object_get(o, "costliest"));
     levers(f, json_object_get(o, "sensitivity"));
+    ranges(f, json_object_get(o, "range"));
     fputs("</body></html>\n", f);
 }
 

@@ -40,6 +40,12 @@ static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask, dou
     return o;
 }
 
+static enum err ask_again(struct chip_answer *out, const struct npu_chip *c, void *arg,
+                          struct errinfo *e)
+{
+    return chip_answer(out, c, arg, e);
+}
+
 /* Whether so many sequences together stay within the limit; *tokens: a second. */
 static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t batch,
                    double limit_ms, double *tokens)
@@ -113,6 +119,22 @@ static void print_assumed(const json_t *list)
     printf("%s\n", json_array_size(list) ? "" : " nothing");
 }
 
+static double end_of(const json_t *range, const char *key, size_t end)
+{
+    return json_number_value(json_array_get(json_object_get(range, key), end));
+}
+
+static void print_range(const json_t *range)
+{
+    if (!range)
+        return;
+    printf("by what is assumed, within its tolerances: %.3f to %.3f ms, %.1f to %.1f /s, "
+           "%.3g to %.3g J\n",
+           end_of(range, "latency_ms", 0), end_of(range, "latency_ms", 1),
+           end_of(range, "per_s", 0), end_of(range, "per_s", 1), end_of(range, "joules", 0),
+           end_of(range, "joules", 1));
+}
+
 static void print_text(const json_t *o, const struct chip_answer *a)
 {
     double joules = 0;
@@ -151,6 +173,7 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     json_object_foreach(json_object_get(o, "sensitivity"), key, v)
         printf("  %-18s %+5.1f %%\n", key, 100 * json_real_value(v));
     print_assumed(json_object_get(o, "assumed"));
+    print_range(json_object_get(o, "range"));
 }
 
 static enum err write_html(const json_t *o, const struct npu_chip *c, const struct chip_answer *x,
@@ -180,8 +203,8 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
         {.name = "html",     .arg = "FILE", .text = &html, .help = "write one HTML file as well"},
         {.name = "quick",
                .flag = &quick,
-               .help = "leave out what a tenth more of each would bring"             },
-        {.name = "json",    .flag = &as_json,                                                                      .help = "print one JSON object"                            },
+               .help = "leave out what a tenth more of each would bring, and the range"             },
+        {.name = "json",    .flag = &as_json,                                                                      .help = "print one JSON object"             },
     };
     struct npu_chip *c;
     struct chip_answer x;
@@ -192,6 +215,8 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
     json_t *o = chip_json(c, &ask, &x);
     json_object_set_new(o, "sensitivity",
                         quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+    if (!quick)
+        json_object_set_new(o, "range", chip_range(c, &x.answer, ask_again, &ask));
     if (limit && x.language)
         json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
     enum err code = html ? write_html(o, c, &x, html, e) : ERR_OK;

@@ -38,12 +38,23 @@ struct npu_cycles npu_unit_cycles(const struct npu_unit *u, uint64_t m, uint64_t
     return (struct npu_cycles){.busy = parts(stream, rows) * parts(n, cols) * parts(k, u->depth)};
 }
 
+/* Units beside each other share a tile's columns or, where it has few, its rows. */
+static struct npu_cycles core_cycles(const struct npu_unit *u, uint64_t count, uint64_t m,
+                                     uint64_t k, uint64_t n)
+{
+    struct npu_cycles columns = npu_unit_cycles(u, m, k, parts(n, count));
+    if (count == 1)
+        return columns;
+    struct npu_cycles rows = npu_unit_cycles(u, parts(m, count), k, n);
+    return rows.busy < columns.busy ? rows : columns;
+}
+
 struct npu_cycles npu_tile_cycles(const struct npu_chip *c, enum npu_type type, uint64_t m,
                                   uint64_t k, uint64_t n, unsigned beside)
 {
     const struct npu_unit u = npu_unit_of(c);
     double rate = npu_chip_rate(c, type) * c->v[NPU_SUSTAINED];
-    struct npu_cycles x = npu_unit_cycles(&u, m, k, parts(n, (uint64_t)c->v[NPU_MX_COUNT]));
+    struct npu_cycles x = core_cycles(&u, (uint64_t)c->v[NPU_MX_COUNT], m, k, n);
     double bytes = type == NPU_BF16 ? 2 : type == NPU_INT4 ? 0.5 : 1;
     double steps = ceil((double)k * bytes / c->v[NPU_MX_STEP_DEPTH]);
     double work = (double)x.busy / rate, lost = steps * c->v[NPU_MX_STEP];

@@ -58,9 +58,14 @@ void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, dou
                              .wr = ps(type->wr * slow),
                              .burst_bytes = (uint64_t)(bits * type->burst / 8) * in_step,
                              .set_bytes = (uint64_t)type->row * type->groups * in_step,
+                             .idle = ps(NPU_IDLE_NS),
                              .sets = type->banks / type->groups,
                              .groups = type->groups};
     CHECK(t->sets >= 1 && t->sets <= NPU_BANKS_MAX && t->burst_bytes > 0);
+    t->set_bursts = t->set_bytes / t->burst_bytes;
+    t->set_data = t->set_bursts * t->burst;
+    t->hides = t->set_data >= t->groups * t->act_gap &&
+               t->set_data * t->sets >= t->ras + t->rp + t->wr + t->rcd;
 }
 
 void npu_channel_init(struct npu_channel *c)
@@ -96,10 +101,17 @@ static void note_run(struct npu_channel *c, uint64_t bursts, uint64_t end)
 static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, unsigned set,
                          uint64_t at)
 {
-    uint64_t first = 0, seen = seen_at(c, at);
-    c->act_free = MAX(c->act_free, seen);
+    uint64_t first = 0, ready = c->ready[set];
+    c->act_free = MAX(c->act_free, seen_at(c, at));
+    c->n_act += t->groups;
+    if (c->act_free >= ready) { /* the budget alone bounds: one after the other */
+        uint64_t last = t->groups - 1, data = c->act_free + t->rcd;
+        c->opened = c->act_free;
+        c->act_free += t->groups * t->act_gap;
+        return t->act_gap > t->burst ? data + last * (t->act_gap - t->burst) : data;
+    }
     for (unsigned g = 0; g < t->groups; g++) {
-        uint64_t when = MAX(c->act_free, c->ready[set]), data = when + t->rcd;
+        uint64_t when = MAX(c->act_free, ready), data = when + t->rcd;
         /* an activation that is late leaves those before it a window of four at most */
         uint64_t window = 4 * t->act_gap;
         c->act_free = MAX(c->act_free, when > window ? when - window : 0) + t->act_gap;
@@ -108,7 +120,6 @@ static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, unsi
         first = MAX(first,
                     data > g * t->burst ? data - g * t->burst : 0); /* its burst goes later */
     }
-    c->n_act += t->groups;
     return first;
 }
 
@@ -137,18 +148,11 @@ static uint64_t run(struct npu_channel *c, const struct npu_timing *t, uint64_t 
     return end;
 }
 
-/* Whether the data of a set of rows hides the activation of the next. */
-static bool hides_all(const struct npu_timing *t)
-{
-    uint64_t data = t->set_bytes / t->burst_bytes * t->burst;
-    return data >= t->groups * t->act_gap && data * t->sets >= t->ras + t->rp + t->wr + t->rcd;
-}
-
 /* `sets` whole sets of rows, all their activations hidden. */
 static uint64_t run_sets(struct npu_channel *c, const struct npu_timing *t, uint64_t set_row,
                          uint64_t sets, bool write)
 {
-    uint64_t data = t->set_bytes / t->burst_bytes * t->burst, end = c->bus_free + sets * data;
+    uint64_t data = t->set_data, end = c->bus_free + sets * data;
     c->n_act += sets * t->groups;
     c->act_free = MAX(c->act_free, end - data);
     uint64_t last = set_row + sets - 1;
@@ -158,7 +162,30 @@ static uint64_t run_sets(struct npu_channel *c, const struct npu_timing *t, uint
         c->ready[set] = end - i * data + (write ? t->wr : 0) + t->rp;
     }
     c->bus_free = end;
-    note_run(c, sets * (t->set_bytes / t->burst_bytes), end);
+    note_run(c, sets * t->set_bursts, end);
+    return end;
+}
+
+/* `left` bursts from the channel's burst `first` on. */
+static uint64_t serve(struct npu_channel *c, const struct npu_timing *t, uint64_t first,
+                      uint64_t left, bool write, uint64_t at)
+{
+    uint64_t set_row = first / t->set_bursts, end = at;
+    uint64_t n = MIN(left, (set_row + 1) * t->set_bursts - first);
+    if (at > c->bus_free + t->idle)
+        for (unsigned i = 0; i < t->sets; i++)
+            c->row[i] = -1;
+    while (left) {
+        end = run(c, t, set_row++, n, write, at);
+        left -= n;
+        if (t->hides && left > 2 * t->set_bursts) {
+            uint64_t sets = left / t->set_bursts - 1;
+            end = run_sets(c, t, set_row, sets, write);
+            set_row += sets;
+            left -= sets * t->set_bursts;
+        }
+        n = MIN(left, t->set_bursts);
+    }
     return end;
 }
 
@@ -166,22 +193,8 @@ uint64_t npu_channel_move(struct npu_channel *c, const struct npu_timing *t, uin
                           uint64_t bytes, bool write, uint64_t at)
 {
     uint64_t first = addr / t->burst_bytes;
-    uint64_t left = (addr + bytes + t->burst_bytes - 1) / t->burst_bytes - first;
-    uint64_t a_set = t->set_bytes / t->burst_bytes, end = at;
-    bool hides = hides_all(t);
-    while (left) {
-        uint64_t set_row = first / a_set, n = MIN(left, a_set - first % a_set);
-        end = run(c, t, set_row, n, write, at);
-        first += n;
-        left -= n;
-        if (hides && left > 2 * a_set) {
-            uint64_t sets = left / a_set - 1;
-            end = run_sets(c, t, first / a_set, sets, write);
-            first += sets * a_set;
-            left -= sets * a_set;
-        }
-    }
-    return end;
+    uint64_t behind = (addr + bytes + t->burst_bytes - 1) / t->burst_bytes;
+    return serve(c, t, first, behind - first, write, at);
 }
 
 void npu_mem_init(struct npu_mem *m, const struct npu_chip *c)
@@ -207,31 +220,33 @@ uint64_t npu_mem_grain(const struct npu_chip *c)
     struct npu_mem m;
     npu_mem_init(&m, c);
     /* stripes and sets of rows are both whole numbers of bursts */
-    return m.stripe * m.n_channels * (m.time.set_bytes / m.time.burst_bytes) * m.time.sets;
+    return m.stripe * m.n_channels * m.time.set_bursts * m.time.sets;
 }
 
 /* Stripes go round the channels; what a channel has of a transfer lies together in it. */
 uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool write, uint64_t t)
 {
-    uint64_t first = addr / m->stripe, last = (addr + bytes - 1) / m->stripe, end = t;
-    uint64_t n = last - first + 1;
     if (!bytes)
         return t;
-    for (uint64_t i = 0; i < MIN(n, m->n_channels); i++) {
-        struct npu_channel *c = &m->channel[(first + i) % m->n_channels];
-        uint64_t stripes = (n - i + m->n_channels - 1) / m->n_channels;
-        uint64_t from = (first + i) / m->n_channels * m->stripe, size = stripes * m->stripe;
-        if (n == 1) {
-            from += addr % m->stripe;
-            size = bytes;
-        } else if (i == 0) {
-            from += addr % m->stripe;
-            size -= addr % m->stripe;
+    uint64_t first = addr / m->time.burst_bytes, last = (addr + bytes - 1) / m->time.burst_bytes;
+    uint64_t stripe = first / NPU_STRIPE, n = last / NPU_STRIPE - stripe + 1, end = t;
+    uint64_t round = stripe / m->n_channels, each = n / m->n_channels, more = n % m->n_channels;
+    unsigned channel = (unsigned)(stripe % m->n_channels);
+    unsigned last_in = (unsigned)((n - 1) % m->n_channels);
+    for (unsigned i = 0; i < MIN(n, m->n_channels); i++) {
+        uint64_t from = round * NPU_STRIPE, bursts = (each + (i < more)) * NPU_STRIPE;
+        if (i == 0) {
+            from += first % NPU_STRIPE;
+            bursts -= first % NPU_STRIPE;
         }
-        if (n > 1 && (first + i + (stripes - 1) * m->n_channels) == last)
-            size -= m->stripe - 1 - (addr + bytes - 1) % m->stripe;
-        uint64_t done = npu_channel_move(c, &m->time, from, size, write, t);
+        if (i == last_in)
+            bursts -= NPU_STRIPE - 1 - last % NPU_STRIPE;
+        uint64_t done = serve(&m->channel[channel], &m->time, from, bursts, write, t);
         end = MAX(end, done);
+        if (++channel == m->n_channels) {
+            channel = 0;
+            round++;
+        }
     }
     return end + m->latency;
 }

@@ -12,10 +12,11 @@
 #include "npu/npu_chip.h"
 
 #define NPU_BANKS_MAX    32
-#define NPU_STRIPE       32 /* bursts of a channel before the next channel has its turn */
-#define NPU_WRITE_BATCH  32 /* bursts that it gathers before it turns the bus */
-#define NPU_LOOK_AHEAD   64 /* bursts that a controller sees before their turn */
-#define NPU_CHANNELS_MAX 16 /* simulated; more serve in step, see npu_mem_init */
+#define NPU_STRIPE       32  /* bursts of a channel before the next channel has its turn */
+#define NPU_WRITE_BATCH  32  /* bursts that it gathers before it turns the bus */
+#define NPU_LOOK_AHEAD   64  /* bursts that a controller sees before their turn */
+#define NPU_CHANNELS_MAX 16  /* simulated; more serve in step, see npu_mem_init */
+#define NPU_IDLE_NS      200 /* without a transfer: then a controller closes all rows */
 
 struct npu_dram_type {
     const char *name;
@@ -45,7 +46,10 @@ struct npu_channel {
 struct npu_timing { /* of a channel; ps */
     uint64_t burst, rcd, rp, ras, act_gap, wtr, rtw, wr;
     uint64_t burst_bytes, set_bytes; /* of all channels in step */
+    uint64_t set_bursts, set_data;   /* bursts of a set of rows; how long they take */
+    uint64_t idle;
     unsigned sets, groups;
+    bool hides; /* the data of a set of rows hides the activation of the next */
 };
 
 struct npu_mem {

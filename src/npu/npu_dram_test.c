@@ -230,9 +230,62 @@ static void test_within_three_percent(void **state)
     free(b);
 }
 
+/* Where each burst of a transfer goes, one by one; the channels' own model then says when. */
+static uint64_t move_by_bursts(struct npu_mem *m, const struct access *a, uint64_t at)
+{
+    uint64_t burst = m->time.burst_bytes, end = at;
+    uint64_t first[NPU_CHANNELS_MAX], n[NPU_CHANNELS_MAX] = {0};
+    for (uint64_t b = a->addr / burst; b <= (a->addr + a->bytes - 1) / burst; b++) {
+        uint64_t stripe = b / NPU_STRIPE;
+        unsigned c = (unsigned)(stripe % m->n_channels);
+        uint64_t there = stripe / m->n_channels * NPU_STRIPE + b % NPU_STRIPE;
+        first[c] = n[c] ? first[c] : there;
+        n[c]++;
+    }
+    for (unsigned c = 0; c < m->n_channels; c++)
+        if (n[c])
+            end = max64(end, npu_channel_move(&m->channel[c], &m->time, first[c] * burst,
+                                              n[c] * burst, a->write, at));
+    return end + m->latency;
+}
+
+static void test_stripes_go_round(void **state)
+{
+    static const char chip_text[] =
+        "name: t\ntitle: t\nvendor: t\nchip: {node_nm: 7}\nclock: {mhz: 1000}\n"
+        "core: {count: 2, sram_kib: 64, link_bytes: 64, acc_kib: 16}\n"
+        "matrix: {kind: dot, rows: 8, cols: 8, depth: 8, rate: {int8: 1}}\n"
+        "vector: {lanes: 32, macs: 32}\nnoc: {bytes: 128}\n"
+        "dram: {type: hbm2, gb: 8, channels: 44, bits: 64, mtps: 2400}\nhost: {gb_s: 10}\n"
+        "power: {tdp_w: 20, static_w: 2}\n";
+    struct npu_chip *chip;
+    struct npu_mem m, want;
+    struct errinfo e;
+    uint64_t seed = test_seed(), at = 0;
+    (void)state;
+    assert_int_equal(npu_chip_parse(&chip, chip_text, sizeof chip_text - 1, "test", &e), ERR_OK);
+    npu_mem_init(&m, chip);
+    npu_mem_init(&want, chip);
+    assert_int_equal(m.n_channels, 11);
+    for (int i = 0; i < 3000; i++) {
+        uint64_t most = i % 3 ? 3000 : 2 << 20;
+        struct access a = {num_rand(&seed) % (1 << 30), 1 + num_rand(&seed) % most,
+                           num_rand(&seed) % 4 == 0};
+        uint64_t end = npu_mem_move(&m, a.addr, a.bytes, a.write, at);
+        assert_int_equal(end, move_by_bursts(&want, &a, at));
+        at += num_rand(&seed) % (i % 7 ? 1000 : 2000000); /* now and then it rests */
+    }
+    for (unsigned c = 0; c < m.n_channels; c++) {
+        assert_int_equal(m.channel[c].n_bursts, want.channel[c].n_bursts);
+        assert_int_equal(m.channel[c].bus_free, want.channel[c].bus_free);
+    }
+    npu_chip_free(chip);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stripes_go_round),
         cmocka_unit_test(test_within_three_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,7 +60,7 @@ enum npu_sem {
     NPU_N_SEMS
 };
 
-#define NPU_TOKENS        4                   /* of a semaphore: more than any has */
+#define NPU_TOKENS        2                   /* of a semaphore: as many as a buffer has slots */
 #define NPU_BYTES_MAX     ((uint64_t)1 << 40) /* of a transfer; nanoseconds of a pause */
 #define NPU_ADDR_MAX      ((uint64_t)1 << 50)
 #define NPU_TILE_MACS_MAX 1e15

@@ -3,11 +3,12 @@
  *
  * A model's layers are the same commands at other addresses.  When a layer ends, the whole state of
  * the run (where each queue is, tokens, what links, units, channels and banks are bound to) is
- * compared with that of a layer ago, all times counted from now and all steps from here.  If they
- * are equal, then, since nothing depends on the time itself, every further layer goes as the last
- * one did: the run moves on over all of them at once.  Open rows alone are left out of the
- * comparison: weights lie at new rows in each layer.  So the result is what a full run gives, and
- * npu_time_test.c holds it to that. */
+ * compared with that of a layer ago, all times counted from now and all steps from here.  Times
+ * that lie before anything that can still happen are all one.  If the states are equal, then, since
+ * nothing depends on the time itself, every further layer goes as the last one did: the run moves
+ * on over all of them at once.  Open rows alone are left out of the comparison: weights lie at new
+ * rows in each layer.  So the result is what a full run gives, and npu_time_test.c holds it to
+ * that. */
 #include "npu/npu_time_int.h"
 
 #include "base/num.h"
@@ -16,6 +17,7 @@
 
 #define PERIOD_MAX 4096
 #define WORTH      3 /* periods: fewer are simulated */
+#define LOOKS      4 /* of a period: the state is compared so often */
 
 static const struct npu_segment *segment_at(const struct npu_prog *p, size_t step)
 {
@@ -35,7 +37,8 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
 {
     struct npu_repeat best = {0};
     size_t covered = 0;
-    for (size_t from = 0; from + WORTH < n_steps && from < p->n_steps; from++)
+    for (size_t from = 0; from + WORTH < n_steps && from < p->n_steps && n_steps - from > covered;
+         from++)
         for (size_t period = 1; period <= MIN(PERIOD_MAX, (n_steps - from) / WORTH); period++) {
             if (segment_at(p, from) != segment_at(p, from + period))
                 continue;
@@ -47,14 +50,23 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
                                            .times = (uint32_t)(n / period)};
             }
         }
+    if (!best.period)
+        return best;
+    best.stride = MAX(best.period / LOOKS, 1u);
+    best.seen = mem_alloc((best.period / best.stride + 1) * sizeof *best.seen);
     return best;
+}
+
+void npu_repeat_done(struct npu_repeat *r)
+{
+    mem_free(r->seen);
 }
 
 /* ---- the state, counted from a time and a step ---- */
 
 struct digest {
-    uint64_t hash;
-    uint32_t step;
+    uint64_t hash, since; /* a period ago */
+    uint32_t step, end;   /* of what repeats */
 };
 
 static void add(struct digest *d, uint64_t v)
@@ -63,24 +75,39 @@ static void add(struct digest *d, uint64_t v)
     d->hash ^= d->hash >> 29;
 }
 
-/* Times that lie far behind make no difference any more; near ones may. */
+/* Times that lie behind all that is to come make no difference any more. */
 static void add_time(struct digest *d, uint64_t t, uint64_t oldest)
 {
     add(d, t <= oldest ? 0 : t - oldest + 1);
 }
 
-static void add_core(struct digest *d, const struct npu_core *c, uint64_t oldest)
+static void add_token(struct digest *d, const struct npu_token *t, uint64_t oldest)
+{
+    add_time(d, t->at, oldest);
+    add_time(d, t->end, oldest);
+}
+
+/* A queue without work in all that repeats waits for what comes behind it, wherever it is now. */
+static bool is_beyond(const struct npu_sim *s, uint32_t q, uint32_t end)
+{
+    return q != NPU_NOBODY && s->queues[q].step >= end;
+}
+
+static void add_core(struct digest *d, const struct npu_sim *sim, const struct npu_core *c,
+                     uint64_t oldest)
 {
     for (unsigned set = 0; set < 2; set++) /* that of this step's half first */
         for (int i = 0; i < NPU_N_SEMS; i++) {
             const struct npu_semaphore *s = &c->sem[(d->step + set) % 2][i];
-            add(d, s->n + ((uint64_t)s->sleeper << 8));
+            add(d, s->n + ((uint64_t)(is_beyond(sim, s->sleeper, d->end) ? NPU_NOBODY : s->sleeper)
+                           << 8));
             for (uint32_t k = 0; k < s->n; k++)
-                add_time(d, s->token[(s->head + k) % NPU_TOKENS].at, oldest);
+                add_token(d, &s->token[(s->head + k) % NPU_TOKENS], oldest);
         }
     add_time(d, c->in_free, oldest);
     add_time(d, c->out_free, oldest);
-    add_time(d, c->worked_until, oldest);
+    if (c->worked_until > d->since) /* the causes of waiting count from it */
+        add(d, oldest - c->worked_until);
     add_time(d, c->stored_until, oldest);
 }
 
@@ -97,21 +124,38 @@ static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldes
     }
 }
 
-static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint64_t at)
+/* Tiles that several cores use, of steps that have begun. */
+static void add_keys(struct digest *d, const struct npu_sim *s, uint64_t oldest)
 {
-    struct digest d = {.step = step};
-    uint64_t oldest = at;
-    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
-        oldest = MIN(oldest, s->queues[q].ready);
+    for (size_t i = 0; s->n_keys > 1 && i < s->n_cores / s->p->cores * 2 * s->n_keys; i++) {
+        const struct npu_gate *g = &s->keys[i];
+        if (g->stamp <= d->step + 1)
+            continue;
+        add(d, i % s->n_keys + ((uint64_t)(g->stamp - d->step) << 32));
+        add(d, g->count);
+        add_time(d, g->at, oldest);
+    }
+}
+
+static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end, uint64_t at,
+                           uint64_t since)
+{
+    struct digest d = {.step = step, .end = end, .since = since};
+    uint64_t oldest = UINT64_MAX; /* queues that sleep are woken by others, so later */
+    for (size_t i = 0; i < s->n_heap; i++)
+        oldest = MIN(oldest, s->heap[i].at);
     add(&d, at - oldest);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
         const struct npu_queue_state *x = &s->queues[q];
+        if (is_beyond(s, q, end))
+            continue;
         add(&d, x->step - step);
-        add(&d, x->next);
+        add(&d, (uint64_t)(x->behind - x->cmd));
         add_time(&d, x->ready, oldest);
     }
     for (unsigned i = 0; i < s->n_cores; i++)
-        add_core(&d, &s->cores[i], oldest);
+        add_core(&d, s, &s->cores[i], oldest);
+    add_keys(&d, s, oldest);
     add_memory(&d, &s->mem, oldest);
     add_time(&d, s->net_free, oldest);
     return d.hash;
@@ -119,7 +163,7 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint64_t at)
 
 /* ---- moving on ---- */
 
-static void shift_core(struct npu_core *c, uint64_t by)
+static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
 {
     for (int set = 0; set < 2; set++)
         for (int i = 0; i < NPU_N_SEMS; i++)
@@ -131,7 +175,7 @@ static void shift_core(struct npu_core *c, uint64_t by)
             }
     c->in_free += by;
     c->out_free += by;
-    c->worked_until += by;
+    c->worked_until += c->worked_until > since ? by : 0;
     c->stored_until += by;
 }
 
@@ -151,6 +195,22 @@ static void swap_halves(struct npu_sim *s)
             *one = *other;
             *other = kept;
         }
+}
+
+/* Queues that stay where they are sleep in the half that they slept in. */
+static void swap_beyond(struct npu_sim *s, uint32_t end)
+{
+    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
+        struct npu_core *c = &s->cores[q / NPU_N_QUEUES];
+        for (int i = 0; is_beyond(s, q, end) && i < NPU_N_SEMS; i++) {
+            int set = c->sem[1][i].sleeper == q;
+            if (c->sem[set][i].sleeper != q)
+                continue;
+            c->sem[set][i].sleeper = NPU_NOBODY;
+            c->sem[!set][i].sleeper = q;
+            break;
+        }
+    }
 }
 
 static void shift_memory(struct npu_mem *m, uint64_t by)
@@ -190,58 +250,56 @@ static void shift_gates(struct npu_sim *s, uint32_t step, uint32_t steps, uint64
         }
 }
 
-static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint64_t period_ps)
+static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t end,
+                 const struct npu_sums *from, const struct npu_sums *to)
 {
-    struct npu_repeat *r = &s->repeat;
-    uint64_t by = period_ps * periods;
-    shift_gates(s, step, periods * r->period, period_ps);
-    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
-        s->queues[q].step += periods * r->period;
-        s->queues[q].ready += by;
-    }
-    for (unsigned i = 0; i < s->n_cores; i++)
-        shift_core(&s->cores[i], by);
-    if (periods * r->period % 2)
+    uint32_t steps = periods * s->repeat.period;
+    uint64_t period_ps = to->at - from->at, by = period_ps * periods;
+    shift_gates(s, step, steps, period_ps);
+    if (steps % 2) {
         swap_halves(s);
+        swap_beyond(s, end);
+    }
+    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
+        struct npu_queue_state *x = &s->queues[q];
+        x->ready += by;
+        if (is_beyond(s, q, end))
+            continue;
+        x->step += steps;
+        x->in = &s->p->steps[x->step % s->p->n_steps];
+    }
+    for (size_t i = 0; i < s->n_heap; i++)
+        s->heap[i].at += by;
+    for (unsigned i = 0; i < s->n_cores; i++)
+        shift_core(&s->cores[i], by, from->at);
     shift_memory(&s->mem, by);
     s->net_free += by;
-    for (int i = 0; i < NPU_N_CAUSES; i++)
-        s->cause[i] += (s->cause[i] - r->cause[i]) * periods;
-    struct npu_counts *c = &s->out->counts;
-    c->macs += (c->macs - r->counts.macs) * periods;
-    c->vector_passes += (c->vector_passes - r->counts.vector_passes) * periods;
-    c->shared_bytes += (c->shared_bytes - r->counts.shared_bytes) * periods;
-    c->here_bytes += (c->here_bytes - r->counts.here_bytes) * periods;
-    c->dram_bytes += (c->dram_bytes - r->counts.dram_bytes) * periods;
-    c->commands += (c->commands - r->counts.commands) * periods;
-    uint64_t acts = 0;
-    for (unsigned i = 0; i < s->mem.n_channels; i++)
-        acts += s->mem.channel[i].n_act;
-    s->mem.channel[0].n_act += (acts - r->n_act) * periods;
+    npu_sums_add(s, from, to, periods);
 }
 
 void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     struct npu_repeat *r = &s->repeat;
-    if (!r->period || step < r->from || (step + 1 - r->from) % r->period || s->watch)
+    if (!r->period || step + 1 < r->from || s->watch || !s->n_heap)
+        return;
+    uint32_t residue = (step + 1 - r->from) % r->period;
+    if (residue % r->stride)
         return;
     uint32_t end = r->from + r->period * r->times, ahead = step;
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
-        ahead = MAX(ahead, s->queues[q].step);
-    uint64_t hash = state_hash(s, step, at);
-    /* the last period is left to be simulated: what is ahead then looks behind the end */
-    if (r->seen && hash == r->hash && ahead + 2 * r->period < end) {
-        uint32_t periods = (end - ahead) / r->period - 1;
-        skip(s, step, periods, at - r->at);
+        if (!is_beyond(s, q, end))
+            ahead = MAX(ahead, s->queues[q].step);
+    struct npu_seen *last = &r->seen[residue / r->stride];
+    bool second = last->step && last->step + r->period == step + 1;
+    uint64_t hash = state_hash(s, step, end, at, second ? last->sums.at : 0);
+    struct npu_sums now = npu_sums_now(s, at);
+    /* what is ahead must not look behind the end in a period that is skipped */
+    if (second && last->hash == hash && ahead + r->period < end) {
+        skip(s, step, (end - 1 - ahead) / r->period, end, &last->sums, &now);
         r->period = 0;
         return;
     }
-    r->seen++;
-    r->hash = hash;
-    r->at = at;
-    memcpy(r->cause, s->cause, sizeof r->cause);
-    r->counts = s->out->counts;
-    r->n_act = 0;
-    for (unsigned i = 0; i < s->mem.n_channels; i++)
-        r->n_act += s->mem.channel[i].n_act;
+    *last = (struct npu_seen){.hash = hash, .step = step + 1, .sums = now};
+    if (step >= end)
+        r->period = 0;
 }

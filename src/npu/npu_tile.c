@@ -10,8 +10,9 @@
 
 #define SUM_BYTES  4
 #define SHADOW     0.05
-#define ISSUED     0.5 /* commands mostly wait for something else */
-#define CHUNKS     4   /* of a tile: the first is there soon, and there are not too many commands */
+#define ISSUED     0.5   /* commands mostly wait for something else */
+#define FEWER      0.004 /* half as many commands are worth so much */
+#define CHUNKS     4 /* of a tile: the first is there soon, and there are not too many commands */
 #define PIECES_MAX 4096
 
 uint64_t npu_weight_bytes(const struct npu_work *w, uint64_t values)
@@ -151,24 +152,27 @@ static void price(struct search *s, struct npu_tiling *t)
         t->cost += 2 * all_o * s->noc +
                    all_o / SUM_BYTES / cores / s->c->v[NPU_VEC_LANES] * s->cycle +
                    s->c->v[NPU_OP_US] * 1e6 + 4 * s->c->v[NPU_NOC_LATENCY] * s->cycle;
+    t->cost *= 1 + FEWER * log2(l.tiles * (double)t->chunks);
     if (!s->best.tm || t->cost < s->best.cost)
         s->best = *t;
 }
 
 /* All products of a tile at once where they fit, so that weights or inputs can stay for the next
- * tile; else a few chunks, each of which streams through the buffers piece by piece. */
+ * tile; else a few chunks, each of which streams through the buffers piece by piece.  Where nothing
+ * is prefetched beyond the tile, one chunk does what a few would, with fewer commands. */
 static void price_chunks(struct search *s, struct npu_tiling t)
 {
-    uint64_t k = (s->op->k + t.ks - 1) / t.ks;
+    uint64_t k = (s->op->k + t.ks - 1) / t.ks, chunks = s->c->cache ? 1 : CHUNKS;
     uint64_t grain = s->c->array == NPU_DOT ? (uint64_t)s->c->v[NPU_MX_DEPTH]
                                             : (uint64_t)s->c->v[NPU_MX_ROWS];
     t.tk = k;
     t.chunks = t.pieces = 1;
     if (fits(s, &t))
         price(s, &t);
-    t.tk = (k + CHUNKS - 1) / CHUNKS;
+    t.tk = (k + chunks - 1) / chunks;
     t.tk = MIN((t.tk + grain - 1) / grain * grain, k);
     t.chunks = (k + t.tk - 1) / t.tk;
+    t.pieces = CHUNKS / chunks;
     while (!fits(s, &t) && t.pieces < PIECES_MAX && t.tk / t.pieces > grain)
         t.pieces *= 2;
     price(s, &t);

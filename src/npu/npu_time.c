@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * npu_time.c - a heap of queues by the time at which each can go on.  A queue that cannot know that
- * time yet sleeps where what it waits for will come: a semaphore, a step of all cores, a tile that
- * another core brings.  What is taken from a shared resource is taken in the heap's order. */
+ * npu_time.c - commands in the order of time where that matters, and no further.
+ *
+ * What a core does by itself (products, vector passes, semaphores, ends of steps) takes its time
+ * from its tokens alone, so it is done as soon as they are known.  What all share (links to other
+ * memories, the network, channels) is taken in the order of time, by a heap of those queues whose
+ * next command needs it.  A queue that cannot know its time yet sleeps where what it waits for will
+ * come: a semaphore, a step of all cores, a tile that another core brings. */
 #include "npu/npu_time.h"
 
 #include "base/num.h"
@@ -34,32 +38,31 @@ const char *npu_cause_text(enum npu_cause c)
 
 /* ---- the heap: the earliest first, of those the lowest number ---- */
 
-static bool before(const struct npu_sim *s, uint32_t a, uint32_t b)
+static bool before(struct npu_wait a, struct npu_wait b)
 {
-    uint64_t x = s->queues[a].ready, y = s->queues[b].ready;
-    return x < y || (x == y && a < b);
+    return a.at < b.at || (a.at == b.at && a.q < b.q);
 }
 
-static void push(struct npu_sim *s, uint32_t q, uint64_t at)
+static void push(struct npu_sim *s, struct npu_wait w)
 {
     size_t i = s->n_heap++;
-    s->queues[q].ready = at;
-    for (; i > 0 && before(s, q, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+    for (; i > 0 && before(w, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
         s->heap[i] = s->heap[(i - 1) / 2];
-    s->heap[i] = q;
+    s->heap[i] = w;
 }
 
 static uint32_t pop(struct npu_sim *s)
 {
-    uint32_t first = s->heap[0], last = s->heap[--s->n_heap];
+    uint32_t first = s->heap[0].q;
+    struct npu_wait last = s->heap[--s->n_heap];
     size_t i = 0;
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= s->n_heap)
             break;
-        if (child + 1 < s->n_heap && before(s, s->heap[child + 1], s->heap[child]))
+        if (child + 1 < s->n_heap && before(s->heap[child + 1], s->heap[child]))
             child++;
-        if (!before(s, s->heap[child], last))
+        if (!before(s->heap[child], last))
             break;
         s->heap[i] = s->heap[child];
         i = child;
@@ -71,17 +74,14 @@ static uint32_t pop(struct npu_sim *s)
 /* ---- semaphores and gates ---- */
 
 static void give(struct npu_sim *s, struct npu_core *c, unsigned set, unsigned sem,
-                 struct npu_token t)
+                 const struct npu_token *t)
 {
     struct npu_semaphore *x = &c->sem[set][sem];
-    if (sem == NPU_NO_SEM)
-        return;
     CHECK(x->n < NPU_TOKENS);
-    x->token[(x->head + x->n++) % NPU_TOKENS] = t;
+    x->token[(x->head + x->n++) % NPU_TOKENS] = *t;
     if (x->sleeper != NPU_NOBODY) {
-        uint32_t q = x->sleeper;
+        s->todo[s->n_todo++] = x->sleeper;
         x->sleeper = NPU_NOBODY;
-        push(s, q, MAX(s->queues[q].ready, t.at));
     }
 }
 
@@ -91,12 +91,11 @@ static void sleep_at(struct npu_sim *s, struct npu_gate *g, uint32_t q)
     g->sleepers = q;
 }
 
-static void open_gate(struct npu_sim *s, struct npu_gate *g)
+void npu_time_open(struct npu_sim *s, struct npu_gate *g)
 {
-    for (uint32_t q = g->sleepers; q != NPU_NOBODY;) {
-        uint32_t next = s->queues[q].sleeps_behind;
-        push(s, q, MAX(s->queues[q].ready, g->at));
-        q = next;
+    for (uint32_t q = g->sleepers; q != NPU_NOBODY; q = s->queues[q].sleeps_behind) {
+        s->queues[q].ready = MAX(s->queues[q].ready, g->at);
+        s->todo[s->n_todo++] = q;
     }
     g->sleepers = NPU_NOBODY;
 }
@@ -123,19 +122,24 @@ static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
     return (uint64_t)ceil((double)bytes * ps_a_byte);
 }
 
+static bool moves(const struct npu_cmd *c)
+{
+    return c->level != NPU_HERE && c->bytes > 0;
+}
+
 /* A transfer between a core and a level; *cause: what it waited for longest. */
 static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
                      uint64_t *link_free, bool write, bool follows, uint64_t start,
                      enum npu_cause *cause)
 {
     *cause = NPU_BY_NETWORK;
-    if (c->level == NPU_HERE || c->bytes == 0)
+    if (!moves(c))
         return start;
     uint64_t link = MAX(start, *link_free) + rate_ps(c->bytes, s->link);
     *link_free = link;
     uint64_t end = link + s->latency;
     s->out->counts.shared_bytes += (double)c->bytes;
-    if (!follows || s->chip->v[NPU_MULTICAST] == 0) {
+    if (!follows || !s->multicast) {
         uint64_t net = MAX(start, s->net_free) + rate_ps(c->bytes, s->net);
         s->net_free = net;
         end = MAX(end, net + s->latency);
@@ -153,13 +157,15 @@ static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct np
 
 /* Of the time that the matrix unit stood still, what the work behind the last token took is its
  * cause; before that work had begun, it waited for the order of operations. */
-static void blame(struct npu_sim *s, const struct npu_prog *p, uint32_t step, uint64_t from,
-                  uint64_t to, const struct npu_token *t)
+static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
+                  const struct npu_token *t)
 {
     if (to <= from)
         return;
+    const struct npu_prog *p = s->p;
     uint64_t split = t ? MIN(MAX(t->from, from), to) : to;
-    double launch = MIN(s->chip->v[NPU_OP_US] * 1e6, (double)(split - from));
+    bool launched = !s->known.use || from == s->known.sums.at; /* not between a step's tiles */
+    double launch = launched ? MIN(s->launch, (double)(split - from)) : 0;
     uint32_t at = step % (uint32_t)p->n_steps;
     const struct npu_op *prev = at ? &p->work->ops[p->steps[at - 1].op] : NULL;
     bool vector = prev && prev->kind != NPU_MATMUL && prev->kind != NPU_ATTEND;
@@ -169,56 +175,60 @@ static void blame(struct npu_sim *s, const struct npu_prog *p, uint32_t step, ui
         s->cause[t->cause] += (double)(to - split);
 }
 
+static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu_cmd *c,
+                                             unsigned beside)
+{
+    enum npu_type type = s->p->work->type;
+    struct npu_tile_time *t = &s->tile[(c->m + 3 * c->k + 5 * c->n) / 8 % NPU_TILE_TIMES];
+    if (t->m == c->m && t->k == c->k && t->n == c->n && t->beside == beside)
+        return t;
+    struct npu_cycles x = npu_tile_cycles(s->chip, type, c->m, c->k, c->n, beside);
+    double m = c->m, k = c->k, n = c->n;
+    *t = (struct npu_tile_time){.m = c->m, .k = c->k, .n = c->n, .beside = beside};
+    t->busy = (uint64_t)((double)x.busy * s->cycle + 0.5);
+    t->tail = (uint64_t)((double)x.tail * s->cycle + 0.5);
+    t->macs = m * k * n;
+    t->useful = MIN(t->macs / s->peak * s->cycle, (double)t->busy);
+    t->slower = MIN(t->useful / s->chip->v[NPU_SUSTAINED] - t->useful, (double)t->busy - t->useful);
+    t->here_bytes = (m * k + k * n) * s->p->work->act_bytes + m * n * 4;
+    return t;
+}
+
 static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct npu_cmd *c,
                           const struct npu_step *step, uint64_t start, const struct npu_token *last,
                           struct npu_token *done)
 {
-    enum npu_type type = s->p->work->type;
-    struct npu_last_tile *t = &s->tile;
-    if (t->m != c->m || t->k != c->k || t->n != c->n || t->beside != step->segment->beside)
-        *t = (struct npu_last_tile){
-            c->m, c->k, c->n, step->segment->beside,
-            npu_tile_cycles(s->chip, type, c->m, c->k, c->n, step->segment->beside)};
-    const struct npu_cycles x = t->cycles;
-    const double *v = s->chip->v;
-    uint64_t busy = (uint64_t)((double)x.busy * s->cycle + 0.5);
-    uint64_t tail = c->last ? (uint64_t)((double)x.tail * s->cycle + 0.5) : 0;
-    double macs = (double)c->m * c->k * c->n;
-    double peak = v[NPU_MX_ROWS] * v[NPU_MX_COLS] * v[NPU_MX_DEPTH] * v[NPU_MX_COUNT] *
-                  npu_chip_rate(s->chip, type);
-    double useful = MIN(macs / peak * s->cycle, (double)busy);
-    double slower = MIN(useful / v[NPU_SUSTAINED] - useful, (double)busy - useful);
-    s->cause[NPU_BY_USEFUL] += useful;
-    s->cause[NPU_BY_SUSTAINED] += slower;
-    s->cause[NPU_BY_EDGES] += (double)busy - useful - slower;
-    s->out->counts.macs += macs;
-    s->out->counts.here_bytes += ((double)c->m * c->k + (double)c->k * c->n) *
-                                     s->p->work->act_bytes +
-                                 (double)c->m * c->n * 4;
-    uint64_t end = start + busy;
+    const struct npu_tile_time *t = tile_time(s, c, step->segment->beside);
+    s->cause[NPU_BY_USEFUL] += t->useful;
+    s->cause[NPU_BY_SUSTAINED] += t->slower;
+    s->cause[NPU_BY_EDGES] += (double)t->busy - t->useful - t->slower;
+    s->out->counts.macs += t->macs;
+    s->out->counts.here_bytes += t->here_bytes;
+    uint64_t end = start + t->busy;
     if (c->pieces > 1 && last->end) { /* the last piece comes late */
-        uint64_t piece = last->end + busy / c->pieces;
+        uint64_t piece = last->end + t->busy / c->pieces;
         s->cause[last->cause] += (double)(MAX(piece, end) - end);
         end = MAX(piece, end);
     }
     k->worked_until = end;
-    *done = (struct npu_token){.at = end + tail, .from = start, .cause = NPU_BY_EDGES};
+    *done = (struct npu_token){
+        .at = end + (c->last ? t->tail : 0), .from = start, .cause = NPU_BY_EDGES};
     return end;
 }
 
 /* ---- one command ---- */
 
-/* What the command waits for.  False: the queue sleeps. */
-static bool may_start(struct npu_sim *s, uint32_t q, unsigned core, const struct npu_cmd *c,
-                      uint64_t *start, struct npu_token *last)
+/* When the command's tokens let it start.  False: the queue sleeps. */
+static bool may_start(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t *start,
+                      struct npu_token *last)
 {
-    struct npu_core *k = &s->cores[core];
     struct npu_queue_state *x = &s->queues[q];
+    struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
     *start = x->ready;
     for (int i = 0; i < 3; i++) {
-        struct npu_semaphore *sem = &k->sem[x->step % 2][c->take[i]];
         if (c->take[i] == NPU_NO_SEM)
             continue;
+        struct npu_semaphore *sem = &k->sem[x->step % 2][c->take[i]];
         if (sem->n == 0) {
             sem->sleeper = q;
             return false;
@@ -231,16 +241,31 @@ static bool may_start(struct npu_sim *s, uint32_t q, unsigned core, const struct
         *start = MAX(*start, t->at);
     }
     if (c->kind == NPU_CMD_AWAIT && x->step > 0) {
-        struct npu_gate *g = step_gate(s, core, x->step - 1);
+        struct npu_gate *g = step_gate(s, q / NPU_N_QUEUES, x->step - 1);
         if (g->count < s->p->cores) {
             sleep_at(s, g, q);
             return false;
         }
         *start = MAX(*start, g->at);
     }
+    return true;
+}
+
+/* False: others have their turn before, or the queue sleeps. */
+static bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t start)
+{
+    struct npu_wait w = {start, q};
+    if (!(c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE) || (!moves(c) && !c->key))
+        return true;
+    if (s->n_todo || s->through || (s->n_heap && before(s->heap[0], w))) {
+        s->queues[q].ready = start;
+        push(s, w);
+        return false;
+    }
     if (c->kind == NPU_CMD_LOAD && c->key && !c->first) {
-        struct npu_gate *g = key_gate(s, core, x->step, c->key);
+        struct npu_gate *g = key_gate(s, q / NPU_N_QUEUES, s->queues[q].step, c->key);
         if (!g->count) {
+            s->queues[q].ready = start;
             sleep_at(s, g, q);
             return false;
         }
@@ -254,9 +279,10 @@ static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint64_t at)
     g->at = MAX(g->at, at);
     if (++g->count < s->p->cores)
         return;
-    open_gate(s, g);
     if (core < s->p->cores)
-        npu_repeat_look(s, step, g->at);
+        s->through = step + 1;
+    if (!s->known.use)
+        npu_time_open(s, g);
 }
 
 /* Does the command; gives when its queue may go on. */
@@ -282,14 +308,14 @@ static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const stru
             struct npu_gate *g = key_gate(s, core, at, c->key);
             g->at = done->at;
             g->count = 1;
-            open_gate(s, g);
+            npu_time_open(s, g);
         }
         done->end = done->at;
         if (c->pieces > 1) /* the first piece */
             done->at -= (done->at - start) / c->pieces * (c->pieces - 1u);
         break;
     case NPU_CMD_MATRIX:
-        blame(s, s->p, at, k->worked_until, start, last->at ? last : NULL);
+        blame(s, at, k->worked_until, start, last->at ? last : NULL);
         next = do_matrix(s, k, c, step, start, last, done);
         break;
     case NPU_CMD_VECTOR:
@@ -311,92 +337,181 @@ static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const stru
     return next;
 }
 
-static void go(struct npu_sim *s, uint32_t q)
+static void take_tokens(struct npu_core *k, unsigned set, const struct npu_cmd *c)
 {
-    struct npu_queue_state *x = &s->queues[q];
-    unsigned core = q / NPU_N_QUEUES, in_instance = core % s->p->cores;
-    struct npu_core *k = &s->cores[core];
-    for (;;) { /* to the next step that has commands for this queue */
-        if (x->step >= s->n_steps)
-            return;
-        const uint32_t *from = s->p->steps[x->step % s->p->n_steps].segment->from +
-                               in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES;
-        if (from[0] + x->next < from[1])
-            break;
-        x->step++;
-        x->next = 0;
-    }
-    const struct npu_step *step = &s->p->steps[x->step % s->p->n_steps];
-    const struct npu_cmd *c =
-        &step->segment
-             ->cmds[step->segment->from[in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES] + x->next];
-    struct npu_token last = {0}, done;
-    uint64_t start;
-    if (!may_start(s, q, core, c, &start, &last))
-        return;
-    if (start > x->ready) {
-        x->ready = start;
-        if (s->n_heap && before(s, s->heap[0], q)) { /* others come first */
-            push(s, q, start);
-            return;
-        }
-    }
     for (int i = 0; i < 3; i++)
         if (c->take[i] != NPU_NO_SEM) {
-            struct npu_semaphore *sem = &k->sem[x->step % 2][c->take[i]];
+            struct npu_semaphore *sem = &k->sem[set][c->take[i]];
             sem->head = (sem->head + 1) % NPU_TOKENS;
             sem->n--;
         }
-    uint64_t next = perform(s, q, core, c, step, start, &done, &last);
-    next = MAX(next, start + s->issue);
+}
+
+static void give_tokens(struct npu_sim *s, struct npu_core *k, unsigned set,
+                        const struct npu_cmd *c, struct npu_token *done, uint64_t next)
+{
+    uint64_t at = done->at;
     for (int i = 0; i < 3; i++) { /* inputs are free when the last row has entered */
-        struct npu_token t = done;
-        if (c->kind == NPU_CMD_MATRIX && i < 2)
-            t.at = next;
-        give(s, k, x->step % 2, c->give[i], t);
+        done->at = c->kind == NPU_CMD_MATRIX && i < 2 ? next : at;
+        if (c->give[i] != NPU_NO_SEM)
+            give(s, k, set, c->give[i], done);
     }
-    s->out->counts.commands++;
-    if (s->watch)
-        s->watch(s->arg, core, (enum npu_queue)(q % NPU_N_QUEUES), c, step->op, start, done.at);
-    x->next++;
-    push(s, q, next);
+    done->at = at;
+}
+
+/* All that the queue can do now. */
+static void go(struct npu_sim *s, uint32_t q)
+{
+    struct npu_queue_state *x = &s->queues[q];
+    unsigned core = q / NPU_N_QUEUES;
+    struct npu_core *k = &s->cores[core];
+    while (x->step < s->n_steps) {
+        const struct npu_cmd *c = x->cmd;
+        struct npu_token last = {0}, done;
+        uint64_t start;
+        unsigned set = x->step % 2;
+        if (!may_start(s, q, c, &start, &last) || !has_turn(s, q, c, start))
+            return;
+        take_tokens(k, set, c);
+        uint64_t next = perform(s, q, core, c, x->in, start, &done, &last);
+        next = MAX(next, start + s->issue);
+        give_tokens(s, k, set, c, &done, next);
+        if (s->watch)
+            s->watch(s->arg, core, (enum npu_queue)(q % NPU_N_QUEUES), c, x->in->op, start,
+                     done.at);
+        x->ready = next;
+        if (++x->cmd == x->behind) {
+            x->step++;
+            npu_time_enter(s, q);
+        }
+        if (c->kind == NPU_CMD_ARRIVE && s->through) {
+            s->todo[s->n_todo++] = q;
+            return;
+        }
+    }
+}
+
+void npu_time_enter(struct npu_sim *s, uint32_t q)
+{
+    struct npu_queue_state *x = &s->queues[q];
+    unsigned in_instance = q / NPU_N_QUEUES % s->p->cores;
+    unsigned at = in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES;
+    for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
+        x->in = &s->p->steps[x->step % s->p->n_steps];
+        const struct npu_segment *g = x->in->segment;
+        x->cmd = g->cmds + g->from[at];
+        x->behind = g->cmds + g->from[at + 1];
+        if (x->cmd != x->behind)
+            return;
+    }
+}
+
+/* ---- what is counted ---- */
+
+struct npu_sums npu_sums_now(const struct npu_sim *s, uint64_t at)
+{
+    struct npu_sums x = {.at = at, .counts = s->out->counts};
+    memcpy(x.cause, s->cause, sizeof x.cause);
+    for (unsigned i = 0; i < s->mem.n_channels; i++)
+        x.n_act += s->mem.channel[i].n_act;
+    return x;
+}
+
+void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct npu_sums *to,
+                  double times)
+{
+    struct npu_counts *c = &s->out->counts;
+    const struct npu_counts *a = &from->counts, *b = &to->counts;
+    for (int i = 0; i < NPU_N_CAUSES; i++)
+        s->cause[i] += (to->cause[i] - from->cause[i]) * times;
+    c->macs += (b->macs - a->macs) * times;
+    c->vector_passes += (b->vector_passes - a->vector_passes) * times;
+    c->shared_bytes += (b->shared_bytes - a->shared_bytes) * times;
+    c->here_bytes += (b->here_bytes - a->here_bytes) * times;
+    c->dram_bytes += (b->dram_bytes - a->dram_bytes) * times;
+    s->mem.channel[0].n_act += (to->n_act - from->n_act) * (uint64_t)times;
 }
 
 /* ---- a run ---- */
 
-static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
+void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at)
 {
-    const struct npu_prog *p = s->p;
-    s->n_cores = p->cores * instances;
-    s->n_steps = p->n_steps * rounds;
-    for (size_t i = 0; i < p->n_steps; i++)
-        s->n_keys = MAX(s->n_keys, p->steps[i].segment->n_keys);
-    s->cores = mem_alloc(s->n_cores * sizeof *s->cores);
-    s->queues = mem_alloc((size_t)s->n_cores * NPU_N_QUEUES * sizeof *s->queues);
-    s->heap = mem_alloc((size_t)s->n_cores * NPU_N_QUEUES * sizeof *s->heap);
-    s->gates = mem_alloc(instances * s->n_steps * sizeof *s->gates);
-    s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys);
-    for (size_t i = 0; i < instances * s->n_steps; i++)
-        s->gates[i].sleepers = NPU_NOBODY;
     static const enum npu_sem slots[] = {NPU_W_FREE, NPU_A_FREE, NPU_R_FREE,
                                          NPU_O_FREE, NPU_T_FREE, NPU_V_FREE};
     for (unsigned i = 0; i < s->n_cores; i++)
         for (int set = 0; set < 2; set++) {
             for (int x = 0; x < NPU_N_SEMS; x++)
-                s->cores[i].sem[set][x].sleeper = NPU_NOBODY;
+                s->cores[i].sem[set][x] = (struct npu_semaphore){.sleeper = NPU_NOBODY};
             for (size_t x = 0; x < N_ELEMS(slots); x++)
                 s->cores[i].sem[set][slots[x]].n = NPU_SLOTS;
             s->cores[i].sem[set][NPU_HALF].n = 1;
         }
+    s->n_heap = s->n_todo = 0;
+    for (uint32_t q = s->n_cores * NPU_N_QUEUES; q-- > 0;) {
+        s->queues[q].step = step;
+        s->queues[q].ready = at;
+        npu_time_enter(s, q);
+        s->todo[s->n_todo++] = q;
+    }
+}
+
+static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
+{
+    const struct npu_prog *p = s->p;
+    const double *v = s->chip->v;
+    s->n_cores = p->cores * instances;
+    s->n_steps = p->n_steps * rounds;
+    for (size_t i = 0; i < p->n_steps; i++)
+        s->n_keys = MAX(s->n_keys, p->steps[i].segment->n_keys);
+    size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
+    s->cores = mem_alloc(s->n_cores * sizeof *s->cores);
+    s->queues = mem_alloc(n_queues * sizeof *s->queues);
+    s->heap = mem_alloc(n_queues * sizeof *s->heap);
+    s->todo = mem_alloc(n_queues * sizeof *s->todo);
+    s->gates = mem_alloc(instances * s->n_steps * sizeof *s->gates);
+    s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys);
+    for (size_t i = 0; i < instances * s->n_steps; i++)
+        s->gates[i].sleepers = NPU_NOBODY;
     npu_mem_init(&s->mem, s->chip);
-    s->repeat = npu_repeat_find(p, s->n_steps);
-    s->cycle = 1e6 / s->chip->v[NPU_CLOCK];
-    s->link = s->cycle / s->chip->v[NPU_LINK];
-    s->net = s->cycle / s->chip->v[NPU_NOC];
-    s->issue = (uint64_t)(s->chip->v[NPU_ISSUE] * s->cycle);
-    s->latency = (uint64_t)(s->chip->v[NPU_NOC_LATENCY] * s->cycle);
-    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
-        push(s, q, 0);
+    s->launch = v[NPU_OP_US] * 1e6;
+    s->known.use = s->launch > 0 && instances == 1;
+    if (!s->known.use)
+        s->repeat = npu_repeat_find(p, s->n_steps);
+    s->cycle = 1e6 / v[NPU_CLOCK];
+    s->link = s->cycle / v[NPU_LINK];
+    s->net = s->cycle / v[NPU_NOC];
+    s->issue = (uint64_t)(v[NPU_ISSUE] * s->cycle);
+    s->latency = (uint64_t)(v[NPU_NOC_LATENCY] * s->cycle);
+    s->multicast = v[NPU_MULTICAST] > 0;
+    s->peak = v[NPU_MX_ROWS] * v[NPU_MX_COLS] * v[NPU_MX_DEPTH] * v[NPU_MX_COUNT] *
+              npu_chip_rate(s->chip, p->work->type);
+    npu_time_begin(s, 0, 0);
+}
+
+/* All have ended what they could: whoever waits for a step's end may find that it is known. */
+static void end_step(struct npu_sim *s)
+{
+    uint32_t step = s->through - 1;
+    struct npu_gate *g = &s->gates[step];
+    s->through = 0;
+    if (!s->known.use)
+        npu_repeat_look(s, step, g->at);
+    else if (!npu_known_look(s, step, g->at))
+        npu_time_open(s, g);
+}
+
+static void run(struct npu_sim *s)
+{
+    for (;;) {
+        if (s->through && (s->known.use || !s->n_todo))
+            end_step(s);
+        else if (s->n_todo)
+            go(s, s->todo[--s->n_todo]);
+        else if (s->n_heap)
+            go(s, pop(s));
+        else
+            return;
+    }
 }
 
 static void report(struct npu_sim *s, unsigned instances, unsigned rounds)
@@ -412,6 +527,8 @@ static void report(struct npu_sim *s, unsigned instances, unsigned rounds)
             half = MAX(half, g[s->n_steps - p->n_steps - 1].at);
     }
     t->round_ps = t->ps - half;
+    for (size_t i = 0; i < p->n_steps; i++)
+        t->counts.commands += (uint64_t)p->steps[i].segment->n_cmds * instances * rounds;
     double all = (double)t->ps * s->n_cores, known = 0;
     for (int i = 0; i < NPU_N_CAUSES; i++)
         known += s->cause[i];
@@ -438,14 +555,14 @@ void npu_time(struct npu_timing_of *t, const struct npu_prog *p, unsigned instan
     if (op_ps)
         memset(op_ps, 0, p->work->n_ops * sizeof *op_ps);
     init(&s, instances, rounds);
-    while (s.n_heap) {
-        uint32_t q = pop(&s);
-        go(&s, q);
-    }
+    run(&s);
     report(&s, instances, rounds);
+    npu_repeat_done(&s.repeat);
+    npu_known_done(&s.known);
     mem_free(s.cores);
     mem_free(s.queues);
     mem_free(s.heap);
+    mem_free(s.todo);
     mem_free(s.gates);
     mem_free(s.keys);
 }

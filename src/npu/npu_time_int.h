@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * npu_time_int.h - the state of a run, which npu_time.c moves on and npu_repeat.c compares with
- * itself. */
+ * npu_time_int.h - the state of a run, which npu_time.c moves on, and which npu_repeat.c and
+ * npu_known.c move over what they have seen before. */
 #ifndef NPU_NPU_TIME_INT_H
 #define NPU_NPU_TIME_INT_H
 
@@ -23,8 +23,10 @@ struct npu_semaphore {
 };
 
 struct npu_queue_state {
-    uint32_t step, next; /* the command: of all rounds' steps, in the segment */
+    const struct npu_cmd *cmd, *behind; /* the next; where the step's end */
+    const struct npu_step *in;          /* the step */
     uint64_t ready;
+    uint32_t step;          /* of all rounds' */
     uint32_t sleeps_behind; /* the next in the same list */
 };
 
@@ -40,20 +42,50 @@ struct npu_gate { /* a step's end, or a shared tile's arrival */
     uint32_t count, stamp, sleepers;
 };
 
-struct npu_last_tile { /* most tiles are like the last one */
+struct npu_wait { /* of a queue whose next command uses what all share */
+    uint64_t at;
+    uint32_t q;
+};
+
+/* What a tile of some size takes; ps and numbers of events. */
+struct npu_tile_time {
     uint32_t m, k, n;
     unsigned beside;
-    struct npu_cycles cycles;
+    uint64_t busy, tail;
+    double useful, slower, macs, here_bytes;
+};
+
+#define NPU_TILE_TIMES 16
+
+/* What has been counted up to some time. */
+struct npu_sums {
+    uint64_t at;
+    double cause[NPU_N_CAUSES];
+    struct npu_counts counts;
+    uint64_t n_act;
+};
+
+struct npu_seen { /* the state at the end of a step */
+    uint64_t hash;
+    uint32_t step; /* + 1; 0: none */
+    struct npu_sums sums;
 };
 
 /* Steps that come again and again, alike: [from, from + period * times). */
 struct npu_repeat {
     uint32_t from, period, times;
-    uint32_t seen;     /* periods compared up to now */
-    uint64_t hash, at; /* of the state at the end of the last period, and when that was */
-    double cause[NPU_N_CAUSES];
-    struct npu_counts counts;
-    uint64_t n_act;
+    uint32_t stride;       /* each so many steps the state is looked at */
+    struct npu_seen *seen; /* [period / stride + 1]: a period ago */
+};
+
+struct npu_known_step; /* npu_known.c */
+
+struct npu_known {
+    bool use;   /* operations are launched one by one */
+    bool clean; /* the last step's end left nothing to come */
+    struct npu_sums sums;
+    struct npu_known_step *steps;
+    size_t n, cap;
 };
 
 struct npu_sim {
@@ -65,24 +97,48 @@ struct npu_sim {
     struct npu_gate *gates; /* [instances][steps of all rounds] */
     struct npu_gate *keys;  /* [instances][2][n_keys] */
     size_t n_keys, n_steps;
-    uint32_t *heap;
-    size_t n_heap;
+    struct npu_wait *heap;
+    uint32_t *todo; /* queues that may go on by themselves */
+    size_t n_heap, n_todo;
     unsigned n_cores; /* of all instances */
     struct npu_mem mem;
     uint64_t net_free;
     double cycle, link, net; /* ps a cycle, ps a byte */
+    double launch;           /* ps */
+    double peak;             /* multiply-adds a cycle of a core's matrix units */
+    bool multicast;
     uint64_t latency, issue;
     double cause[NPU_N_CAUSES];
     struct npu_repeat repeat;
-    struct npu_last_tile tile;
+    struct npu_known known;
+    uint32_t through; /* + 1: the step of instance 0 that has just ended */
+    struct npu_tile_time tile[NPU_TILE_TIMES];
     npu_watch *watch;
     void *arg;
 };
 
-/* Finds what repeats in the program's steps of all rounds. */
+/* Puts the queue before its first command from its step on. */
+void npu_time_enter(struct npu_sim *s, uint32_t q);
+/* Lets all queues begin step `step` at `at`, with nothing left of what was before. */
+void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at);
+void npu_time_open(struct npu_sim *s, struct npu_gate *g);
+
+struct npu_sums npu_sums_now(const struct npu_sim *s, uint64_t at);
+/* Adds `times` times what came between two sums. */
+void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct npu_sums *to,
+                  double times);
+
+/* Finds what repeats in the program's steps of all rounds; npu_repeat_done frees. */
 struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps);
-/* Called when step `step` of instance 0 is through at `at`.  Where the state is that of a period
- * ago but for the time, moves the run on over all whole periods that are left. */
+void npu_repeat_done(struct npu_repeat *r);
+/* Called when step `step` of instance 0 is through at `at`, and nothing is left that could go on
+ * without the time going on.  Where the state is that of a period ago but for the time, moves the
+ * run on over all whole periods that are left. */
 void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at);
+
+/* Called when step `step` is through at `at`, before anyone goes on because of it.  Where steps
+ * behind it are known, moves the run on over them.  False: it has not. */
+bool npu_known_look(struct npu_sim *s, uint32_t step, uint64_t at);
+void npu_known_done(struct npu_known *k);
 
 #endif
