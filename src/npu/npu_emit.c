@@ -413,7 +413,8 @@ struct sweep {
 
 static void emit_sweep(struct npu_emit *e, const struct sweep *s, uint64_t elements)
 {
-    uint64_t each = (elements + e->cores - 1) / e->cores;
+    /* no core is woken for less than one pass of its lanes */
+    uint64_t each = MAX((elements + e->cores - 1) / e->cores, (uint64_t)e->chip->v[NPU_VEC_LANES]);
     double slot_bytes = (s->reads * s->in_bytes + s->out_bytes) * NPU_SLOTS;
     uint64_t room = (uint64_t)((double)npu_half_bytes(e->chip) * 0.9 / slot_bytes);
     uint64_t pieces = MAX((each + MAX(room, 1u) - 1) / MAX(room, 1u), each >= 4096 ? 2u : 1u);

@@ -291,7 +291,8 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
             ahead = MAX(ahead, s->queues[q].step);
     struct npu_seen *last = &r->seen[residue / r->stride];
     bool second = last->step && last->step + r->period == step + 1;
-    uint64_t hash = state_hash(s, step, end, at, second ? last->sums.at : 0);
+    uint64_t since = step >= r->period ? s->gates[step - r->period].at : 0;
+    uint64_t hash = state_hash(s, step, end, at, since);
     struct npu_sums now = npu_sums_now(s, at);
     /* what is ahead must not look behind the end in a period that is skipped */
     if (second && last->hash == hash && ahead + r->period < end) {

@@ -14,6 +14,7 @@
 #define FEWER      0.004 /* half as many commands are worth so much */
 #define CHUNKS     4 /* of a tile: the first is there soon, and there are not too many commands */
 #define PIECES_MAX 4096
+#define FEW_ROWS   32 /* products with so many wait for their weights */
 
 uint64_t npu_weight_bytes(const struct npu_work *w, uint64_t values)
 {
@@ -157,18 +158,12 @@ static void price(struct search *s, struct npu_tiling *t)
         s->best = *t;
 }
 
-/* All products of a tile at once where they fit, so that weights or inputs can stay for the next
- * tile; else a few chunks, each of which streams through the buffers piece by piece.  Where nothing
- * is prefetched beyond the tile, one chunk does what a few would, with fewer commands. */
-static void price_chunks(struct search *s, struct npu_tiling t)
+/* In so many chunks, each of which streams through the buffers piece by piece. */
+static void price_streamed(struct search *s, struct npu_tiling t, uint64_t chunks)
 {
-    uint64_t k = (s->op->k + t.ks - 1) / t.ks, chunks = s->c->cache ? 1 : CHUNKS;
+    uint64_t k = (s->op->k + t.ks - 1) / t.ks;
     uint64_t grain = s->c->array == NPU_DOT ? (uint64_t)s->c->v[NPU_MX_DEPTH]
                                             : (uint64_t)s->c->v[NPU_MX_ROWS];
-    t.tk = k;
-    t.chunks = t.pieces = 1;
-    if (fits(s, &t))
-        price(s, &t);
     t.tk = (k + chunks - 1) / chunks;
     t.tk = MIN((t.tk + grain - 1) / grain * grain, k);
     t.chunks = (k + t.tk - 1) / t.tk;
@@ -176,6 +171,21 @@ static void price_chunks(struct search *s, struct npu_tiling t)
     while (!fits(s, &t) && t.pieces < PIECES_MAX && t.tk / t.pieces > grain)
         t.pieces *= 2;
     price(s, &t);
+}
+
+/* All products of a tile at once where they fit, so that weights or inputs can stay for the next
+ * tile; else a few chunks.  Where nothing is prefetched beyond the tile, or nothing is used twice
+ * and memory never rests, one chunk does what a few would, with fewer commands. */
+static void price_chunks(struct search *s, struct npu_tiling t)
+{
+    t.tk = (s->op->k + t.ks - 1) / t.ks;
+    t.chunks = t.pieces = 1;
+    if (fits(s, &t))
+        price(s, &t);
+    if (!s->c->cache)
+        price_streamed(s, t, CHUNKS);
+    if (s->c->cache || s->op->m <= FEW_ROWS)
+        price_streamed(s, t, 1);
 }
 
 static void price_parts(struct search *s, struct npu_tiling t)

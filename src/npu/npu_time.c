@@ -194,8 +194,15 @@ static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu
     return t;
 }
 
+/* The tokens that a command takes: the one that came last, and when all that they stand for is
+ * there. */
+struct taken {
+    const struct npu_token *last; /* NULL: none but those that were there from the beginning */
+    uint64_t end;
+};
+
 static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct npu_cmd *c,
-                          const struct npu_step *step, uint64_t start, const struct npu_token *last,
+                          const struct npu_step *step, uint64_t start, const struct taken *taken,
                           struct npu_token *done)
 {
     const struct npu_tile_time *t = tile_time(s, c, step->segment->beside);
@@ -205,9 +212,9 @@ static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
     s->out->counts.macs += t->macs;
     s->out->counts.here_bytes += t->here_bytes;
     uint64_t end = start + t->busy;
-    if (c->pieces > 1 && last->end) { /* the last piece comes late */
-        uint64_t piece = last->end + t->busy / c->pieces;
-        s->cause[last->cause] += (double)(MAX(piece, end) - end);
+    if (c->pieces > 1 && taken->end) { /* the last piece comes late */
+        uint64_t piece = taken->end + t->busy / c->pieces;
+        s->cause[taken->last->cause] += (double)(MAX(piece, end) - end);
         end = MAX(piece, end);
     }
     k->worked_until = end;
@@ -220,7 +227,7 @@ static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
 
 /* When the command's tokens let it start.  False: the queue sleeps. */
 static bool may_start(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t *start,
-                      struct npu_token *last)
+                      struct taken *taken)
 {
     struct npu_queue_state *x = &s->queues[q];
     struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
@@ -234,10 +241,9 @@ static bool may_start(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, ui
             return false;
         }
         const struct npu_token *t = &sem->token[sem->head];
-        uint64_t end = MAX(last->end, t->end);
-        if (!last->at || t->at > last->at)
-            *last = *t;
-        last->end = end;
+        taken->end = MAX(taken->end, t->end);
+        if (t->at > (taken->last ? taken->last->at : 0))
+            taken->last = t;
         *start = MAX(*start, t->at);
     }
     if (c->kind == NPU_CMD_AWAIT && x->step > 0) {
@@ -288,7 +294,7 @@ static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint64_t at)
 /* Does the command; gives when its queue may go on. */
 static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const struct npu_cmd *c,
                         const struct npu_step *step, uint64_t start, struct npu_token *done,
-                        const struct npu_token *last)
+                        const struct taken *taken)
 {
     struct npu_core *k = &s->cores[core];
     uint32_t at = s->queues[q].step;
@@ -315,8 +321,8 @@ static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const stru
             done->at -= (done->at - start) / c->pieces * (c->pieces - 1u);
         break;
     case NPU_CMD_MATRIX:
-        blame(s, at, k->worked_until, start, last->at ? last : NULL);
-        next = do_matrix(s, k, c, step, start, last, done);
+        blame(s, at, k->worked_until, start, taken->last);
+        next = do_matrix(s, k, c, step, start, taken, done);
         break;
     case NPU_CMD_VECTOR:
         next = start + (uint64_t)(ceil(c->m / s->chip->v[NPU_VEC_LANES]) * s->cycle + 0.5);
@@ -367,13 +373,14 @@ static void go(struct npu_sim *s, uint32_t q)
     struct npu_core *k = &s->cores[core];
     while (x->step < s->n_steps) {
         const struct npu_cmd *c = x->cmd;
-        struct npu_token last = {0}, done;
+        struct taken taken = {0};
+        struct npu_token done;
         uint64_t start;
         unsigned set = x->step % 2;
-        if (!may_start(s, q, c, &start, &last) || !has_turn(s, q, c, start))
+        if (!may_start(s, q, c, &start, &taken) || !has_turn(s, q, c, start))
             return;
         take_tokens(k, set, c);
-        uint64_t next = perform(s, q, core, c, x->in, start, &done, &last);
+        uint64_t next = perform(s, q, core, c, x->in, start, &done, &taken);
         next = MAX(next, start + s->issue);
         give_tokens(s, k, set, c, &done, next);
         if (s->watch)
