@@ -349,6 +349,10 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
         c->m = (uint32_t)u.m;
         c->k = (uint32_t)MAX(part(u.k_here, t->tk, ch), 1u);
         c->n = (uint32_t)u.n;
+        if (e->chip->v[NPU_TILE_MOST] > 0) {
+            c->full_m = (uint16_t)MIN(t->tm, UINT16_MAX);
+            c->full_n = (uint16_t)MIN(t->tn, UINT16_MAX);
+        }
         c->pieces = (uint16_t)t->pieces;
         c->first = ch == 0;
         c->last = ch + 1 == t->chunks;

@@ -72,8 +72,10 @@ struct npu_cmd {
     uint8_t take[3], give[3];
     bool first, last; /* MATRIX: of a tile's chunks; LOAD: first: who brings what others share */
     uint16_t pieces;  /* LOAD, MATRIX: the buffer's size goes so often into the chunk; it streams */
-    uint32_t key;     /* LOAD: of what several cores load; 0: this core alone */
-    uint32_t m, k, n; /* MATRIX, VECTOR */
+    uint16_t full_m,
+        full_n;          /* MATRIX: the kernel's size where it is larger than what it has to do */
+    uint32_t key;        /* LOAD: of what several cores load; 0: this core alone */
+    uint32_t m, k, n;    /* MATRIX, VECTOR */
     uint32_t sram, size; /* the buffer it fills or reads, within the half */
     uint64_t bytes, addr;
 };

@@ -202,10 +202,12 @@ static void price_parts(struct search *s, struct npu_tiling t)
 
 /* Sizes to try for a side: what gives each of so many cores a part, and powers of two of the array.
  */
-static size_t sides(uint64_t whole, uint64_t grain, uint64_t cores, uint64_t longest,
-                    uint64_t out[], size_t most)
+static size_t sides(uint64_t whole, uint64_t grain, uint64_t cores, uint64_t least,
+                    uint64_t longest, uint64_t out[], size_t most)
 {
     size_t n = 0;
+    while (grain < least)
+        grain *= 2;
     for (uint64_t x = grain; n < most && x < whole && x <= (longest ? longest : 8192); x *= 2)
         out[n++] = x;
     uint64_t next = n ? 2 * out[n - 1] : grain;
@@ -232,10 +234,10 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
     s.link = s.cycle / c->v[NPU_LINK];
     s.noc = s.cycle / c->v[NPU_NOC];
     s.dram = 1e12 / npu_chip_dram_bytes(c);
-    uint64_t longest = (uint64_t)c->v[NPU_TILE_MOST];
+    uint64_t longest = (uint64_t)c->v[NPU_TILE_MOST], least = (uint64_t)c->v[NPU_TILE_LEAST];
     uint64_t m_grain = dot || c->array == NPU_SYSTOLIC_OS ? (uint64_t)c->v[NPU_MX_ROWS] : 1;
-    size_t nm = sides(op->m, m_grain, cores, longest, down_sides, SIDES);
-    size_t nn = sides(op->n, (uint64_t)c->v[NPU_MX_COLS], cores, longest, across, SIDES);
+    size_t nm = sides(op->m, m_grain, cores, least, longest, down_sides, SIDES);
+    size_t nn = sides(op->n, (uint64_t)c->v[NPU_MX_COLS], cores, least, longest, across, SIDES);
     for (size_t i = 0; i < nm; i++)
         for (size_t j = 0; j < nn; j++) {
             struct npu_tiling t = {.tm = down_sides[i], .tn = across[j]};

@@ -180,11 +180,18 @@ static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu
 {
     enum npu_type type = s->p->work->type;
     struct npu_tile_time *t = &s->tile[(c->m + 3 * c->k + 5 * c->n) / 8 % NPU_TILE_TIMES];
-    if (t->m == c->m && t->k == c->k && t->n == c->n && t->beside == beside)
+    if (t->m == c->m && t->k == c->k && t->n == c->n && t->full_m == c->full_m &&
+        t->full_n == c->full_n && t->beside == beside)
         return t;
-    struct npu_cycles x = npu_tile_cycles(s->chip, type, c->m, c->k, c->n, beside);
+    struct npu_cycles x = npu_tile_cycles(s->chip, type, MAX(c->m, c->full_m), c->k,
+                                          MAX(c->n, c->full_n), beside);
     double m = c->m, k = c->k, n = c->n;
-    *t = (struct npu_tile_time){.m = c->m, .k = c->k, .n = c->n, .beside = beside};
+    *t = (struct npu_tile_time){.m = c->m,
+                                .k = c->k,
+                                .n = c->n,
+                                .full_m = c->full_m,
+                                .full_n = c->full_n,
+                                .beside = beside};
     t->busy = (uint64_t)((double)x.busy * s->cycle + 0.5);
     t->tail = (uint64_t)((double)x.tail * s->cycle + 0.5);
     t->macs = m * k * n;

@@ -50,6 +50,7 @@ struct npu_wait { /* of a queue whose next command uses what all share */
 /* What a tile of some size takes; ps and numbers of events. */
 struct npu_tile_time {
     uint32_t m, k, n;
+    uint16_t full_m, full_n;
     unsigned beside;
     uint64_t busy, tail;
     double useful, slower, macs, here_bytes;
