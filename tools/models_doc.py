@@ -114,7 +114,7 @@ def page():
             "| format | error, exact kernels | error, 8-bit kernels |", "|---|---|---|"]
     out += [f"| {e['file'].split('format-')[1]} | {float(e['exact']):.1e} | {float(e['fast']):.1e} |"
             for e in errors if "format-" in e["file"]]
-    return "\n".join(out + tokenizers())
+    return "\n".join(out + tokenizers() + folders())
 
 
 # tokenizer.ggml.model: what it is, the vectors in tests/data/tok, what they come from
@@ -160,6 +160,28 @@ def tokenizers():
         by = f"{vectors(own)} texts" if vectors(own) else ", ".join(f"`{s}`" for s in same[:1]) or "–"
         out.append(f"| `{own}` | {'told' if name in told else 'published'} | {by} |")
     return out + [""]
+
+
+def folders():
+    """The architectures of config.json that load from a folder."""
+    by = {}
+    for name, arch, *_ in rows(read("src/hf/hf_family.def"), "FAMILY"):
+        by.setdefault(arch.strip('"'), []).append(f"`{name}`")
+    out = ["## Folders of safetensors", "",
+           "`-m FOLDER` opens a model as Hugging Face publishes it: `config.json`, `tokenizer.json`, "
+           "`tokenizer_config.json` and `model.safetensors` or its parts with `model.safetensors.index.json`, "
+           "in BF16, F16 or F32 as they are. With `--quantize q4_k` (or another type of `damso quantize`) its "
+           "matrices are quantised once, to a file in `cache_dir` that later starts map; `damso quantize FOLDER "
+           "OUT.gguf TYPE` makes such a file for others. Rows of queries and keys of some families, and experts, "
+           "lie otherwise in the folder: they are put right in memory.", "",
+           "Each was compared with the file that llama.cpp's converter makes of the same folder "
+           "(`tools/hf_vectors.py`, `folder_test`): every key, every tensor to the bit, the logits to the bit, "
+           "and token ids with Hugging Face's `tokenizers`. Tokenizers: byte-level BPE whose patterns are in the "
+           "table above, and BPE of characters with tokens of bytes (Llama 2, Mistral, Gemma). Refused by name: "
+           "other architectures, pickled weights, weights quantised in Hugging Face's ways (AWQ, GPTQ, FP8), "
+           "`tokenizer.model` alone.", "",
+           "| `architectures` of config.json | family |", "|---|---|"]
+    return out + [f"| {', '.join(names)} | `{arch}` |" for arch, names in by.items()] + [""]
 
 
 def main():

@@ -2,6 +2,7 @@
 #include "api/api_draft.h"
 
 #include "base/num.h"
+#include "hf/hf.h"
 
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@ enum err api_draft_count(struct api_draft *d, const char *path, struct engine_op
                          struct errinfo *e)
 {
     *d = (struct api_draft){0};
-    TRY(gguf_open(&d->gguf, path, e));
+    TRY(hf_open(&d->gguf, path, e));
     enum err r = engine_count(d->gguf, o, &o->beside, e);
     if (r != ERR_OK)
         api_draft_close(d);

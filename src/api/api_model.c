@@ -5,6 +5,7 @@
 #include "api/api_gram.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "hf/hf.h"
 #include "os/os_sys.h"
 
 #include <pthread.h>
@@ -160,7 +161,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     o.out_max = MAX(o.out_max, MAX(set->o->parallel, 1 + n_draft));
     o.batch = MAX(o.batch, set->o->parallel);
     bool drafts = set->o->speculate != SCHED_SPEC_OFF && m->row->draft;
-    TRY(gguf_open(&m->gguf, m->path, e));
+    TRY(hf_open(&m->gguf, m->path, e));
     if (drafts)
         TRY(api_draft_count(&m->draft, m->row->draft, &o, e));
     TRY(open_engine(m, &o, e));
@@ -612,7 +613,7 @@ const struct api_about *api_model_about(struct api_model *m)
 {
     struct gguf *g;
     pthread_mutex_lock(&m->set->facts_lock);
-    if (!m->about_known && gguf_open(&g, m->path, NULL) == ERR_OK) {
+    if (!m->about_known && hf_open(&g, m->path, NULL) == ERR_OK) {
         api_about_read(&m->about, g);
         gguf_close(g);
     }

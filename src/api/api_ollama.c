@@ -3,6 +3,7 @@
 #include "api/api_ollama.h"
 
 #include "gguf/gguf_type.h"
+#include "hf/hf.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -137,7 +138,7 @@ static enum err open_view(struct view *v, struct api_model *m, struct errinfo *e
         v->chat = m->chat;
         return ERR_OK;
     }
-    TRY(gguf_open(&v->gguf, m->path, e));
+    TRY(hf_open(&v->gguf, m->path, e));
     struct span source = text_key(v->gguf, "tokenizer.chat_template"), none = {"", 0};
     return chat_open(&v->chat, source, none, none, NULL, e);
 }

@@ -6,6 +6,7 @@
 #include "app/device.h"
 #include "app/models.h"
 #include "base/num.h"
+#include "hf/hf.h"
 #include "npu/npu_chip.h"
 #include "os/os_sys.h"
 
@@ -81,7 +82,7 @@ static enum err open_files(struct app_model *m, const struct conf *c, bool with_
 {
     const char *path, *draft;
     TRY(models_resolve(c, &m->arena, &path, e));
-    TRY(gguf_open(&m->gguf, path, e));
+    TRY(hf_open(&m->gguf, path, e));
     if (!with_draft)
         return ERR_OK;
     TRY(models_find(c, c->draft, &m->arena, &draft, e));

@@ -3,7 +3,7 @@
 #include "app/chip.h"
 
 #include "base/num.h"
-#include "gguf/gguf.h"
+#include "hf/hf.h"
 #include "os/os_map.h"
 #include "os/os_sys.h"
 
@@ -103,7 +103,7 @@ static enum err language(struct chip_answer *out, const struct npu_chip *c,
     if (span_ends(span_of(ask->workload), SPAN(".json"))) {
         TRY(chip_model_config(&m, ask->workload, e));
     } else {
-        TRY(gguf_open(&g, ask->workload, e));
+        TRY(hf_open(&g, ask->workload, e));
         enum err code = model_open(&m, g, e);
         if (code != ERR_OK) {
             gguf_close(g);

@@ -4,6 +4,7 @@
 #include "app/chip.h"
 #include "app/device.h"
 #include "engine/load.h"
+#include "hf/hf.h"
 #include "os/os_sys.h"
 
 #include "base/num.h"
@@ -97,7 +98,7 @@ static enum err open_engine(struct opened *x, const struct ask *a, struct engine
         o->ctx_total = 2 * o->ctx * a->load.running_max;
         return engine_open_shape(&x->en, m, o, e);
     }
-    TRY(gguf_open(&x->gguf, a->workload, e));
+    TRY(hf_open(&x->gguf, a->workload, e));
     if (!o->ctx) {
         TRY(model_open(&m, x->gguf, e));
         o->ctx = MIN(want, m->ctx_trained);

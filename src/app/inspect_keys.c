@@ -3,7 +3,7 @@
 #include "app/cmd.h"
 
 #include "base/num.h"
-#include "gguf/gguf.h"
+#include "hf/hf.h"
 
 #include <stdio.h>
 
@@ -63,7 +63,7 @@ enum err inspect_keys(struct cmd_args *a, struct errinfo *e)
     if (a->done)
         return ERR_OK;
     struct gguf *g;
-    TRY(gguf_open(&g, a->left[0], e));
+    TRY(hf_open(&g, a->left[0], e));
     for (size_t i = 0; i < gguf_n_keys(g); i++)
         print_key(gguf_key_at(g, i));
     gguf_close(g);

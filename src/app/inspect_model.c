@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "gguf/gguf.h"
 #include "gguf/gguf_type.h"
+#include "hf/hf.h"
 #include "model/model.h"
 
 #include <jansson.h>
@@ -145,7 +146,7 @@ enum err inspect_model(struct cmd_args *a, struct errinfo *e)
     if (a->n_left)
         a->conf.model = a->left[0];
     TRY(models_resolve(&a->conf, &a->conf.arena, &path, e));
-    TRY(gguf_open(&g, path, e));
+    TRY(hf_open(&g, path, e));
     json_t *o = describe(g);
     if (as_json)
         json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));

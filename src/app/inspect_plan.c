@@ -2,6 +2,7 @@
  * inspect_plan.c - damso inspect plan: the operations that a model becomes. */
 #include "app/cmd.h"
 
+#include "hf/hf.h"
 #include "plan/plan.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ enum err inspect_plan(struct cmd_args *a, struct errinfo *e)
         return ERR_OK;
     struct gguf *g;
     struct model *m;
-    TRY(gguf_open(&g, a->left[0], e));
+    TRY(hf_open(&g, a->left[0], e));
     enum err r = model_open(&m, g, e);
     if (r == ERR_OK) {
         struct plan *p = plan_new(m);

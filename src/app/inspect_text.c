@@ -2,6 +2,7 @@
  * inspect_text.c - damso inspect text: the bytes of token ids; and what it shares with inspect
  * tokens. */
 #include "app/inspect_tok.h"
+#include "hf/hf.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ enum err inspect_tok_open(struct inspect_tok *x, const char *path, size_t max, s
 {
     *x = (struct inspect_tok){0};
     str_init(&x->in, max);
-    enum err err = gguf_open(&x->gguf, path, e);
+    enum err err = hf_open(&x->gguf, path, e);
     if (err == ERR_OK)
         err = tok_open(&x->tok, x->gguf, e);
     if (err == ERR_OK)

@@ -2,7 +2,7 @@
 #include "app/models.h"
 
 #include "base/num.h"
-#include "gguf/gguf.h"
+#include "hf/hf.h"
 #include "os/os_sys.h"
 
 #include <stdlib.h>
@@ -32,8 +32,18 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
         *path = name;
         return ERR_OK;
     }
+    if (hf_is_folder(name)) {
+        size_t n = strlen(name);
+        while (n > 1 && name[n - 1] == '/') /* its name is what stands behind the last one */
+            n--;
+        *path = arena_dup(a, name, n);
+        return ERR_OK;
+    }
     if (looks_like_path(name))
-        return err_set(e, ERR_NOTFOUND, "%s: there is no such model file", name);
+        return err_set(e, ERR_NOTFOUND,
+                       "%s: there is no such model file, nor a folder with a "
+                       "config.json",
+                       name);
     TRY(catalogue_load(&cat, c->catalogue, e));
     enum err code = catalogue_need(cat, name, &m, e);
     if (code == ERR_OK) {
@@ -52,7 +62,8 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
 
 enum err models_resolve(const struct conf *c, struct arena *a, const char **path, struct errinfo *e)
 {
-    return models_find(c, c->model, a, path, e);
+    TRY(models_find(c, c->model, a, path, e));
+    return c->quantize && c->quantize[0] ? models_quantized(c, a, path, e) : ERR_OK;
 }
 
 enum err models_check(const char *path, struct errinfo *e)

@@ -26,6 +26,12 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
 /* Where the model's file stands, or would. */
 const char *models_file(const struct conf *c, struct arena *a, const struct catalogue_model *m);
 
+/* The setting `quantize`: where the model at *path has matrices of floats, *path becomes a file
+ * that has them in the setting's type, in the caches' folder; made if it is not there yet. Errors:
+ * USAGE (no type), those of quant_file. */
+enum err models_quantized(const struct conf *c, struct arena *a, const char **path,
+                          struct errinfo *e);
+
 enum models_state {
     MODELS_MISSING,
     MODELS_PART, /* a pull began and did not end */

@@ -144,13 +144,14 @@ static enum err add_folder(struct serve_models *s, struct errinfo *e)
 
 enum err serve_models_find(struct serve_models *s, const struct conf *c, struct errinfo *e)
 {
-    const char *path;
+    const char *path, *found;
     arena_init(&s->arena);
     s->conf = c;
     s->n = 0;
     TRY(models_resolve(c, &s->arena, &path, e));
-    bool by_path = strcmp(path, c->model) == 0;
-    TRY(add_row(s, by_path ? name_of(&s->arena, path) : c->model, NULL, path, e));
+    TRY(models_find(c, c->model, &s->arena, &found, e)); /* path: perhaps what was made of it */
+    bool by_path = span_starts(span_of(c->model), span_of(found));
+    TRY(add_row(s, by_path ? name_of(&s->arena, found) : c->model, NULL, path, e));
     if (c->origin[CONF_ID_model] == CONF_OPTION)
         return ERR_OK;
     TRY(catalogue_load(&s->catalogue, c->catalogue, e));

@@ -50,7 +50,7 @@ static const void *gguf_index_find(const struct gguf_index *ix, const void *firs
 _Static_assert(offsetof(struct gguf_key, name) == 0, "name first");
 _Static_assert(offsetof(struct gguf_tensor, name) == 0, "name first");
 
-static enum err gguf_index_all(struct gguf *g, struct errinfo *e)
+enum err gguf_index_all(struct gguf *g, struct errinfo *e)
 {
     TRY(gguf_index_build(&g->key_index, &g->arena, g->keys, g->n_keys, sizeof *g->keys, "key", e));
     return gguf_index_build(&g->tensor_index, &g->arena, g->tensors, g->n_tensors,
@@ -154,7 +154,7 @@ static enum err gguf_open_parts(struct gguf *g, const char *path, struct errinfo
     return ERR_OK;
 }
 
-static struct gguf *gguf_new(const char *path)
+struct gguf *gguf_new(const char *path)
 {
     struct gguf *g = mem_alloc(sizeof *g);
     arena_init(&g->arena);
@@ -265,6 +265,6 @@ const struct gguf_tensor *gguf_tensor(const struct gguf *g, const char *name)
 void gguf_forget(const struct gguf *g, const struct gguf_tensor *t, size_t from, size_t n)
 {
     CHECK(from <= t->bytes && n <= t->bytes - from);
-    if (g->n_parts) /* only mapped files can be read again */
+    if (g->n_parts && t->part != GGUF_PART_MEMORY) /* only mapped files can be read again */
         os_map_forget(t->data + from, n);
 }

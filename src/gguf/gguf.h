@@ -25,6 +25,7 @@
 #define GGUF_ALIGNMENT_MAX 65536
 #define GGUF_STRINGS_MAX   16777216 /* in all string arrays of a file together */
 #define GGUF_PARTS_MAX     1024
+#define GGUF_PART_MEMORY   (-1)
 
 /* The types a key's value can have; the numbers are the file's. */
 enum gguf_kind {
@@ -71,7 +72,7 @@ struct gguf_tensor {
     uint64_t dims[GGUF_DIMS_MAX]; /* innermost first, at least 1; unused ones are 1 */
     const unsigned char *data;    /* aligned as the file says; `bytes` are really there */
     size_t bytes;
-    int part; /* index of the file it lies in */
+    int part; /* index of the file it lies in, or GGUF_PART_MEMORY */
 };
 
 struct gguf;

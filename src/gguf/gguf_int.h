@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * gguf_int.h - what gguf.c (queries) and gguf_read.c (the reader) share; nobody else includes it.
- */
+ * gguf_int.h - what gguf.c (queries), gguf_read.c (the reader) and gguf_build.c share; nobody else
+ * includes it. */
 #ifndef GGUF_GGUF_INT_H
 #define GGUF_GGUF_INT_H
 
@@ -29,7 +29,12 @@ struct gguf {
     struct gguf_tensor *tensors;
     size_t n_tensors;
     struct gguf_index tensor_index;
+    size_t cap_keys, cap_tensors; /* of gguf_build.c */
 };
+
+struct gguf *gguf_new(const char *path);
+/* Both name tables, of all keys and tensors. */
+enum err gguf_index_all(struct gguf *g, struct errinfo *e);
 
 /* What the reader finds in one file, before the parts are put together. */
 struct gguf_part {

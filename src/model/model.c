@@ -287,7 +287,7 @@ static enum err read_pattern(struct model *m, uint32_t *every, const struct gguf
     const struct gguf_key *k = gguf_key(m->gguf, key);
     *every = m->arch->window_pattern;
     *each = NULL;
-    if (!*every || !k)
+    if (!k)
         return ERR_OK;
     if (k->kind != GGUF_ARRAY)
         return gguf_get_u32(m->gguf, key, *every, every, e);

@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "gguf/gguf_type.h"
 #include "gguf/gguf_write.h"
+#include "hf/hf.h"
 #include "os/os_pool.h"
 #include "quant/quant.h"
 #include "quant/quant_imatrix.h"
@@ -304,7 +305,7 @@ enum err quant_file(const char *in, const char *out, const struct quant_opts *o,
     struct maker m = {.o = o, .row = row_of(o->type), .result = result};
     CHECK(m.row);
     *result = (struct quant_result){0};
-    enum err r = gguf_open(&m.g, in, e);
+    enum err r = hf_open(&m.g, in, e);
     if (r == ERR_OK && o->imatrix)
         r = quant_imatrix_open(&m.im, o->imatrix, e);
     if (r == ERR_OK)

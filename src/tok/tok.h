@@ -52,6 +52,11 @@ enum tok_flags {
 
 #define TOK_MARK "\xef\xb7\x90" /* U+FDD0, a noncharacter: no text for others to read has it */
 
+/* Keys of ours, of the space that add_space_prefix adds: only a text's beginning gets it, not what
+ * follows a control token; what begins with a space does not. */
+#define TOK_KEY_SPACE_ONCE    "damso.tokenizer.space_prefix_once"
+#define TOK_KEY_SPACE_MISSING "damso.tokenizer.space_prefix_missing"
+
 struct tok;
 
 struct tok_ids {
@@ -122,5 +127,10 @@ bool tok_control_begun(const struct tok *t, struct span s);
 /* "bpe", "spm", "unigram", "wordpiece", "rwkv"; and the pre-tokenizer's name ("" but for bpe). */
 const char *tok_model(const struct tok *t);
 const char *tok_pre(const struct tok *t);
+
+/* The name of the pre-tokenizer with these steps, patterns as tokenizer.json writes them (of
+ * Oniguruma); nfc: texts are normalised; whole: a piece that is a token is not merged.  NULL: none.
+ */
+const char *tok_pre_named(const struct span *step, size_t n, bool nfc, bool whole);
 
 #endif

@@ -119,6 +119,7 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
                                                   a charsmap can need more, and fails then */
     if ((flags & TOK_BOS) && t->add_bos && t->bos >= 0)
         tok_ids_add(out, t->bos);
+    w.n_before = out->n;
     enum err err = encode_text(&w, text, flags);
     if (err == ERR_OK && (flags & TOK_BOS) && t->add_eos && end_of(t) >= 0)
         tok_ids_add(out, end_of(t));

@@ -129,7 +129,8 @@ struct tok {
     uint32_t *prio; /* [n] smaller is merged earlier */
     int32_t ascii_id[128];
     bool add_space, trim_spaces;
-    bool no_cut[256]; /* byte b stands before U+2581 inside a token */
+    bool space_once, space_missing; /* add_space: where (tok.h) */
+    bool no_cut[256];               /* byte b stands before U+2581 inside a token */
     struct tok_charsmap charsmap;
 
     /* ugm, wpm, rwkv */
@@ -168,6 +169,7 @@ struct tok_cps {
 struct tok_work {
     const struct tok *t;
     struct tok_ids *out;
+    size_t n_before; /* of out, when the text began */
     struct tok_sym *sym;
     size_t n_sym, cap_sym;
     struct tok_cand *heap;

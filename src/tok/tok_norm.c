@@ -71,6 +71,8 @@ enum err tok_open_norm(struct tok *t, bool add_space, bool trim_spaces, struct e
     TRY(gguf_get_bool(t->g, "tokenizer.ggml.add_space_prefix", add_space, &t->add_space, e));
     TRY(gguf_get_bool(t->g, "tokenizer.ggml.remove_extra_whitespaces", trim_spaces, &t->trim_spaces,
                       e));
+    TRY(gguf_get_bool(t->g, TOK_KEY_SPACE_ONCE, false, &t->space_once, e));
+    TRY(gguf_get_bool(t->g, TOK_KEY_SPACE_MISSING, false, &t->space_missing, e));
     index_cuts(t);
     return read_charsmap(t, e);
 }
@@ -138,6 +140,14 @@ static struct span skip(struct span s, size_t n)
     return (struct span){s.p + n, s.n - n};
 }
 
+static bool gets_space(const struct tok_work *w, struct span s)
+{
+    const struct tok *t = w->t;
+    if (!t->add_space || s.n == 0 || (t->space_once && w->out->n > w->n_before))
+        return false;
+    return !t->space_missing || (s.p[0] != ' ' && !span_starts(s, SPAN(TOK_SPACE)));
+}
+
 enum err tok_escape(struct tok_work *w, struct span s)
 {
     const struct tok *t = w->t;
@@ -147,7 +157,7 @@ enum err tok_escape(struct tok_work *w, struct span s)
     str_clear(out);
     while (t->trim_spaces && s.n && span_eq(next_text(t, s, &used), SPAN(" ")))
         s = skip(s, used);
-    if (s.n && t->add_space)
+    if (gets_space(w, s))
         str_add(out, TOK_SPACE, TOK_SPACE_LEN);
     for (; s.n && !out->full; s = skip(s, used)) {
         struct span p = next_text(t, s, &used);

@@ -23,6 +23,52 @@ const struct tok_pre *tok_find_pre(struct span name)
     return NULL;
 }
 
+/* The pattern as tok_pre.def writes it: spaces spelled out. */
+static void rewrite(struct span s, struct str *out)
+{
+    bool in_class = false;
+    for (size_t i = 0; i < s.n; i++) {
+        bool escape = s.p[i] == '\\' && i + 1 < s.n;
+        if (escape && (s.p[i + 1] == 's' || s.p[i + 1] == 'S') &&
+            !(in_class && s.p[i + 1] == 'S')) {
+            const char *form = in_class ? WS_ : s.p[i + 1] == 's' ? "[" WS_ "]" : "[^" WS_ "]";
+            str_add_cstr(out, form);
+            i++;
+            continue;
+        }
+        str_add_char(out, s.p[i]);
+        if (escape)
+            str_add_char(out, s.p[++i]);
+        else if (s.p[i] == '[' || s.p[i] == ']')
+            in_class = s.p[i] == '[';
+    }
+}
+
+static bool same_steps(const struct tok_pre *p, const struct span *step, size_t n)
+{
+    struct str s;
+    size_t i = 0;
+    str_init(&s, 1 << 16);
+    for (; i < n && i < TOK_STEPS_MAX && p->step[i]; i++) {
+        str_clear(&s);
+        rewrite(step[i], &s);
+        if (!span_eq_cstr(str_span(&s), p->step[i]))
+            break;
+    }
+    str_done(&s);
+    return i == n && (n == TOK_STEPS_MAX || !p->step[n]);
+}
+
+const char *tok_pre_named(const struct span *step, size_t n, bool nfc, bool whole)
+{
+    const unsigned care = TOK_PRE_NFC | TOK_PRE_IGNORE_MERGES | TOK_PRE_BYTES_2 | TOK_PRE_CHARS;
+    unsigned flags = (nfc ? TOK_PRE_NFC : 0u) | (whole ? TOK_PRE_IGNORE_MERGES : 0u);
+    for (size_t i = 0; n > 0 && n <= TOK_STEPS_MAX && i < N_ELEMS(pres); i++)
+        if ((pres[i].flags & care) == flags && same_steps(&pres[i], step, n))
+            return pres[i].name;
+    return NULL;
+}
+
 void tok_list_pre(struct str *out)
 {
     for (size_t i = 0; i < N_ELEMS(pres); i++)
