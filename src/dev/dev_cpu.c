@@ -92,7 +92,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     const struct model *m = d->plan->model;
     size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
     s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), act_rows(d)), 1);
-    s->attend = carve(c, kern_attend_scratch(n_q, m->k_dim, m->v_dim), sizeof(float));
+    s->attend = carve(c, kern_attend_scratch(d->opts.kv, n_q, m->k_dim, m->v_dim), sizeof(float));
     s->q = carve(c, n_q, sizeof *s->q);
     s->out = carve(c, n_q, sizeof *s->out);
     s->from = carve(c, n_q, sizeof *s->from);

@@ -105,7 +105,7 @@ static void make_queries(struct arena *ar, struct kern_attend *a, size_t rows, s
     }
     a->q = q, a->out = out, a->from = from, a->to = to;
     a->scale = 1 / sqrtf((float)a->k_dim);
-    a->scratch = floats(ar, kern_attend_scratch(a->n_q, a->k_dim, a->v_dim));
+    a->scratch = floats(ar, kern_attend_scratch(a->kv, a->n_q, a->k_dim, a->v_dim));
 }
 
 static void many(const struct kern *k, enum kern_kv kv, size_t rows, size_t group, size_t dim,

@@ -7,9 +7,9 @@
 
 static const struct {
     const char *name;
-    size_t bytes, k_sub, v_scales;
+    size_t bits, k_sub, v_sub;
 } kvs[KERN_KV_N] = {
-#define KV(name, bytes, k_sub, v_scales, text) {#name, bytes, k_sub, v_scales},
+#define KV(name, bits, k_sub, v_sub, text) {#name, bits, k_sub, v_sub},
 #include "kern/kv.def"
 #undef KV
 };
@@ -17,12 +17,17 @@ static const struct {
 size_t kern_k_bytes(enum kern_kv kv, size_t k_dim)
 {
     size_t scales = kvs[kv].k_sub ? num_div_up(k_dim, kvs[kv].k_sub) : 0;
-    return KERN_PAGE * (k_dim * kvs[kv].bytes + scales * sizeof(uint16_t));
+    return KERN_PAGE * (num_div_up(k_dim * kvs[kv].bits, 8) + scales * sizeof(uint16_t));
 }
 
 size_t kern_v_bytes(enum kern_kv kv, size_t v_dim)
 {
-    return KERN_PAGE * (kern_v_row(v_dim) * kvs[kv].bytes + kvs[kv].v_scales * sizeof(uint16_t));
+    size_t sub = kvs[kv].v_sub, row = kern_v_row(v_dim), scales = sub != 0;
+    if (sub != 0 && sub != KERN_KV_ALL) {
+        scales = num_div_up(v_dim, sub);
+        row = scales * sub;
+    }
+    return KERN_PAGE * (row * kvs[kv].bits / 8 + scales * sizeof(uint16_t));
 }
 
 const char *kern_kv_name(enum kern_kv kv)
@@ -30,10 +35,11 @@ const char *kern_kv_name(enum kern_kv kv)
     return kvs[kv].name;
 }
 
-size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim)
+size_t kern_attend_scratch(enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_dim)
 {
     size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + 1;
-    return scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
+    size_t halves = kv == KERN_KV_q4 ? KERN_PART * (k_dim + row) : 0; /* of a part, as binary16 */
+    return halves / 2 + scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
 }
 
 int kern_kv_named(const char *name)

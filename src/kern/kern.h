@@ -40,12 +40,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERN_PAGE  64  /* positions of a page of keys and values */
-#define KERN_PART  256 /* positions of a part of attention: whole pages */
-#define KERN_BLOCK 24  /* queries whose scores of a part are kept at once */
+#define KERN_PAGE   64  /* positions of a page of keys and values */
+#define KERN_PART   256 /* positions of a part of attention: whole pages */
+#define KERN_BLOCK  24  /* queries whose scores of a part are kept at once */
+#define KERN_KV_ALL SIZE_MAX
 
 enum kern_kv {
-#define KV(name, bytes, k_sub, v_scales, text) KERN_KV_##name,
+#define KV(name, bits, k_sub, v_sub, text) KERN_KV_##name,
 #include "kern/kv.def"
 #undef KV
     KERN_KV_N
@@ -53,7 +54,7 @@ enum kern_kv {
 
 /* A page of one head's keys: [k_dim][KERN_PAGE] numbers, then, where the format has scales,
  * [k_dim / 32, rounded up][KERN_PAGE] of them in binary16.  Of its values: [KERN_PAGE][kern_v_row]
- * numbers, then [KERN_PAGE] scales.  Both are multiples of 64 bytes. */
+ * numbers, then [KERN_PAGE] scales.  q4 has others (kv_q4.h).  All are multiples of 64 bytes. */
 size_t kern_k_bytes(enum kern_kv kv, size_t k_dim);
 size_t kern_v_bytes(enum kern_kv kv, size_t v_dim);
 const char *kern_kv_name(enum kern_kv kv);
@@ -121,7 +122,7 @@ struct kern_delta {
 };
 
 /* n_q: of the largest call. */
-size_t kern_attend_scratch(size_t n_q, size_t k_dim, size_t v_dim);
+size_t kern_attend_scratch(enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_dim);
 
 struct kern {
     enum cpu_level level;

@@ -306,8 +306,8 @@ static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_di
     a.sink = rnd_below(3) ? NULL : floats(p.a, n_q, 3);
     a.slope = rnd_below(3) ? NULL : floats(p.a, n_q, 0.1f);
     a.at = rnd_below(2) ? NULL : at;
-    a.scratch = floats(p.a, kern_attend_scratch(n_q, k_dim, v_dim), 1);
-    uint32_t canary[PAD], *end = (uint32_t *)a.scratch + kern_attend_scratch(n_q, k_dim, v_dim);
+    a.scratch = floats(p.a, kern_attend_scratch(kv, n_q, k_dim, v_dim), 1);
+    uint32_t canary[PAD], *end = (uint32_t *)a.scratch + kern_attend_scratch(kv, n_q, k_dim, v_dim);
     memcpy(canary, end, sizeof canary);
     attend_into(p.ref, a, want);
     attend_into(p.k, a, got);

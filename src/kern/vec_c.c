@@ -4,6 +4,7 @@
 
 #include "base/num.h"
 #include "kern/format.h"
+#include "kern/kv_q4.h"
 
 #include <math.h>
 
