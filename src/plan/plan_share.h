@@ -6,9 +6,9 @@
  * Does not: talk to other processes (ranks), or know devices.
  * How: every matrix is dealt out by whole rows, attention by whole heads.  So each number of each
  *       buffer is computed by one rank, as one process alone would compute it, and what is gathered
- *       are results, never parts of sums: the bits are those of one process.  (Dealt out by
- * columns, as is usual for every second matrix, its sums would have to be added between the ranks,
- * an all-reduce, which is two such exchanges, and the bits would depend on the number of ranks.)
+ *       are results, never parts of sums: the bits are those of one process.  Experts are whole
+ *       ones.  (Were every second matrix dealt out by columns, as is usual, ranks would have to add
+ *       up sums, an all-reduce, and the bits would depend on how many they are.)
  * Ranks: those of a stage stand together, and the last stage comes first, so that rank 0, which has
  *       the sequences and reads the tokens, has the logits, too.
  * Owner: the caller of plan_share_new, of plan_free; the model must outlive the plan. */
