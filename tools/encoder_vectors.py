@@ -97,13 +97,118 @@ def convert(folder, out, kind, m, vocab=None):
              **(dict(sentence_transformers_dense_modules=True) if "dense" in m else {})).write()
 
 
+# ---- families that transformers has no class of: its nearest one, with the published parts in it ----
+
+class Geglu(torch.nn.Module):
+    """jina-bert-v2: gelu of the first half times the second."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.up = torch.nn.Linear(c.hidden_size, 2 * c.intermediate_size, bias=False)
+
+    def forward(self, x):
+        gate, value = self.up(x).chunk(2, -1)
+        return torch.nn.functional.gelu(gate) * value
+
+
+def make_jina2(model, config):
+    """BERT without positions; scores fall with the distance to both sides, and blocks are gated."""
+    module, n = sys.modules[type(model).__module__], config.num_attention_heads
+    plain = module.eager_attention_forward
+    for layer in model.encoder.layer:
+        layer.intermediate = Geglu(config)
+
+    def alibi(layer, query, key, value, mask, *args, **kwargs):
+        at = torch.arange(query.shape[2], dtype=query.dtype)
+        slopes = torch.tensor([2.0 ** (-8 * (h + 1) / n) for h in range(n)], dtype=query.dtype)
+        bias = -(at[None, :] - at[:, None]).abs() * slopes[:, None, None]
+        return plain(layer, query, key, value, bias[None] if mask is None else mask + bias, *args, **kwargs)
+
+    module.eager_attention_forward = alibi
+    return lambda: setattr(module, "eager_attention_forward", plain)
+
+
+class Plain(torch.nn.Module):
+    """nomic-bert-moe's block without experts."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.fc1 = torch.nn.Linear(c.hidden_size, c.intermediate_size)
+        self.fc2 = torch.nn.Linear(c.intermediate_size, c.hidden_size)
+
+    def forward(self, x):
+        return self.fc2(torch.nn.functional.gelu(self.fc1(x)))
+
+
+class Experts(torch.nn.Module):
+    """With them: the best of a softmax of all, whose weights stay as they are."""
+    N, CHOSEN = 4, 2
+
+    def __init__(self, c):
+        super().__init__()
+        self.router = torch.nn.Linear(c.hidden_size, self.N, bias=False)
+        self.w1 = torch.nn.Parameter(torch.zeros(self.N, c.intermediate_size, c.hidden_size))
+        self.w2 = torch.nn.Parameter(torch.zeros(self.N, c.hidden_size, c.intermediate_size))
+
+    def forward(self, x):
+        share = self.router(x).softmax(-1)
+        best = share.topk(self.CHOSEN, -1)
+        out = torch.zeros_like(x)
+        for e in range(self.N):
+            by = (best.values * (best.indices == e)).sum(-1, keepdim=True)
+            out = out + by * (torch.nn.functional.gelu(x @ self.w1[e].T) @ self.w2[e].T)
+        return out
+
+
+def make_nomic_moe(model, config):
+    for i, layer in enumerate(model.layers):
+        layer.mlp = Experts(config) if i % 2 else Plain(config)
+        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            setattr(layer.self_attn, name, torch.nn.Linear(config.hidden_size, config.hidden_size))
+    return lambda: None
+
+
+MADE = {"jina2": make_jina2, "nomic_moe": make_nomic_moe}
+RENAMED = {
+    "jina2": [(".intermediate.up.", ".mlp.up_gated_layer."), (".attention.output", ".ATTENTION"),
+              (".output.dense.", ".mlp.down_layer."), (".output.LayerNorm.", ".mlp.layernorm."),
+              (".ATTENTION", ".attention.output")],
+    "nomic_moe": [("layers.", "encoder.layers."), ("embeddings.LayerNorm", "emb_ln"), ("self_attn.o_proj", "attn.out_proj"),
+                  ("post_attention_layernorm", "norm1"), ("post_mlp_layernorm", "norm2"), ("mlp.router.", "mlp.router.layer."),
+                  ("mlp.w1", "mlp.experts.mlp.w1"), ("mlp.w2", "mlp.experts.mlp.w2")],
+}
+
+
+def save_renamed(folder, model, kind):
+    from safetensors.torch import save_file
+    out = {}
+    for name, w in model.state_dict().items():
+        if "position" in name or name.startswith("pooler"):
+            continue
+        for a, b in RENAMED[kind]:
+            name = name.replace(a, b)
+        out[name] = w.float().contiguous()
+    for name in [n for n in out if "self_attn.q_proj" in n]:
+        parts = [out.pop(name.replace("q_proj", x)) for x in ("q_proj", "k_proj", "v_proj")]
+        out[name.replace("self_attn.q_proj", "attn.Wqkv")] = torch.cat(parts)
+    for name in [n for n in out if ".experts." in n]:
+        w = out[name].transpose(1, 2) if name.endswith("w2") else out[name]  # files have it the other way
+        out[name] = w.flatten(0, 1).contiguous()
+    save_file(out, os.path.join(folder, "model.safetensors"))
+
+
 def make_model(name, m, vocab_size=N_VOCAB):
     rng = np.random.default_rng(m.get("seed", 2000 + sum(name.encode())))
     config = getattr(transformers, m["class"] + "Config")(**{**BASE, **m["config"], "vocab_size": vocab_size})
     config._attn_implementation = "eager"
-    model = getattr(transformers, m.get("head", m["class"] + "Model"))(config).double().eval()
+    model = getattr(transformers, m.get("head", m["class"] + "Model"))(config)
+    m["undo"] = MADE[m["made"]](model, config) if "made" in m else lambda: None
+    model = model.double().eval()
     q8 = m.get("format", "q8_0") == "q8_0"
     fv.randomize(model, rng, q8)
+    if m.get("made") == "jina2":
+        with torch.no_grad():
+            model.embeddings.position_embeddings.weight.zero_()
     dense = []
     if "dense" in m:
         wide, width = m["dense"], config.hidden_size
@@ -112,8 +217,12 @@ def make_model(name, m, vocab_size=N_VOCAB):
 
 
 def save(folder, model, m, dense):
-    model.float().save_pretrained(folder)
-    model.double()
+    if "made" in m:
+        model.config.save_pretrained(folder)
+        save_renamed(folder, model, m["made"])
+    else:
+        model.float().save_pretrained(folder)
+        model.double()
     write_modules(folder, m, dense)
     if "window" in m: # the class halves what it is told
         path = os.path.join(folder, "config.json")
@@ -167,6 +276,7 @@ def make(name, m, out):
                   open(os.path.join(folder, "tokenizer.json"), "w"))
         convert(folder, path, kind, m)
     plain, halves = hidden_of(model, ids, False), hidden_of(model, ids, True)
+    m["undo"]()
     ranks = "pooling" not in m
     end = np.array([score_of(model, m, ids)]) if ranks else pooled(m, plain, dense)
     with open(os.path.join(out, name + ".ref"), "wb") as f:

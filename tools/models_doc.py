@@ -103,8 +103,8 @@ def page():
     made = {}
     for name, m in json.loads(read("tools/family_vectors.json")).items():
         made[name] = "transformers" + (f" (as {m['class']})" if "arch" in m else "")
-    for name in json.loads(read("tools/encoder_vectors.json")):
-        made[name] = "transformers"
+    for name, m in json.loads(read("tools/encoder_vectors.json")).items():
+        made[name] = "transformers" + (f" ({m['class']} with its parts)" if "made" in m else "")
     out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]
     out += families(errors, made)
     out += ["", "## Tensor formats", "",
