@@ -20,6 +20,8 @@ def setUpModule():
     folder = tempfile.mkdtemp()
     for name in (BERT, XLMR, QWEN):
         os.symlink(f'{DATA}/{name}.gguf', f'{folder}/{name}.gguf')
+    # Only listed: it has no vocabulary.
+    os.symlink(os.path.join(DATA, '..', 'arch', 'llama.gguf'), f'{folder}/llama.gguf')
     server = Server(DAMSO, models=folder, DAMSO_MODEL=f'{folder}/{BERT}.gguf', DAMSO_CTX='')
 
 
@@ -100,6 +102,14 @@ class Encoders(unittest.TestCase):
         status, text = error(*server.post('/v1/rerank', {'model': BERT, 'query': 'a', 'documents': ['b']}))
         self.assertEqual(status, 400)
         self.assertIn('no reranker', text)
+
+    def test_lists(self):
+        ids = {m['id'] for m in server.get('/v1/models')[1]['data']}
+        self.assertEqual(ids, {BERT, XLMR, QWEN, 'llama'})
+        me = server.get('/api/v1/me')[1]  # those that one can talk with
+        self.assertEqual(([m['id'] for m in me['models']], me['default_model']), (['llama'], 'llama'))
+        can = lambda name: server.post('/api/show', {'model': name})[1]['capabilities']
+        self.assertEqual((can(BERT), can(XLMR), can(QWEN)), (['embedding'], [], []))
 
     @unittest.skipUnless(openai, 'the package openai is not here')
     def test_client(self):

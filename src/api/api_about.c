@@ -3,6 +3,7 @@
 
 #include "base/num.h"
 #include "chat/chat.h"
+#include "engine/engine.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,7 @@ void api_about_read(struct api_about *out, const struct gguf *g)
     out->ctx = arch_u32(g, out->family, "context_length");
     out->dim = arch_u32(g, out->family, "embedding_length");
     out->tools = template_takes_tools(g);
+    out->text = model_writes_text(g);
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const uint64_t *d = gguf_tensor_at(g, i)->dims;
         out->n_weights += d[0] * d[1] * d[2] * d[3]; /* gguf_open saw that they do not wrap */

@@ -12,6 +12,7 @@ struct api_about {
     uint32_t ctx; /* trained with; 0: not said */
     uint32_t dim;
     bool tools; /* its template shows tools to the model */
+    bool text;  /* it writes text, and is no encoder or reranker */
 };
 
 void api_about_read(struct api_about *out, const struct gguf *g);

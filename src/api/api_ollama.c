@@ -205,16 +205,18 @@ static json_t *info_of(const struct view *v, bool verbose)
 
 static json_t *abilities_of(const struct view *v)
 {
-    json_t *list = api_pack("[s]", "completion");
+    bool text = api_model_about(v->model)->text;
+    json_t *list = text ? api_pack("[s]", "completion") : json_array();
     char key[96];
     uint32_t pooling = 0;
     snprintf(key, sizeof key, "%s.pooling_type", api_model_about(v->model)->family);
     gguf_get_u32(v->gguf, key, 0, &pooling, NULL);
-    if (chat_takes_tools(v->chat))
+    if (text && chat_takes_tools(v->chat))
         json_array_append_new(list, json_string("tools"));
     if (chat_reasons(v->chat))
         json_array_append_new(list, json_string("thinking"));
-    if (pooling)
+    bool ranks = pooling == MODEL_POOL_RANK || gguf_tensor(v->gguf, "cls.output.weight");
+    if (!ranks && (pooling || !text))
         json_array_append_new(list, json_string("embedding"));
     return list;
 }

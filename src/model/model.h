@@ -267,6 +267,9 @@ struct model {
 enum err model_open(struct model **out, const struct gguf *g, struct errinfo *e);
 void model_close(struct model *m);
 
+/* By keys and names alone, before anything is opened: false for encoders and rerankers. */
+bool model_writes_text(const struct gguf *g);
+
 /* "llama, qwen2, ..." */
 const char *model_arch_list(void);
 

@@ -5,6 +5,8 @@
 
 #include "base/num.h"
 
+#include <stdio.h>
+
 /* The activation where files name it, as config.json does. */
 static enum err read_act(struct model *m, struct errinfo *e)
 {
@@ -31,6 +33,20 @@ static enum err read_act(struct model *m, struct errinfo *e)
     return err_set(e, ERR_UNSUPPORTED,
                    "%s: %s is '%.*s', and gelu, gelu_pytorch_tanh, gelu_new and silu are supported",
                    gguf_path(m->gguf), key, (int)MIN(name.n, 32), name.p);
+}
+
+bool model_writes_text(const struct gguf *g)
+{
+    struct span name = {"", 0};
+    char key[96];
+    bool causal = true;
+    gguf_get_str(g, "general.architecture", name, &name, NULL);
+    const struct model_arch *arch = model_arch_find(name);
+    snprintf(key, sizeof key, "%.*s.attention.causal", (int)MIN(name.n, (size_t)64), name.p);
+    if (gguf_get_bool(g, key, !arch || !(arch->flags & MODEL_BIDIRECTIONAL), &causal, NULL) !=
+        ERR_OK)
+        causal = true;
+    return causal && !gguf_tensor(g, "cls.output.weight");
 }
 
 static enum err read_pooling(struct model *m, const char *name, enum model_pooling most,
