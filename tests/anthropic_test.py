@@ -191,7 +191,7 @@ class Raw(unittest.TestCase):
             ({'messages': []}, 'messages'),
             ({'messages': [{'role': 'system', 'content': 'x'}]}, r'messages\[0\].role'),
             ({'messages': [{'role': 'x' + '가' * 20, 'content': 'x'}]}, '가\ufffd'),  # cut in a character
-            ({'messages': user(image)}, r'messages\[0\].content\[0\].type.*image'),
+            ({'messages': user(image)}, r'messages\[0\].content\[0\].*base64'),
             ({'messages': user([{'type': 'tool_result', 'tool_use_id': 'nix'}])}, 'nix'),
             ({'messages': user([{'type': 'tool_use', 'id': 'a', 'name': 'b', 'input': {}}])}, 'user'),
             ({'messages': cut}, 'without results'),

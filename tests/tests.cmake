@@ -79,7 +79,7 @@ foreach(name users chats accounts shares)
 endforeach()
 
 # The server's APIs with the real clients of tools/clients.sh.
-foreach(file responses_test.py anthropic_test.py ollama_test.py pull_test.py mcp_test.py openai_test.py
+foreach(file vision_test.py responses_test.py anthropic_test.py ollama_test.py pull_test.py mcp_test.py openai_test.py
              device_test.py encoder_test.py openai_test.mjs)
     string(REGEX REPLACE "_test[.]py$" "" name ${file})
     string(REPLACE "_test.mjs" "_node" name ${name})

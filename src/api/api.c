@@ -12,6 +12,7 @@
 #include "api/api_password.h"
 #include "api/api_people.h"
 #include "api/api_readers.h"
+#include "api/api_sight.h"
 #include "api/api_tries.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -227,8 +228,8 @@ enum err api_open(struct api **out, const struct api_opts *o, struct errinfo *e)
     a->readers = api_readers_new();
     a->started_unix = os_unix_time();
     a->tries = api_tries_new();
-    enum err r = ERR_OK;
-    if (o->store)
+    enum err r = api_seer_open(&a->seer, o->pictures, e);
+    if (r == ERR_OK && o->store)
         r = api_people_open(&a->people, o->store, o->proxy || o->http.tls_cert_file, e);
     if (r == ERR_OK && o->accounts)
         r = api_passwords_open(&a->passwords, e);
@@ -277,6 +278,7 @@ void api_close(struct api *a)
     api_pulls_free(a->pulls);
     api_readers_free(a->readers);
     api_compares_close(a->compares);
+    api_seer_close(a->seer); /* a sight uses its model */
     api_models_close(a->models);
     api_auth_close(a->auth);
     api_passwords_close(a->passwords);

@@ -21,6 +21,7 @@
 #include "store/store.h"
 #include "tok/tok.h"
 #include "tool/tool.h"
+#include "vision/vision_child.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +35,7 @@ struct api_model_row {
     const char *name;           /* as clients name it */
     const char *path;           /* of its GGUF file */
     const char *draft;          /* of the model that guesses for it; NULL: none */
+    const char *mmproj;         /* of its projector of pictures; NULL: it takes text alone */
     const char *const *aliases; /* more names, NULL-terminated; NULL: none */
     size_t ctx;                 /* tokens of context; 0: its own */
     size_t n_max;               /* tokens of an answer that names no limit; 0: the context's rest */
@@ -106,8 +108,9 @@ struct api_opts {
     struct store *store;          /* keeps stored answers, chats and keys; NULL: none are kept */
     const struct api_chip *chips; /* [n_chips], as long as the server; NULL: none */
     size_t n_chips;
-    struct tool *tool;  /* fetches pages, runs tools; NULL: neither */
-    struct api_web web; /* lives as long as the server */
+    struct tool *tool;             /* fetches pages, runs tools; NULL: neither */
+    struct vision_child *pictures; /* reads files of pictures; NULL: none are read */
+    struct api_web web;            /* lives as long as the server */
 };
 
 /* Opens the first model and listens.  Errors: those of engine_open, tok_open, chat_open (the first

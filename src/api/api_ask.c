@@ -34,6 +34,9 @@ void api_ask_done(struct api_ask *ask)
     json_decref(ask->tool_names);
     json_decref(ask->call_names);
     str_done(&ask->predicted);
+    api_pictures_free(ask->pictures, ask->n_pictures);
+    ask->pictures = NULL;
+    ask->n_pictures = 0;
     ask->messages = ask->tools = ask->kwargs = ask->tool_names = ask->call_names = NULL;
 }
 

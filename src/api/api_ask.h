@@ -6,6 +6,7 @@
 #define API_API_ASK_H
 
 #include "api/api_json.h"
+#include "api/api_picture.h"
 #include "base/arena.h"
 #include "engine/sampler.h"
 
@@ -29,6 +30,9 @@ struct api_ask {
     const char *chat_template; /* chat: must be the model's own; NULL: not said; borrowed */
     const char *reasoning_effort;
     struct span prefill; /* chat: how the answer begins; not part of what is answered; borrowed */
+
+    struct api_picture *pictures; /* [n_pictures] in the order of messages; owned */
+    size_t n_pictures;
 
     struct str predicted; /* chat: what much of the answer may be; empty: not said; owned */
     bool has_prediction;
@@ -76,7 +80,14 @@ json_t *api_ask_arguments(struct api_ask *ask, const json_t *v, const char *para
 bool api_ask_tools(struct api_ask *ask, const struct api_in *in);
 /* How hard to think, for templates that know of it: Qwen3's enable_thinking and others' effort. */
 bool api_ask_effort(struct api_ask *ask, const struct api_in *in, const char *name);
+/* The text of part i of a content, appended to out. */
+bool api_ask_part(const json_t *part, const char *at, size_t i, struct str *out,
+                  struct api_fault *f);
 /* The text of a content: a string, null, or an array of text parts; at: "messages[2].content". */
 bool api_ask_content(const json_t *content, const char *at, struct str *out, struct api_fault *f);
+/* The same as templates take it, of a user's message, which may hold pictures: a text, or parts;
+ * NULL with the fault. */
+json_t *api_ask_user_content(struct api_ask *ask, const json_t *content, const char *at,
+                             struct api_fault *f);
 
 #endif

@@ -15,8 +15,8 @@
 
 /* ---- contents ---- */
 
-static bool add_part(const json_t *part, const char *at, size_t i, struct str *out,
-                     struct api_fault *f)
+bool api_ask_part(const json_t *part, const char *at, size_t i, struct str *out,
+                  struct api_fault *f)
 {
     const json_t *type = json_object_get(part, "type"), *text = json_object_get(part, "text");
     const char *kind = json_is_string(type) ? json_string_value(type) : "";
@@ -53,10 +53,34 @@ bool api_ask_content(const json_t *content, const char *at, struct str *out, str
                           "%s: a string or an array of content parts is expected", at);
     json_array_foreach(content, i, part)
     {
-        if (!add_part(part, at, i, out, f))
+        if (!api_ask_part(part, at, i, out, f))
             return false;
     }
     return true;
+}
+
+static json_t *text_content(const json_t *content, const char *at, struct api_fault *f)
+{
+    struct str text;
+    json_t *out = NULL;
+    str_init(&text, TEXT_BYTES_MAX);
+    if (api_ask_content(content, at, &text, f))
+        out = api_json_text(str_span(&text));
+    str_done(&text);
+    return out;
+}
+
+json_t *api_ask_user_content(struct api_ask *ask, const json_t *content, const char *at,
+                             struct api_fault *f)
+{
+    json_t *part;
+    size_t i;
+    json_array_foreach(content, i, part)
+    {
+        if (api_picture_is(part))
+            return api_picture_content(ask, content, at, f);
+    }
+    return text_content(content, at, f);
 }
 
 /* ---- messages ---- */
@@ -145,7 +169,6 @@ static bool add_message(struct api_ask *ask, const json_t *message, size_t i, st
 {
     char at[32], param[64];
     const char *role = NULL;
-    struct str text;
     snprintf(at, sizeof at, "messages[%zu].", i);
     snprintf(param, sizeof param, "%scontent", at);
     if (!json_is_object(message))
@@ -163,12 +186,11 @@ static bool add_message(struct api_ask *ask, const json_t *message, size_t i, st
     json_t *m = json_object();
     json_array_append_new(ask->messages, m);
     json_object_set_new(m, "role", json_string(role_of(role)));
-    str_init(&text, TEXT_BYTES_MAX);
-    bool ok = api_ask_content(content, param, &text, f);
-    if (ok)
-        json_object_set_new(m, "content", api_json_text(str_span(&text)));
-    str_done(&text);
-    return ok && add_rest(ask, &in, m);
+    json_t *said = strcmp(role, "user") == 0 ? api_ask_user_content(ask, content, param, f)
+                                             : text_content(content, param, f);
+    if (said)
+        json_object_set_new(m, "content", said);
+    return said && add_rest(ask, &in, m);
 }
 
 bool api_ask_messages(struct api_ask *ask, const json_t *messages, struct api_fault *f)

@@ -61,6 +61,7 @@ struct api {
     struct api_passwords *passwords; /* NULL without accounts */
     struct api_tries *tries;
     struct api_readers *readers;
+    struct api_seer *seer; /* of pictures */
     struct store_bus *bus; /* NULL: the store has one server */
     struct api_bus_left *left;
     int64_t started_unix;

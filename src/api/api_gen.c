@@ -71,6 +71,7 @@ static void unref(struct api_gen *g)
     for (size_t i = 0; i < g->n_prompts; i++)
         tok_ids_done(&g->prompts[i]);
     tok_ids_done(&g->predicted);
+    api_sight_free(g->sight);
     api_gram_drop(g->model, g->gram);
     json_decref(g->callable);
     str_done(&g->rendered);
@@ -380,6 +381,8 @@ static void set_job(struct api_choice *c)
     job_init(&c->job, answer_max(g, c->prompt), (int)ask->n_top);
     c->job.prompt = c->prompt->id;
     c->job.n_prompt = c->prompt->n;
+    if (g->sight)
+        c->job.spans = api_sight_spans(g->sight, &c->job.n_spans);
     c->job.predicted = g->predicted.id;
     c->job.n_predicted = g->predicted.n;
     c->job.n_min = (size_t)ask->n_min;
@@ -451,7 +454,7 @@ static bool start(struct api_gen *g)
     return false;
 }
 
-void api_gen_start(struct api_gen *g)
+static void start_answer(struct api_gen *g)
 {
     static const struct http_ops stream = {.fill = fill, .gone = gone, .done = request_done};
     static const struct http_ops whole = {.woken = woken, .gone = gone, .done = request_done};
@@ -469,6 +472,55 @@ void api_gen_start(struct api_gen *g)
         http_later(g->call->req, &whole, g);
         http_wake(g->call->req); /* jobs may have ended before */
     }
+}
+
+/* ---- pictures ---- */
+
+/* On the thread that sees. */
+static void seen(void *arg)
+{
+    struct api_gen *g = arg;
+    api_call_wake(g->call);
+    unref(g);
+}
+
+static void woken_seen(void *state)
+{
+    struct api_gen *g = state;
+    if (!api_sight_over(g->sight))
+        return;
+    http_later(g->call->req, NULL, NULL); /* from here on the answer's */
+    if (api_sight_fault(g->sight))
+        g->call->fault = *api_sight_fault(g->sight);
+    start_answer(g);
+}
+
+static void gone_unseen(void *state)
+{
+    api_sight_leave(((struct api_gen *)state)->sight);
+}
+
+static bool look(struct api_gen *g)
+{
+    atomic_fetch_add(&g->refs, 1);
+    if (api_sight_ask(g->sight, seen, g, &g->call->fault))
+        return true;
+    atomic_fetch_sub(&g->refs, 1);
+    return false;
+}
+
+void api_gen_start(struct api_gen *g)
+{
+    static const struct http_ops ops = {
+        .woken = woken_seen, .gone = gone_unseen, .done = request_done};
+    bool looks = g->sight && !g->call->fault.status;
+    if (looks)
+        http_later(g->call->req, &ops, g);
+    if (looks && look(g))
+        return;
+    if (looks)
+        http_later(g->call->req, NULL, NULL);
+    start_answer(g);
 }
 
 /* ---- without a request ---- */

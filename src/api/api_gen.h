@@ -15,6 +15,7 @@
 #include "api/api_ask.h"
 #include "api/api_call.h"
 #include "api/api_gram.h"
+#include "api/api_sight.h"
 #include "api/api_stop.h"
 #include "chat/chat_parse.h"
 
@@ -86,6 +87,7 @@ struct api_gen {
     const struct api_gen_ops *ops;
     struct tok_ids *prompts; /* [n_prompts] */
     size_t n_prompts;
+    struct api_sight *sight;    /* of the prompt's pictures; NULL: it has none */
     struct tok_ids predicted;   /* of ask.predicted */
     bool chat;                  /* parse answers */
     json_t *callable;           /* chat: the tools that may be called; owned */

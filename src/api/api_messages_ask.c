@@ -23,6 +23,7 @@ struct reader {
     bool told;        /* some of it is a message already */
     struct str text, reasoning;
     json_t *calls; /* array */
+    json_t *parts; /* of text and pictures before `text`; an empty array: there is no picture */
 };
 
 /* ---- turns ---- */
@@ -34,10 +35,29 @@ static void join(struct str *out, struct span text)
     str_add_span(out, text);
 }
 
+static void end_text(struct reader *r)
+{
+    if (r->text.n)
+        json_array_append_new(r->parts, api_pack("{ssso}", "type", "text", "text",
+                                                 api_json_text(str_span(&r->text))));
+    str_clear(&r->text);
+}
+
+/* The turn's text, or its parts where there are pictures. */
+static json_t *take_content(struct reader *r)
+{
+    if (!json_array_size(r->parts))
+        return api_json_text(str_span(&r->text));
+    end_text(r);
+    json_t *parts = r->parts;
+    r->parts = json_array();
+    return parts;
+}
+
 /* What there is of the turn as a message. */
 static void tell(struct reader *r)
 {
-    json_t *m = api_pack("{ssso}", "role", r->role, "content", api_json_text(str_span(&r->text)));
+    json_t *m = api_pack("{ssso}", "role", r->role, "content", take_content(r));
     if (r->reasoning.n)
         json_object_set_new(m, "reasoning_content", api_json_text(str_span(&r->reasoning)));
     if (json_array_size(r->calls)) {
@@ -52,7 +72,8 @@ static void tell(struct reader *r)
 
 static void end_turn(struct reader *r)
 {
-    bool more = r->text.n || r->reasoning.n || json_array_size(r->calls);
+    bool more = r->text.n || r->reasoning.n || json_array_size(r->calls) ||
+                json_array_size(r->parts);
     if (r->role && (more || !r->told))
         tell(r);
     r->told = false;
@@ -68,6 +89,18 @@ static bool text_block(struct reader *r, const struct api_in *in)
     if (!text)
         return api_get_refuse(in, "text", "is missing");
     join(&r->text, span_of(text));
+    return true;
+}
+
+static bool image_block(struct reader *r, const struct api_in *in)
+{
+    char param[64];
+    snprintf(param, sizeof param, "%.*s", (int)MIN(strlen(in->at) - 1, sizeof param - 1), in->at);
+    json_t *part = api_picture_part(r->ask, in->o, param, in->fault);
+    if (!part)
+        return false;
+    end_text(r);
+    json_array_append_new(r->parts, part);
     return true;
 }
 
@@ -127,7 +160,7 @@ static bool result_block(struct reader *r, const struct api_in *in)
     bool ok = api_ask_content(api_get_any(in, "content"), at, &content, in->fault);
     str_add_span(&text, str_span(&content));
     str_done(&content);
-    if (ok && r->text.n)
+    if (ok && (r->text.n || json_array_size(r->parts)))
         tell(r);
     r->told = true;
     if (ok)
@@ -145,6 +178,7 @@ static bool add_block(struct reader *r, const json_t *block, const char *at)
         bool (*add)(struct reader *r, const struct api_in *in);
     } kinds[] = {
         {"text",              NULL,        text_block    },
+        {"image",             "user",      image_block   },
         {"tool_result",       "user",      result_block  },
         {"tool_use",          "assistant", call_block    },
         {"thinking",          "assistant", thinking_block},
@@ -246,7 +280,11 @@ static bool get_messages(struct api_ask *ask, const struct api_in *in, struct ar
     if (json_array_size(list) == 0 || json_array_size(list) > MESSAGES_MAX)
         return api_get_refuse(in, "messages", "1 to %d messages are expected", MESSAGES_MAX);
     ask->messages = json_array();
-    struct reader r = {.ask = ask, .f = in->fault, .names = json_object(), .calls = json_array()};
+    struct reader r = {.ask = ask,
+                       .f = in->fault,
+                       .names = json_object(),
+                       .calls = json_array(),
+                       .parts = json_array()};
     str_init(&r.text, TEXT_BYTES_MAX);
     str_init(&r.reasoning, TEXT_BYTES_MAX);
     bool ok = get_system(ask, in);
@@ -260,6 +298,7 @@ static bool get_messages(struct api_ask *ask, const struct api_in *in, struct ar
     str_done(&r.reasoning);
     json_decref(r.names);
     json_decref(r.calls);
+    json_decref(r.parts);
     return ok && take_prefill(ask, in, a);
 }
 

@@ -50,6 +50,7 @@ static void close_parts(struct api_model *m)
 {
     sched_free(m->sched);
     api_draft_close(&m->draft);
+    vision_close(m->vision);
     api_gram_clear(m);
     gram_vocab_free(m->vocab);
     chat_close(m->chat);
@@ -59,6 +60,7 @@ static void close_parts(struct api_model *m)
     mem_free(m->ends);
     mem_free(m->cache_path);
     m->sched = NULL;
+    m->vision = NULL;
     m->vocab = NULL;
     m->chat = NULL;
     m->tok = NULL;
@@ -80,6 +82,8 @@ static size_t memory_taken(struct api_models *set)
                 mem = engine_memory(both[k]);
             sum += mem.weights + mem.context + mem.work;
         }
+        if (set->model[i].vision)
+            sum += vision_bytes(set->model[i].vision);
     }
     return sum;
 }
@@ -148,6 +152,33 @@ static void set_cache_path(struct api_model *m)
     snprintf(m->cache_path, n, "%s/%s.kv", dir, key);
 }
 
+/* A picture is read in one step, beside every answer's next token. */
+static enum err open_vision(struct api_model *m, struct engine_opts *o, struct errinfo *e)
+{
+    const struct vision_opts vo = {.n_threads = o->n_threads, .level = o->level};
+    TRY(vision_open(&m->vision, m->row->mmproj, &vo, e));
+    o->beside.fixed += vision_bytes(m->vision);
+    o->batch = MAX(o->batch, m->set->o->parallel + vision_rows(m->vision));
+    return ERR_OK;
+}
+
+/* Once the model is open: does the projector belong to it? */
+static enum err start_vision(struct api_model *m, struct errinfo *e)
+{
+    size_t dim = engine_model(m->engine)->dim;
+    if (vision_dim(m->vision) != dim)
+        return err_set(e, ERR_USAGE,
+                       "%s is no projector for %s: its rows are %zu wide, the model's %zu",
+                       m->row->mmproj, m->path, vision_dim(m->vision), dim);
+    if (tok_find(m->tok, SPAN(VISION_BEGIN)) < 0 || tok_find(m->tok, SPAN(VISION_END)) < 0)
+        return err_set(e, ERR_USAGE,
+                       "%s is no projector for %s: its vocabulary has no " VISION_BEGIN
+                       " and " VISION_END,
+                       m->row->mmproj, m->path);
+    chat_guard_also(m->chat, SPAN(VISION_BEGIN));
+    return vision_start(m->vision, e);
+}
+
 static enum err open_parts(struct api_model *m, struct errinfo *e)
 {
     struct api_models *set = m->set;
@@ -164,10 +195,15 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     TRY(hf_open(&m->gguf, m->path, e));
     if (drafts)
         TRY(api_draft_count(&m->draft, m->row->draft, &o, e));
+    struct engine_opts alone = o; /* a draft model reads no pictures */
+    if (m->row->mmproj)
+        TRY(open_vision(m, &o, e));
     TRY(open_engine(m, &o, e));
     TRY(open_text(m, e));
+    if (m->vision)
+        TRY(start_vision(m, e));
     if (drafts)
-        TRY(api_draft_open(&m->draft, m->gguf, m->tok, m->engine, &o, set->o->parallel, e));
+        TRY(api_draft_open(&m->draft, m->gguf, m->tok, m->engine, &alone, set->o->parallel, e));
     if (set->o->cache_dir && !engine_model(m->engine)->bidirectional)
         set_cache_path(m);
     const struct sched_opts so = {.queue_max = set->o->queue_max,

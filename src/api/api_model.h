@@ -14,6 +14,7 @@
 #include "chat/chat.h"
 #include "engine/sched.h"
 #include "gram/gram.h"
+#include "vision/vision.h"
 
 #include <pthread.h>
 
@@ -44,6 +45,7 @@ struct api_model {
     struct gguf *gguf;
     struct engine *engine;
     struct api_draft draft;
+    struct vision *vision; /* NULL: it takes text alone */
     struct tok *tok;
     struct chat *chat;
     struct sched *sched;

@@ -91,7 +91,6 @@ static bool refuse_foreign(const struct api_in *in)
         {"template",     "the model's own template is used"                  },
         {"suffix",       "inserting before a suffix is not supported"        },
         {"context",      "is no longer supported: send messages to /api/chat"},
-        {"images",       "this model takes text"                             },
         {"logprobs",     "are not given here; /v1/chat/completions has them" },
         {"top_logprobs", "are not given here; /v1/chat/completions has them" },
     };
@@ -117,6 +116,37 @@ bool api_ollama_ask(struct api_ask *ask, const struct api_in *in, struct arena *
 
 /* ---- messages ---- */
 
+/* images and a text as the parts that OpenAI's clients would send: pictures first, as Ollama has
+ * it.  Base64 becomes a data address; what kind of file it is, its bytes say. */
+static bool get_pictures(const struct api_in *in, const char *text, json_t **out)
+{
+    json_t *list = NULL, *v;
+    const char *said = "";
+    size_t i;
+    if (!api_get_array(in, "images", &list) || !api_get_text(in, text, &said))
+        return false;
+    *out = json_array();
+    json_array_foreach(list, i, v)
+    {
+        if (!json_is_string(v)) {
+            json_decref(*out);
+            *out = NULL;
+            return api_get_refuse(in, "images", "[%zu] is no text of base64", i);
+        }
+        struct str url;
+        str_init(&url, json_string_length(v) + 64);
+        str_add_cstr(&url, "data:;base64,");
+        str_add(&url, json_string_value(v), json_string_length(v));
+        json_array_append_new(*out, api_pack("{sss{so}so}", "type", "image_url", "image_url", "url",
+                                             api_json_text(str_span(&url)), "param",
+                                             json_sprintf("%simages[%zu]", in->at, i)));
+        str_done(&url);
+    }
+    if (*said)
+        json_array_append_new(*out, api_pack("{ssss}", "type", "text", "text", said));
+    return true;
+}
+
 /* A message as OpenAI's clients would send it, where it differs. */
 static bool add_message(json_t *out, const json_t *message, size_t i, struct api_fault *f)
 {
@@ -129,9 +159,13 @@ static bool add_message(json_t *out, const json_t *message, size_t i, struct api
     const struct api_in in = {message, at, f};
     if (!json_is_object(message))
         return api_refuse(f, 400, "invalid_value", "messages", "messages[%zu] is not an object", i);
-    if (!is_empty(api_get_any(&in, "images")))
-        return api_get_refuse(&in, "images", "this model takes text");
-    json_t *m = json_copy((json_t *)(uintptr_t)message);
+    json_t *m = json_copy((json_t *)(uintptr_t)message), *parts = NULL;
+    if (!is_empty(api_get_any(&in, "images")) && !get_pictures(&in, "content", &parts)) {
+        json_decref(m);
+        return false;
+    }
+    if (parts)
+        json_object_set_new(m, "content", parts);
     for (size_t k = 0; k < N_ELEMS(names); k++) {
         json_t *v = api_get_any(&in, names[k][0]);
         if (v)
@@ -164,6 +198,14 @@ bool api_ollama_generate(struct api_ask *ask, const struct api_in *in)
     if (system && *system)
         json_array_append_new(ask->messages,
                               api_pack("{ssss}", "role", "system", "content", system));
-    json_array_append_new(ask->messages, api_pack("{ssss}", "role", "user", "content", prompt));
-    return true;
+    json_t *parts = NULL, *content = NULL;
+    if (is_empty(api_get_any(in, "images")))
+        content = json_string(prompt);
+    else if (get_pictures(in, "prompt", &parts))
+        content = api_ask_user_content(ask, parts, "images", in->fault);
+    json_decref(parts);
+    if (content)
+        json_array_append_new(ask->messages,
+                              api_pack("{ssso}", "role", "user", "content", content));
+    return content;
 }

@@ -49,7 +49,7 @@ bool api_prompt_chat(const struct api_model *m, const struct api_ask *ask, struc
                      struct tok_ids *out, struct api_fault *f)
 {
     struct errinfo e;
-    if (!check_template(m, ask, f))
+    if (!check_template(m, ask, f) || !api_picture_taken(m, ask, f))
         return false;
     if (chat_render(m->chat, ask->messages, ask->tools, ask->kwargs, true, os_unix_time(), rendered,
                     &e) != ERR_OK)
@@ -59,8 +59,12 @@ bool api_prompt_chat(const struct api_model *m, const struct api_ask *ask, struc
     struct span text = str_span(rendered);
     bool has_bos = bos >= 0 && span_starts(text, tok_piece(m->tok, bos));
     unsigned flags = TOK_SPECIAL | TOK_MARKED | (has_bos ? 0 : TOK_BOS);
-    if (tok_encode(m->tok, text, flags, out, &e) != ERR_OK)
+    if (ask->n_pictures) {
+        if (!api_picture_encode(m, ask, text, flags, out, f))
+            return false;
+    } else if (tok_encode(m->tok, text, flags, out, &e) != ERR_OK) {
         return api_refuse_err(f, ask->messages_name, &e);
+    }
     /* As the model would have written it: from a token's beginning, and without control tokens. */
     if (ask->prefill.n && chat_prompt_reasoning(m->chat, text) == CHAT_REASONING_OPEN)
         return api_refuse(f, 400, "unsupported_value", "messages",
@@ -88,7 +92,10 @@ bool api_gen_chat(struct api_gen *g)
     struct errinfo e;
     if (tok_encode(g->model->tok, str_span(&ask->predicted), 0, &g->predicted, &e) != ERR_OK)
         return api_refuse_err(&g->call->fault, "prediction", &e);
-    return api_prompt_chat(g->model, ask, &g->rendered, &g->prompts[0], &g->call->fault);
+    if (!api_prompt_chat(g->model, ask, &g->rendered, &g->prompts[0], &g->call->fault))
+        return false;
+    g->sight = api_sight_new(g->call->api->seer, g->model->vision, ask);
+    return true;
 }
 
 bool api_ids_from(const json_t *list, const struct api_model *m, const struct api_in *in,

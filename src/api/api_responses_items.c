@@ -159,8 +159,8 @@ void api_responses_join(struct api_ask *ask)
     {
         struct str all;
         const json_t *parts = json_object_get(m, "content");
-        if (!json_is_array(parts))
-            continue;
+        if (!json_is_array(parts) || !json_is_string(json_array_get(parts, 0)))
+            continue; /* parts of a user's message with pictures are objects */
         str_init(&all, 4 * TEXT_BYTES_MAX);
         json_array_foreach(parts, k, part)
         {
@@ -202,11 +202,15 @@ static bool add_message(struct api_ask *ask, const struct api_in *in)
     if (!content)
         return api_get_refuse(in, "content", "is missing");
     snprintf(param, sizeof param, "%scontent", in->at);
+    if (i == 0) {
+        json_t *said = api_ask_user_content(ask, content, param, in->fault);
+        if (said)
+            new_message(ask, "user", said);
+        return said;
+    }
     str_init(&text, TEXT_BYTES_MAX);
     bool ok = api_ask_content(content, param, &text, in->fault);
-    if (ok && i == 0)
-        new_message(ask, "user", api_json_text(str_span(&text)));
-    else if (ok && i == 1)
+    if (ok && i == 1)
         add_answer(ask, str_span(&text));
     else if (ok)
         api_responses_add_system(ask, str_span(&text));

@@ -37,7 +37,8 @@ struct serve {
     struct serve_models models;
     struct serve_pull *pull; /* NULL: models are not loaded */
     struct tool *tool;
-    struct npu_chip *chip; /* that is simulated; NULL: none */
+    struct vision_child *pictures; /* NULL: no model takes any */
+    struct npu_chip *chip;         /* that is simulated; NULL: none */
     struct serve_chips chips;
     struct api_opts opts;
     struct os_sandbox sandbox;
@@ -102,6 +103,7 @@ static void set_rest(struct serve *s)
     o->n_models = s->models.n;
     o->models_max = s->pull ? SERVE_MODELS_MAX : 0;
     o->tool = s->tool;
+    o->pictures = s->pictures;
 }
 
 /* Elsewhere than on one's own machine, whoever may use the server could make it visit addresses:
@@ -118,6 +120,17 @@ static enum err open_tools(struct serve *s, struct errinfo *e)
                                          .mcp = c->mcp,
                                          .confined = strcmp(c->sandbox, "off") != 0},
                      e);
+}
+
+/* Files of pictures are read in a process of their own. */
+static enum err open_pictures(struct serve *s, struct errinfo *e)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->models.n; i++)
+        any = any || s->models.rows[i].mmproj;
+    if (!any)
+        return ERR_OK;
+    return vision_child_open(&s->pictures, strcmp(s->conf->sandbox, "off") != 0, e);
 }
 
 /* Passwords cross no network in the clear. */
@@ -168,13 +181,16 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[2 * SERVE_MODELS_MAX + 6 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
+    const char *read[3 * SERVE_MODELS_MAX + 6 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
     for (size_t i = 0; i < s->opts.n_models; i++)
         if (s->models.rows[i].draft)
             read[n_read++] = s->models.rows[i].draft;
+    for (size_t i = 0; i < s->opts.n_models; i++)
+        if (s->models.rows[i].mmproj)
+            read[n_read++] = s->models.rows[i].mmproj;
     if (s->pull && make_folder(s, c->models_dir, NULL) == ERR_OK) /* else a load says why not */
         read[n_read++] = c->models_dir;
     if (c->tls_cert[0])
@@ -302,6 +318,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     TRY(set_http(s, e));
     TRY(serve_pull_open(&s->pull, &s->models, &s->opts.loader, e));
     TRY(open_tools(s, e));
+    TRY(open_pictures(s, e));
     set_rest(s);
     TRY(device_open(&s->chip, s->conf, &s->opts.model, e));
     TRY(serve_chips_open(&s->chips, s->chip, e));
@@ -346,6 +363,7 @@ enum err cmd_serve(struct cmd_args *a, struct errinfo *e)
     arena_init(&s->arena);
     enum err r = serve(s, e);
     tool_close(s->tool);
+    vision_child_close(s->pictures);
     serve_pull_close(s->pull);
     serve_models_done(&s->models);
     serve_chips_close(&s->chips);

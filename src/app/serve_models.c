@@ -8,14 +8,17 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define NAMES_MAX 64
+#define MMPROJ    "mmproj-" /* begins the name of a projector's file */
 
 /* The settings that one model may have of its own. */
 static const enum conf_id of_a_model[] = {
     CONF_ID_aliases,
     CONF_ID_ctx,
     CONF_ID_draft,
+    CONF_ID_mmproj,
     CONF_ID_n,
     CONF_ID_temp,
     CONF_ID_top_k,
@@ -72,6 +75,30 @@ static const char *const *with_name(struct arena *a, const char *const *names, c
     return out;
 }
 
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* The projector that a setting names, "": the one beside the model's file, if it is there. */
+static enum err find_mmproj(struct serve_models *s, const char *set, const char *path,
+                            const char **out, struct errinfo *e)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash + 1 - path) : 0;
+    *out = NULL;
+    if (strcmp(set, "none") == 0)
+        return ERR_OK;
+    if (*set && !is_file(set))
+        return err_set(e, ERR_NOTFOUND, "%s: there is no such projector file (mmproj)", set);
+    const char *file = *set ? arena_dup(&s->arena, set, strlen(set))
+                            : arena_printf(&s->arena, "%.*s" MMPROJ "%s", folder, path,
+                                           path + folder);
+    *out = is_file(file) ? file : NULL;
+    return ERR_OK;
+}
+
 /* more: another name; NULL: none. */
 static enum err add_row(struct serve_models *s, const char *name, const char *more,
                         const char *path, struct errinfo *e)
@@ -93,6 +120,9 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
     if (r == ERR_OK && drafts)
         r = models_find(s->conf, arena_dup(&s->arena, c.draft, strlen(c.draft)), &s->arena,
                         &row->draft, e);
+    bool named = c.mmproj[0] && (s->n == 0 || c.mmproj != s->conf->mmproj);
+    if (r == ERR_OK)
+        r = find_mmproj(s, named ? c.mmproj : "", path, &row->mmproj, e);
     if (r == ERR_OK && more)
         row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);
@@ -117,7 +147,8 @@ static bool is_model(const char *file)
 {
     const char *of = strstr(file, "-of-");
     bool later_part = of && of - file >= 5 && strncmp(of - 5, "00001", 5) != 0;
-    return file[0] != '.' && span_ends(span_of(file), SPAN(".gguf")) && !later_part;
+    return file[0] != '.' && !span_starts(span_of(file), SPAN(MMPROJ)) &&
+           span_ends(span_of(file), SPAN(".gguf")) && !later_part;
 }
 
 static int by_name(const void *a, const void *b)

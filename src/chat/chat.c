@@ -298,6 +298,11 @@ enum err chat_render(const struct chat *c, const json_t *messages, const json_t 
     return ERR_OK;
 }
 
+void chat_guard_also(struct chat *c, struct span text)
+{
+    c->guarded = text;
+}
+
 bool chat_has_template(const struct chat *c)
 {
     return c->template;

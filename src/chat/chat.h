@@ -53,6 +53,9 @@ enum err chat_render(const struct chat *c, const json_t *messages, const json_t 
 /* Appends text with marks in what would be a control token, as messages get them; marks that were
  * there are left out. */
 void chat_guard_text(const struct chat *c, struct span text, struct str *out);
+/* Another text that gets a mark where messages have it, as a control token's does: of one that
+ * files call an ordinary token.  It lives as long as the chat; said before the chat is shared. */
+void chat_guard_also(struct chat *c, struct span text);
 
 /* What the probes found. */
 bool chat_has_template(const struct chat *c);

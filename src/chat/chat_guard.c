@@ -11,7 +11,8 @@ static void put_marked(const struct chat *c, struct span text, struct str *out)
     for (size_t i = 0; i < text.n;) {
         size_t len, n = 1;
         struct span rest = {text.p + i, text.n - i};
-        bool control = tok_control_at(c->tok, rest, &len) >= 0;
+        bool control = tok_control_at(c->tok, rest, &len) >= 0 ||
+                       (c->guarded.n && span_starts(rest, c->guarded));
         if (control)
             utf8_get(rest.p, rest.n, &n);
         str_add(out, rest.p, n);

@@ -43,6 +43,7 @@ struct chat_syntax {
 };
 
 struct chat {
+    struct span guarded;    /* a text that is marked as control tokens' are; n 0: none */
     struct jinja *template; /* NULL: the plain fallback */
     const struct tok *tok;  /* NULL: none given */
     char *bos, *eos;

@@ -27,7 +27,11 @@
 /* One token of a step.  Rows of one sequence stand together, in the order of their positions. */
 struct dev_row {
     int32_t token;
+    const float *x; /* in place of the token's embedding, where there is one; NULL: the token's */
     int32_t pos;
+    /* Where what it sees ends: of a picture's rows where the picture does, all of which is in this
+     * step; 0: with itself.  A layer's window is not wider by it. */
+    int32_t see_to;
     const uint32_t *pages; /* of the sequence: page pos / DEV_PAGE holds position pos */
     /* Of models with states: the sequence's slot, which holds what it was after the row before; a
      * slot that gets a copy of what it is after this row, or DEV_NONE. */

@@ -280,7 +280,7 @@ static void decide(struct dev_cpu *d)
         }
     }
     for (size_t i = 0; i < n; i++)
-        if (d->ops[i].op->kind == PLAN_EMBED)
+        if (d->ops[i].op->kind == PLAN_EMBED && d->ops[i].op->table)
             d->ops[i].weight[0] = packed_table(d, d->ops[i].op->table);
 }
 
@@ -395,7 +395,7 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     d->dev.close = dev_cpu_close;
     d->dev.logits = d->logits;
     d->dev.logits_stride = p->width[PLAN_LOGITS];
-    d->dev.hidden_stride = p->width[PLAN_PICKED];
+    d->dev.hidden_stride = p->width[p->hidden];
     *out = &d->dev;
     return ERR_OK;
 }

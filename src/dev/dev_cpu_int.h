@@ -214,6 +214,9 @@ void cpu_run_heads(const struct walker *w, const struct cpu_op *co);
 void cpu_run_copy(const struct walker *w, const struct cpu_op *co);
 void cpu_run_temper(const struct walker *w, const struct cpu_op *co);
 
+/* dev_cpu_vision.c */
+void cpu_run_pool(const struct walker *w, const struct cpu_op *co);
+
 /* dev_cpu_state.c */
 void cpu_run_conv(const struct walker *w, const struct cpu_op *co);
 void cpu_run_scan(const struct walker *w, const struct cpu_op *co);

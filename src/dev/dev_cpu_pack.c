@@ -73,15 +73,17 @@ static void pack_one(const struct cpu_pack *c, const struct model_matrix *w, voi
 {
     size_t row = format_bytes(w->format, w->cols), panel = (size_t)c->mm->panel_rows * 8;
     size_t slab = MAX(PACK_SLAB / row / panel, (size_t)1) * panel;
-    size_t before = (size_t)(w->data - w->tensor->data);
+    size_t before = w->tensor ? (size_t)(w->data - w->tensor->data) : 0;
     struct pack_job job = {.mm = c->mm, .pool = pool, .w = w, .dst = dst};
     for (; job.from < w->rows; job.from = job.to) {
         job.to = MIN(job.from + slab, w->rows);
         os_pool_run(pool, pack_some, &job);
-        gguf_forget(c->plan->model->gguf, w->tensor, before + job.from * row,
-                    (job.to - job.from) * row);
+        if (w->tensor)
+            gguf_forget(c->plan->model->gguf, w->tensor, before + job.from * row,
+                        (job.to - job.from) * row);
     }
-    gguf_forget(c->plan->model->gguf, w->tensor, before, w->rows * row); /* where slabs met */
+    if (w->tensor) /* where slabs met */
+        gguf_forget(c->plan->model->gguf, w->tensor, before, w->rows * row);
 }
 
 static void pack_all(struct cpu_pack *c, const struct dev_opts *o, struct os_pool *pool)

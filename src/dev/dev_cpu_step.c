@@ -41,6 +41,10 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
     for (size_t r = s.from; r < s.to; r++) {
         float *dst = buf_row(d, co->op->dst, r);
         size_t token = (size_t)d->step_rows[r].token;
+        if (d->step_rows[r].x) {
+            memcpy(dst, d->step_rows[r].x, co->op->n * sizeof *dst);
+            continue;
+        }
         if (co->weight[0])
             mm_unpack_row(d->mm, t->format, t->cols, co->weight[0], token, dst);
         else
@@ -82,7 +86,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    bool mean = d->plan->model->arch->norm == MODEL_MEAN;
+    bool mean = d->plan->model->arch->norm == MODEL_MEAN && !op->norm->rms;
     void (*by_size)(float *, const float *, const float *, size_t, float) = mean ? d->kern.meannorm
                                                                                  : d->kern.rmsnorm;
     struct share s = share_of(w, op_rows(d, op));
@@ -257,12 +261,19 @@ static int32_t first_seen(const struct dev_cpu *d, const struct plan_op *op, int
     return m->arch->flags & MODEL_CHUNKS ? pos / window * window : MAX(0, pos + 1 - window);
 }
 
+/* Behind a row or, of a picture's, behind the picture. */
+static int32_t after(const struct dev_row *row)
+{
+    return MAX(row->pos + 1, row->see_to);
+}
+
 /* The one after the last; `end` is the text's. */
-static int32_t seen_to(const struct dev_cpu *d, const struct plan_op *op, int32_t pos, size_t end)
+static int32_t seen_to(const struct dev_cpu *d, const struct plan_op *op, const struct dev_row *row,
+                       size_t end)
 {
     if (!d->plan->model->bidirectional)
-        return pos + 1;
-    return op->window ? MIN((int32_t)end, pos + (int32_t)op->window / 2 + 1) : (int32_t)end;
+        return after(row);
+    return op->window ? MIN((int32_t)end, row->pos + (int32_t)op->window / 2 + 1) : (int32_t)end;
 }
 
 /* The rows of a tile with one key-value head; pages of positions [from, to). */
@@ -282,12 +293,12 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
             s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * m->v_dim;
             s->at[n_q] = pos;
-            s->to[n_q] = seen_to(d, op, pos, tile->end);
+            s->to[n_q] = seen_to(d, op, &d->step_rows[r], tile->end);
             s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
             s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
         }
-    size_t n_pages = num_div_up(MIN(to, (size_t)s->to[n_q - 1]), DEV_PAGE);
+    size_t n_pages = num_div_up(MIN(to, tile->end), DEV_PAGE);
     for (size_t p = from / DEV_PAGE; p < n_pages; p++) {
         bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
         s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
@@ -511,6 +522,7 @@ static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_o
     [PLAN_EMBED] = run_embed,
     [PLAN_POSITION] = run_position,
     [PLAN_TYPE] = run_rows,
+    [PLAN_POOL] = cpu_run_pool,
     [PLAN_PICK] = run_pick,
     [PLAN_NORM] = run_norm,
     [PLAN_MATMUL] = run_matmul,
@@ -571,7 +583,9 @@ static void find_ends(struct dev_cpu *d)
         size_t last = t->row + t->n_rows - 1;
         bool goes_on = last + 1 < d->n_rows && rows[last + 1].pages == rows[last].pages;
         bool both = d->plan->model->bidirectional && goes_on;
-        t->end = both ? t[1].end : (size_t)rows[last].pos + 1;
+        t->end = both ? t[1].end : 0;
+        for (size_t r = t->row; !both && r <= last; r++)
+            t->end = MAX(t->end, (size_t)after(&rows[r]));
     }
 }
 
@@ -588,7 +602,7 @@ static void make_tiles(struct dev_cpu *d)
             t->n_rows++;
         else
             d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1, 0};
-        longest = MAX(longest, (size_t)d->step_rows[r].pos + 1);
+        longest = MAX(longest, (size_t)after(&d->step_rows[r]));
     }
     d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
     find_ends(d);
@@ -613,8 +627,9 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
     d->n_out = 0;
     size_t n_hidden = 0;
     for (size_t r = 0; r < n; r++) {
-        CHECK(rows[r].token >= 0 && (size_t)rows[r].token < d->plan->model->n_vocab);
+        CHECK(rows[r].x || (rows[r].token >= 0 && (size_t)rows[r].token < d->plan->model->n_vocab));
         CHECK(rows[r].pos >= 0 && (size_t)rows[r].pos < d->opts.ctx_max);
+        CHECK(rows[r].see_to >= 0 && (size_t)rows[r].see_to <= d->opts.ctx_max);
         CHECK(rows[r].out < 0 || (size_t)rows[r].out == d->n_out);
         CHECK(rows[r].hidden < 0 || (size_t)rows[r].hidden == n_hidden);
         CHECK(rows[r].out < 0 || rows[r].hidden < 0);
@@ -627,5 +642,5 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
     if (d->plan->state_floats)
         make_runs(d);
     os_pool_run(d->pool, walk, d);
-    d->dev.hidden = cpu_buf(d, PLAN_PICKED) + d->n_out * d->dev.hidden_stride;
+    d->dev.hidden = cpu_buf(d, d->plan->hidden) + d->n_out * d->dev.hidden_stride;
 }

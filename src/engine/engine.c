@@ -427,9 +427,10 @@ static enum err check_rows(const struct engine *en, const struct engine_row *row
                            s->n, run, en->opts.ctx);
         pages += num_div_up(s->n + run, DEV_PAGE) - s->n_pages;
         states += s->state == DEV_NONE;
+        TRY(span_check(s, rows + i, run, e));
         for (size_t k = i; k < i + run; k++) {
             n_out += wants_logits(&rows[k]);
-            if (rows[k].token < 0 || (size_t)rows[k].token >= en->model->n_vocab)
+            if (!engine_in_span(rows[k].token) && (size_t)rows[k].token >= en->model->n_vocab)
                 return err_set(e, ERR_USAGE, "token %d is outside the vocabulary of %zu",
                                rows[k].token, en->model->n_vocab);
         }
@@ -462,6 +463,7 @@ static enum err admit(struct engine *en, const struct engine_row *rows, size_t n
                                        .pages = rows[i].seq->pages,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
+        span_set(rows[i].seq, at, &en->rows[i]);
     }
     return en->dev->admit(en->dev, en->rows, n, e);
 }
@@ -484,6 +486,7 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
                                        .state = s->state,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
+        span_set(s, s->n, &en->rows[i]);
         s->tokens[s->n++] = rows[i].token;
         en->rows[i].keep = state_keep(s);
         s->n_draft = rows[i].want == ENGINE_DRAFT ? s->n_draft + 1 : 0;

@@ -126,6 +126,29 @@ size_t engine_pages_free(const struct engine *en);
  * them. */
 size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_t n);
 
+/* ---- pictures ---- */
+
+/* Positions of a text that rows of numbers take the place of, as a projector makes them of a
+ * picture: they see each other, and are run in one step.  In texts of tokens they are negative
+ * numbers, made of what the picture is, so that texts with other pictures are others; the first has
+ * not the bit ENGINE_SPAN_MORE. */
+struct engine_span {
+    size_t at, n;
+    const float *x; /* [n][dim] */
+};
+#define ENGINE_SPAN_MORE ((int32_t)1 << 30)
+
+static inline bool engine_in_span(int32_t token)
+{
+    return token < 0;
+}
+static inline bool engine_begins_span(int32_t token)
+{
+    return token < 0 && !(token & ENGINE_SPAN_MORE);
+}
+/* The spans of the sequence's text, in order; they live as long as it does. */
+void engine_seq_spans(struct engine_seq *s, const struct engine_span *spans, size_t n);
+
 /* ---- steps ---- */
 
 /* What is wanted of a token. */
@@ -146,10 +169,10 @@ struct engine_row {
 
 /* Runs 1 <= n <= batch rows; rows of one sequence stand together.  out[i], for the rows that want
  * something in order, points to it until the next step.  On an error nothing has changed.
- * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary; of a
- * bidirectional model, which wants whole texts, a text that goes on), UNSUPPORTED (logits of a
- * model that writes no text), NETWORK (a process that computes a part of the model is gone: no step
- * will be computed any more). */
+ * Errors: CONTEXT, BUSY (no page is free), USAGE (a token outside the vocabulary; a
+ * span that is not whole; of a bidirectional model, which wants whole texts, a text that goes on),
+ * UNSUPPORTED (logits of a model that writes no text), NETWORK (a process that computes a part of
+ * the model is gone: no step will be computed any more). */
 enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n, const float **out,
                      struct errinfo *e);
 

@@ -259,7 +259,7 @@ static bool slot_is_sound(const struct engine *en, const struct cache_slot *s)
     bool sound = s->id > s->parent && s->n >= 1 && s->n <= ENGINE_PAGE &&
                  s->sum == num_sum(s, offsetof(struct cache_slot, sum));
     for (size_t i = 0; sound && i < s->n; i++)
-        sound = s->token[i] >= 0 && (size_t)s->token[i] < en->model->n_vocab;
+        sound = engine_in_span(s->token[i]) || (size_t)s->token[i] < en->model->n_vocab;
     return sound;
 }
 

@@ -68,7 +68,21 @@ struct engine_seq {
     uint32_t state;  /* its slot; DEV_NONE: none yet */
     size_t mark;     /* where a mark is asked for; 0: nowhere */
     size_t branch;   /* where it leaves a text that the tree knows, and no mark is; 0: nowhere */
+    const struct engine_span *spans; /* [n_spans] of its text */
+    size_t n_spans;
 };
+
+/* ---- spans (engine_span.c) ---- */
+
+/* The span that holds a position; NULL: none. */
+const struct engine_span *span_at(const struct engine_seq *s, size_t pos);
+/* Rows of one sequence that begin at its length: those in spans are all of them. */
+enum err span_check(const struct engine_seq *s, const struct engine_row *rows, size_t n,
+                    struct errinfo *e);
+/* Of a row at a position: what the device has to know of its span. */
+void span_set(const struct engine_seq *s, size_t pos, struct dev_row *row);
+/* Nothing of a span that is not whole is taken over: a few rows would be known by too few bits. */
+void span_whole(struct engine_seq *s, int32_t next);
 
 /* ---- pages (engine.c) ---- */
 

@@ -237,5 +237,7 @@ size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
     touch(p, s->node);
     if (!state_reuse(s))
         engine_seq_cut(s, 0);
+    if (s->n < n)
+        span_whole(s, tokens[s->n]);
     return s->n;
 }

@@ -236,6 +236,20 @@ void sched_free(struct sched *s)
     mem_free(s);
 }
 
+/* A step with a picture has every other answer's next token, too. */
+static enum err check_spans(const struct sched *s, const struct job *j, struct errinfo *e)
+{
+    size_t most = engine_batch(s->en) - MIN(engine_batch(s->en), s->opts.running_max - 1);
+    CHECK(!j->n_spans || !j->prompt_out);
+    for (size_t i = 0; i < j->n_spans; i++)
+        if (j->spans[i].n > most)
+            return err_set(e, ERR_USAGE,
+                           "a picture of %zu rows does not go into a step of %zu (--batch) beside "
+                           "%zu answers",
+                           j->spans[i].n, engine_batch(s->en), s->opts.running_max - 1);
+    return ERR_OK;
+}
+
 enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
 {
     size_t ctx = engine_ctx(s->en);
@@ -251,6 +265,7 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
     if (j->n_prompt > ctx - (j->n_max > 0))
         return err_set(e, ERR_CONTEXT, "the prompt has %zu tokens, the context holds %zu%s",
                        j->n_prompt, ctx, j->n_max > 0 ? " with the answer" : "");
+    TRY(check_spans(s, j, e));
     pthread_mutex_lock(&s->lock);
     bool closed = s->closed, full = s->load.queued >= s->opts.queue_max;
     s->load.n_refused += full;

@@ -67,6 +67,10 @@ struct job {
     /* set by the maker: */
     const int32_t *prompt; /* [n_prompt], lives until the job is done */
     size_t n_prompt;
+    /* Pictures in the prompt, [n_spans] in order, as long as the prompt lives.  Nothing is guessed
+     * of the answer then, and job_want_prompt is not for such prompts. */
+    const struct engine_span *spans;
+    size_t n_spans;
     size_t n_max; /* tokens of the answer; 0: the prompt is all */
     /* What much of the answer may be, for guesses; [n_predicted], as long as the prompt lives. */
     const int32_t *predicted;
@@ -193,7 +197,8 @@ struct sched_load {
 struct sched *sched_new(struct engine *en, const struct sched_opts *o);
 void sched_free(struct sched *s);
 /* Errors: BUSY (the queue is full), CONTEXT (the prompt does not fit), CANCELLED (draining),
- * UNSUPPORTED (the model writes no text, and text or logprobs are asked for). */
+ * UNSUPPORTED (the model writes no text, and text or logprobs are asked for), USAGE (a
+ * picture has more rows than a step that has every answer's next token, too). */
 enum err sched_push(struct sched *s, struct job *j, struct errinfo *e);
 /* The clock of the scheduler's times: os_now_ns, or that of a simulated chip with a clock of its
  * own (DEV_CLOCK_VIRTUAL).  Deadlines are os_now_ns in any case. */

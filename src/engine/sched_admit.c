@@ -129,6 +129,7 @@ static void reuse(struct sched *s, struct job *j)
     for (size_t i = 0; i < n; i++)
         ids[i] = sched_known(j, i);
     j->seq = engine_seq_new(s->en);
+    engine_seq_spans(j->seq, j->spans, j->n_spans);
     j->n_read = engine_seq_reuse(j->seq, ids, n);
     engine_seq_mark(j->seq, j->n_prompt - 1); /* the last token is always read anew */
     mem_free(ids);
@@ -142,7 +143,8 @@ static void start_first(struct sched *s, struct job *j)
         j->sampler = sampler_new(&j->sampling, engine_model(s->en)->n_vocab, engine_ctx(s->en),
                                  s->work);
         for (size_t i = 0; i < j->n_prompt; i++)
-            sampler_accept(j->sampler, j->prompt[i]);
+            if (!engine_in_span(j->prompt[i]))
+                sampler_accept(j->sampler, j->prompt[i]);
         sched_spec_start(s, j);
     }
     j->started_ns = sched_now(s);

@@ -35,8 +35,9 @@ void sched_spec_close(struct sched *s)
 
 void sched_spec_start(struct sched *s, struct job *j)
 {
-    /* A state cannot be cut back to before a wrong guess. */
-    if (s->opts.speculate == SCHED_SPEC_OFF || j->n_max < 2 || engine_model(s->en)->has_state)
+    /* A state cannot be cut back to before a wrong guess; what is in pictures is no text. */
+    if (s->opts.speculate == SCHED_SPEC_OFF || j->n_max < 2 || engine_model(s->en)->has_state ||
+        j->n_spans)
         return;
     size_t ctx = engine_ctx(s->en), rest = ctx - MIN(ctx, j->n_prompt);
     j->spec = mem_alloc(sizeof *j->spec);

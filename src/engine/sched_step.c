@@ -63,6 +63,19 @@ static size_t logits_rows(const struct sched *s, const struct job *j, size_t n_o
     return left + (j->n_used > j->n_read ? j->n_used - j->n_read : 0);
 }
 
+/* So many rows of a job, or as many more as a picture that they end in has; where that is more than
+ * `room`, those before it. */
+static size_t whole_spans(const struct job *j, size_t n, size_t room)
+{
+    for (size_t i = 0; i < j->n_spans; i++) {
+        const struct engine_span *x = &j->spans[i];
+        size_t end = j->n_read + n, last = x->at + x->n;
+        if (x->at < end && end < last)
+            n = last - j->n_read <= room ? last - j->n_read : x->at - j->n_read;
+    }
+    return MIN(n, room);
+}
+
 /* The prompt with least left that could have more of the step's rows; NULL: none. */
 static struct job *shortest(const struct sched *s)
 {
@@ -78,8 +91,9 @@ static struct job *shortest(const struct sched *s)
 
 /* Prompts are read one after the other, the one with least left first, so that most answers begin
  * soon; in equal shares all of them would begin late.  A quarter of the rows is for the oldest,
- * which the short ones must not pass by for ever. */
-static void share_rows(struct sched *s, size_t left)
+ * which the short ones must not pass by for ever.  A picture is read whole, however short the step
+ * should be: `room` is what there is at most, and sched_push saw that it is enough for one. */
+static void share_rows(struct sched *s, size_t left, size_t room)
 {
     struct job *j = NULL;
     for (size_t i = s->n_running; i-- > 0;) {
@@ -89,8 +103,12 @@ static void share_rows(struct sched *s, size_t left)
     }
     for (size_t n = left / 4; j && left > 0; j = shortest(s), n = left) {
         n = MIN(MAX(n, (size_t)1), sched_left_to_read(j) - j->share);
+        n = whole_spans(j, j->share + n, j->share + room) - j->share;
+        if (n == 0)
+            break;
         j->share += n;
-        left -= n;
+        left -= MIN(n, left);
+        room -= n;
     }
 }
 
@@ -132,7 +150,7 @@ static void fill_step(struct sched *s)
         }
     if (!s->reads)
         return;
-    share_rows(s, prompt_rows(s, s->n_rows));
+    share_rows(s, prompt_rows(s, s->n_rows), engine_batch(s->en) - s->n_rows);
     for (size_t i = 0; i < s->n_running && n_reading > 0; i++) {
         struct job *j = s->running[i];
         if (sched_left_to_read(j) <= 1) /* added above */

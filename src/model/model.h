@@ -108,6 +108,7 @@ struct model_norm {
     const float *gain; /* NULL: there is no such norm */
     const float *bias; /* or NULL */
     size_t n, n_gains; /* gains of one group, and of how many groups: 1, or one each */
+    bool rms;          /* the mean stays, whatever the family does */
 };
 
 /* Angles of rotation: position * inverse[i] for pair i. */
@@ -217,6 +218,18 @@ struct model_layer {
     float xielu[4];                    /* of x > 0, of the others, of both, the least */
 };
 
+/* Of a projector file: a picture of image x image pixels is grid x grid patches, which are rows of
+ * the encoder; the mean of each square x square of them becomes a row of n_soft for the language
+ * model. */
+struct model_vision {
+    size_t image, patch_side, grid, square, n_soft;
+    struct model_matrix patch; /* [dim][3 * patch_side * patch_side]: colours, lines, columns */
+    const float *patch_bias;
+    struct model_norm soft_norm;
+    struct model_matrix project; /* [the language model's width][dim] */
+    float mean[3], std[3];       /* of a colour, of 0 to 1 */
+};
+
 struct model {
     struct arena arena;
     const struct gguf *gguf;
@@ -258,13 +271,17 @@ struct model {
     const float *type_embed;           /* [dim] or NULL: of the first type, added to all tokens */
     const float *output_bias;          /* [n_vocab] or NULL */
     struct model_norm embed_norm, output_norm;
-    struct model_layer *layers; /* [n_layer] */
-    size_t n_weights;           /* elements of all tensors */
+    struct model_layer *layers;  /* [n_layer] */
+    size_t n_weights;            /* elements of all tensors */
+    struct model_vision *vision; /* NULL: it reads tokens */
 };
 
 /* Errors: UNSUPPORTED (names the architecture, format or tensor and what is supported), CORRUPT
  * (names the key or tensor and both shapes). */
 enum err model_open(struct model **out, const struct gguf *g, struct errinfo *e);
+/* The same of a projector file, which `convert_hf_to_gguf.py --mmproj` writes: it has no
+ * vocabulary, and its steps read patches. */
+enum err model_open_vision(struct model **out, const struct gguf *g, struct errinfo *e);
 void model_close(struct model *m);
 
 /* By keys and names alone, before anything is opened: false for encoders and rerankers. */

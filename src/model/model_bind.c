@@ -381,6 +381,16 @@ const char *model_bind_name(struct binder *b, int layer, const char *name, const
                : arena_printf(&b->m->arena, "blk.%d.%s", layer, name);
 }
 
+const struct gguf_tensor *model_bind_take(struct binder *b, const char *full)
+{
+    return take(b, full);
+}
+
+enum err model_bind_all_used(struct binder *b)
+{
+    return all_used(b);
+}
+
 bool model_bind_there(struct binder *b, int layer, const char *name)
 {
     return there(b, layer, name);

@@ -32,6 +32,10 @@ struct binder {
 /* "blk.3.NAME.weight"; end NULL: "blk.3.NAME". */
 const char *model_bind_name(struct binder *b, int layer, const char *name, const char *end);
 bool model_bind_there(struct binder *b, int layer, const char *name);
+/* Marks a tensor as used; NULL where the file has none of that name. */
+const struct gguf_tensor *model_bind_take(struct binder *b, const char *full);
+/* Refuses a file with a tensor that was not used. */
+enum err model_bind_all_used(struct binder *b);
 /* Rows [from, from + rows) of a matrix of `all`. */
 enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t from, size_t rows,
                          size_t all, size_t cols, struct model_matrix *out);

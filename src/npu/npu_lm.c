@@ -202,6 +202,14 @@ static void lower_mixer(struct lowering *l, const struct plan_op *op)
            put(l, op->dst, rows, width));
 }
 
+static void lower_embed(struct lowering *l, const struct plan_op *op, uint64_t rows)
+{
+    size_t dim = l->plan->model->dim;
+    struct npu_op *x = npu_work_op(l->w, NPU_GATHER, "embed", -1, -1, put(l, op->dst, rows, dim));
+    x->m = rows;
+    x->n = dim;
+}
+
 static void lower_op(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
@@ -210,11 +218,8 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     struct npu_op *x;
     int in = op->kind == PLAN_EMBED ? -1 : l->now[op->src];
     switch (op->kind) {
-    case PLAN_EMBED:
-        x = npu_work_op(w, NPU_GATHER, "embed", -1, -1, put(l, op->dst, rows, m->dim));
-        x->m = rows;
-        x->n = m->dim;
-        break;
+    case PLAN_EMBED: lower_embed(l, op, rows); break;
+    case PLAN_POOL: break; /* of a projector, which is no chip's */
     case PLAN_PICK: l->now[op->dst] = in; break;
     case PLAN_NORM:
         vector(w, "norm", op->layer, rows, op->n * op->n_groups, PASSES_NORM, 1, in,

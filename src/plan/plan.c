@@ -468,7 +468,8 @@ static enum plan_buf emit_mixing(struct plan *p, int i)
 static void emit_layer(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    bool last = (size_t)i + 1 == p->model->n_layer, parallel = p->model->parallel;
+    bool last = (size_t)i + 1 == p->model->n_layer && !p->model->vision;
+    bool parallel = p->model->parallel;
     bool mixes = l->mixer.kind != MODEL_NO_MIXER, feeds = l->ffn.n || l->experts.router.rows;
     enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = PLAN_MIX, src = x;
     enum plan_buf y = emit_mixing(p, i);
@@ -495,20 +496,56 @@ static void emit_layer(struct plan *p, int i)
         p->ops[from].rows = PLAN_ROWS_WANTED;
 }
 
-static void emit_begin(struct plan *p)
+/* A picture's patches: a convolution whose steps are as wide as its kernel is a product. */
+static void emit_patches(struct plan *p)
+{
+    const struct model_vision *v = p->model->vision;
+    emit(p, PLAN_EMBED, -1, PLAN_PATCHES, PLAN_PATCHES)->n = v->patch.cols;
+    emit_matmul(p, -1, PLAN_X, PLAN_PATCHES, &v->patch, v->patch_bias);
+}
+
+static void emit_tokens(struct plan *p)
 {
     const struct model *m = p->model;
     struct plan_op *op = emit(p, PLAN_EMBED, -1, PLAN_X, PLAN_X);
     op->table = &m->embed;
     op->by = m->embed_scale;
+    op->n = m->dim;
     if (m->type_embed) {
         op = emit(p, PLAN_TYPE, -1, PLAN_X, PLAN_X);
         op->numbers = m->type_embed;
         op->n = m->dim;
     }
+}
+
+static void emit_begin(struct plan *p)
+{
+    const struct model *m = p->model;
+    if (m->vision)
+        emit_patches(p);
+    else
+        emit_tokens(p);
     if (m->positions.rows)
         emit(p, PLAN_POSITION, -1, PLAN_X, PLAN_X)->table = &m->positions;
     emit_norm(p, -1, PLAN_X, PLAN_X, &m->embed_norm);
+}
+
+/* The wanted rows are the squares. */
+static void emit_soft(struct plan *p)
+{
+    const struct model *m = p->model;
+    const struct model_vision *v = m->vision;
+    enum plan_buf src = emit_norm(p, -1, PLAN_NORMED, PLAN_X, &m->output_norm);
+    size_t from = p->n_ops;
+    struct plan_op *op = emit(p, PLAN_POOL, -1, PLAN_PICKED, src);
+    op->n = m->dim;
+    op->grid = v->grid;
+    op->square = v->square;
+    emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, &v->soft_norm);
+    emit_matmul(p, -1, PLAN_SOFT, PLAN_PICKED, &v->project, NULL);
+    for (; from < p->n_ops; from++)
+        p->ops[from].rows = PLAN_ROWS_WANTED;
+    p->hidden = PLAN_SOFT;
 }
 
 static void emit_head(struct plan *p)
@@ -627,6 +664,7 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
             n = MAX(n, op->n);
     }
     switch (b) {
+    case PLAN_PATCHES: n = m->vision->patch.cols; break;
     case PLAN_Q: n = m->n_head * m->k_dim; break; /* HEADS and COPY fill it together */
     case PLAN_VALUES: n = m->n_head * m->value_dim; break;
     case PLAN_X:
@@ -664,12 +702,15 @@ struct plan *plan_of_layers(const struct model *m, size_t from, size_t to)
 {
     struct plan *p = mem_alloc(sizeof *p);
     p->model = m;
+    p->hidden = PLAN_PICKED;
     p->ops = mem_alloc((m->n_layer + 1) * PLAN_OPS_A_LAYER * sizeof *p->ops);
     if (from == 0)
         emit_begin(p);
     for (size_t i = from; i < to; i++)
         emit_layer(p, (int)i);
-    if (to == m->n_layer)
+    if (to == m->n_layer && m->vision)
+        emit_soft(p);
+    else if (to == m->n_layer)
         emit_head(p);
     return p;
 }

@@ -57,6 +57,8 @@ enum plan_buf {
     PLAN_PICKED,     /* the residual stream, in the end normed */
     PLAN_PICKED_MIX, /* attention's output */
     PLAN_PICKED_Y,   /* a mixer's */
+    PLAN_PATCHES,    /* of a picture */
+    PLAN_SOFT,       /* a picture's rows for the language model */
     PLAN_LOGITS,
     PLAN_BUF_N
 };
@@ -91,10 +93,11 @@ struct plan_op {
     struct plan_part part[PLAN_PARTS_MAX]; /* MATMUL, EXPERTS; they share src and its width */
     int n_parts;
     bool add;                         /* MATMUL: dst += */
-    const struct model_matrix *table; /* EMBED, POSITION */
+    const struct model_matrix *table; /* EMBED: or NULL; POSITION */
+    size_t grid, square;              /* POOL: rows are grid x grid */
     const struct model_norm *norm;    /* NORM */
-    size_t n; /* NORM: a group's width; GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH, SPREAD, COMBINE:
-               * the row's; ROUTE: the experts */
+    size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
+               * SPREAD, COMBINE: the row's; ROUTE: the experts */
     size_t n_groups; /* NORM; GATHER: ranks */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
@@ -128,6 +131,7 @@ struct plan {
     const struct model *model;
     struct plan_op *ops;
     size_t n_ops;
+    enum plan_buf hidden;     /* what is given where a hidden state is wanted */
     size_t width[PLAN_BUF_N]; /* floats a row; 0: not used */
     /* Place of each buffer in a row of the work area, in floats; buffers whose lives do not meet
      * share a place.  Row r of buffer b of a step of n rows begins at place[b] * n + width[b] * r;

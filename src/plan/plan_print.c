@@ -41,6 +41,8 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_PICKED] = "picked",
     [PLAN_PICKED_MIX] = "picked_mix",
     [PLAN_PICKED_Y] = "picked_y",
+    [PLAN_PATCHES] = "patches",
+    [PLAN_SOFT] = "soft",
     [PLAN_LOGITS] = "logits",
 };
 
@@ -92,8 +94,19 @@ static void print_attend(const struct model *m, const struct plan_op *op, struct
 static void print_norm(const struct model *m, const struct plan_op *op, struct str *out)
 {
     str_addf(out, "%s = %s(%s) * gain%s, %zu x %zu, eps %g", buf_names[op->dst],
-             m->arch->norm == MODEL_RMS ? "rms" : "mean", buf_names[op->src],
+             m->arch->norm == MODEL_RMS || op->norm->rms ? "rms" : "mean", buf_names[op->src],
              op->norm->bias ? " + bias" : "", op->n_groups, op->n, (double)op->by);
+}
+
+static void print_embed(const struct plan_op *op, struct str *out)
+{
+    str_addf(out, "%s = ", buf_names[op->dst]);
+    if (!op->table) {
+        str_addf(out, "%zu numbers of the row", op->n);
+        return;
+    }
+    print_matrix(op->table, out);
+    str_addf(out, " [token] * %g", (double)op->by);
 }
 
 static void print_mixer(const struct model *m, const struct plan_op *op, struct str *out)
@@ -120,10 +133,10 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     const struct model *m = p->model;
     const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
     switch (op->kind) {
-    case PLAN_EMBED:
-        str_addf(out, "%s = ", dst);
-        print_matrix(op->table, out);
-        str_addf(out, " [token] * %g", (double)op->by);
+    case PLAN_EMBED: print_embed(op, out); break;
+    case PLAN_POOL:
+        str_addf(out, "%s = mean of squares of %zu x %zu of %s, %zu x %zu", dst, op->square,
+                 op->square, src, op->grid, op->grid);
         break;
     case PLAN_POSITION:
         str_addf(out, "%s += ", dst);

@@ -398,6 +398,7 @@ enum err plan_share_new(struct plan **out, const struct model *m, const struct p
     enum err r = of->pipeline > 1 ? check_stage(&s, part, e) : ERR_OK;
     put_all(&s, part);
     s.plan->state_floats = part->state_floats;
+    s.plan->hidden = part->hidden;
     plan_free(part);
     if (r != ERR_OK) {
         plan_free(s.plan);

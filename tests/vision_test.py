@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Pictures from outside, through every API: tests/vision_test.py DAMSO.  Needs DAMSO_TEST_MODELS: the
+small Gemma 3 gets a tiny projector of random weights, so that what it sees is noise, but another noise
+for each picture."""
+import base64, os, shutil, struct, sys, tempfile, unittest
+
+from served import MODELS, SMALL, Server
+
+DAMSO = os.path.abspath(sys.argv.pop(1))
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data', 'vision')
+GEMMA = 'gemma3-270m'
+ROWS = 16  # of a picture, with this projector
+
+
+def read(name):
+    with open(f'{DATA}/{name}', 'rb') as f:
+        return base64.b64encode(f.read()).decode()
+
+
+PNG, JPEG, WEBP = read('picture.png'), read('plain.jpg'), read('lossy.webp')
+
+
+# As Gemma 3's instructed models have it; the small test model has none.
+TEMPLATE = b"""{{ bos_token }}{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}
+{% if m.content is string %}{{ m.content | trim }}{% else %}{% for p in m.content %}{% if p.type == 'image' %}\
+<start_of_image>{% else %}{{ p.text | trim }}{% endif %}{% endfor %}{% endif %}<end_of_turn>
+{% endfor %}{% if add_generation_prompt %}<start_of_turn>model
+{% endif %}"""
+SIZES = [1, 1, 2, 2, 4, 4, 4, 1, None, None, 8, 8, 8]  # of GGUF's kinds of values; 8: text, 9: array
+
+
+def with_template(path, out):
+    """A copy of a GGUF file with one more key, a chat template."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    n_tensors, n_keys = struct.unpack_from('<QQ', data, 8)
+    at = 24
+
+    def skip(kind):
+        nonlocal at
+        if kind == 8:
+            at += 8 + int.from_bytes(data[at:at + 8], 'little')
+        elif kind == 9:
+            of, n = struct.unpack_from('<IQ', data, at)
+            at += 12
+            if SIZES[of]:
+                at += n * SIZES[of]
+            else:
+                for _ in range(n):
+                    skip(of)
+        else:
+            at += SIZES[kind]
+
+    for _ in range(n_keys):
+        skip(8)
+        at += 4
+        skip(int.from_bytes(data[at - 4:at], 'little'))
+    keys = at
+    for _ in range(n_tensors):
+        skip(8)
+        at += 4 + 8 * int.from_bytes(data[at:at + 4], 'little') + 12
+    name = b'tokenizer.chat_template'
+    head = data[:16] + struct.pack('<Q', n_keys + 1) + data[24:keys]
+    head += struct.pack('<Q', len(name)) + name + struct.pack('<IQ', 8, len(TEMPLATE)) + TEMPLATE + data[keys:at]
+    with open(out, 'wb') as f:
+        f.write(head + bytes(-len(head) % 32) + data[at + -at % 32:])
+
+
+def setUpModule():
+    global folder, server
+    if not MODELS:
+        return
+    folder = tempfile.mkdtemp()
+    with_template(f'{MODELS}/{GEMMA}.gguf', f'{folder}/{GEMMA}.gguf')
+    shutil.copy(f'{DATA}/mmproj-640.gguf', f'{folder}/mmproj-{GEMMA}.gguf')  # found by its name
+    os.symlink(f'{MODELS}/{SMALL}.gguf', f'{folder}/{SMALL}.gguf')
+    server = Server(DAMSO, models=folder, DAMSO_MODEL=GEMMA)
+
+
+def tearDownModule():
+    if not MODELS:
+        return
+    status = server.close()
+    shutil.rmtree(folder)
+    if status:
+        raise AssertionError('the server did not end well')
+
+
+def url(data, kind='png'):
+    return {'type': 'image_url', 'image_url': {'url': f'data:image/{kind};base64,{data}'}}
+
+
+def text(say):
+    return {'type': 'text', 'text': say}
+
+
+def ask(*parts, **more):
+    return {'model': GEMMA, 'messages': [{'role': 'user', 'content': list(parts)}], 'max_tokens': 4,
+            'temperature': 0, 'logprobs': True, 'top_logprobs': 3, **more}
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Pictures(unittest.TestCase):
+    def good(self, path, body, **headers):
+        status, o = server.post(path, body, **headers)
+        self.assertEqual(status, 200, o)
+        return o
+
+    def chat(self, *parts, **more):
+        o = self.good('/v1/chat/completions', ask(*parts, **more))
+        c = o['choices'][0]
+        return o['usage'], c['message']['content'], [t['logprob'] for t in c['logprobs']['content']]
+
+    def test_openai(self):
+        plain, _, _ = self.chat(text('What is this?'))
+        usage, said, probs = self.chat(url(PNG), text('What is this?'))
+        # Its rows, the two tokens around them and two empty lines, which join the text's own.
+        more = usage['prompt_tokens'] - plain['prompt_tokens']
+        self.assertTrue(ROWS + 3 <= more <= ROWS + 4, more)
+        # The same picture again: what was read of it is known, and the answer is the same.
+        again, said2, probs2 = self.chat(url(PNG), text('What is this?'))
+        self.assertEqual((said, probs), (said2, probs2))
+        self.assertEqual(again['prompt_tokens_details']['cached_tokens'], again['prompt_tokens'] - 1)
+        # Another picture is read, from where it begins, and changes what is likely.
+        other, _, probs3 = self.chat(url(JPEG, 'jpeg'), text('What is this?'))
+        self.assertLess(other['prompt_tokens_details']['cached_tokens'], usage['prompt_tokens'] - ROWS)
+        self.assertNotEqual(probs, probs3)
+        two, _, _ = self.chat(url(PNG), text('and'), url(WEBP, 'webp'), text('What differs?'))
+        self.assertGreater(two['prompt_tokens'], usage['prompt_tokens'] + ROWS)
+
+    def test_stream(self):
+        want = self.chat(url(PNG), text('Tell me.'))[1]
+        events = server.events('/v1/chat/completions', ask(url(PNG), text('Tell me.'), stream=True, logprobs=False,
+                                                           top_logprobs=None))
+        said = ''.join(o['choices'][0]['delta'].get('content') or '' for _, o in events
+                       if o != '[DONE]' and o['choices'])
+        self.assertEqual(said, want)
+
+    def test_written_marks(self):
+        """Who writes the control token's text gets no picture's place by it."""
+        usage, _, _ = self.chat(url(PNG), text('<start_of_image> What is this?'))
+        self.assertGreater(usage['prompt_tokens'], ROWS)
+
+    def test_responses(self):
+        o = self.good('/v1/responses', {
+            'model': GEMMA, 'max_output_tokens': 16, 'input': [{'role': 'user', 'content': [
+                {'type': 'input_image', 'image_url': f'data:image/png;base64,{PNG}', 'detail': 'auto'},
+                {'type': 'input_text', 'text': 'What is this?'}]}]})
+        self.assertGreater(o['usage']['input_tokens'], ROWS)
+        # The conversation goes on with the picture in it.
+        more = self.good('/v1/responses', {'model': GEMMA, 'max_output_tokens': 16, 'input': 'And now?',
+                                           'previous_response_id': o['id']})
+        self.assertGreater(more['usage']['input_tokens'], o['usage']['input_tokens'])
+
+    def test_anthropic(self):
+        source = {'type': 'base64', 'media_type': 'image/png', 'data': PNG}
+        body = {'model': GEMMA, 'max_tokens': 4, 'temperature': 0, 'messages': [{'role': 'user', 'content': [
+            {'type': 'image', 'source': source}, text('What is this?')]}]}
+        o = self.good('/v1/messages', body)
+        self.assertGreater(o['usage']['input_tokens'] + o['usage'].get('cache_read_input_tokens', 0), ROWS)
+        n = self.good('/v1/messages/count_tokens', {k: v for k, v in body.items() if k in ('model', 'messages')})
+        self.assertGreater(n['input_tokens'], ROWS)
+        status, o = server.post('/v1/messages', {**body, 'messages': [{'role': 'user', 'content': [
+            {'type': 'image', 'source': {'type': 'url', 'url': 'https://example.org/a.png'}}]}]})
+        self.assertEqual(status, 400)
+        self.assertIn('base64', o['error']['message'])
+
+    def test_ollama(self):
+        options = {'temperature': 0, 'num_predict': 4}
+        o = self.good('/api/chat', {'model': GEMMA, 'stream': False, 'options': options, 'messages': [
+            {'role': 'user', 'content': 'What is this?', 'images': [PNG]}]})
+        self.assertGreater(o['prompt_eval_count'], ROWS)
+        o = self.good('/api/generate', {'model': GEMMA, 'stream': False, 'options': options,
+                                        'prompt': 'What is this?', 'images': [PNG]})
+        self.assertGreater(o['prompt_eval_count'], ROWS)
+
+    def test_refusals(self):
+        def image(address):
+            return {'type': 'image_url', 'image_url': {'url': address}}
+        at = 'messages[0].content[0]'
+        for part, words in [
+            (image('https://example.org/a.png'), 'only data addresses'),
+            (image('data:image/png,abc'), 'only data addresses'),
+            (image('data:image/png;base64,***'), 'no base64'),
+            (image('data:image/png;base64,'), 'no base64'),
+            ({'type': 'image_url'}, 'no address'),
+            (url(base64.b64encode(b'GIF89a...').decode()), 'GIF'),
+            (url(base64.b64encode(b'no picture').decode()), 'no JPEG, PNG or WebP'),
+            (url(PNG[:400]), 'PNG'),
+            (url(JPEG[:len(JPEG) // 8 * 4], 'jpeg'), 'JPEG'),
+        ]:
+            status, o = server.post('/v1/chat/completions', ask(part))
+            self.assertEqual((status, o['error']['param']), (400, at), (words, o))
+            self.assertIn(words, o['error']['message'])
+        status, o = server.post('/v1/chat/completions', ask(*[url(PNG)] * 33))
+        self.assertEqual((status, o['error']['param']), (400, 'messages[0].content[32]'))
+        self.chat(url(PNG), text('It still answers.'))
+
+    def test_another_model(self):
+        """A model without a projector says so."""
+        status, o = server.post('/v1/chat/completions', {**ask(url(PNG)), 'model': SMALL})
+        self.assertEqual((status, o['error']['param']), (400, 'messages[0].content[0]'), o)
+        self.assertIn('this model takes text', o['error']['message'])
+        status, o = server.post('/api/chat', {'model': SMALL, 'messages': [
+            {'role': 'user', 'content': 'x', 'images': [PNG]}]})
+        self.assertEqual(status, 400)
+        self.assertIn('messages[0].images[0]', o['error'])
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Starting(unittest.TestCase):
+    def test_wrong_projectors(self):
+        for path, words in [
+            (f'{DATA}/mmproj.gguf', 'is no projector for'),
+            (f'{DATA}/model.gguf', 'no projector of pictures'),
+            ('/no/such.gguf', 'no such projector file'),
+        ]:
+            with self.assertRaises(RuntimeError) as e:
+                Server(DAMSO, '--mmproj', path, DAMSO_MODEL=GEMMA).close()
+            self.assertIn(words, str(e.exception))
+
+    def test_no_template(self):
+        """A model that has no template has no place for a picture; with "none" it takes text alone."""
+        for args, words in [(('--mmproj', f'{DATA}/mmproj-640.gguf'), 'no place for this picture'),
+                            (('--mmproj', 'none'), 'this model takes text')]:
+            other = Server(DAMSO, *args, DAMSO_MODEL=GEMMA)
+            status, o = other.post('/v1/chat/completions', ask(url(PNG)))
+            self.assertEqual((status, o['error']['param']), (400, 'messages[0].content[0]'), o)
+            self.assertIn(words, o['error']['message'])
+            self.assertEqual(other.close(), 0)
+
+
+if __name__ == '__main__':
+    unittest.main()
