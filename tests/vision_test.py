@@ -5,7 +5,7 @@ small Gemma 3 gets a tiny projector of random weights, so that what it sees is n
 for each picture."""
 import base64, os, shutil, struct, sys, tempfile, unittest
 
-from served import MODELS, SMALL, Server
+from served import MODELS, SMALL, Server, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data', 'vision')
@@ -206,6 +206,49 @@ class Pictures(unittest.TestCase):
             {'role': 'user', 'content': 'x', 'images': [PNG]}]})
         self.assertEqual(status, 400)
         self.assertIn('messages[0].images[0]', o['error'])
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Chats(unittest.TestCase):
+    """Pictures in chats of the web app: files whose text is a data address."""
+
+    def send(self, method, path, body, want=200, kind='application/json'):
+        status, o = server.call(method, '/api/v1' + path, body, Content_Type=kind)
+        self.assertEqual(status, want, o)
+        return o
+
+    def answered(self, chat, content, **fields):
+        o = self.send('POST', f'/chats/{chat}/messages',
+                      {'parent': None, 'content': content, 'options': {'temperature': 0, 'max_tokens': 4}, **fields})
+        return until(lambda: next((m for m in server.get(f'/api/v1/chats/{chat}')[1]['messages']
+                                   if m['id'] == o['answer']['id'] and m['status'] != 'running'), None))
+
+    def file(self, text):
+        return self.send('POST', '/files?name=picture.png', text.encode(), kind='image/png')['id']
+
+    def test_chat(self):
+        models = {m['id']: m['pictures'] for m in server.get('/api/v1/me')[1]['models']}
+        self.assertEqual(models, {GEMMA: True, SMALL: False})
+        chat = self.send('POST', '/chats', {})['id']
+        picture = self.file(f'data:image/png;base64,{PNG}')
+        plain = self.answered(chat, 'What is this?', model=GEMMA)
+        seen = self.answered(chat, 'What is this?', model=GEMMA, files=[picture])
+        self.assertEqual((plain['status'], seen['status']), ('done', 'done'), seen)
+        more = seen['usage']['prompt_tokens'] - plain['usage']['prompt_tokens']
+        self.assertTrue(ROWS + 3 <= more <= ROWS + 4, more)
+        # The next question has the picture before it, and what was read of it is known.
+        after = self.answered(chat, 'And now?', model=GEMMA, parent=seen['id'])
+        self.assertGreater(after['usage']['cached_tokens'], ROWS)
+        # A model that sees none is told of it, and answers.
+        told = self.answered(chat, 'What is this?', model=SMALL, files=[picture])
+        self.assertEqual(told['status'], 'done', told)
+
+    def test_bad_picture(self):
+        chat = self.send('POST', '/chats', {})['id']
+        bad = self.answered(chat, 'What is this?', model=GEMMA,
+                            files=[self.file('data:image/png;base64,' + base64.b64encode(b'none').decode())])
+        self.assertEqual(bad['status'], 'error')
+        self.assertIn('no JPEG, PNG or WebP', str(bad['error']))
 
 
 @unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')

@@ -74,7 +74,10 @@ struct api_chats_ask {
     const json_t *calls; /* of the message to be written; NULL: none */
     struct span content; /* the same: what it has */
     const json_t *tools; /* as requests have them; NULL: none */
+    bool sees;           /* the model takes pictures; else it is told of them */
 };
+/* Whether a file is a picture: a data address, as the web app keeps it. */
+bool api_chats_is_picture(const struct store_file *f);
 /* {messages, tools, and the options}, as /v1/chat/completions takes it. */
 json_t *api_chats_body(const struct api_chats_ask *a);
 /* Where in its message's content a call was made: between characters, also of content that was

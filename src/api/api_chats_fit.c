@@ -55,7 +55,7 @@ size_t api_fit_cut(const struct api_model *m, struct span text, size_t n)
 
 /* ---- all of them ---- */
 
-static json_t *body_of(struct run *r)
+static json_t *body_of(struct run *r, const struct api_model *m)
 {
     json_t *tools = api_tools_request(r->tools, r->on);
     json_t *body = api_chats_body(&(struct api_chats_ask){.x = &r->read,
@@ -63,7 +63,8 @@ static json_t *body_of(struct run *r)
                                                           .kept = r->kept,
                                                           .calls = r->calls,
                                                           .content = str_span(&r->content),
-                                                          .tools = tools});
+                                                          .tools = tools,
+                                                          .sees = m->vision});
     if (tools && json_array_size(r->calls)) /* a call that was asked for has been made */
         json_object_del(body, "tool_choice");
     json_decref(tools);
@@ -127,7 +128,8 @@ static void cut(struct run *r, const struct api_model *m, size_t over)
     const struct store_chats *x = &r->read;
     size_t *sizes = mem_alloc((x->n_files + 1) * sizeof *sizes), sum = 0;
     for (size_t i = 0; i < x->n_files; i++) {
-        sizes[i] = n_tokens(m, (struct span){x->files[i].body.p, kept_of(r, i)});
+        if (!api_chats_is_picture(&x->files[i])) /* which is seen whole */
+            sizes[i] = n_tokens(m, (struct span){x->files[i].body.p, kept_of(r, i)});
         sum += sizes[i];
     }
     size_t level = share_of(sizes, x->n_files, sum > over ? sum - over : 0);
@@ -146,16 +148,16 @@ json_t *run_fit(struct run *r, const struct api_model *m)
     size_t room = ctx - MIN(ctx / 4, (size_t)ANSWER_TOKENS);
     run_calls_fit(r, m);
     for (size_t i = 0; i < r->read.n_files; i++) /* what no tokens can make fit is not counted */
-        if (kept_of(r, i) / PER_TOKEN > room)
+        if (kept_of(r, i) / PER_TOKEN > room && !api_chats_is_picture(&r->read.files[i]))
             r->kept[i] = utf8_complete((struct span){r->read.files[i].body.p, room * PER_TOKEN});
-    json_t *body = body_of(r);
+    json_t *body = body_of(r, m);
     for (int i = 0; i < TRIES && r->read.n_files; i++) {
         size_t n = prompt_tokens(m, body);
         if (n <= room)
             break;
         cut(r, m, n - room + room / 50); /* a little more: later turns want room too */
         json_decref(body);
-        body = body_of(r);
+        body = body_of(r, m);
     }
     return body;
 }

@@ -34,6 +34,7 @@ enum run_state {
     RUN_READ,  /* the chat is being read */
     RUN_MODEL, /* the model is being opened */
     RUN_FIT,   /* how much of files is read is being stored */
+    RUN_SEE,   /* pictures are being looked at */
     RUN_WRITE,
     RUN_CALL,  /* tools are being called */
     RUN_TOLD,  /* what they gave is being stored */

@@ -90,11 +90,54 @@ static void add_file(struct str *out, const struct store_file *f, size_t kept)
     str_add_cstr(out, "\n\n");
 }
 
-static void add_files(struct str *out, const struct api_chats_ask *a, size_t message)
+bool api_chats_is_picture(const struct store_file *f)
 {
-    for (size_t i = 0; i < a->x->n_files; i++)
-        if (a->x->files[i].message == message)
-            add_file(out, &a->x->files[i], a->kept ? a->kept[i] : 0);
+    return strncmp(f->type, "image/", 6) == 0 && span_starts(f->body, SPAN("data:image/"));
+}
+
+/* Pictures that the model sees go to `pictures`; of others it is told. */
+static void add_files(struct str *out, json_t *pictures, const struct api_chats_ask *a,
+                      size_t message)
+{
+    for (size_t i = 0; i < a->x->n_files; i++) {
+        const struct store_file *f = &a->x->files[i];
+        if (f->message != message)
+            continue;
+        if (!api_chats_is_picture(f))
+            add_file(out, f, a->kept ? a->kept[i] : 0);
+        else if (a->sees)
+            json_array_append_new(pictures, api_pack("{sss{so}}", "type", "image_url", "image_url",
+                                                     "url", api_json_text(f->body)));
+        else
+            str_addf(out, "[Here is a picture, \"%s\", which you cannot see.]\n\n", f->name);
+    }
+}
+
+static json_t *text_part(struct span text)
+{
+    return api_pack("{ssso}", "type", "text", "text", api_json_text(text));
+}
+
+/* A user's turn with pictures: parts, which a turn before it becomes as well. */
+static void add_pictures(json_t *messages, json_t *pictures, struct span text)
+{
+    json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    const char *before = json_string_value(json_object_get(last, "role"));
+    json_t *content = json_object_get(last, "content"), *parts = json_array();
+    if (text.n)
+        json_array_append_new(pictures, text_part(text));
+    if (!before || strcmp(before, "user") != 0) {
+        json_decref(parts);
+        json_array_append_new(messages, api_pack("{sssO}", "role", "user", "content", pictures));
+        return;
+    }
+    if (json_is_array(content))
+        json_array_extend(parts, content);
+    else
+        json_array_append_new(parts, text_part((struct span){json_string_value(content),
+                                                             json_string_length(content)}));
+    json_array_extend(parts, pictures);
+    json_object_set_new(last, "content", parts);
 }
 
 /* Templates want turns: what follows its like, because an answer failed, is one with it. */
@@ -108,7 +151,11 @@ static void add_turn(json_t *messages, const char *role, struct span text)
         return;
     }
     struct str both;
-    const json_t *content = json_object_get(last, "content");
+    json_t *content = json_object_get(last, "content");
+    if (json_is_array(content)) {
+        json_array_append_new(content, text_part(text));
+        return;
+    }
     str_init(&both, PROMPT_BYTES_MAX);
     str_add(&both, json_string_value(content), json_string_length(content));
     str_add_cstr(&both, "\n\n");
@@ -188,15 +235,19 @@ static void add_message(json_t *messages, const struct api_chats_ask *a, size_t 
     struct str text;
     json_t *calls = api_stored_json(span_of(m->calls ? m->calls : "[]"));
     size_t said = add_calls(messages, calls, m->content);
+    json_t *pictures = json_array();
     str_init(&text, PROMPT_BYTES_MAX);
     if (i == 0) /* what all chats of the folder begin with is read once for them */
-        add_files(&text, a, STORE_OF_FOLDER);
-    add_files(&text, a, i);
+        add_files(&text, pictures, a, STORE_OF_FOLDER);
+    add_files(&text, pictures, a, i);
     if (m->content.n > said)
         str_add(&text, m->content.p + said, m->content.n - said);
-    if (text.n)
+    if (json_array_size(pictures))
+        add_pictures(messages, pictures, str_span(&text));
+    else if (text.n)
         add_turn(messages, roles[m->role], str_span(&text));
     str_done(&text);
+    json_decref(pictures);
     json_decref(calls);
 }
 
@@ -275,9 +326,36 @@ bool api_chats_options(const json_t *options, json_t *body, struct api_fault *f)
 
 /* ---- titles ---- */
 
+/* A title is made of words: of a message with pictures, the others of its parts. */
+static json_t *without_pictures(const json_t *message)
+{
+    const json_t *content = json_object_get(message, "content"), *part;
+    struct str text;
+    size_t i;
+    if (!json_is_array(content))
+        return json_incref((json_t *)(uintptr_t)message);
+    json_t *out = json_copy((json_t *)(uintptr_t)message);
+    str_init(&text, PROMPT_BYTES_MAX);
+    json_array_foreach(content, i, part)
+    {
+        const json_t *said = json_object_get(part, "text");
+        if (json_is_string(said) && text.n)
+            str_add_cstr(&text, "\n\n");
+        str_add(&text, json_string_value(said), json_string_length(said));
+    }
+    json_object_set_new(out, "content", api_json_text(str_span(&text)));
+    str_done(&text);
+    return out;
+}
+
 json_t *api_chats_title_body(const json_t *messages, struct span answer)
 {
-    json_t *all = json_copy((json_t *)(uintptr_t)messages);
+    json_t *all = json_array(), *m;
+    size_t i;
+    json_array_foreach(messages, i, m)
+    {
+        json_array_append_new(all, without_pictures(m));
+    }
     json_array_append_new(
         all, api_pack("{ssso}", "role", "assistant", "content", api_json_text(answer)));
     json_array_append_new(

@@ -194,7 +194,8 @@ static void on_reasoning(struct api_choice *c, struct span piece, struct str *ou
 static const struct api_gen_ops answer_ops = {.content = on_content, .reasoning = on_reasoning};
 static const struct api_gen_ops title_ops = {0};
 
-/* Begins to write; the part has a body and a use of the model.  False with its fault. */
+/* Begins to write or, with pictures, has them looked at first; the part has a body and a use of the
+ * model.  False with its fault. */
 static bool part_begin(struct run *r, struct run_part *p, struct span prefill,
                        const struct api_gen_ops *ops)
 {
@@ -208,7 +209,8 @@ static bool part_begin(struct run *r, struct run_part *p, struct span prefill,
     atomic_fetch_add(&r->n_gens, 1);
     p->gen = api_gen_new(c, c->model, "answer-", ops);
     p->gen->own = r;
-    ok = ok && api_gen_chat(p->gen) && api_gen_guide(p->gen) && api_gen_begin(p->gen);
+    ok = ok && api_gen_chat(p->gen) && api_gen_guide(p->gen);
+    ok = ok && (p->gen->sight ? api_gen_look(p->gen) : api_gen_begin(p->gen));
     CHECK(ok || c->fault.status);
     return ok;
 }
@@ -357,7 +359,7 @@ static void begin_part(struct run *r)
         prefill = (struct span){arena_dup(&r->arena, tail.p, tail.n), tail.n};
     r->kept_ns = os_now_ns();
     if (part_begin(r, r->answer, prefill, &answer_ops))
-        r->state = RUN_WRITE;
+        r->state = r->answer->gen->sight ? RUN_SEE : RUN_WRITE;
     else
         run_end(r, STORE_ERROR, r->answer->call.fault.text);
 }
@@ -422,6 +424,27 @@ static bool lost(struct run *r)
     r->gone = true;
     pthread_mutex_unlock(&r->set->mu);
     r->state = RUN_OVER;
+    return true;
+}
+
+/* Pictures are looked at; then the answer begins. */
+static bool step_see(struct run *r)
+{
+    struct api_gen *g = r->answer->gen;
+    struct api_fault *f = &r->answer->call.fault;
+    if (lost(r))
+        return true;
+    if (run_stopped(r)) {
+        api_gen_cancel(g);
+        run_end(r, STORE_STOPPED, "");
+        return true;
+    }
+    if (!api_gen_seen(g))
+        return false;
+    if (f->status || !api_gen_begin(g))
+        run_end(r, STORE_ERROR, f->text);
+    else
+        r->state = RUN_WRITE;
     return true;
 }
 
@@ -591,9 +614,10 @@ static bool step_named(struct run *r)
 void run_step(struct run *r)
 {
     static bool (*const steps[])(struct run *) = {
-        [RUN_READ] = step_read,   [RUN_MODEL] = step_model, [RUN_FIT] = step_fit,
-        [RUN_WRITE] = step_write, [RUN_CALL] = step_call,   [RUN_TOLD] = step_told,
-        [RUN_KEEP] = step_keep,   [RUN_TITLE] = step_title, [RUN_NAMED] = step_named};
+        [RUN_READ] = step_read,  [RUN_MODEL] = step_model, [RUN_FIT] = step_fit,
+        [RUN_SEE] = step_see,    [RUN_WRITE] = step_write, [RUN_CALL] = step_call,
+        [RUN_TOLD] = step_told,  [RUN_KEEP] = step_keep,   [RUN_TITLE] = step_title,
+        [RUN_NAMED] = step_named};
     while (r->state != RUN_OVER && steps[r->state](r)) {
     }
     if (r->state == RUN_OVER && !r->over_ns)

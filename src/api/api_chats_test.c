@@ -75,8 +75,8 @@ static void test_files(void **state)
     struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "a"),
                                 message(STORE_USER, ""), message(STORE_ASSISTANT, "")};
     struct store_file files[] = {
-        {.name = "a.md", .body = SPAN("```c\nx\n```\n````"), .message = 0},
-        {.name = "b",    .body = SPAN("two"),                .message = 2},
+        {.name = "a.md", .type = "text/plain", .body = SPAN("```c\nx\n```\n````"), .message = 0},
+        {.name = "b",    .type = "text/plain", .body = SPAN("two"),                .message = 2},
     };
     struct store_chats x = {
         .messages = m, .n_messages = 4, .instructions = "", .files = files, .n_files = 2};
@@ -88,14 +88,49 @@ static void test_files(void **state)
         "{\"role\":\"user\",\"content\":\"File \\\"b\\\":\\n```\\ntwo\\n```\\n\\n\"}]");
 }
 
+/* A model that sees pictures has them before the message's words; others are told of them. */
+static void test_pictures(void **state)
+{
+    (void)state;
+    struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, ""),
+                                message(STORE_USER, "r"), message(STORE_ASSISTANT, "")};
+    struct store_file files[] = {
+        {.name = "a", .type = "image/png",  .body = SPAN("data:image/png;base64,aa"), .message = 0},
+        {.name = "b", .type = "text/plain", .body = SPAN("data:image/png;base64,bb"), .message = 2},
+    };
+    struct store_chats x = {.messages = m,
+                            .n_messages = 4,
+                            .instructions = "",
+                            .settings = SPAN("{}"),
+                            .files = files,
+                            .n_files = 2};
+    json_t *body = api_chats_body(&(struct api_chats_ask){.x = &x, .sees = true});
+    json_t *messages = json_incref(json_object_get(body, "messages"));
+    json_t *title = api_chats_title_body(messages, SPAN("a"));
+    expect_json(
+        messages,
+        "[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":"
+        "\"data:image/png;base64,aa\"}},{\"type\":\"text\",\"text\":\"q\"},{\"type\":\"text\","
+        "\"text\":\"File \\\"b\\\":\\n```\\ndata:image/png;base64,bb\\n```\\n\\nr\"}]}]");
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(title, "messages"), 0), "content")),
+                        "q\n\nFile \"b\":\n```\ndata:image/png;base64,bb\n```\n\nr");
+    json_decref(title);
+    json_decref(body);
+    x.n_messages = 2;
+    x.n_files = 1;
+    expect_json(messages_of(&x), "[{\"role\":\"user\",\"content\":\"[Here is a picture, "
+                                 "\\\"a\\\", which you cannot see.]\\n\\nq\"}]");
+}
+
 /* A file of which a part is read says so. */
 static void test_kept(void **state)
 {
     (void)state;
     struct store_message m[] = {message(STORE_USER, "q"), message(STORE_ASSISTANT, "")};
     struct store_file files[] = {
-        {.name = "a", .body = SPAN("0123456789"), .message = 0},
-        {.name = "b", .body = SPAN("x"),          .message = 0},
+        {.name = "a", .type = "text/plain", .body = SPAN("0123456789"), .message = 0},
+        {.name = "b", .type = "text/plain", .body = SPAN("x"),          .message = 0},
     };
     struct store_chats x = {.messages = m,
                             .n_messages = 2,
@@ -260,8 +295,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages), cmocka_unit_test(test_system),
-        cmocka_unit_test(test_files),    cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_calls),    cmocka_unit_test(test_decide),
-        cmocka_unit_test(test_options),  cmocka_unit_test(test_titles)};
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_pictures),
+        cmocka_unit_test(test_kept),     cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_decide),   cmocka_unit_test(test_options),
+        cmocka_unit_test(test_titles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

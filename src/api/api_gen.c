@@ -484,14 +484,23 @@ static void seen(void *arg)
     unref(g);
 }
 
+bool api_gen_seen(struct api_gen *g)
+{
+    if (!g->sight)
+        return true;
+    if (!api_sight_over(g->sight))
+        return false;
+    if (api_sight_fault(g->sight))
+        g->call->fault = *api_sight_fault(g->sight);
+    return true;
+}
+
 static void woken_seen(void *state)
 {
     struct api_gen *g = state;
-    if (!api_sight_over(g->sight))
+    if (!api_gen_seen(g))
         return;
     http_later(g->call->req, NULL, NULL); /* from here on the answer's */
-    if (api_sight_fault(g->sight))
-        g->call->fault = *api_sight_fault(g->sight);
     start_answer(g);
 }
 
@@ -500,8 +509,10 @@ static void gone_unseen(void *state)
     api_sight_leave(((struct api_gen *)state)->sight);
 }
 
-static bool look(struct api_gen *g)
+bool api_gen_look(struct api_gen *g)
 {
+    if (!g->sight)
+        return true;
     atomic_fetch_add(&g->refs, 1);
     if (api_sight_ask(g->sight, seen, g, &g->call->fault))
         return true;
@@ -516,7 +527,7 @@ void api_gen_start(struct api_gen *g)
     bool looks = g->sight && !g->call->fault.status;
     if (looks)
         http_later(g->call->req, &ops, g);
-    if (looks && look(g))
+    if (looks && api_gen_look(g))
         return;
     if (looks)
         http_later(g->call->req, NULL, NULL);
@@ -537,6 +548,8 @@ bool api_gen_take(struct api_gen *g, struct str *out, struct api_fault *f)
 
 void api_gen_cancel(struct api_gen *g)
 {
+    if (g->sight)
+        api_sight_leave(g->sight);
     cancel_all(g);
 }
 

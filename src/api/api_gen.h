@@ -121,7 +121,12 @@ void api_gen_start(struct api_gen *g);
 void api_gen_drop(struct api_gen *g);
 
 /* For a call with a self, whose owner calls these by turns of its `wake`: ops' `whole`, `begin`,
- * `end` and `fail` are not used.  Begins; false with the call's fault. */
+ * `end` and `fail` are not used.  Has the prompt's pictures looked at; false with the call's fault.
+ */
+bool api_gen_look(struct api_gen *g);
+/* Whether they were, or there are none; the call may have a fault then. */
+bool api_gen_seen(struct api_gen *g);
+/* Begins, once they were; false with the call's fault. */
 bool api_gen_begin(struct api_gen *g);
 /* Hands what there is to ops, with out; true when all is over, false also with a fault. */
 bool api_gen_take(struct api_gen *g, struct str *out, struct api_fault *f);

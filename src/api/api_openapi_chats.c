@@ -119,7 +119,7 @@ static const struct api_openapi_schema schemas[] = {
      "{\"user\":{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"role\":" S "}}"
      ",\"accounts\":" B ",\"user_keys\":" B ",\"version\":" S ",\"models\":" LIST(
          "{\"type\":\"object\",\"properties\":{\"id\":" S ",\"name\":" S ",\"context\":" I
-         ",\"tools\":" B ",\"device\":{\"anyOf\":[" REF(
+         ",\"tools\":" B ",\"pictures\":" B ",\"device\":{\"anyOf\":[" REF(
              "ChatDevice") ",{\"type\":\"null\"}]}}}") ",\"default_model\":" S ",\"pages\":" B "}"                },
 };
 

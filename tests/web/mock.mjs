@@ -32,6 +32,7 @@ export class Mock {
   folders = [];
   settings = {};
   files = new Map();
+  pictures = false; // whether the first model sees them
   shares = new Map();
   streams = new Set();
   sent = 0; // events, numbered
@@ -200,7 +201,13 @@ export class Mock {
         accounts: false,
         version: '0.1.0',
         models: [
-          { id: 'gemma3-270m', name: 'Gemma 3 270M', context: 8192, tools: this.tools.length > 0 },
+          {
+            id: 'gemma3-270m',
+            name: 'Gemma 3 270M',
+            context: 8192,
+            tools: this.tools.length > 0,
+            pictures: this.pictures,
+          },
           { id: 'smollm2-135m-instruct', name: 'SmolLM2 135M', context: 2048 },
         ],
         default_model: 'gemma3-270m',
@@ -335,7 +342,7 @@ export class Mock {
     const info = {
       id: this.id('file'),
       name: query.get('name'),
-      type: 'text/plain',
+      type: /^data:([^;]+)/.exec(body)?.[1] ?? 'text/plain',
       size: bytes(body),
     };
     this.files.set(info.id, { info, text: body });

@@ -227,6 +227,42 @@ test('a file that is dropped anywhere or pasted is attached', async () => {
   await page.waitForSelector('.file[aria-busy=false] >> text=붙인.txt');
   await close(page);
 });
+test('a picture is attached where the model sees, smaller, and shown where it was sent', async () => {
+  const page = await open(browser, chat());
+  const paste = (width, height) =>
+    page.evaluate(
+      async ([w, h]) => {
+        const canvas = Object.assign(document.createElement('canvas'), { width: w, height: h });
+        canvas.getContext('2d').fillRect(0, 0, w / 2, h);
+        const blob = await new Promise((done) => canvas.toBlob(done));
+        const data = new DataTransfer();
+        data.items.add(new File([blob], '그림.png', { type: 'image/png' }));
+        const event = { bubbles: true, cancelable: true, clipboardData: data };
+        document.querySelector('#say').dispatchEvent(new ClipboardEvent('paste', event));
+      },
+      [width, height],
+    );
+  await paste(20, 10);
+  await page.waitForSelector('.toast >> text=글만 읽어요');
+  assert.equal(await page.locator('.box .file').count(), 0);
+  mock.pictures = true;
+  await page.reload();
+  await page.waitForSelector('#say');
+  const upload = page.waitForRequest((r) => r.url().includes('/files?'));
+  await paste(3000, 1500);
+  assert.equal((await upload).headers()['content-type'], 'image/png');
+  await page.waitForSelector('.box .file[aria-busy=false] .thumb');
+  await axe(page, 'a picture is attached');
+  await ask(page, '무슨 그림이에요?');
+  await done(page);
+  const shown = page.locator('.turn.mine .file .thumb.large').last();
+  await shown.waitFor();
+  assert.equal(await shown.getAttribute('alt'), '그림: 그림.png');
+  assert.equal(await shown.evaluate((i) => `${i.naturalWidth}x${i.naturalHeight}`), '1536x768');
+  const kept = [...mock.files.values()].at(-1);
+  assert.match(kept.text, /^data:image\/png;base64,/);
+  await close(page);
+});
 test('a shared chat is read elsewhere and continued as a copy', async () => {
   const page = await open(browser, chat());
   await page.click('.bar .wide');

@@ -143,6 +143,8 @@ export interface Model {
   context: number;
   /** Its template shows tools to it. */
   tools?: boolean;
+  /** It has a projector: it sees pictures. */
+  pictures?: boolean;
   device?: Device | null;
 }
 export interface User {
@@ -389,12 +391,12 @@ export const api = {
   /** last: the page is being left. */
   saveSettings: (settings: Settings, last = false) =>
     request<Settings>('PUT', path('settings'), settings, undefined, last),
-  upload: (name: string, text: string) =>
+  upload: (name: string, text: string, type = 'text/plain; charset=utf-8') =>
     request<FileInfo>(
       'POST',
       `${path('files')}?name=${encodeURIComponent(name)}`,
       text,
-      'text/plain; charset=utf-8',
+      type,
     ),
   page: (url: string) => post<Page>(path('pages'), { url }),
   tools: () => get<{ pages: boolean; servers: ToolServer[] }>(path('tools')),
@@ -402,6 +404,7 @@ export const api = {
     post<Message>(path('chats', id, 'messages', mid, 'calls', cid), { allow, options }),
   previewUrl: (id: string, as: 'html' | 'svg') => `${path('files', id)}?as=${as}`,
   fileUrl: (id: string) => path('files', id),
+  fileText: async (id: string): Promise<string> => (await fetch(path('files', id))).text(),
   share: (id: string, days: number) =>
     post<{ token: string; expires: number }>(path('chats', id, 'share'), { days }),
   unshare: (id: string) => del<unknown>(path('chats', id, 'share')),

@@ -4,6 +4,7 @@
 import { api, ApiError, type Chat, type FileInfo, type Incoming, type Message } from '../api';
 import { fromChatGPT, isConversation, line, type Lost } from './chatgpt';
 import { Splitter } from './split';
+import { isDataPicture } from '../files/picture';
 
 export const FILE_MAX = 2e9;
 const CHAT_MAX = 24 << 20;
@@ -110,12 +111,16 @@ class Folders {
     const { id } = await api.newFolder({ name, instructions });
     for (const file of files) {
       if (typeof file?.text !== 'string' || !file.text) continue;
-      const kept = await api.upload(line(String(file.name)) || 'file', file.text);
+      const kept = await upload(String(file.name), file.text);
       await api.addFolderFile(id, kept.id);
     }
     return id;
   }
 }
+
+/** A picture's text says so itself. */
+const upload = (name: string, text: string) =>
+  api.upload(line(name) || 'file', text, isDataPicture(text) ? text.slice(5, text.indexOf(';')) : undefined);
 
 async function fromDamso(old: OldChat, folders: Folders, lost: Lost): Promise<Incoming | null> {
   const kept = (old.messages ?? []).filter((m) => ['user', 'assistant', 'system'].includes(m.role));
@@ -126,7 +131,7 @@ async function fromDamso(old: OldChat, folders: Folders, lost: Lost): Promise<In
     const files: string[] = [];
     lost.tools += m.calls?.length ?? 0;
     for (const f of m.files ?? [])
-      if (f.text) files.push((await api.upload(line(f.name) || 'file', f.text)).id);
+      if (f.text) files.push((await upload(f.name, f.text)).id);
     messages.push({
       id: m.id,
       parent: m.parent && ids.has(m.parent) ? m.parent : null,

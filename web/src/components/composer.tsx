@@ -3,9 +3,10 @@
 // above it, tools below.
 import { signal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { api, ApiError, type FileInfo, type Prompt } from '../api';
+import { api, ApiError, type FileInfo, type Model, type Prompt } from '../api';
 import { Composer as Machine, listen } from '../compose';
 import { online } from '../events';
+import { isPicture } from '../files/picture';
 import { cutNote, cutReason, isLong, readFile } from '../files/read';
 import { bytes, lang, number, t, type Key } from '../i18n';
 import { fail, me, model, pickModel, said, settings, tell } from '../store';
@@ -42,6 +43,8 @@ interface Chip {
   long?: boolean;
   /** The address that it is fetched from. */
   from?: string;
+  /** The data address of a picture. */
+  picture?: string;
 }
 let chipKey = 0;
 /** Why a page was not had, in words. */
@@ -126,11 +129,16 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
 
   const add = async (files: Iterable<File>): Promise<void> => {
     for (const file of files) {
+      if (isPicture(file) && !seer()?.pictures) {
+        tell(t('pictureModel', { name: seer()?.name ?? t('model') }));
+        continue;
+      }
       const key = ++chipKey;
       setChips((old) => [...old, { key, name: file.name, info: null, kept: 0 }]);
       try {
         const read = await readFile(file);
-        const info = await api.upload(read.name, read.text);
+        const info = await api.upload(read.name, read.text, read.type);
+        const long = !read.type && isLong(read.text, contextOf());
         setChips((old) =>
           old.map((c) =>
             c.key === key
@@ -139,12 +147,13 @@ export function Compose({ id, busy, first, onSend }: ComposeProps) {
                   info,
                   kept: read.text.length,
                   cutFrom: read.cutFrom,
-                  long: isLong(read.text, contextOf()),
+                  long,
+                  picture: read.type ? read.text : undefined,
                 }
               : c,
           ),
         );
-        if (isLong(read.text, contextOf())) said.value = t('fileLong');
+        if (long) said.value = t('fileLong');
         if (read.cutFrom) said.value = cutReason(read.text.length, read.cutFrom);
       } catch (error) {
         setChips((old) => old.filter((c) => c.key !== key));
@@ -282,19 +291,19 @@ function put(area: HTMLTextAreaElement, text: string): void {
   grow(area);
   area.focus();
 }
-function contextOf(): number {
-  return me.peek()?.models.find((x) => x.id === model.peek())?.context ?? 4096;
-}
+const seer = (): Model | undefined => me.peek()?.models.find((x) => x.id === model.peek());
+const contextOf = (): number => seer()?.context ?? 4096;
 
 function Chips({ chips, drop }: { chips: Chip[]; drop: (key: number) => void }) {
   return (
     <ul class="files">
       {chips.map((c) => (
         <li key={c.key} class="file" aria-busy={!c.info}>
+          {c.picture && <img class="thumb" src={c.picture} alt="" />}
           <b dir="auto">{c.name}</b>
           {c.from && c.info && <span dir="ltr">{/\/\/([^/?#]+)/.exec(c.from)?.[1]}</span>}
           {c.info ? (
-            <span class="num">{bytes(c.info.size)}</span>
+            !c.picture && <span class="num">{bytes(c.info.size)}</span>
           ) : (
             <span>
               <i class="busy-dot" />
@@ -324,7 +333,7 @@ function Chips({ chips, drop }: { chips: Chip[]; drop: (key: number) => void }) 
 }
 
 const ACCEPT =
-  'text/*,.pdf,.docx,.csv,.md,.json,.yaml,.yml,.toml,.xml,.html,.log,.c,.h,.cc,.cpp,.hpp,.py,' +
+  'text/*,image/*,.pdf,.docx,.csv,.md,.json,.yaml,.yml,.toml,.xml,.html,.log,.c,.h,.cc,.cpp,.hpp,.py,' +
   '.js,.mjs,.ts,.tsx,.jsx,.go,.rs,.java,.kt,.swift,.rb,.php,.sh,.sql,.css,.ini,.conf,.tex,.srt';
 
 function Attach({ add }: { add: (files: Iterable<File>) => Promise<void> }) {

@@ -67,7 +67,7 @@ function Files({
     for (const file of list.slice(0, FILES_MAX - files.length)) {
       try {
         const read = await readFile(file);
-        const info = await api.upload(read.name, read.text);
+        const info = await api.upload(read.name, read.text, read.type);
         onFiles((now) => [...now, info]);
       } catch (error) {
         fail(error);

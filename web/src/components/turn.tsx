@@ -4,8 +4,9 @@
 import { Fragment } from 'preact';
 import { memo } from './memo';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { Message } from '../api';
+import type { FileInfo, Message } from '../api';
 import { api } from '../api';
+import { isDataPicture } from '../files/picture';
 import { bytes, lang, langOf, number, t } from '../i18n';
 import { remember, settings } from '../store';
 import { asks, partsOf } from '../tools';
@@ -65,6 +66,7 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
         <ul class="files sent">
           {message.files.map((f, i) => (
             <li key={f.id ?? i} class="file">
+              {!readOnly && f.type.startsWith('image/') && <Picture file={f} />}
               {readOnly ? (
                 <b dir="auto">{f.name}</b>
               ) : (
@@ -105,6 +107,22 @@ function Mine({ message, readOnly }: { message: Message; readOnly?: boolean }) {
       )}
     </div>
   );
+}
+
+/** A picture as it was sent; its name alone where it cannot be had. */
+function Picture({ file }: { file: FileInfo }) {
+  const [src, setSrc] = useState<string | null>(null);
+  useEffect(() => {
+    let here = true;
+    api
+      .fileText(file.id)
+      .then((text) => here && isDataPicture(text) && setSrc(text))
+      .catch(() => undefined);
+    return () => {
+      here = false;
+    };
+  }, [file.id]);
+  return src && <img class="thumb large" src={src} alt={t('pictureOf', { name: file.name })} />;
 }
 
 /** Where a page came from. */

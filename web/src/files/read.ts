@@ -5,12 +5,15 @@
 import { ApiError } from '../api';
 import { bytes, number, t } from '../i18n';
 import { utf8Length } from '../utf8';
+import { isPicture, readPicture } from './picture';
 
 export interface ReadFile {
   name: string;
   text: string;
   /** Characters of the whole when only the first part is kept. */
   cutFrom?: number;
+  /** Of a picture, whose text is a data address. */
+  type?: string;
 }
 /** Larger files are not even opened. */
 const FILE_MAX = 32 * 1024 * 1024;
@@ -77,6 +80,7 @@ async function textOf(file: File): Promise<string> {
 export async function readFile(file: File): Promise<ReadFile> {
   const name = file.name || 'text.txt';
   if (file.size > FILE_MAX) throw new ApiError(t('fileBig', { name, max: bytes(FILE_MAX) }), 0);
+  if (isPicture(file)) return { name, ...(await readPicture(file)) };
   let text: string;
   try {
     text = (await textOf(file)).replace(/\r\n?/g, '\n').replace(/\u0000/g, '');
