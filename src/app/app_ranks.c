@@ -89,7 +89,7 @@ static enum err give_up(const char *path, struct errinfo *e)
 {
     struct os_sandbox s;
     const char *const read[] = {path, NULL};
-    const struct os_sandbox_opts o = {.read = read, .beside = true};
+    const struct os_sandbox_opts o = {.read = read, .remove = ranks_removes, .beside = true};
     char text[64];
     TRY(os_sandbox_files(&s, &o, e));
     TRY(os_sandbox_calls(&s, &o, e));

@@ -216,7 +216,8 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
                                       .write = write,
                                       .connect = s->store.connects,
                                       .ports = s->store.ports,
-                                      .beside = s->opts.model.ranks.tensor > 0};
+                                      .remove = ranks_are_open() ? ranks_removes : NULL,
+                                      .beside = ranks_are_open()};
     return os_sandbox_files(&s->sandbox, &o, e);
 }
 

@@ -130,6 +130,8 @@ static enum err os_landlock_fill(int rules, const struct os_sandbox_opts *o, uin
         TRY(os_landlock_add(rules, o->run[i], OS_LANDLOCK_RUN & handled, true, e));
     for (size_t i = 0; o->write && o->write[i]; i++)
         TRY(os_landlock_add(rules, o->write[i], OS_LANDLOCK_WRITE & handled, true, e));
+    for (size_t i = 0; o->remove && o->remove[i]; i++)
+        TRY(os_landlock_add(rules, o->remove[i], LANDLOCK_ACCESS_FS_REMOVE_FILE, false, e));
     return ERR_OK;
 }
 

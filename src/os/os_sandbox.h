@@ -17,11 +17,12 @@
 #include <stdbool.h>
 
 struct os_sandbox_opts {
-    const char *const *read;  /* files and folders to read, NULL-terminated; NULL: none */
-    const char *const *write; /* folders to read and write below; they exist */
-    const char *const *run;   /* to read, and to start programs from; for a process that will */
-    bool connect;             /* may open connections (to a database) */
-    bool beside;              /* threads that run already keep their files: those of a library */
+    const char *const *read;   /* files and folders to read, NULL-terminated; NULL: none */
+    const char *const *write;  /* folders to read and write below; they exist */
+    const char *const *remove; /* folders from which files may be removed, if they are there */
+    const char *const *run;    /* to read, and to start programs from; for a process that will */
+    bool connect;              /* may open connections (to a database) */
+    bool beside;               /* threads that run already keep their files: those of a library */
     const int *ports; /* with connect: by TCP only to these, 0-terminated (Landlock 4); NULL: any */
 };
 

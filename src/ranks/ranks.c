@@ -42,6 +42,8 @@ struct mpi {
     int (*error_string)(int, char *, int *);
 };
 
+const char *const ranks_removes[] = {"/dev/shm", NULL}; /* btl_vader_backing_directory */
+
 static struct {
     struct mpi mpi;
     struct ranks_opts opts;

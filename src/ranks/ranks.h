@@ -36,6 +36,9 @@ bool ranks_are_open(void);
 /* Leaves them, or just goes when they are gone. */
 void ranks_close(void);
 
+/* Folders from which the library removes files of its own in ranks_close; NULL-terminated. */
+extern const char *const ranks_removes[];
+
 /* Bytes to or from a peer.  Both sides give the same numbers, in the same order. */
 struct ranks_io {
     void *p; /* is only read where it sends */
