@@ -228,7 +228,7 @@ static void eight_bit_context_is_near(void **state)
 static void four_bit_context_is_near(void **state)
 {
     (void)state;
-    check_context(KERN_KV_q4, 0, 0.2);
+    check_context(KERN_KV_q4, 0, 0.12);
 }
 
 /* A context of more than one part of attention, taken apart over threads in steps of one row and

@@ -39,7 +39,8 @@ size_t kern_attend_scratch(enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_d
 {
     size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + 1;
     size_t halves = kv == KERN_KV_q4 ? KERN_PART * (k_dim + row) : 0; /* of a part, as binary16 */
-    return halves / 2 + scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
+    size_t turned = kv == KERN_KV_q4 ? n_q * k_dim : 0;               /* queries */
+    return turned + halves / 2 + scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
 }
 
 int kern_kv_named(const char *name)

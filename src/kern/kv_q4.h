@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * kv_q4.h - 4-bit keys and values: how a page holds them, for every level's kernels.
  *
+ * Few of a key's dimensions are far larger than the others, and a step of theirs would be more than
+ * the others are. So blocks of 32 are turned before they are coded, by the Hadamard matrix of that
+ * size over its root (Ashkboos et al. 2024, QuaRot), which spreads them: its own inverse, and
+ * products stay as they are when queries are turned as well. What is mixed of values is turned back
+ * in the end. A last block of fewer numbers stays unturned.
+ *
  * A block is 32 numbers of a position: a scale d in binary16, the number of the largest size over
  * -8, and codes from 0 to 15; a number is (code - 8) * d, rounded to binary16, which it is kept as
  * where it is used (attend.inc).  The scales of 8-bit keys divide a range in 254 steps, these
@@ -17,6 +23,7 @@
 #include "kern/kern.h"
 
 #include <math.h>
+#include <string.h>
 
 #define KV_Q4_BLOCK 32
 
@@ -56,10 +63,35 @@ static inline float kv_q4_value(const void *page, size_t dim, size_t t, size_t i
                         kv_q4_value_scales(page, dim)[t * blocks + block]);
 }
 
-/* Codes of n numbers, at most a block; those beside them are of zeros. */
-static inline uint16_t kv_q4_codes(const float *x, size_t n, uint8_t code[KV_Q4_BLOCK])
+/* Turns whole blocks of n numbers, or turns them back. */
+static inline void kv_q4_turn(float *x, size_t n)
 {
-    float most = 0;
+    for (; n >= KV_Q4_BLOCK; n -= KV_Q4_BLOCK, x += KV_Q4_BLOCK) {
+        for (size_t half = 1; half < KV_Q4_BLOCK; half *= 2)
+            for (size_t i = 0; i < KV_Q4_BLOCK; i += 2 * half)
+                for (size_t k = i; k < i + half; k++) {
+                    float a = x[k], b = x[k + half];
+                    x[k] = a + b;
+                    x[k + half] = a - b;
+                }
+        for (size_t i = 0; i < KV_Q4_BLOCK; i++)
+            x[i] *= 0.17677669529663687f; /* 1 / sqrt(32) */
+    }
+}
+
+/* A copy of n numbers, turned. */
+static inline const float *kv_q4_turned(float *to, const float *x, size_t n)
+{
+    memcpy(to, x, n * sizeof *to);
+    kv_q4_turn(to, n);
+    return to;
+}
+
+/* Codes of n numbers, at most a block; those beside them are of zeros. */
+static inline uint16_t kv_q4_codes(const float *from, size_t n, uint8_t code[KV_Q4_BLOCK])
+{
+    float most = 0, x[KV_Q4_BLOCK] = {0};
+    kv_q4_turned(x, from, n);
     for (size_t i = 0; i < n; i++)
         most = fabsf(x[i]) > fabsf(most) ? x[i] : most;
     most = most > 65504 ? 65504 : most < -65504 ? -65504 : most;
