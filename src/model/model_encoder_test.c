@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * model_encoder_test.c - what is refused of encoders and rerankers, and by which words: files of
+ * tests/data/encoder with a few bytes changed. */
+#include "base/test.h"
+#include "model/model.h"
+
+#include "base/arena.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct file {
+    char *bytes;
+    size_t n;
+};
+
+static void read_file(struct file *f, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "tests/data/encoder/%s.gguf", name);
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    assert_int_equal(fseek(in, 0, SEEK_END), 0);
+    f->n = (size_t)ftell(in);
+    f->bytes = mem_alloc(f->n);
+    rewind(in);
+    assert_int_equal(fread(f->bytes, 1, f->n, in), f->n);
+    fclose(in);
+}
+
+/* Where a text of the file ends. */
+static char *after(const struct file *f, const char *text)
+{
+    size_t n = strlen(text);
+    char *at = memmem(f->bytes, f->n, text, n);
+    assert_non_null(at);
+    return at + n;
+}
+
+static void opens_as(struct file *f, enum err want, const char *says)
+{
+    struct gguf *g;
+    struct model *m;
+    struct errinfo e;
+    assert_int_equal(gguf_open_bytes(&g, f->bytes, f->n, &e), ERR_OK);
+    assert_int_equal(model_open(&m, g, &e), want);
+    if (want != ERR_OK && !strstr(e.text, says))
+        fail_msg("\"%s\" does not say \"%s\"", e.text, says);
+    model_close(m);
+    gguf_close(g);
+    mem_free(f->bytes);
+}
+
+static void poolings(void **state)
+{
+    (void)state;
+    static const struct {
+        char type;
+        enum err want;
+        const char *says;
+    } cases[] = {
+        {2, ERR_OK,          ""                          },
+        {9, ERR_UNSUPPORTED, "bert.pooling_type is 9"    },
+        {4, ERR_CORRUPT,     "without the tensor cls.out"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct file f;
+        read_file(&f, "bert");
+        after(&f, "bert.pooling_type")[4] = cases[i].type; /* behind the value's type */
+        opens_as(&f, cases[i].want, cases[i].says);
+    }
+}
+
+/* A tensor or value that is called otherwise. */
+static void renamed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *text;
+        const char *more; /* another one, or NULL */
+        enum err want;
+        const char *says;
+    } cases[] = {
+        {"modern-bert",           "hidden_activation",              NULL,       ERR_UNSUPPORTED, "gelu_new"         },
+        {"xlm-roberta-rank",      "cls.weight",                     "cls.bias", ERR_UNSUPPORTED, "the pooler"       },
+        {"xlm-roberta-rank",      "cls.bias",                       NULL,       ERR_UNSUPPORTED, "clz.bias"         },
+        {"gemma-embedding-dense", "dense_3.weight",                 NULL,       ERR_UNSUPPORTED, "dense_3"          },
+        {"bert",                  "blk.0.layer_output_norm.weight", NULL,       ERR_CORRUPT,     "layer_output_norm"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *texts[] = {cases[i].text, cases[i].more};
+        struct file f;
+        read_file(&f, cases[i].file);
+        for (size_t k = 0; k < 2 && texts[k]; k++) {
+            char *end = after(&f, texts[k]);
+            if (strcmp(texts[k], "hidden_activation") == 0)
+                end[4 + 8] = 'z'; /* the value: behind its type and length */
+            else
+                end[-(ptrdiff_t)strlen(texts[k]) + 2] = 'z';
+        }
+        opens_as(&f, cases[i].want, cases[i].says);
+    }
+}
+
+static void check_head(const char *name, size_t n_out, enum model_pooling pooling)
+{
+    struct file f;
+    struct gguf *g;
+    struct model *m;
+    struct errinfo e;
+    read_file(&f, name);
+    assert_int_equal(gguf_open_bytes(&g, f.bytes, f.n, &e), ERR_OK);
+    assert_int_equal(model_open(&m, g, &e), ERR_OK);
+    assert_int_equal(m->head.out.rows, n_out);
+    assert_int_equal(m->head.pooling, pooling);
+    assert_int_equal(m->pooling, MODEL_POOL_RANK);
+    assert_int_equal(m->output.rows, 0);
+    assert_false(model_writes_text(g));
+    model_close(m);
+    gguf_close(g);
+    mem_free(f.bytes);
+}
+
+static void heads(void **state)
+{
+    (void)state;
+    check_head("xlm-roberta-rank", 1, MODEL_POOL_CLS);
+    check_head("modern-bert-rank", 1, MODEL_POOL_MEAN);
+    check_head("modern-bert-rank-cls", 1, MODEL_POOL_CLS);
+    check_head("qwen3-rank", 2, MODEL_POOL_LAST);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(poolings),
+        cmocka_unit_test(renamed),
+        cmocka_unit_test(heads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
