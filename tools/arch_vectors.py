@@ -226,9 +226,12 @@ def write_model(path, family, model, extra, tensors):
 def logits_of(model, ids, halves):
     """halves: keys and values are rounded to binary16 after the rotation.  transformers makes its
     angles in binary32 whatever the model's type; binary64 keeps a rounding to halves from turning
-    on the last bit of theirs."""
+    on the last bit of theirs.  A model of family_math.py has a forward pass of its own."""
+    if hasattr(model, "logits"):
+        return model.logits(ids, halves)
     module = sys.modules[type(model).__module__]
     plain, single = getattr(module, "eager_attention_forward", None), torch.Tensor.float
+    to = torch.Tensor.to
 
     def rounded(layer, query, key, value, *args, **kwargs):
         return plain(layer, query, key.half().to(key.dtype), value.half().to(value.dtype), *args, **kwargs)
@@ -236,6 +239,7 @@ def logits_of(model, ids, halves):
     if halves and plain: # a few older classes attend in their own way: they have no such reference
         module.eager_attention_forward = rounded
     torch.Tensor.float = torch.Tensor.double
+    torch.Tensor.to = lambda x, *a, **k: to(x, *(torch.float64 if t is torch.float32 else t for t in a), **k)
     try:
         with torch.no_grad():
             return model(torch.tensor([ids.tolist()]), use_cache=False).logits[0].numpy()
@@ -243,6 +247,7 @@ def logits_of(model, ids, halves):
         if plain:
             module.eager_attention_forward = plain
         torch.Tensor.float = single
+        torch.Tensor.to = to
 
 
 def write_ref(name, model, ids, halves=True):

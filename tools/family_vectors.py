@@ -21,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 
@@ -30,6 +31,7 @@ if "--convert" in sys.argv:  # the converter's own gguf package, before PyPI's
     repo = sys.argv[sys.argv.index("--convert") + 1]
     sys.path[:0] = [os.path.join(repo, "gguf-py"), repo]
 import arch_vectors as av  # noqa: E402
+import family_math  # noqa: E402
 import gguf  # noqa: E402
 
 DATA = os.path.join(HERE, "..", "tests", "data", "family")
@@ -42,8 +44,9 @@ RMS = dict(rms_norm_eps=1e-2)
 MEAN = dict(layer_norm_eps=1e-2)
 MOE = dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
 
-# Name of the file: the class of transformers and what its config says beyond BASE; if need be which
-# of those parts it takes, what it leaves out, the matrices' format, the seed, and see convert.
+# Name of the file: the class of transformers, or that of family_math.py, and what its config says
+# beyond BASE; if need be which of those parts it takes, what it leaves out, the matrices' format, the
+# seed, and see convert.
 MODELS = json.load(open(os.path.join(HERE, "family_vectors.json")))
 
 
@@ -60,6 +63,47 @@ def exact(rng, shape, size):
     return w * step
 
 
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+
+
+def nvfp4(rng, name, shape, packed):
+    """A matrix as NVIDIA's ModelOpt writes it: codes, a scale in E4M3 for each 16, and one for all."""
+    codes = rng.integers(0, 16, shape)
+    scales = torch.from_numpy(rng.uniform(0.5, 2, (shape[0], shape[1] // 16))).to(torch.float8_e4m3fn)
+    whole = np.float32(rng.uniform(0.2, 0.6) * shape[1] ** -0.5)
+    stem = name.removesuffix("weight")
+    packed[name] = torch.from_numpy((codes[:, 0::2] | codes[:, 1::2] << 4).astype(np.uint8))
+    packed[stem + "weight_scale"] = scales
+    packed[stem + "weight_scale_2"] = torch.tensor(whole)
+    packed[stem + "input_scale"] = torch.tensor(np.float32(0.01))
+    values = np.where(codes & 8, -1, 1) * E2M1[codes & 7]
+    return values * scales.double().numpy().repeat(16, 1) * np.float64(whole)
+
+
+def math_model(kind, config, rng, q8, by_nvfp4):
+    model = family_math.MODELS[kind](config)
+    model.packed = {}
+    for name, shape in model.shapes().items():
+        if by_nvfp4 and any(x in name for x in ("proj", "query_key_value", "dense")):
+            w = nvfp4(rng, name, shape, model.packed)
+        elif len(shape) == 2:
+            size = (1.0 if "embed" in name else shape[-1] ** -0.5) * (2 if "gate.weight" in name else 1)
+            w = exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
+        else:
+            w = np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + 1
+        model.w[name] = torch.from_numpy(np.ascontiguousarray(w)).double()
+    return model
+
+
+def save_math(model, folder, arch):
+    tensors = {**{k: v.float().contiguous() for k, v in model.w.items()}, **model.packed}
+    safetensors.torch.save_file(tensors,
+                                os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        quant = {"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}
+        json.dump({**model.c, "architectures": [arch], **(quant if model.packed else {})}, f)
+
+
 def randomize(model, rng, q8):
     for name, p in model.named_parameters():
         shape = tuple(p.shape)
@@ -69,24 +113,30 @@ def randomize(model, rng, q8):
                 size *= 2
             w = exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
         else:  # steps of 1/1024, so that one more or less is exact
-            gain = name.endswith("weight") and not model.config.model_type.startswith(("gemma", "nemotron"))
+            kind = model.config.model_type
+            plus_one = kind.startswith(("gemma", "nemotron")) and not kind.startswith(("gemma3n", "gemma4"))
+            gain = name.endswith(("weight", "scale")) and not plus_one
             w = np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + gain
         with torch.no_grad():
             p.copy_(torch.from_numpy(np.ascontiguousarray(w)).double())
     for name, b in model.named_buffers():  # biases of the choice of experts
         if "bias" in name:
             b.copy_(torch.from_numpy(np.round(rng.standard_normal(tuple(b.shape)) * 0.3 * 1024) / 1024))
+        if name.endswith("layer_scalar"):
+            b.fill_(0.75 + rng.integers(0, 256) / 1024)
 
 
-def convert(folder, out, kind, patch, arch):
+def convert(folder, out, kind, patch, arch, impl):
     """By the converter itself; the vocabulary is left out.  patch: what it reads of files that other
     versions of transformers wrote; null: they have no such thing.  arch: the family in whose name it
-    is written: one that computes the same, and that transformers has no class of."""
+    is written: one that computes the same, and that transformers has no class of.  impl: the class within
+    the converter's that does the work."""
     tool = importlib.import_module("convert_hf_to_gguf")
     hparams = tool.ModelBase.load_hparams(Path(folder), False)
     hparams.update(patch)
     hparams = {k: v for k, v in hparams.items() if k not in patch or v is not None}
     cls = tool.get_model_class(tool.get_model_architecture(hparams, tool.ModelType.TEXT))
+    cls = getattr(cls, impl) if impl else cls
 
     def set_vocab(self):
         self.gguf_writer.add_tokenizer_model("none")
@@ -118,7 +168,7 @@ def main():
             make(name, m, a)
         except Exception as e:  # a family that fails leaves the others to be made
             print(f"{name}: FAILED {type(e).__name__}: {str(e)[:300]}")
-            if a.names:
+            if len(a.names) == 1:
                 raise
 
 
@@ -131,19 +181,27 @@ def make(name, m, a):
     extra.update(m["config"])
     for k in m.get("without", []):
         extra.pop(k)
-    config = getattr(transformers, m["class"] + "Config")(**extra)
-    config._attn_implementation = "eager"
-    config._experts_implementation = "eager"
-    model = getattr(transformers, m.get("head", m["class"] + "ForCausalLM"))(config).double().eval()
     q8 = m.get("format", "q8_0") == "q8_0"
-    randomize(model, rng, q8)
+    if "math" in m:
+        model = math_model(m["math"], extra, rng, q8, m.get("nvfp4", False))
+    else:
+        config = getattr(transformers, m["class"] + "Config")(**extra)
+        config._attn_implementation = "eager"
+        config._experts_implementation = "eager"
+        model = getattr(transformers, m.get("head", m["class"] + "ForCausalLM"))(config).double().eval()
+        randomize(model, rng, q8)
     ids = rng.integers(0, N_VOCAB, N_TOKENS)
     with tempfile.TemporaryDirectory() as folder:
-        model.float().save_pretrained(folder)
-        model.double()
+        if "math" in m:
+            save_math(model, folder, m["class"] + "ForCausalLM")
+        else:
+            model.float().save_pretrained(folder)
+            model.double()
+        with open(os.path.join(folder, "tokenizer.json"), "w") as f:  # gemma's counts the tokens in it
+            json.dump({"model": {"vocab": {str(i): i for i in range(N_VOCAB)}}, "added_tokens": []}, f)
         path = os.path.join(a.out, name + ".gguf")
         kind = gguf.LlamaFileType.MOSTLY_Q8_0 if q8 else gguf.LlamaFileType.MOSTLY_F16
-        convert(folder, path, kind, m.get("patch", {}), m.get("arch"))
+        convert(folder, path, kind, m.get("patch", {}), m.get("arch"), m.get("impl"))
     av.write_ref(name, model, ids, m.get("halves", True))
     print(f", {os.path.getsize(path)} bytes", flush=True)
 

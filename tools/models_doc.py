@@ -42,6 +42,7 @@ WORDS = {
     "MODEL_GELU": "GELU", "MODEL_GELU_ERF": "GELU (erf)", "MODEL_RELU2": "ReLU²",
     "MODEL_SWIGLU_OAI": "clamped SwiGLU", "MODEL_XIELU": "xIELU",
     "MODEL_SIGMOID": "experts by sigmoid", "MODEL_SOFTMAX_CHOSEN": "experts by softmax of the chosen",
+    "MODEL_SPARSEMIXER": "experts by sparse mixer", "MODEL_V_BARE": "values normed bare",
     "MODEL_QK_NORM": "normed queries and keys", "MODEL_NORM_TURNED": "normed after the rotation",
     "MODEL_POST_NORM": "norms after blocks too", "MODEL_NORM_AFTER": "norms after blocks alone",
     "MODEL_NORM_BARE": "norms without gains", "MODEL_FFN_NORM_POST": "",
@@ -57,7 +58,7 @@ WORDS = {
 
 
 def ordinal(n):
-    return {2: "every second", 3: "every third", 4: "every fourth", 6: "every sixth"}[int(n)]
+    return {2: "every second", 3: "every third", 4: "every fourth", 5: "every fifth", 6: "every sixth"}[int(n)]
 
 
 def particulars(fields, blocks):
@@ -102,7 +103,7 @@ def page():
     errors = [dict(zip(head, line.split("\t"))) for line in lines]
     made = {}
     for name, m in json.loads(read("tools/family_vectors.json")).items():
-        made[name] = "transformers" + (f" (as {m['class']})" if "arch" in m else "")
+        made[name] = "by math" if "math" in m else "transformers" + (f" (as {m['class']})" if "arch" in m else "")
     for name, m in json.loads(read("tools/encoder_vectors.json")).items():
         made[name] = "transformers" + (f" ({m['class']} with its parts)" if "made" in m else "")
     out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]

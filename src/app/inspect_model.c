@@ -66,8 +66,12 @@ static void describe_model(json_t *o, const struct model *m)
     set_size(o, "head_width", m->k_dim);
     set_size(o, "vocabulary", m->n_vocab);
     set_size(o, "context", m->ctx_trained);
-    set_size(o, "kv_bytes_a_token",
-             m->n_layer * m->n_kv_head * (m->k_dim + m->v_dim) * sizeof(uint16_t));
+    size_t kv = 0;
+    for (size_t i = 0; i < m->n_layer; i++) {
+        const struct model_layer *l = &m->layers[i];
+        kv += l->attends && !l->reuses_kv ? l->n_kv_head * (l->k_dim + l->v_dim) : 0;
+    }
+    set_size(o, "kv_bytes_a_token", kv * sizeof(uint16_t));
     json_object_set_new(o, "rope_base", json_real((double)m->rope_base));
     json_object_set_new(o, "tied_output", json_boolean(m->output.tensor == m->embed.tensor));
 }

@@ -24,13 +24,39 @@ static size_t act_width(const struct plan *p)
 static void size_attention(struct dev_cpu *d)
 {
     const struct model *m = d->plan->model;
-    size_t group = m->n_head / m->n_kv_head;
+    size_t least = m->n_kv_head; /* heads of keys of a layer */
+    for (size_t i = 0; i < m->n_layer; i++)
+        least = m->layers[i].attends ? MIN(least, m->layers[i].n_kv_head) : least;
+    size_t group = m->n_head / least;
     d->tile_rows = MAX((size_t)1, MIN(d->opts.rows_max, CPU_TILE_QUERIES / group));
     d->n_q_max = d->tile_rows * group;
     d->split_rows = num_div_up(CPU_SHARES * (size_t)d->opts.n_threads, m->n_kv_head) - 1;
     d->split_rows = d->opts.n_threads > 1 ? MIN(d->split_rows, d->opts.rows_max) : 0;
     size_t row = num_div_up(d->opts.ctx_max, KERN_PART) * m->n_head * (2 + m->v_dim);
     d->split_rows = MIN(d->split_rows, MAX(CPU_PARTS_MAX / MAX(row, (size_t)1), (size_t)1));
+}
+
+/* Where the keys and values of the plan's layers are in a page: those of the same number in one
+ * place. */
+static void size_pages(struct dev_cpu *d)
+{
+    const struct model *m = d->plan->model;
+    d->kv = mem_alloc(m->n_layer * sizeof *d->kv);
+    for (size_t i = 0; i < d->plan->n_ops; i++) {
+        const struct plan_op *op = &d->plan->ops[i];
+        if (op->kind != PLAN_ATTEND)
+            continue;
+        const struct model_layer *l = &m->layers[op->layer];
+        struct cpu_kv *kv = &d->kv[op->layer];
+        kv->k_bytes = kern_k_bytes(d->opts.kv, l->k_dim);
+        kv->v_bytes = kern_v_bytes(d->opts.kv, l->v_dim);
+        kv->at = d->page_bytes;
+        for (int from = 0; from < op->layer && kv->at == d->page_bytes; from++)
+            if (d->kv[from].k_bytes && m->layers[from].kv_index == l->kv_index)
+                kv->at = d->kv[from].at;
+        if (kv->at == d->page_bytes)
+            d->page_bytes += l->n_kv_head * (kv->k_bytes + kv->v_bytes);
+    }
 }
 
 /* Takes pieces of one allocation; with base NULL it only adds up. */
@@ -116,7 +142,7 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     size_t n = d->opts.rows_max, acts = act_numbers(d);
     d->rows = carve(c, n, p->row_floats * sizeof(float));
     d->logits = carve(c, d->opts.out_max, p->width[PLAN_LOGITS] * sizeof(float));
-    d->cos_sin = carve(c, 2 * n, p->model->n_rot * sizeof(float));
+    d->cos_sin = carve(c, 2 * n, cpu_angles_width(d) * sizeof(float));
     d->act.q = carve(c, acts, 1);
     d->act.d = carve(c, acts / 32, sizeof(float));
     d->act.sum = carve(c, acts / 32, sizeof(float));
@@ -155,7 +181,7 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
     carve_work(&c, d);
     *need = (struct dev_need){
         .weights = cpu_pack_bytes(d->plan, d->mm),
-        .page = m->n_attend * m->n_kv_head * (d->k_bytes + d->v_bytes),
+        .page = d->page_bytes,
         .state = d->plan->state_floats * sizeof(float),
         .work = c.used,
         .pages_max = SIZE_MAX,
@@ -183,8 +209,7 @@ static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts 
         contract_init(&d->kern, o->level);
         d->mm = contract_mm(o->numerics, o->level);
     }
-    d->k_bytes = kern_k_bytes(o->kv, p->model->k_dim);
-    d->v_bytes = kern_v_bytes(o->kv, p->model->v_dim);
+    size_pages(d);
     size_attention(d);
 }
 
@@ -193,33 +218,12 @@ enum err dev_cpu_need(const struct plan *p, const struct dev_opts *o, struct dev
 {
     struct dev_cpu d;
     init(&d, p, o);
-    return needs(&d, need, e);
+    enum err r = needs(&d, need, e);
+    mem_free(d.kv);
+    return r;
 }
 
 /* ---- decisions ---- */
-
-/* Rows are dealt to threads in the same way for all of these, so that one may follow the other
- * without waiting. */
-static bool by_rows(const struct plan_op *op)
-{
-    switch (op->kind) {
-    case PLAN_EMBED:
-    case PLAN_NORM:
-    case PLAN_ROPE:
-    case PLAN_STORE:
-    case PLAN_POSITION:
-    case PLAN_TYPE:
-    case PLAN_COPY:
-    case PLAN_TEMPER:
-    case PLAN_CLAMP:
-    case PLAN_SCALE:
-    case PLAN_WEIGH:
-    case PLAN_MUL:
-    case PLAN_COMBINE:
-    case PLAN_ADD: return true;
-    default: return false;
-    }
-}
 
 /* Can this operation's result be quantised as it is written, block by block? */
 static bool makes_blocks(const struct dev_cpu *d, const struct plan_op *op)
@@ -227,7 +231,7 @@ static bool makes_blocks(const struct dev_cpu *d, const struct plan_op *op)
     switch (op->kind) {
     case PLAN_NORM: return op->n_groups == 1;
     case PLAN_GLU: return !op->spread;
-    case PLAN_ATTEND: return d->plan->model->v_dim % 32 == 0;
+    case PLAN_ATTEND: return d->plan->model->layers[op->layer].v_dim % 32 == 0;
     default: return false;
     }
 }
@@ -263,7 +267,8 @@ static void decide(struct dev_cpu *d)
         const struct plan_op *next = i + 1 < n ? op + 1 : NULL;
         for (int k = 0; k < op->n_parts; k++)
             d->ops[i].weight[k] = cpu_pack_next(&d->pack, op->part[k].weight, &at);
-        d->ops[i].barrier_after = !(next && by_rows(op) && by_rows(next) && op->rows == next->rows);
+        d->ops[i].barrier_after = !(next && plan_by_rows(op) && plan_by_rows(next) &&
+                                    op->rows == next->rows);
         if (op->n_parts == 0)
             continue;
         d->ops[i].act = act_of(d, op);
@@ -320,6 +325,7 @@ static void dev_cpu_close(struct dev *dev)
     os_pages_free(d->pages, d->pages_bytes);
     os_pages_free(d->states, d->states_bytes);
     os_pages_free(d->work, d->work_bytes);
+    mem_free(d->kv);
     arena_done(&d->arena);
     mem_free(d);
 }

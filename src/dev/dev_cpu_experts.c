@@ -23,6 +23,7 @@ static void gate_scores(const struct model *m, const float *score, float *out)
         switch (m->gating) {
         case MODEL_SOFTMAX: out[i] = expf(score[i] - most); break;
         case MODEL_SIGMOID: out[i] = 1 / (1 + expf(-score[i])); break;
+        case MODEL_SPARSEMIXER:
         case MODEL_SOFTMAX_CHOSEN: out[i] = score[i]; break;
         }
         sum += out[i];
@@ -83,6 +84,23 @@ static void weigh(const struct model *m, const float *share, const int32_t *chos
         weight[i] = (norm && sum > 0 ? weight[i] / sum : weight[i]) * m->experts_scale;
 }
 
+/* Each of the chosen by itself: its share among those that are left and as good as it within some
+ * hundredths of the larger of its score and theirs (Liu et al. 2024; the models' config.json:
+ * router_jitter_noise). */
+static void weigh_sparse(const struct model *m, const float *score, const int32_t *chosen,
+                         float *weight)
+{
+    bool gone[MODEL_EXPERTS_MAX] = {0};
+    for (size_t c = 0; c < m->n_chosen; c++) {
+        float best = score[chosen[c]], sum = 0;
+        for (size_t i = 0; i < m->n_expert; i++)
+            if (!gone[i] && (best - score[i]) / MAX(fabsf(score[i]), best) <= 2 * 0.01f)
+                sum += expf(score[i] - best);
+        weight[c] = sum > 0 ? 1 / sum : 1;
+        gone[chosen[c]] = true;
+    }
+}
+
 static void choose(const struct dev_cpu *d, const struct plan_op *op, size_t row)
 {
     const struct model *m = d->plan->model;
@@ -95,7 +113,11 @@ static void choose(const struct dev_cpu *d, const struct plan_op *op, size_t row
     if (m->n_group > m->n_group_chosen)
         drop_groups(m, choice, op->bias != NULL, gone);
     take_largest(choice, gone, m->n_expert, chosen, m->n_chosen);
-    weigh(m, share, chosen, d->routes.weight + row * m->n_chosen);
+    float *weight = d->routes.weight + row * m->n_chosen;
+    if (m->gating == MODEL_SPARSEMIXER)
+        weigh_sparse(m, share, chosen, weight);
+    else
+        weigh(m, share, chosen, weight);
 }
 
 /* Slots by expert, and of an expert by row. */
@@ -176,6 +198,20 @@ void cpu_run_combine(const struct walker *w, const struct cpu_op *co)
         memset(dst, 0, op->n * sizeof *dst);
         for (size_t i = r * k; i < (r + 1) * k; i++)
             d->kern.add(dst, buf_slot(d, op->src, d->routes.slot[i]), d->routes.weight[i], op->n);
+    }
+}
+
+/* Each slot by its expert's number. */
+void cpu_run_scale_slots(const struct walker *w, const struct cpu_op *co)
+{
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
+    struct share s = share_of(w, op_rows(d, op) * d->plan->model->n_chosen);
+    size_t e = 0;
+    for (size_t i = s.from; i < s.to; i++) {
+        while (d->routes.begin[e + 1] <= i)
+            e++;
+        d->kern.scale(buf_slot(d, op->dst, i), op->numbers[e], op->n);
     }
 }
 

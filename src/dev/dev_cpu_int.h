@@ -37,6 +37,11 @@ struct cpu_tile {
     size_t end; /* positions of the sequence that one of them may see */
 };
 
+/* A layer's part of a page: where it begins, and bytes of a head's keys and values. */
+struct cpu_kv {
+    size_t at, k_bytes, v_bytes;
+};
+
 /* One thread's memory, apart from the others'. */
 struct cpu_scratch {
     void *mm;
@@ -78,9 +83,9 @@ struct dev_cpu {
 
     struct cpu_pack pack;
     char *pages; /* [n_pages][n_attend][n_kv_head]: a page of keys and one of values (kern.h) */
-    size_t pages_bytes;
-    size_t k_bytes, v_bytes; /* of those two */
-    float *states;           /* [n_states][plan->state_floats] */
+    size_t pages_bytes, page_bytes;
+    struct cpu_kv *kv; /* [n_layer] */
+    float *states;     /* [n_states][plan->state_floats] */
     size_t states_bytes;
     void *work; /* what follows points into it */
     size_t work_bytes;
@@ -197,6 +202,13 @@ static inline const void *cpu_weights_from(const struct dev_cpu *d, const struct
     return (const char *)co->weight[i] + at;
 }
 
+/* Floats of a row's cosines and sines. */
+static inline size_t cpu_angles_width(const struct dev_cpu *d)
+{
+    const struct model *m = d->plan->model;
+    return m->n_rot > m->n_rot_local ? m->n_rot : m->n_rot_local;
+}
+
 /* 8-bit activations of n rows of k from row `at` on, as a matrix by itself (mm.h). */
 static inline struct mm_act cpu_acts_part(const struct dev_cpu *d, size_t at, size_t n, size_t k)
 {
@@ -217,6 +229,12 @@ void cpu_run_temper(const struct walker *w, const struct cpu_op *co);
 /* dev_cpu_vision.c */
 void cpu_run_pool(const struct walker *w, const struct cpu_op *co);
 
+/* dev_cpu_streams.c */
+void cpu_run_size(const struct walker *w, const struct cpu_op *co);
+void cpu_run_predict(const struct walker *w, const struct cpu_op *co);
+void cpu_run_correct(const struct walker *w, const struct cpu_op *co);
+void cpu_run_sparse(const struct walker *w, const struct cpu_op *co);
+
 /* dev_cpu_state.c */
 void cpu_run_conv(const struct walker *w, const struct cpu_op *co);
 void cpu_run_scan(const struct walker *w, const struct cpu_op *co);
@@ -227,16 +245,15 @@ void cpu_copy_state(struct dev *dev, uint32_t to, uint32_t from);
 /* dev_cpu_experts.c */
 void cpu_run_route(const struct walker *w, const struct cpu_op *co);
 void cpu_run_spread(const struct walker *w, const struct cpu_op *co);
+void cpu_run_scale_slots(const struct walker *w, const struct cpu_op *co);
 void cpu_run_experts(const struct walker *w, const struct cpu_op *co);
 void cpu_run_combine(const struct walker *w, const struct cpu_op *co);
 
 /* Page `page`, layer, head: its keys; its values follow after k_bytes. */
 static inline char *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)
 {
-    const struct model *m = d->plan->model;
-    size_t at = (size_t)page * m->n_attend + m->layers[layer].kv_index;
-    at = at * m->n_kv_head + head;
-    return d->pages + at * (d->k_bytes + d->v_bytes);
+    const struct cpu_kv *kv = &d->kv[layer];
+    return d->pages + page * d->page_bytes + kv->at + head * (kv->k_bytes + kv->v_bytes);
 }
 
 #endif

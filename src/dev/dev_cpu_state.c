@@ -190,10 +190,21 @@ static void unit_length(float *dst, const float *x, float by, size_t n)
         dst[i] = x[i] * scale;
 }
 
+/* DELTA_EACH: a fade for each of a key's numbers; the steps have their bias. */
+static void delta_fades(const struct dev_cpu *d, const struct plan_op *op, size_t head, size_t row,
+                        float *fades, float *beta)
+{
+    size_t n = d->plan->model->mixer.state;
+    const float *steps = in_row(d, op, 3, row) + head * n;
+    *beta = 1 / (1 + expf(-in_row(d, op, 4, row)[head]));
+    for (size_t i = 0; i < n; i++)
+        fades[i] = expf(op->mixer->a[head] * softplus(steps[i]));
+}
+
 /* Where a head's step and beta are: of a group beta comes before the steps where both lie in one
  * matrix (Qwen3-Next). */
 static void delta_gates(const struct dev_cpu *d, const struct plan_op *op, size_t head, size_t row,
-                        float *fade, float *beta)
+                        float *fades, float *beta)
 {
     const struct model_mixer_sizes *s = &d->plan->model->mixer;
     size_t per = s->heads / s->groups, step = head, b = head;
@@ -203,7 +214,9 @@ static void delta_gates(const struct dev_cpu *d, const struct plan_op *op, size_
     }
     *beta = 1 / (1 + expf(-in_row(d, op, 4, row)[b]));
     float dt = softplus(in_row(d, op, 3, row)[step] + op->mixer->dt_bias[head]);
-    *fade = expf(op->mixer->a[head] * dt);
+    fades[0] = expf(op->mixer->a[head] * dt);
+    for (size_t i = 1; i < s->state; i++)
+        fades[i] = fades[0];
 }
 
 static void delta_head(const struct walker *w, const struct plan_op *op, const struct cpu_tile *run,
@@ -215,15 +228,16 @@ static void delta_head(const struct walker *w, const struct plan_op *op, const s
     size_t n = s->state, dim = s->inner / s->heads;
     size_t of = tiled ? head % s->groups : head / (s->heads / s->groups);
     float *state = state_at(d, d->step_rows[run->row].state, op) + head * n * dim;
-    float *q = d->scratch[w->thread].state, *k = q + n, *fades = k + n, fade;
+    float *q = d->scratch[w->thread].state, *k = q + n, *fades = k + n;
     for (size_t r = run->row; r < run->row + run->n_rows; r++) {
         struct kern_delta step = {
             .n_k = n, .n_v = dim, .q = q, .k = k, .v = in_row(d, op, 2, r) + head * dim};
         unit_length(q, in_row(d, op, 0, r) + of * n, 1 / sqrtf((float)n), n);
         unit_length(k, in_row(d, op, 1, r) + of * n, 1, n);
-        delta_gates(d, op, head, r, &fade, &step.beta);
-        for (size_t i = 0; i < n; i++)
-            fades[i] = fade;
+        if (op->mixer->kind == MODEL_DELTA_EACH)
+            delta_fades(d, op, head, r, fades, &step.beta);
+        else
+            delta_gates(d, op, head, r, fades, &step.beta);
         step.fade = fades;
         d->kern.delta(buf_row(d, op->dst, r) + head * dim, state, &step);
         keep_state(d, op, r, state - head * n * dim, head * n * dim, dim, n, dim);

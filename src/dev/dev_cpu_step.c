@@ -40,8 +40,8 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; r < s.to; r++) {
         float *dst = buf_row(d, co->op->dst, r);
-        size_t token = (size_t)d->step_rows[r].token;
-        if (d->step_rows[r].x) {
+        size_t token = (size_t)MAX(d->step_rows[r].token, 0);
+        if (d->step_rows[r].x && co->op->n) {
             memcpy(dst, d->step_rows[r].x, co->op->n * sizeof *dst);
             continue;
         }
@@ -191,45 +191,46 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
 }
 
 static void turn(const struct dev_cpu *d, float *x, const struct plan_groups *at, size_t n_heads,
-                 const float *cos_sin)
+                 const float *cos_sin, size_t n_rot)
 {
-    const struct model *m = d->plan->model;
     x += at->at;
     for (size_t h = 0; h < n_heads; h++, x += at->stride)
-        if (m->arch->rope == MODEL_PAIR)
-            d->kern.rope_pair(x, cos_sin, m->n_rot);
+        if (d->plan->model->arch->rope == MODEL_PAIR)
+            d->kern.rope_pair(x, cos_sin, n_rot);
         else
-            d->kern.rope_half(x, cos_sin, m->n_rot);
+            d->kern.rope_half(x, cos_sin, n_rot);
 }
 
 static void run_rope(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct model *m = d->plan->model;
-    size_t table = co->op->angles == &m->angles ? 0 : d->opts.rows_max;
+    const struct plan_op *op = co->op;
+    size_t table = op->angles == &m->angles ? 0 : d->opts.rows_max, n_rot = op->angles->n_rot;
+    size_t n_kv_head = op->alone ? 0 : m->layers[op->layer].n_kv_head;
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; r < s.to; r++) {
-        const float *cos_sin = d->cos_sin + (table + r) * m->n_rot;
-        turn(d, buf_row(d, co->op->dst, r), &co->op->to, m->n_head, cos_sin);
-        turn(d, buf_row(d, co->op->src, r), &co->op->from, m->n_kv_head, cos_sin);
+        const float *cos_sin = d->cos_sin + (table + r) * cpu_angles_width(d);
+        turn(d, buf_row(d, op->dst, r), &op->to, m->n_head, cos_sin, n_rot);
+        turn(d, buf_row(d, op->src, r), &op->from, n_kv_head, cos_sin, n_rot);
     }
 }
 
 /* Keys and values of n rows of one sequence, whose positions share a page. */
 static void store_rows(const struct dev_cpu *d, const struct plan_op *op, size_t r, size_t n)
 {
-    const struct model *m = d->plan->model;
+    const struct model_layer *l = &d->plan->model->layers[op->layer];
     size_t pos = (size_t)d->step_rows[r].pos;
-    for (size_t h = 0; h < m->n_kv_head; h++) {
+    for (size_t h = 0; h < l->n_kv_head; h++) {
         struct kern_put p = {.kv = d->opts.kv, .slot = pos % DEV_PAGE, .n = n};
         p.page = cpu_page(d, d->step_rows[r].pages[pos / DEV_PAGE], op->layer, h);
-        p.dim = m->k_dim;
-        p.x = buf_row(d, op->src, r) + h * m->k_dim;
+        p.dim = l->k_dim;
+        p.x = buf_row(d, op->src, r) + h * l->k_dim;
         p.stride = d->plan->width[op->src];
         d->kern.put_k(&p);
-        p.page = (char *)p.page + d->k_bytes;
-        p.dim = m->v_dim;
-        p.x = buf_row(d, op->src2, r) + h * m->v_dim;
+        p.page = (char *)p.page + d->kv[op->layer].k_bytes;
+        p.dim = l->v_dim;
+        p.x = buf_row(d, op->src2, r) + h * l->v_dim;
         p.stride = d->plan->width[op->src2];
         d->kern.put_v(&p);
     }
@@ -282,16 +283,16 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
                                     size_t to)
 {
     const struct dev_cpu *d = w->d;
-    const struct model *m = d->plan->model;
     const struct cpu_scratch *s = &d->scratch[w->thread];
     const struct dev_row *first = &d->step_rows[tile->row];
     const struct plan_op *op = co->op;
-    size_t group = m->n_head / m->n_kv_head, n_q = 0;
+    const struct model_layer *l = &d->plan->model->layers[op->layer];
+    size_t group = d->plan->model->n_head / l->n_kv_head, n_q = 0;
     for (size_t r = tile->row; r < tile->row + tile->n_rows; r++)
         for (size_t g = head * group; g < (head + 1) * group; g++, n_q++) {
             int32_t pos = d->step_rows[r].pos;
-            s->q[n_q] = buf_row(d, op->src, r) + g * m->k_dim;
-            s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * m->v_dim;
+            s->q[n_q] = buf_row(d, op->src, r) + g * l->k_dim;
+            s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * l->v_dim;
             s->at[n_q] = pos;
             s->to[n_q] = seen_to(d, op, &d->step_rows[r], tile->end);
             s->from[n_q] = first_seen(d, op, pos);
@@ -302,12 +303,12 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
     for (size_t p = from / DEV_PAGE; p < n_pages; p++) {
         bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
         s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
-        s->v[p] = seen ? (const char *)s->k[p] + d->k_bytes : NULL;
+        s->v[p] = seen ? (const char *)s->k[p] + d->kv[op->layer].k_bytes : NULL;
     }
     return (struct kern_attend){.kv = d->opts.kv,
                                 .n_q = n_q,
-                                .k_dim = m->k_dim,
-                                .v_dim = m->v_dim,
+                                .k_dim = l->k_dim,
+                                .v_dim = l->v_dim,
                                 .q = s->q,
                                 .out = s->out,
                                 .from = s->from,
@@ -326,9 +327,9 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
 static void attend_done(const struct dev_cpu *d, const struct cpu_op *co,
                         const struct cpu_tile *tile, size_t head)
 {
-    const struct model *m = d->plan->model;
+    const struct model_layer *l = &d->plan->model->layers[co->op->layer];
     const struct mm_act acts = acts_of(d, co);
-    size_t n = m->n_head / m->n_kv_head * m->v_dim;
+    size_t n = d->plan->model->n_head / l->n_kv_head * l->v_dim;
     for (size_t r = tile->row; co->quantizes_dst && r < tile->row + tile->n_rows; r++)
         mm_quantize(&d->kern, &acts, r, head * n, buf_row(d, co->op->dst, r) + head * n, n);
 }
@@ -338,11 +339,12 @@ static size_t parts_of(const struct cpu_tile *t)
     return num_div_up(t->end, KERN_PART);
 }
 
-/* Where the parts of a tile's rows with a head are. */
-static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t, size_t head)
+/* Where the parts of a tile's rows with a head out of n_heads are. */
+static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t, size_t head,
+                       size_t n_heads)
 {
     const struct model *m = d->plan->model;
-    size_t queries = (t->row * m->n_kv_head + head * t->n_rows) * (m->n_head / m->n_kv_head);
+    size_t queries = (t->row * n_heads + head * t->n_rows) * (m->n_head / n_heads);
     return d->parts + queries * num_div_up(d->opts.ctx_max, KERN_PART) * (2 + m->v_dim);
 }
 
@@ -350,8 +352,8 @@ static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t, size_t
 static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    const struct model *m = d->plan->model;
-    size_t n_heads = m->n_kv_head, n = d->n_tiles * n_heads;
+    const struct model_layer *l = &d->plan->model->layers[co->op->layer];
+    size_t n_heads = l->n_kv_head, n = d->n_tiles * n_heads;
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n * d->n_pieces;) {
         const struct cpu_tile *t = &d->tiles[i / d->n_pieces / n_heads];
         size_t head = i / d->n_pieces % n_heads, from = i % d->n_pieces * CPU_SPAN;
@@ -359,16 +361,16 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
         if (part >= n_parts)
             continue;
         struct kern_attend a = attend_of(w, co, t, head, from, from + CPU_SPAN);
-        float *dst = parts_at(d, t, head) + part * a.n_q * (2 + m->v_dim);
+        float *dst = parts_at(d, t, head, n_heads) + part * a.n_q * (2 + l->v_dim);
         n_parts = MIN(n_parts, part + CPU_SPAN / KERN_PART);
-        for (; part < n_parts; part++, dst += a.n_q * (2 + m->v_dim))
+        for (; part < n_parts; part++, dst += a.n_q * (2 + l->v_dim))
             d->kern.attend_part(&a, part, dst);
     }
     os_pool_barrier(d->pool);
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
         const struct cpu_tile *t = &d->tiles[i / n_heads];
         struct kern_attend a = attend_of(w, co, t, i % n_heads, 0, 0);
-        d->kern.attend_join(&a, parts_at(d, t, i % n_heads), parts_of(t));
+        d->kern.attend_join(&a, parts_at(d, t, i % n_heads, n_heads), parts_of(t));
         attend_done(d, co, t, i % n_heads);
     }
 }
@@ -376,7 +378,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
 static void run_attend(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
-    size_t n_heads = d->plan->model->n_kv_head, n = d->n_tiles * n_heads;
+    size_t n_heads = d->plan->model->layers[co->op->layer].n_kv_head, n = d->n_tiles * n_heads;
     if (d->n_pieces > 1) {
         attend_in_pieces(w, co);
         return;
@@ -429,10 +431,17 @@ static void run_glu(const struct walker *w, const struct cpu_op *co)
             if (!glu)
                 d->kern.xielu(dst, gate, op->numbers, len);
             else
-                glu(dst, gate, op->alone ? d->ones : glu_row(d, op, op->src2, r) + at, len);
+                glu(dst, gate, op->alone ? d->ones : glu_row(d, op, op->src2, r) + op->src2_at + at,
+                    len);
             if (co->quantizes_dst)
                 mm_quantize(&d->kern, &acts, r, at, dst, len);
         }
+}
+
+static void add_row(const struct dev_cpu *d, const struct plan_op *op, float *dst, const float *src)
+{
+    for (size_t g = 0; g < MAX(op->n_groups, (size_t)1); g++)
+        d->kern.add(dst + op->to.at + g * op->to.stride, src, op->by, op->n);
 }
 
 /* dst += src, and what else is done to whole rows. */
@@ -440,14 +449,18 @@ static void run_rows(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
+    if (op->spread) {
+        cpu_run_scale_slots(w, co);
+        return;
+    }
     struct share s = share_of(w, op_rows(d, op));
     for (size_t r = s.from; r < s.to; r++) {
         float *dst = buf_row(d, op->dst, r);
         const float *src = buf_row(d, op->src, r);
         switch (op->kind) {
-        case PLAN_ADD: d->kern.add(dst, src, op->by, op->n); break;
+        case PLAN_ADD: add_row(d, op, dst, src); break;
         case PLAN_TYPE: d->kern.add(dst, op->numbers, 1, op->n); break;
-        case PLAN_SCALE: d->kern.scale(dst, op->by, op->n); break;
+        case PLAN_SCALE: d->kern.scale(dst + op->to.at, op->by, op->n); break;
         case PLAN_CLAMP: d->kern.clamp(dst, op->by, op->n); break;
         case PLAN_MUL: (op->sigmoid ? d->kern.sigmoid_mul : d->kern.mul)(dst, src, op->n); break;
         case PLAN_WEIGH: d->kern.scale(dst, 1 / (1 + expf(-src[0])), op->n); break;
@@ -506,10 +519,10 @@ static void run_link(const struct walker *w, const struct cpu_op *co)
 static void make_angles(const struct walker *w, const struct model_angles *a, size_t table)
 {
     const struct dev_cpu *d = w->d;
-    size_t half = d->plan->model->n_rot / 2;
+    size_t half = a->n_rot / 2;
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; a->inverse && r < s.to; r++) {
-        float *c = d->cos_sin + (table + r) * 2 * half;
+        float *c = d->cos_sin + (table + r) * cpu_angles_width(d);
         for (size_t i = 0; i < half; i++) {
             double angle = (double)d->step_rows[r].pos * (double)a->inverse[i];
             c[i] = (float)cos(angle) * a->magnitude;
@@ -534,6 +547,10 @@ static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_o
     [PLAN_HEADS] = cpu_run_heads,
     [PLAN_COPY] = cpu_run_copy,
     [PLAN_TEMPER] = cpu_run_temper,
+    [PLAN_SIZE] = cpu_run_size,
+    [PLAN_PREDICT] = cpu_run_predict,
+    [PLAN_CORRECT] = cpu_run_correct,
+    [PLAN_SPARSE] = cpu_run_sparse,
     [PLAN_ADD] = run_rows,
     [PLAN_SCALE] = run_rows,
     [PLAN_SOFTCAP] = run_softcap,

@@ -259,24 +259,42 @@ uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
 
 /* ---- memory ---- */
 
-/* Of an embedding table that is not the output matrix, too, which is counted there. */
-static double table_bytes(const struct plan *p, unsigned act_bytes)
+/* Of a position's keys and values. */
+static double kv_values(const struct plan *p)
 {
-    const struct model_matrix *table = NULL;
+    double n = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct model_layer *l = &p->model->layers[MAX(p->ops[i].layer, 0)];
+        n += p->ops[i].kind == PLAN_STORE ? (double)(l->n_kv_head * (l->k_dim + l->v_dim)) : 0;
+    }
+    return n;
+}
+
+/* Is a table the output matrix, too? */
+static bool multiplies(const struct plan *p, const struct model_matrix *table)
+{
     for (size_t i = 0; i < p->n_ops; i++)
-        if (p->ops[i].kind == PLAN_EMBED)
-            table = p->ops[i].table;
-    for (size_t i = 0; table && i < p->n_ops; i++)
         for (int k = 0; k < p->ops[i].n_parts; k++)
             if (p->ops[i].part[k].weight == table ||
                 (table->tensor && p->ops[i].part[k].weight->tensor == table->tensor))
-                return 0;
-    return table ? (double)table->rows * (double)table->cols * act_bytes : 0;
+                return true;
+    return false;
+}
+
+/* Of embedding tables that are not the output matrix, too, which is counted there. */
+static double table_bytes(const struct plan *p, unsigned act_bytes)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct model_matrix *t = p->ops[i].table;
+        if (p->ops[i].kind == PLAN_EMBED && !multiplies(p, t))
+            bytes += (double)t->rows * (double)t->cols * act_bytes;
+    }
+    return bytes;
 }
 
 enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinfo *e)
 {
-    const struct model *m = p->plan->model;
     uint64_t rows = MIN(p->rows_max, p->ctx_max);
     const struct npu_mix most = {
         .group = {{0}, {1, rows, p->ctx_max - rows}},
@@ -288,8 +306,7 @@ enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinf
     if (r == ERR_OK) {
         *out = (struct dev_room){.weights = prog->weight_bytes + table_bytes(p->plan, w->act_bytes),
                                  .buffers = prog->peak_bytes,
-                                 .page = (double)m->n_attend * (double)m->n_kv_head *
-                                         (double)(m->k_dim + m->v_dim) * DEV_PAGE * w->kv_bytes,
+                                 .page = kv_values(p->plan) * DEV_PAGE * w->kv_bytes,
                                  .all = p->chip->v[NPU_DRAM_GB] * 1e9};
         npu_prog_free(prog);
     }

@@ -184,6 +184,7 @@ static void note_errors(const struct gguf *g, const char *name, unsigned blocks,
         [MODEL_SCAN] = "state spaces of channels",
         [MODEL_SCAN_HEADS] = "state spaces of heads",
         [MODEL_DELTA] = "gated delta rule",
+        [MODEL_DELTA_EACH] = "delta rule with a gate a channel",
     };
     struct span arch;
     struct errinfo e;

@@ -78,9 +78,9 @@ static enum err read_size(struct model *m, const char *name, size_t otherwise, s
     return ERR_OK;
 }
 
-/* The same, where layers may differ by having none (0): the number of those that have some.  A
- * model of layers with states may have none at all. */
-static enum err read_some(struct model *m, const char *name, size_t otherwise, size_t hi,
+/* The same, where layers may differ: the most that one has.  `one`: but for those that have none
+ * (0) they may not.  A model of layers with states may have none at all. */
+static enum err read_some(struct model *m, const char *name, bool one, size_t otherwise, size_t hi,
                           size_t *out, struct errinfo *e)
 {
     const char *key = model_key(m, name);
@@ -93,10 +93,10 @@ static enum err read_some(struct model *m, const char *name, size_t otherwise, s
         if (v < 0 || (uint64_t)v > hi)
             return err_set(e, ERR_CORRUPT, "%s: %s has %lld, which is outside 0 to %zu",
                            gguf_path(m->gguf), key, (long long)v, hi);
-        if (v && *out && (size_t)v != *out)
+        if (one && v && *out && (size_t)v != *out)
             return err_set(e, ERR_UNSUPPORTED, "%s: %s differs from layer to layer",
                            gguf_path(m->gguf), key);
-        *out = v ? (size_t)v : *out;
+        *out = MAX(*out, (size_t)v);
     }
     return ERR_OK;
 }
@@ -142,21 +142,21 @@ static enum err read_latent(struct model *m, struct errinfo *e)
         return ERR_OK;
     TRY(read_size(m, "attention.key_length_mla", m->k_dim, 1, 65536, &m->head_dim, e));
     TRY(read_size(m, "attention.value_length_mla", m->v_dim, 1, 65536, &m->value_dim, e));
-    if (m->n_kv_head != 1 || m->k_dim != m->kv_low + m->n_rot || m->v_dim != m->kv_low ||
-        m->head_dim <= m->n_rot)
+    if (m->n_kv_head != 1 || m->k_dim != m->kv_low + m->n_rot || m->head_dim <= m->n_rot)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: latent keys of %zu and values of %zu with %zu heads in a space of %zu "
                        "and %zu turned are not supported: older files have to be converted again",
                        gguf_path(m->gguf), m->k_dim, m->v_dim, m->n_kv_head, m->kv_low, m->n_rot);
+    m->v_dim = m->kv_low; /* kimi-linear's files say something else */
     return ERR_OK;
 }
 
 static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
-    TRY(read_some(m, "attention.head_count", 0, 65536, &m->n_head, e));
+    TRY(read_some(m, "attention.head_count", true, 0, 65536, &m->n_head, e));
     size_t heads = MAX(m->n_head, (size_t)1);
-    TRY(read_some(m, "attention.head_count_kv", heads, heads, &m->n_kv_head, e));
+    TRY(read_some(m, "attention.head_count_kv", false, heads, heads, &m->n_kv_head, e));
     if (m->n_head == 0 || m->n_kv_head == 0) { /* no layer attends: the least that has a shape */
         m->n_head = m->n_kv_head = 1;
         m->k_dim = m->v_dim = m->n_rot = 2;
@@ -224,9 +224,15 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(model_read_mixer(m, e));
     /* A model of experts alone may name their width alone. */
     TRY(maybe_size(m, "expert_feed_forward_length", dim_max, &m->ff, e));
-    TRY(read_some(m, "feed_forward_length", m->ff, dim_max, &m->ff, e));
+    TRY(read_some(m, "feed_forward_length", false, m->ff, dim_max, &m->ff, e));
     TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
+    TRY(maybe_size(m, "attention.indexer.top_k", INT32_MAX, &m->ctx_dense, e));
+    m->ctx_trained = m->ctx_dense ? MIN(m->ctx_trained, m->ctx_dense) : m->ctx_trained;
     TRY(read_heads(m, e));
+    TRY(maybe_size(m, "attention.shared_kv_layers", m->n_layer, &m->n_shared_kv, e));
+    TRY(maybe_size(m, "embedding_length_per_layer_input", dim_max / m->n_layer, &m->n_input, e));
+    m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
+    TRY(model_read_streams(m, e));
     return read_experts(m, e);
 }
 
@@ -246,7 +252,8 @@ static enum err read_scales(struct model *m, struct errinfo *e)
 {
     float scale, otherwise = m->arch->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim) : 1;
     TRY(read_float(m, "attention.scale", 0, &scale, e));
-    m->attn_scale = scale > 0 ? scale : attention_scale(m);
+    float usual = m->arch->attn_scale > 0 ? m->arch->attn_scale : attention_scale(m);
+    m->attn_scale = scale > 0 ? scale : usual;
     TRY(read_float(m, "embedding_scale", otherwise, &m->embed_scale, e));
     TRY(read_float(m, "residual_scale", 1, &m->residual_scale, e));
     TRY(read_float(m, "logit_scale", 1, &m->logit_scale, e));
@@ -259,19 +266,24 @@ static enum err read_scales(struct model *m, struct errinfo *e)
 
 static enum err read_numbers(struct model *m, struct errinfo *e)
 {
-    TRY(read_float(m, "attention.layer_norm_epsilon", 1e-5f, &m->norm_eps, e));
-    if (m->arch->norm == MODEL_RMS) /* nemotron_h's files have that of the other kind */
-        TRY(read_float(m, "attention.layer_norm_rms_epsilon", m->norm_eps, &m->norm_eps, e));
+    /* nemotron_h's and phimoe's files have that of the other kind */
+    bool rms = m->arch->norm == MODEL_RMS;
+    const char *own = "attention.layer_norm_epsilon", *other = "attention.layer_norm_rms_epsilon";
+    TRY(read_float(m, rms ? own : other, 1e-5f, &m->norm_eps, e));
+    TRY(read_float(m, rms ? other : own, m->norm_eps, &m->norm_eps, e));
     TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
     TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
     TRY(read_float(m, "attention.clamp_kqv", 0, &m->qkv_clamp, e));
     TRY(read_float(m, "attention.max_alibi_bias", m->arch->alibi, &m->alibi, e));
     if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0 || m->qkv_clamp < 0 || m->alibi < 0)
         return err_set(e, ERR_CORRUPT, "%s: a negative epsilon, cap or slope", gguf_path(m->gguf));
-    m->temper_ahead = m->arch->temper > 0;
+    m->temper_ahead = m->arch->temper_length > 0;
     TRY(read_float(m, "attention.temperature_scale", m->arch->temper, &m->temper, e));
-    TRY(read_size(m, "attention.temperature_length", MAX(m->arch->temper_length, 1), 1, INT32_MAX,
-                  &m->temper_length, e));
+    size_t length = m->arch->temper_length;
+    if (!length)
+        TRY(read_size(m, "rope.scaling.original_context_length", m->ctx_trained, 1, INT32_MAX,
+                      &length, e));
+    TRY(read_size(m, "attention.temperature_length", length, 1, INT32_MAX, &m->temper_length, e));
     bool parallel = m->arch->flags & MODEL_PARALLEL;
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;
@@ -332,28 +344,69 @@ static enum err read_xielu(struct model *m, struct errinfo *e)
 
 static enum err read_windows(struct model *m, struct errinfo *e)
 {
-    const struct model_arch *row = m->arch;
     const struct gguf_array *each;
-    uint32_t window, every, unturned = row->unturned_pattern;
-    bool turns = true;
-    if (row->flags & MODEL_TURN_TUNED)
-        TRY(gguf_get_bool(m->gguf, model_key(m, "rope.scaling.finetuned"), true, &turns, e));
-    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), row->window, &window, e));
+    uint32_t window, every;
+    TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), m->arch->window, &window,
+                     e));
     TRY(read_pattern(m, &every, &each, e));
     window = every ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
-    struct model_norm ones = {.n = m->k_dim, .n_gains = 1, .gain = model_ones(m, m->k_dim)};
     for (size_t i = 0; i < m->n_layer; i++) {
         struct model_layer *l = &m->layers[i];
-        size_t at = row->flags & MODEL_GLOBAL_FIRST ? i : i + 1;
+        size_t at = m->arch->flags & MODEL_GLOBAL_FIRST ? i : i + 1;
         bool local = each ? gguf_array_i64(each, i) != 0 : every == 1 || (every && at % every);
         l->window = local ? window : 0;
-        l->angles = l->window && m->angles_local.inverse ? &m->angles_local : &m->angles;
+        l->local = l->window != 0;
+    }
+    return ERR_OK;
+}
+
+/* Sizes of each layer's heads: those with a window may have others. */
+static enum err read_layer_heads(struct model *m, struct errinfo *e)
+{
+    size_t k, v, k_all = m->k_dim, v_all = m->v_dim;
+    TRY(read_size(m, "attention.key_length_swa", m->k_dim, 1, 65536, &k, e));
+    TRY(read_size(m, "attention.value_length_swa", m->v_dim, 1, 65536, &v, e));
+    TRY(read_size(m, "rope.dimension_count_swa", MIN(m->n_rot, k), 2, k, &m->n_rot_local, e));
+    m->k_dim = MAX(k, k_all);
+    m->v_dim = MAX(v, v_all);
+    for (size_t i = 0; i < m->n_layer; i++) {
+        struct model_layer *l = &m->layers[i];
+        l->k_dim = l->local ? k : k_all;
+        l->v_dim = l->local ? v : v_all;
+        l->n_kv_head = model_layer_size(m, "attention.head_count_kv", i, m->n_kv_head);
+        if (l->n_kv_head && m->n_head % l->n_kv_head != 0)
+            return err_set(e, ERR_CORRUPT, "%s: layer %zu has %zu heads with %zu of keys",
+                           gguf_path(m->gguf), i, m->n_head, l->n_kv_head);
+    }
+    if (m->n_rot_local % 2 != 0 || m->n_head * m->k_dim > MODEL_DIM_MAX ||
+        m->n_head * m->v_dim > MODEL_DIM_MAX)
+        return err_set(e, ERR_CORRUPT, "%s: %zu heads of %zu and %zu with a window make no sense",
+                       gguf_path(m->gguf), m->n_head, k, v);
+    return ERR_OK;
+}
+
+/* Which layers turn queries and keys, and what is normed without gains. */
+static enum err read_turns(struct model *m, struct errinfo *e)
+{
+    const struct model_arch *row = m->arch;
+    uint32_t unturned = row->unturned_pattern;
+    bool turns = true, windows = false;
+    if (row->flags & MODEL_TURN_TUNED)
+        TRY(gguf_get_bool(m->gguf, model_key(m, "rope.scaling.finetuned"), true, &turns, e));
+    const float *ones = model_ones(m, MAX(m->k_dim, m->v_dim));
+    for (size_t i = 0; i < m->n_layer; i++)
+        windows |= m->layers[i].local;
+    for (size_t i = 0; i < m->n_layer; i++) {
+        struct model_layer *l = &m->layers[i];
+        l->angles = l->local && m->angles_local.inverse ? &m->angles_local : &m->angles;
         if (row->rope == MODEL_UNTURNED || !turns || (unturned && (i + 1) % unturned == 0) ||
-            (row->flags & MODEL_WINDOW_TURNS && window && !l->window))
+            (row->flags & MODEL_WINDOW_TURNS && windows && !l->local))
             l->angles = NULL;
         l->tempers = m->temper != 0 && (!unturned || !l->angles);
         if (l->angles && row->flags & MODEL_QK_BARE && m->n_expert != MAVERICK_EXPERTS)
-            l->q_norm = l->k_norm = ones;
+            l->q_norm = l->k_norm = (struct model_norm){.n = l->k_dim, .n_gains = 1, .gain = ones};
+        if (row->flags & MODEL_V_BARE)
+            l->v_norm = (struct model_norm){.n = l->v_dim, .n_gains = 1, .gain = ones};
     }
     return ERR_OK;
 }
@@ -364,11 +417,13 @@ static enum err open_all(struct model *m, struct errinfo *e)
     TRY(find_arch(m, e));
     TRY(read_sizes(m, e));
     TRY(read_numbers(m, e));
+    TRY(read_windows(m, e));
+    TRY(read_layer_heads(m, e));
     TRY(model_bind(m, &factors, e));
     TRY(model_read_angles(m, &factors, e));
     if (m->arch->act == MODEL_XIELU)
         TRY(read_xielu(m, e));
-    return read_windows(m, e);
+    return read_turns(m, e);
 }
 
 enum err model_open(struct model **out, const struct gguf *g, struct errinfo *e)

@@ -22,6 +22,7 @@
 #define MODEL_DIM_MAX     (1 << 20)
 #define MODEL_EXPERTS_MAX 1024
 #define MODEL_CHOSEN_MAX  64
+#define MODEL_STREAMS_MAX 16
 
 enum model_rope { MODEL_PAIR, MODEL_HALF, MODEL_UNTURNED };
 enum model_norm_kind { MODEL_RMS, MODEL_MEAN }; /* MEAN: LayerNorm, which takes the mean away */
@@ -36,9 +37,11 @@ enum model_act {
 };
 /* How an expert's score becomes its weight. */
 enum model_gating {
-    MODEL_SOFTMAX,       /* of all scores */
-    MODEL_SIGMOID,       /* of its own */
-    MODEL_SOFTMAX_CHOSEN /* of the scores of those that were chosen */
+    MODEL_SOFTMAX,        /* of all scores */
+    MODEL_SIGMOID,        /* of its own */
+    MODEL_SOFTMAX_CHOSEN, /* of the scores of those that were chosen */
+    MODEL_SPARSEMIXER     /* of those near the best that is left, one after the other (Liu et al.
+                           * 2024) */
 };
 enum model_flags {
     MODEL_QK_NORM = 1 << 0,        /* queries and keys are normed: the file has to have the gains */
@@ -59,7 +62,8 @@ enum model_flags {
     MODEL_LAST_EMBED_NORM = 1 << 15, /* the last norm is called token_embd_norm */
     MODEL_TURN_TUNED = 1 << 16, /* queries and keys turn unless rope.scaling.finetuned is false */
     MODEL_HEADS_TILED =
-        1 << 17, /* value head h goes with key head h % n, not with h / (n a head) */
+        1 << 17,            /* value head h goes with key head h % n, not with h / (n a head) */
+    MODEL_V_BARE = 1 << 18, /* values are normed without gains; without a matrix they are keys */
     MODEL_BIDIRECTIONAL = 1 << 24, /* a token sees what follows it, too */
     MODEL_STREAM_NORM = 1 << 25,   /* the residual stream is normed after each block, and only so */
     MODEL_FIRST_BARE = 1 << 26,    /* the first layer's attention reads the stream as it is */
@@ -88,7 +92,7 @@ struct model_arch {
     uint32_t unturned_pattern;
     float local_rope_base;
     uint32_t window; /* this and the caps: where the file does not say */
-    float attn_cap, logit_cap;
+    float attn_cap, logit_cap, attn_scale;
     float alibi; /* scores fall with the distance (Press et al. 2022); 0: they do not */
     float temper;
     uint32_t temper_length; /* see struct model */
@@ -101,6 +105,8 @@ struct model_matrix {
     size_t rows, cols; /* dst[rows] = matrix x src[cols] */
     const struct gguf_tensor *tensor;
     const uint8_t *data; /* [rows], in the tensor's bytes */
+    /* What it gives is multiplied by, or NULL: one number, of a stack of experts' [n_expert]. */
+    const float *scale;
 };
 
 /* (x - mean, of MODEL_MEAN) / its size * gain + bias. */
@@ -115,6 +121,7 @@ struct model_norm {
 struct model_angles {
     const float *inverse; /* [n_rot / 2] */
     float magnitude;      /* of cosines and sines; 1 but for YaRN */
+    size_t n_rot;
 };
 
 /* A feed-forward block: down(act(gate x) * up x), or down(act(up x)) without a gate. */
@@ -122,6 +129,7 @@ struct model_ffn {
     struct model_matrix gate, up, down; /* [n][dim], [n][dim], [dim][n]; rows 0: not there */
     const float *gate_bias, *up_bias, *down_bias; /* or NULL */
     size_t n;
+    bool fused; /* up is gate and up: of each expert gate's rows come first */
 };
 
 /* Some of n_expert blocks for each token.  Their matrices lie one behind the other: rows are
@@ -130,8 +138,12 @@ struct model_experts {
     struct model_matrix router; /* [n_expert][dim]; rows 0: the layer has no experts */
     const float *router_bias;   /* [n_expert] or NULL */
     const float *choice_bias;   /* [n_expert] or NULL: added for the choice, not to the weights */
-    struct model_ffn each;      /* n: of one */
-    struct model_ffn shared;    /* of all tokens; n 0: there is none */
+    /* Where the layer's block is beside them (Gemma 4): norms of what the router reads, of what
+     * they read and give, and of what the block gives; or none. */
+    struct model_norm router_norm, norm, post_norm, block_post_norm;
+    struct model_norm input_norm; /* they read what the layer's attention reads; or none (Arctic) */
+    struct model_ffn each;        /* n: of one */
+    struct model_ffn shared;      /* of all tokens; n 0: there is none */
     struct model_matrix shared_gate; /* [1][dim]: the shared block counts by its sigmoid; rows 0 */
 };
 
@@ -152,7 +164,8 @@ enum model_mixer_kind {
     MODEL_CONV,       /* a short convolution between two gates (LFM2) */
     MODEL_SCAN,       /* a selective state space of channels (Gu and Dao 2023) */
     MODEL_SCAN_HEADS, /* of heads (Dao and Gu 2024) */
-    MODEL_DELTA       /* the gated delta rule (Yang et al. 2024) */
+    MODEL_DELTA,      /* the gated delta rule (Yang et al. 2024) */
+    MODEL_DELTA_EACH  /* each number of a key fades by itself (Kimi Team 2025) */
 };
 
 /* Sizes of the model's mixers; 0 where they have no such thing. */
@@ -172,7 +185,9 @@ struct model_mixer {
     struct model_matrix z;    /* [inner][dim]: the gate of the result */
     struct model_matrix b, c; /* CONV: gates before and after; SCAN: [state][inner] */
     struct model_matrix dt;   /* step sizes: SCAN: [rank][inner]; SCAN_HEADS, DELTA: [heads][dim] */
-    struct model_matrix dt_high; /* SCAN: [inner][rank] */
+    struct model_matrix dt_high; /* SCAN, DELTA_EACH: [inner][rank] */
+    /* DELTA_EACH: keys and values, of which x has the queries; z by way of fewer numbers. */
+    struct model_matrix k, v, z_low;
     struct model_matrix beta; /* DELTA: [heads][dim]; rows 0: in dt, a group's before its steps */
     struct model_matrix out;  /* [dim][inner] */
     struct model_norm dt_norm, b_norm, c_norm, norm;
@@ -182,6 +197,22 @@ struct model_mixer {
     const float *dt_bias;   /* SCAN: [inner]; else [heads] */
     const float *a;         /* SCAN: [state][inner]; else [heads]: negative */
     const float *d;         /* as a has channels or heads; DELTA: NULL */
+};
+
+/* A part of a token's own embedding for the layer, which the stream's gate lets in (Gemma 3n). */
+struct model_layer_input {
+    struct model_matrix gate, out; /* [n][dim], [dim][n]; rows 0: there is none */
+    struct model_norm norm;
+};
+
+/* What a layer has where there are several residual streams, of which it works on the first. */
+struct model_streams {
+    struct model_norm router_norm;        /* gains divided by the width */
+    struct model_matrix router;           /* [n_streams][dim] */
+    struct model_matrix predict, correct; /* [n_streams * n_streams and n_streams][n_streams] */
+    const float *scale;                   /* [dim]: of the first, for its inputs' gate; or NULL */
+    struct model_matrix laurel_low, laurel_high; /* [low][dim], [dim][low] */
+    struct model_norm laurel_norm;
 };
 
 /* dst[rows] = weight x src[cols] + bias, of pooled states; rows 0: there is none. */
@@ -201,17 +232,26 @@ struct model_head {
 struct model_layer {
     struct model_norm attn_norm, ffn_norm, attn_post_norm, ffn_post_norm;
     struct model_norm attn_stream_norm, ffn_stream_norm; /* of the stream, after each block */
-    struct model_norm q_norm, k_norm;                    /* of each head, or of all in one */
+    struct model_norm q_norm, k_norm, v_norm;            /* of each head, or of all in one */
     struct model_matrix q, k, v, o; /* [n_head * k_dim][dim] ... [dim][n_head * v_dim] */
+    struct model_matrix gate; /* [n_head * v_dim][dim], of what heads mix; rows 0: none, or in q */
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
     const float *sinks;                             /* [n_head] or NULL: scores of nothing */
     struct model_latent latent;                     /* instead of q, k and v; or all empty */
     bool attends;                                   /* false: it has no attention, and no pages */
     bool q_gated;    /* a head's rows of q are its query, then a gate of what it mixes */
-    size_t kv_index; /* of those that attend */
+    size_t kv_index; /* of those that store keys and values */
+    bool reuses_kv;  /* it attends to what an earlier layer stored: kv_index is that one's */
+    size_t n_kv_head, k_dim, v_dim;
+    bool local; /* it has a window */
     struct model_mixer mixer;
     struct model_ffn ffn; /* n 0: the layer has experts alone, or neither */
     struct model_experts experts;
+    struct model_layer_input input;
+    struct model_streams streams;
+    bool sparse; /* gates count that are above their mean by `sparsity` deviations */
+    float sparsity;
+    float out_scale;                   /* of the stream, after the layer */
     uint32_t window;                   /* positions seen; 0: all */
     const struct model_angles *angles; /* NULL: queries and keys are not turned */
     bool tempers;                      /* queries grow with the position */
@@ -234,15 +274,20 @@ struct model {
     struct arena arena;
     const struct gguf *gguf;
     const struct model_arch *arch;
-    size_t n_attend; /* layers that attend */
+    size_t n_attend; /* layers that store keys and values */
     bool no_heads;   /* the file says that none does: sizes of heads mean nothing */
     bool has_state;  /* some layer has a mixer */
     struct model_mixer_sizes mixer;
-    size_t dim, ff, n_layer, n_head, n_kv_head, k_dim, v_dim, n_rot, n_vocab;
+    /* Of layers that differ: the most that one has.  n_rot_local: of those with a window. */
+    size_t dim, ff, n_layer, n_head, n_kv_head, k_dim, v_dim, n_rot, n_rot_local, n_vocab;
+    size_t n_shared_kv; /* the last layers, which store no keys and values */
+    size_t n_streams;   /* residual streams; 0: the one */
+    size_t n_input;     /* numbers of a token's embedding for each layer; 0: there is none */
     size_t n_expert, n_chosen, ff_expert; /* 0: no layer has experts */
     size_t n_group, n_group_chosen;       /* experts are chosen out of some groups; 1: no groups */
     size_t n_layer_ahead; /* layers of the file after these, which guess further tokens */
     size_t ctx_trained;
+    size_t ctx_dense; /* attention beyond it is sparse, which is not computed; 0: it never is */
     enum model_gating gating;
     enum model_act act;
     bool experts_norm, parallel;
@@ -269,7 +314,11 @@ struct model {
                                         * writes no text */
     struct model_matrix positions;     /* [positions][dim], added to the embeddings; rows 0: none */
     const float *type_embed;           /* [dim] or NULL: of the first type, added to all tokens */
-    const float *output_bias;          /* [n_vocab] or NULL */
+    struct model_matrix input_embed;   /* [n_vocab][n_layer * n_input] */
+    struct model_matrix input_proj;    /* [n_layer * n_input][dim]: of the embedding */
+    struct model_matrix *stream_in, *stream_out; /* [n_streams - 1]: [dim][dim], of the others */
+    struct model_norm input_norm;                /* of what that gives, for each layer */
+    const float *output_bias;                    /* [n_vocab] or NULL */
     struct model_norm embed_norm, output_norm;
     struct model_layer *layers;  /* [n_layer] */
     size_t n_weights;            /* elements of all tensors */

@@ -5,7 +5,9 @@
 #include "base/num.h"
 #include "gguf/gguf_type.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Marks the tensor as used; NULL where the file has none of that name. */
 static const struct gguf_tensor *take(struct binder *b, const char *name)
@@ -37,6 +39,42 @@ static enum err tensor_format(struct binder *b, const struct gguf_tensor *t, enu
     return ERR_OK;
 }
 
+static enum err vector(struct binder *b, const char *name, size_t n, bool optional,
+                       const float **out);
+
+/* NVFP4's matrices have a scale beside those of their blocks, and one for activations that are made
+ * 4-bit, which ours are not; gemma4's experts have scales whatever their format is.  A router's
+ * `scale` is of something else. */
+static enum err bind_scale(struct binder *b, const char *name, const struct gguf_tensor *t,
+                           struct model_matrix *out)
+{
+    struct span stem = span_of(name);
+    if (!span_ends(stem, SPAN(".weight")) || span_ends(stem, SPAN("ffn_gate_inp.weight")))
+        return ERR_OK;
+    stem.n -= strlen(".weight");
+    take(b, arena_printf(&b->m->arena, "%.*s.input_scale", (int)stem.n, stem.p));
+    const char *scale = arena_printf(&b->m->arena, "%.*s.scale", (int)stem.n, stem.p);
+    TRY(vector(b, scale, (size_t)t->dims[2], true, &out->scale));
+    for (size_t i = 0; out->scale && i < t->dims[2]; i++)
+        if (!isfinite(out->scale[i]) || out->scale[i] == 0)
+            return err_set(b->e, ERR_CORRUPT, "%s: tensor %s has %g", gguf_path(b->m->gguf), scale,
+                           (double)out->scale[i]);
+    return ERR_OK;
+}
+
+/* The bias of n rows that what w gives is scaled together with. */
+static const float *unscaled(struct binder *b, const struct model_matrix *w, const float *bias,
+                             size_t n)
+{
+    if (!bias || !w->scale)
+        return bias;
+    float *out = arena_array(&b->m->arena, n, sizeof *out);
+    size_t each = n / (size_t)w->tensor->dims[2];
+    for (size_t i = 0; i < n; i++)
+        out[i] = bias[i] / w->scale[i / each];
+    return out;
+}
+
 /* Rows [from, from + rows) of a matrix of `all` rows, which lie one behind the other whatever its
  * dimensions beyond the first are. */
 static enum err rows_of(struct binder *b, const char *name, size_t from, size_t rows, size_t all,
@@ -54,7 +92,7 @@ static enum err rows_of(struct binder *b, const char *name, size_t from, size_t 
     *out = (struct model_matrix){.name = t->name, .rows = rows, .cols = cols, .tensor = t};
     TRY(tensor_format(b, t, &out->format));
     out->data = t->data ? t->data + from * format_bytes(out->format, cols) : NULL;
-    return ERR_OK;
+    return bind_scale(b, name, t, out);
 }
 
 static enum err matrix(struct binder *b, const char *name, size_t rows, size_t cols,
@@ -108,7 +146,9 @@ static enum err linear(struct binder *b, int layer, const char *name, size_t row
                        struct model_matrix *out, const float **bias)
 {
     TRY(matrix(b, full_name(b, layer, name, "weight"), rows, cols, out));
-    return vector(b, full_name(b, layer, name, "bias"), rows, true, bias);
+    TRY(vector(b, full_name(b, layer, name, "bias"), rows, true, bias));
+    *bias = unscaled(b, out, *bias, rows);
+    return ERR_OK;
 }
 
 /* A norm of n numbers, or of n for each of `groups`. */
@@ -148,12 +188,19 @@ static enum err norm_if(struct binder *b, bool needed, int layer, const char *na
 static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
-    size_t q = m->n_head * m->k_dim, k = m->n_kv_head * m->k_dim, v = m->n_kv_head * m->v_dim;
+    size_t q = m->n_head * l->k_dim, k = l->n_kv_head * l->k_dim, v = l->n_kv_head * l->v_dim;
     if (!there(b, i, "attn_qkv")) {
         const struct gguf_tensor *t = gguf_tensor(m->gguf, full_name(b, i, "attn_q", "weight"));
-        l->q_gated = t && t->dims[1] == 2 * q && m->k_dim == m->v_dim;
+        l->q_gated = t && t->dims[1] == 2 * q && l->k_dim == l->v_dim;
         TRY(linear(b, i, "attn_q", q * (l->q_gated ? 2 : 1), m->dim, &l->q, &l->q_bias));
+        if (l->reuses_kv) { /* some files have the matrices that are not used */
+            take(b, full_name(b, i, "attn_k", "weight"));
+            take(b, full_name(b, i, "attn_v", "weight"));
+            return ERR_OK;
+        }
         TRY(linear(b, i, "attn_k", k, m->dim, &l->k, &l->k_bias));
+        if (m->arch->flags & MODEL_V_BARE && l->k_dim == l->v_dim && !there(b, i, "attn_v"))
+            return ERR_OK;
         return linear(b, i, "attn_v", v, m->dim, &l->v, &l->v_bias);
     }
     const char *name = full_name(b, i, "attn_qkv", "weight");
@@ -162,10 +209,23 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
     TRY(rows_of(b, name, q + k, v, q + k + v, m->dim, &l->v));
     const float *bias;
     TRY(vector(b, full_name(b, i, "attn_qkv", "bias"), q + k + v, true, &bias));
+    bias = unscaled(b, &l->q, bias, q + k + v);
     l->q_bias = bias;
     l->k_bias = bias ? bias + q : NULL;
     l->v_bias = bias ? bias + q + k : NULL;
     return ERR_OK;
+}
+
+/* What chooses the positions that are seen, once there are more than are chosen: contexts end
+ * before (model.c), where all are seen. */
+static void skip_indexer(struct binder *b, int i)
+{
+    static const char *const names[] = {"attn_q_b", "attn_k", "k_norm", "proj"};
+    for (size_t k = 0; b->m->ctx_dense && k < N_ELEMS(names); k++) {
+        const char *name = arena_printf(&b->m->arena, "indexer.%s", names[k]);
+        take(b, full_name(b, i, name, "weight"));
+        take(b, full_name(b, i, name, "bias"));
+    }
 }
 
 static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
@@ -180,6 +240,7 @@ static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
     TRY(weight(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low));
     TRY(norm(b, i, "attn_kv_a_norm", m->kv_low, 1, &x->kv_norm));
     TRY(weight(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low));
+    skip_indexer(b, i);
     return weight(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value);
 }
 
@@ -191,16 +252,45 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
         TRY(bind_latent(b, i, &l->latent));
     else
         TRY(bind_qkv(b, i, l));
-    size_t mixed = m->n_head * (m->kv_low ? m->value_dim : m->v_dim);
+    size_t mixed = m->n_head * (m->kv_low ? m->value_dim : l->v_dim);
+    if (!m->kv_low && there(b, i, "attn_gate"))
+        TRY(weight(b, i, "attn_gate", mixed, m->dim, &l->gate));
     TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
     TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks));
     if (m->kv_low) /* such heads are not normed: a file with the gains is refused */
         return ERR_OK;
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
-    TRY(norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_q_norm", m->k_dim, m->n_head,
-                &l->q_norm));
-    return norm_if(b, qk && !(flags & MODEL_NORM_BARE), i, "attn_k_norm", m->k_dim, m->n_kv_head,
-                   &l->k_norm);
+    qk = qk && !(flags & MODEL_NORM_BARE);
+    TRY(norm_if(b, qk, i, "attn_q_norm", l->k_dim, m->n_head, &l->q_norm));
+    if (l->reuses_kv) {
+        take(b, full_name(b, i, "attn_k_norm", "weight"));
+        return ERR_OK;
+    }
+    return norm_if(b, qk, i, "attn_k_norm", l->k_dim, l->n_kv_head, &l->k_norm);
+}
+
+/* Where a layer's keys and values are: its own, or those of the last one that stores some and has a
+ * window as it does. */
+static enum err find_kv(struct binder *b, int i, struct model_layer *l)
+{
+    struct model *m = b->m;
+    size_t own = m->n_layer - m->n_shared_kv;
+    if ((size_t)i < own) {
+        /* What an encoder's layers keep of a text is of no use after it: all take one place. */
+        l->kv_index = m->bidirectional ? 0 : m->n_attend;
+        m->n_attend = l->kv_index + 1;
+        return ERR_OK;
+    }
+    for (size_t k = own; k-- > 0;) {
+        const struct model_layer *from = &m->layers[k];
+        if (!from->attends || from->local != l->local || from->n_kv_head != l->n_kv_head)
+            continue;
+        l->reuses_kv = true;
+        l->kv_index = from->kv_index;
+        return ERR_OK;
+    }
+    return err_set(b->e, ERR_CORRUPT, "%s: layer %d shares the keys of no layer before it",
+                   gguf_path(m->gguf), i);
 }
 
 /* What mixes positions: attention, a block with a state of its own, both beside each other, or
@@ -213,17 +303,15 @@ static enum err bind_mixing(struct binder *b, int i, struct model_layer *l)
                  (flags & MODEL_FIRST_BARE && i == 0);
     TRY(norm_if(b, !after, i, "attn_norm", m->dim, 1, &l->attn_norm));
     TRY(model_bind_mixer(b, i, &l->mixer));
-    size_t heads = model_layer_size(m, "attention.head_count_kv", (size_t)i, m->n_kv_head);
-    l->attends = there(b, i, "attn_output") || (!l->mixer.kind && heads && !m->no_heads);
+    l->attends = (there(b, i, "attn_output") && l->mixer.kind != MODEL_DELTA_EACH) ||
+                 (!l->mixer.kind && l->n_kv_head && !m->no_heads);
     m->has_state |= l->mixer.kind != MODEL_NO_MIXER;
     if (!l->attends)
         return ERR_OK;
-    if (!heads || m->no_heads)
+    if (!l->n_kv_head || m->no_heads)
         return err_set(b->e, ERR_CORRUPT, "%s: layer %d attends with no key-value heads",
                        gguf_path(m->gguf), i);
-    /* What each layer keeps of a text is of no use after it: all take the same place. */
-    l->kv_index = m->bidirectional ? 0 : m->n_attend;
-    m->n_attend = l->kv_index + 1;
+    TRY(find_kv(b, i, l));
     return bind_attention(b, i, l);
 }
 
@@ -243,14 +331,17 @@ static enum err bind_block(struct binder *b, int i, const char *end, size_t n, s
         TRY(rows_of(b, up_weight, 0, n, 2 * n, m->dim, &out->gate));
         TRY(rows_of(b, up_weight, n, n, 2 * n, m->dim, &out->up));
         TRY(vector(b, full_name(b, i, up, "bias"), 2 * n, true, &out->gate_bias));
+        out->gate_bias = unscaled(b, &out->up, out->gate_bias, 2 * n);
         out->up_bias = out->gate_bias ? out->gate_bias + n : NULL;
+    } else if (of > 1 && there(b, i, "ffn_gate_up_exps")) {
+        TRY(weight(b, i, "ffn_gate_up_exps", 2 * n * of, m->dim, &out->up));
+        out->fused = true;
     } else {
         if (there(b, i, gate))
             TRY(linear(b, i, gate, n * of, m->dim, &out->gate, &out->gate_bias));
         TRY(linear(b, i, up, n * of, m->dim, &out->up, &out->up_bias));
     }
-    TRY(matrix(b, full_name(b, i, down, "weight"), m->dim * of, n, &out->down));
-    return vector(b, full_name(b, i, down, "bias"), m->dim * of, true, &out->down_bias);
+    return linear(b, i, down, m->dim * of, n, &out->down, &out->down_bias);
 }
 
 /* Experts' matrices are a stack of matrices in the file too: importances are counted by it. */
@@ -263,9 +354,31 @@ static enum err check_stack(struct binder *b, const struct model_matrix *w)
                    (unsigned long long)w->tensor->dims[2], b->m->n_expert);
 }
 
+/* Of experts beside the layer's block (Gemma 4).  The router reads what is normed without gains,
+ * times numbers of its own, divided by the root of the width. */
+static enum err bind_expert_norms(struct binder *b, int i, struct model_experts *x)
+{
+    const struct model *m = b->m;
+    const float *gain;
+    TRY(vector(b, full_name(b, i, "ffn_gate_inp", "scale"), m->dim, true, &gain));
+    if (gain) {
+        float *scaled = arena_array(&b->m->arena, m->dim, sizeof *scaled);
+        for (size_t k = 0; k < m->dim; k++)
+            scaled[k] = gain[k] / sqrtf((float)m->dim);
+        x->router_norm = (struct model_norm){.gain = scaled, .n = m->dim, .n_gains = 1};
+    }
+    if (there(b, i, "ffn_norm_exps")) /* arctic: of the layer's input */
+        return norm(b, i, "ffn_norm_exps", m->dim, 1, &x->input_norm);
+    TRY(norm_if(b, gain != NULL, i, "pre_ffw_norm_2", m->dim, 1, &x->norm));
+    TRY(norm_if(b, gain != NULL, i, "post_ffw_norm_1", m->dim, 1, &x->block_post_norm));
+    TRY(norm_if(b, gain != NULL, i, "post_ffw_norm_2", m->dim, 1, &x->post_norm));
+    return ERR_OK;
+}
+
 static enum err bind_experts(struct binder *b, int i, struct model_experts *x)
 {
     const struct model *m = b->m;
+    TRY(bind_expert_norms(b, i, x));
     TRY(linear(b, i, "ffn_gate_inp", m->n_expert, m->dim, &x->router, &x->router_bias));
     TRY(vector(b, full_name(b, i, "exp_probs_b", "bias"), m->n_expert, true, &x->choice_bias));
     TRY(bind_block(b, i, "_exps", m->ff_expert, m->n_expert, &x->each));
@@ -308,8 +421,12 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
     }
     if (experts)
         TRY(bind_experts(b, i, &l->experts));
-    if (!l->experts.router.rows || there(b, i, "ffn_up"))
-        TRY(bind_block(b, i, "", m->ff, 1, &l->ffn));
+    const struct gguf_tensor *up = gguf_tensor(m->gguf, full_name(b, i, "ffn_up", "weight"));
+    size_t n = model_layer_size(b->m, "feed_forward_length", (size_t)i, m->ff);
+    if (l->experts.input_norm.gain && up) /* arctic's file names the width of its experts alone */
+        n = MIN((size_t)up->dims[1], (size_t)MODEL_DIM_MAX);
+    if (!l->experts.router.rows || up)
+        TRY(bind_block(b, i, "", n, 1, &l->ffn));
     if (stream) {
         TRY(norm(b, i, "attn_output_norm", m->dim, 1, &l->attn_stream_norm));
         return norm(b, i, "layer_output_norm", m->dim, 1, &l->ffn_stream_norm);
@@ -318,6 +435,21 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
     if (!(flags & MODEL_FFN_NORM_POST))
         TRY(norm_if(b, post, i, "post_attention_norm", m->dim, 1, &l->attn_post_norm));
     return norm_if(b, post, i, "post_ffw_norm", m->dim, 1, &l->ffn_post_norm);
+}
+
+/* The layer's part of the tokens' own embeddings, and what the stream is scaled by at its end. */
+static enum err bind_input(struct binder *b, int i, struct model_layer *l)
+{
+    const struct model *m = b->m;
+    const float *scale;
+    TRY(vector(b, full_name(b, i, "layer_output_scale", "weight"), 1, true, &scale));
+    l->out_scale = scale ? scale[0] : 1;
+    TRY(model_bind_streams(b, i, &l->streams));
+    if (!m->n_input)
+        return ERR_OK;
+    TRY(weight(b, i, "inp_gate", m->n_input, m->dim, &l->input.gate));
+    TRY(weight(b, i, "proj", m->dim, m->n_input, &l->input.out));
+    return norm(b, i, "post_norm", m->dim, 1, &l->input.norm);
 }
 
 /* Of a layer after the last: one that guesses further tokens, which nothing here asks for. */
@@ -361,6 +493,13 @@ static enum err bind_ends(struct binder *b)
         TRY(matrix(b, "position_embd.weight", (size_t)positions->dims[1], m->dim, &m->positions));
         m->ctx_trained = MIN(m->ctx_trained, m->positions.rows);
     }
+    if (m->n_input) {
+        size_t n = m->n_layer * m->n_input;
+        TRY(matrix(b, "per_layer_token_embd.weight", m->n_vocab, n, &m->input_embed));
+        TRY(matrix(b, "per_layer_model_proj.weight", n, m->dim, &m->input_proj));
+        TRY(norm(b, -1, "per_layer_proj_norm", m->n_input, 1, &m->input_norm));
+    }
+    TRY(model_bind_stream_ends(b));
     bool last = m->arch->flags & MODEL_LAST_EMBED_NORM;
     if (!last)
         TRY(norm_if(b, false, -1, "token_embd_norm", m->dim, 1, &m->embed_norm));
@@ -370,6 +509,7 @@ static enum err bind_ends(struct binder *b)
     if (gguf_tensor(m->gguf, "output.weight"))
         TRY(matrix(b, "output.weight", m->n_vocab, m->dim, &m->output));
     TRY(vector(b, "output.bias", m->n_vocab, true, &m->output_bias));
+    m->output_bias = unscaled(b, &m->output, m->output_bias, m->n_vocab);
     return model_bind_encoder(b);
 }
 
@@ -408,6 +548,12 @@ enum err model_bind_vector(struct binder *b, const char *full, size_t n, bool op
     return vector(b, full, n, optional, out);
 }
 
+const float *model_bind_unscaled(struct binder *b, const struct model_matrix *w, const float *bias,
+                                 size_t n)
+{
+    return unscaled(b, w, bias, n);
+}
+
 enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n, size_t groups,
                          struct model_norm *out)
 {
@@ -419,7 +565,6 @@ enum err model_bind(struct model *m, struct model_factors *factors, struct errin
     struct binder b = {.m = m, .e = e};
     size_t n = m->n_rot / 2;
     b.used = arena_array(&m->arena, gguf_n_tensors(m->gguf), sizeof *b.used);
-    m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
     TRY(bind_ends(&b));
     TRY(vector(&b, "rope_freqs.weight", n, true, &factors->all));
     TRY(vector(&b, "rope_factors_long.weight", n, true, &factors->far));
@@ -427,6 +572,7 @@ enum err model_bind(struct model *m, struct model_factors *factors, struct errin
     for (size_t i = 0; i < m->n_layer; i++) {
         TRY(bind_mixing(&b, (int)i, &m->layers[i]));
         TRY(bind_ffn(&b, (int)i, &m->layers[i]));
+        TRY(bind_input(&b, (int)i, &m->layers[i]));
     }
     return all_used(&b);
 }

@@ -41,6 +41,9 @@ enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t f
                          size_t all, size_t cols, struct model_matrix *out);
 enum err model_bind_vector(struct binder *b, const char *full, size_t n, bool optional,
                            const float **out);
+/* The bias of n rows of a matrix, whose results are scaled with it. */
+const float *model_bind_unscaled(struct binder *b, const struct model_matrix *w, const float *bias,
+                                 size_t n);
 enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n, size_t groups,
                          struct model_norm *out);
 
@@ -51,6 +54,10 @@ enum err model_bind_mixer(struct binder *b, int layer, struct model_mixer *out);
 /* What encoders have beside their layers (model_encoder.c): keys, then tensors. */
 enum err model_read_encoder(struct model *m, struct errinfo *e);
 enum err model_bind_encoder(struct binder *b);
+/* Several residual streams, if the model has them (model_streams.c). */
+enum err model_read_streams(struct model *m, struct errinfo *e);
+enum err model_bind_streams(struct binder *b, int layer, struct model_streams *out);
+enum err model_bind_stream_ends(struct binder *b);
 
 /* Binds all tensors (model_bind.c). */
 enum err model_bind(struct model *m, struct model_factors *factors, struct errinfo *e);

@@ -31,6 +31,9 @@ enum err model_read_mixer(struct model *m, struct errinfo *e)
     TRY(size_of(m, "ssm.time_step_rank", 65536, &x->rank, e));
     TRY(size_of(m, "ssm.group_count", 65536, &x->groups, e));
     TRY(gguf_get_bool(m->gguf, model_key(m, "ssm.dt_b_c_rms"), false, &x->bare_norms, e));
+    size_t each;
+    TRY(size_of(m, "kda.head_dim", 65536, &each, e));
+    x->state = each ? each : x->state;
     x->taps = short_taps ? short_taps : x->taps;
     x->groups = MAX(x->groups, (size_t)1);
     x->heads = x->rank;
@@ -51,18 +54,26 @@ static enum err check_heads(struct binder *b, int layer)
     return ERR_OK;
 }
 
-/* Files have the taps of a channel together, the device those of a position. */
-static enum err bind_taps(struct binder *b, int layer, const char *name, size_t n,
-                          struct model_mixer *x)
+/* Files have the taps of a channel together, the device those of a position: n channels of `all`,
+ * from `at` on. */
+static enum err put_taps(struct binder *b, int layer, const char *name, size_t n, size_t at,
+                         size_t all, float *out)
 {
     const float *by_channel;
     size_t taps = b->m->mixer.taps;
     TRY(model_bind_vector(b, model_bind_name(b, layer, name, "weight"), n * taps, false,
                           &by_channel));
-    float *out = arena_array(&b->m->arena, n * taps, sizeof *out);
     for (size_t c = 0; c < n; c++)
         for (size_t k = 0; k < taps; k++)
-            out[k * n + c] = by_channel[c * taps + k];
+            out[k * all + at + c] = by_channel[c * taps + k];
+    return ERR_OK;
+}
+
+static enum err bind_taps(struct binder *b, int layer, const char *name, size_t n,
+                          struct model_mixer *x)
+{
+    float *out = arena_array(&b->m->arena, n * b->m->mixer.taps, sizeof *out);
+    TRY(put_taps(b, layer, name, n, 0, n, out));
     x->taps = out;
     x->n_conv = n;
     return model_bind_vector(b, model_bind_name(b, layer, name, "bias"), n, true, &x->conv_bias);
@@ -116,6 +127,7 @@ static enum err bind_scan(struct binder *b, int i, struct model_mixer *x)
     TRY(bind_scan_norms(b, i, x));
     TRY(model_bind_rows(b, i, "ssm_dt", 0, inner, inner, rank, &x->dt_high));
     TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_dt", "bias"), inner, false, &x->dt_bias));
+    x->dt_bias = model_bind_unscaled(b, &x->dt_high, x->dt_bias, inner);
     TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_a", NULL), inner * state, false, &a));
     TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_d", NULL), inner, false, &x->d));
     float *turned = arena_array(&m->arena, inner * state, sizeof *turned);
@@ -167,8 +179,41 @@ static enum err bind_delta(struct binder *b, int i, struct model_mixer *x)
     return model_bind_rows(b, i, "ssm_out", 0, m->dim, m->dim, s->inner, &x->out);
 }
 
+/* Of as many heads as attention has. */
+static enum err bind_delta_each(struct binder *b, int i, struct model_mixer *x)
+{
+    struct model *m = b->m;
+    struct model_mixer_sizes *s = &m->mixer;
+    s->heads = s->groups = m->n_head;
+    s->inner = m->n_head * s->state;
+    x->kind = MODEL_DELTA_EACH;
+    TRY(check_heads(b, i));
+    size_t n = s->inner, low = s->state, dim = m->dim;
+    float *taps = arena_array(&m->arena, 3 * n * s->taps, sizeof *taps);
+    TRY(model_bind_rows(b, i, "attn_q", 0, n, n, dim, &x->x));
+    TRY(model_bind_rows(b, i, "attn_k", 0, n, n, dim, &x->k));
+    TRY(model_bind_rows(b, i, "attn_v", 0, n, n, dim, &x->v));
+    TRY(put_taps(b, i, "ssm_conv1d_q", n, 0, 3 * n, taps));
+    TRY(put_taps(b, i, "ssm_conv1d_k", n, n, 3 * n, taps));
+    TRY(put_taps(b, i, "ssm_conv1d_v", n, 2 * n, 3 * n, taps));
+    x->taps = taps;
+    x->n_conv = 3 * n;
+    TRY(model_bind_rows(b, i, "ssm_f_a", 0, low, low, dim, &x->dt));
+    TRY(model_bind_rows(b, i, "ssm_f_b", 0, n, n, low, &x->dt_high));
+    TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_dt", "bias"), n, false, &x->dt_bias));
+    x->dt_bias = model_bind_unscaled(b, &x->dt_high, x->dt_bias, n);
+    TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_a", NULL), s->heads, false, &x->a));
+    TRY(model_bind_rows(b, i, "ssm_beta", 0, s->heads, s->heads, dim, &x->beta));
+    TRY(model_bind_rows(b, i, "ssm_g_a", 0, low, low, dim, &x->z_low));
+    TRY(model_bind_rows(b, i, "ssm_g_b", 0, n, n, low, &x->z));
+    TRY(model_bind_norm(b, i, "ssm_norm", s->state, 1, &x->norm));
+    return model_bind_rows(b, i, "attn_output", 0, dim, dim, n, &x->out);
+}
+
 enum err model_bind_mixer(struct binder *b, int i, struct model_mixer *x)
 {
+    if (model_bind_there(b, i, "ssm_f_a"))
+        return bind_delta_each(b, i, x);
     if (model_bind_there(b, i, "shortconv.in_proj"))
         return bind_conv(b, i, x);
     if (!model_bind_there(b, i, "ssm_out"))

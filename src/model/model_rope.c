@@ -72,22 +72,26 @@ static float yarn_keep(const struct model *m, const struct scaling *s, float bas
     return 1 - MIN(1.0f, MAX(0.0f, ramp));
 }
 
-static struct model_angles angles_of(struct model *m, float base, const struct scaling *s,
-                                     const float *factors)
+static struct model_angles angles_of(struct model *m, size_t n_rot, float base,
+                                     const struct scaling *s, const float *factors)
 {
-    float *inverse = arena_array(&m->arena, m->n_rot / 2, sizeof *inverse);
-    for (size_t i = 0; i < m->n_rot / 2; i++) {
-        double f = pow((double)base, -2.0 * (double)i / (double)m->n_rot);
+    float *inverse = arena_array(&m->arena, n_rot / 2, sizeof *inverse);
+    struct model_angles out = {.inverse = inverse, .magnitude = 1, .n_rot = n_rot};
+    for (size_t i = 0; i < n_rot / 2; i++) {
+        double f = pow((double)base, -2.0 * (double)i / (double)n_rot);
         if (factors)
             f /= (double)factors[i];
         double keep = s->yarn ? (double)yarn_keep(m, s, base, i) : 0;
         inverse[i] = (float)(f * keep + f / (double)s->factor * (1 - keep));
     }
     float paper = s->factor > 1 ? 1 + 0.1f * logf(s->factor) : 1;
-    if (s->log_multiplier != 0)
-        return (struct model_angles){inverse, 1};
+    if (s->log_multiplier != 0 && m->kv_low)
+        return out;
+    if (s->log_multiplier != 0) /* mistral3's: both of the paper's sides have a factor */
+        paper /= s->factor > 1 ? 1 + 0.1f * s->log_multiplier * logf(s->factor) : 1;
     float magnitude = s->attn_factor * (s->yarn_attn_factor > 0 ? s->yarn_attn_factor : paper);
-    return (struct model_angles){inverse, s->yarn ? magnitude : s->longrope ? s->attn_factor : 1};
+    out.magnitude = s->yarn ? magnitude : s->longrope ? s->attn_factor : 1;
+    return out;
 }
 
 static bool base_ok(float base)
@@ -107,7 +111,7 @@ static enum err check_factors(const struct model *m, const char *name, const flo
 
 static enum err check_angles(const struct model *m, const struct model_angles *a, struct errinfo *e)
 {
-    for (size_t i = 0; a->inverse && i < m->n_rot / 2; i++)
+    for (size_t i = 0; a->inverse && i < a->n_rot / 2; i++)
         if (!isfinite(a->inverse[i]))
             return err_set(e, ERR_CORRUPT, "%s: the rope scaling makes the frequency %zu infinite",
                            gguf_path(m->gguf), i);
@@ -126,7 +130,7 @@ enum err model_read_angles(struct model *m, const struct model_factors *factors,
     if (!base_ok(m->rope_base) || (local != 0 && !base_ok(local)))
         return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
                        (double)(base_ok(m->rope_base) ? local : m->rope_base));
-    if (s.yarn && s.factor > 1 && s.log_multiplier != 0) {
+    if (s.yarn && s.factor > 1 && s.log_multiplier != 0 && m->kv_low) {
         float by = 1 + s.log_multiplier * logf(s.factor);
         m->attn_scale *= by * by;
     }
@@ -134,13 +138,16 @@ enum err model_read_angles(struct model *m, const struct model_factors *factors,
     TRY(check_factors(m, "rope_factors_short.weight", factors->near, e));
     TRY(check_factors(m, "rope_factors_long.weight", factors->far, e));
     s.longrope = s.longrope || factors->far; /* files name no type where the factor is 1 */
-    m->angles = angles_of(m, m->rope_base, &s, factors->near ? factors->near : factors->all);
+    m->angles = angles_of(m, m->n_rot, m->rope_base, &s,
+                          factors->near ? factors->near : factors->all);
     if (factors->far) {
-        m->angles_far = angles_of(m, m->rope_base, &s, factors->far);
+        m->angles_far = angles_of(m, m->n_rot, m->rope_base, &s, factors->far);
         m->ctx_near = (size_t)s.ctx_original;
     }
+    if (local == 0 && m->n_rot_local != m->n_rot)
+        local = m->rope_base;
     if (local != 0)
-        m->angles_local = angles_of(m, local, &none, NULL);
+        m->angles_local = angles_of(m, m->n_rot_local, local, &none, NULL);
     TRY(check_angles(m, &m->angles, e));
     TRY(check_angles(m, &m->angles_far, e));
     if (!isfinite(m->attn_scale) || !isfinite(m->angles.magnitude))

@@ -63,6 +63,10 @@ static void fill_layer(struct model *m, struct model_layer *l, const float *zero
     l->angles = &m->angles;
     l->attends = true;
     l->kv_index = m->n_attend++;
+    l->n_kv_head = m->n_kv_head;
+    l->k_dim = m->k_dim;
+    l->v_dim = m->v_dim;
+    l->out_scale = 1;
     if (qk_norm || m->arch->flags & MODEL_QK_NORM)
         l->q_norm = l->k_norm = head;
     if (m->arch->flags & MODEL_POST_NORM)
@@ -81,11 +85,12 @@ static void fill(struct model *m, const struct model_shape *s)
     m->ff_expert = s->ff_expert;
     m->n_head = s->n_head;
     m->n_kv_head = s->n_kv_head;
-    m->k_dim = m->v_dim = m->n_rot = s->head_dim;
+    m->k_dim = m->v_dim = m->n_rot = m->n_rot_local = s->head_dim;
     m->n_vocab = s->n_vocab;
     m->ctx_trained = s->ctx_trained;
     m->norm_eps = 1e-5f;
     m->embed_scale = m->residual_scale = m->logit_scale = 1;
+    m->angles.n_rot = m->n_rot;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
     m->act = m->arch->act;
     m->attn_cap = m->arch->attn_cap;

@@ -205,8 +205,8 @@ static void refuses_what_is_not_supported(void **state)
     assert_refused(&r, ERR_UNSUPPORTED, "blk.0.attn_mystery.weight|no place|llama");
     r = usual("llama"), r.layers = 1, r.n_layers_there = 2;
     assert_refused(&r, ERR_UNSUPPORTED, "blk.1.attn_norm.weight|no place");
-    r = usual("llama"), r.kv_list = (const uint32_t[]){2, 4};
-    assert_refused(&r, ERR_UNSUPPORTED, "llama.attention.head_count_kv|layer to layer");
+    r = usual("llama"), r.kv_list = (const uint32_t[]){4, 3};
+    assert_refused(&r, ERR_CORRUPT, "layer 1|4 heads|3 of keys");
 }
 
 static void refuses_keys(void **state)

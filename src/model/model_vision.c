@@ -106,7 +106,7 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
                        gguf_path(m->gguf), m->n_head, m->dim, (double)m->norm_eps);
     m->n_kv_head = m->n_head;
     m->k_dim = m->v_dim = m->dim / m->n_head;
-    m->n_rot = 2; /* nothing turns: the least that has a shape */
+    m->n_rot = m->n_rot_local = 2; /* nothing turns: the least that has a shape */
     m->ctx_trained = m->vision->grid * m->vision->grid;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
     m->embed_scale = m->residual_scale = m->logit_scale = 1;
@@ -202,6 +202,10 @@ static enum err bind_layer(struct binder *b, int i, struct model_layer *l)
     TRY(linear(b, i, "attn_v", n, n, &l->v, &l->v_bias));
     TRY(linear(b, i, "attn_out", n, n, &l->o, &l->o_bias));
     l->attends = true;
+    l->n_kv_head = m->n_kv_head;
+    l->k_dim = m->k_dim;
+    l->v_dim = m->v_dim;
+    l->out_scale = 1;
     l->kv_index = 0; /* all share one: no later step asks for a layer's keys and values */
     return bind_ffn(b, i, &l->ffn);
 }

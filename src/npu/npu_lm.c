@@ -171,18 +171,19 @@ static void lower_group(struct lowering *l, const struct plan_op *op, const stru
     x->rows = g->rows;
     x->context = MAX(context, g->rows);
     x->heads = m->n_head;
-    x->kv_heads = m->n_kv_head;
-    x->dim = m->k_dim;
+    const struct model_layer *layer = &m->layers[op->layer];
+    x->kv_heads = layer->n_kv_head;
+    x->dim = layer->k_dim;
     x->passes = PASSES_SOFTMAX;
-    l->w->kv_values += (double)g->n_seq * (double)context * (double)m->n_kv_head *
-                       (double)(m->k_dim + m->v_dim);
+    l->w->kv_values += (double)g->n_seq * (double)context * (double)layer->n_kv_head *
+                       (double)(layer->k_dim + layer->v_dim);
 }
 
 /* An operation a group: they read and write parts of the same tensors. */
 static void lower_attend(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
-    int in = l->now[PLAN_Q], out = put(l, op->dst, l->all, m->n_head * m->v_dim);
+    int in = l->now[PLAN_Q], out = put(l, op->dst, l->all, m->n_head * m->layers[op->layer].v_dim);
     for (int i = 0; i < NPU_GROUPS; i++)
         if (l->mix->group[i].n_seq)
             lower_group(l, op, &l->mix->group[i], in, out);
@@ -204,18 +205,42 @@ static void lower_mixer(struct lowering *l, const struct plan_op *op)
 
 static void lower_embed(struct lowering *l, const struct plan_op *op, uint64_t rows)
 {
-    size_t dim = l->plan->model->dim;
+    size_t dim = op->table ? op->table->cols : op->n;
     struct npu_op *x = npu_work_op(l->w, NPU_GATHER, "embed", -1, -1, put(l, op->dst, rows, dim));
     x->m = rows;
     x->n = dim;
+}
+
+/* Of several residual streams, and of gates that stand out. */
+static void lower_streams(struct lowering *l, const struct plan_op *op)
+{
+    bool all = op->kind == PLAN_PREDICT || op->kind == PLAN_CORRECT;
+    uint64_t n = l->plan->model->n_streams, width = op->n * (all ? n : 1), rows = rows_of(l, op);
+    double passes = op->kind == PLAN_PREDICT ? (double)n : all ? 2 : PASSES_NORM;
+    vector(l->w, plan_kind_name(op->kind), op->layer, rows, width, passes, all ? 2 : 1,
+           l->now[op->dst], put(l, op->dst, rows, width));
+}
+
+static void lower_kv(struct lowering *l, const struct plan_op *op)
+{
+    const struct model_layer *layer = &l->plan->model->layers[op->layer];
+    uint64_t rows = rows_of(l, op);
+    if (op->kind == PLAN_ROPE) {
+        uint64_t heads = l->plan->model->n_head + (op->alone ? 0 : layer->n_kv_head);
+        vector(l->w, "rope", op->layer, rows, heads * layer->k_dim, PASSES_ROPE, 1, l->now[op->dst],
+               put(l, op->dst, rows, heads * layer->k_dim));
+        return;
+    }
+    struct npu_op *x = npu_work_op(l->w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
+    x->m = rows;
+    x->n = layer->n_kv_head * (layer->k_dim + layer->v_dim);
 }
 
 static void lower_op(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
     struct npu_work *w = l->w;
-    uint64_t rows = rows_of(l, op), heads = m->n_head + m->n_kv_head;
-    struct npu_op *x;
+    uint64_t rows = rows_of(l, op);
     int in = op->kind == PLAN_EMBED ? -1 : l->now[op->src];
     switch (op->kind) {
     case PLAN_EMBED: lower_embed(l, op, rows); break;
@@ -227,14 +252,7 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_MATMUL: lower_matmul(l, op); break;
     case PLAN_ROPE:
-        vector(w, "rope", op->layer, rows, heads * m->k_dim, PASSES_ROPE, 1, l->now[op->dst],
-               put(l, op->dst, rows, heads * m->k_dim));
-        break;
-    case PLAN_STORE:
-        x = npu_work_op(w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
-        x->m = rows;
-        x->n = m->n_kv_head * (m->k_dim + m->v_dim);
-        break;
+    case PLAN_STORE: lower_kv(l, op); break;
     case PLAN_ATTEND: lower_attend(l, op); break;
     case PLAN_GLU:
         vector(w, "glu", op->layer, rows, op->n, PASSES_GLU, 2, in, put(l, op->dst, rows, op->n));
@@ -247,7 +265,13 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         vector(w, "position", -1, rows, m->dim, 1, 2, in, put(l, op->dst, rows, m->dim));
         break;
     case PLAN_HEADS: lower_heads(l, op); break;
-    case PLAN_COPY: break; /* a place that HEADS leaves free */
+    case PLAN_COPY: /* a place that HEADS leaves free, or a part that is read where it is */
+        l->now[op->dst] = l->now[op->dst] < 0 ? in : l->now[op->dst];
+        break;
+    case PLAN_PREDICT:
+    case PLAN_CORRECT:
+    case PLAN_SIZE:
+    case PLAN_SPARSE: lower_streams(l, op); break;
     case PLAN_TEMPER:
     case PLAN_CLAMP:
     case PLAN_SCALE:

@@ -4,74 +4,15 @@
 
 #include "base/num.h"
 
+#include <math.h>
 #include <string.h>
 
-/* The most operations of a layer are fewer than these, whatever a row chooses. */
-#define PLAN_OPS_A_LAYER 40
-
-static struct plan_op *emit(struct plan *p, enum plan_kind kind, int layer, enum plan_buf dst,
-                            enum plan_buf src)
-{
-    CHECK(p->n_ops < (p->model->n_layer + 1) * PLAN_OPS_A_LAYER);
-    struct plan_op *op = &p->ops[p->n_ops++];
-    *op = (struct plan_op){.kind = kind, .layer = layer, .dst = dst, .src = src, .by = 1};
-    return op;
-}
-
-/* A norm of one group; without gains there is none, and src is read as it is. */
-static enum plan_buf emit_norm(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
-                               const struct model_norm *norm)
-{
-    if (!norm->gain)
-        return src;
-    struct plan_op *op = emit(p, PLAN_NORM, layer, dst, src);
-    op->norm = norm;
-    op->n = norm->n;
-    op->n_groups = 1;
-    op->by = p->model->norm_eps;
-    return dst;
-}
-
-/* Of n_heads heads of k_dim each, or of all in one. */
-static void emit_head_norm(struct plan *p, int layer, enum plan_buf buf, size_t n_heads,
+/* Of heads that are `all` numbers together: of each, or of all in one. */
+static void emit_head_norm(struct plan *p, int layer, enum plan_buf buf, size_t all,
                            const struct model_norm *norm)
 {
     if (emit_norm(p, layer, buf, buf, norm) == buf && norm->gain)
-        p->ops[p->n_ops - 1].n_groups = n_heads * p->model->k_dim / norm->n;
-}
-
-static void add_part(struct plan_op *op, enum plan_buf dst, const struct model_matrix *w,
-                     const float *bias)
-{
-    CHECK(op->n_parts < PLAN_PARTS_MAX);
-    CHECK(op->n_parts == 0 || op->part[0].weight->cols == w->cols);
-    op->part[op->n_parts++] = (struct plan_part){.weight = w, .bias = bias, .dst = dst};
-}
-
-static struct plan_op *emit_matmul(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
-                                   const struct model_matrix *w, const float *bias)
-{
-    struct plan_op *op = emit(p, PLAN_MATMUL, layer, dst, src);
-    add_part(op, dst, w, bias);
-    return op;
-}
-
-/* dst op= by, over rows of n; nothing where that changes nothing. */
-static void emit_by(struct plan *p, enum plan_kind kind, int layer, enum plan_buf dst, size_t n,
-                    float by, float nothing)
-{
-    if (by == nothing)
-        return;
-    struct plan_op *op = emit(p, kind, layer, dst, dst);
-    op->n = n;
-    op->by = by;
-}
-
-static void emit_add(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src, float by)
-{
-    struct plan_op *op = emit(p, PLAN_ADD, layer, dst, src);
-    op->n = p->model->dim;
-    op->by = by;
+        p->ops[p->n_ops - 1].n_groups = all / norm->n;
 }
 
 /* Is a block's output added to the residual stream as it is? */
@@ -95,14 +36,20 @@ static void emit_turn(struct plan *p, int i)
         return;
     struct plan_op *op = emit(p, PLAN_ROPE, i, PLAN_Q, PLAN_K);
     op->angles = l->angles;
-    op->to.stride = op->from.stride = p->model->k_dim;
+    op->to.stride = op->from.stride = l->k_dim;
+    op->alone = l->reuses_kv;
+    if (op->alone)
+        op->src = PLAN_Q;
 }
 
 static void emit_head_norms(struct plan *p, int i)
 {
-    const struct model *m = p->model;
-    emit_head_norm(p, i, PLAN_Q, m->n_head, &m->layers[i].q_norm);
-    emit_head_norm(p, i, PLAN_K, m->n_kv_head, &m->layers[i].k_norm);
+    const struct model_layer *l = &p->model->layers[i];
+    emit_head_norm(p, i, PLAN_Q, p->model->n_head * l->k_dim, &l->q_norm);
+    if (l->reuses_kv)
+        return;
+    emit_head_norm(p, i, PLAN_K, l->n_kv_head * l->k_dim, &l->k_norm);
+    emit_head_norm(p, i, PLAN_V, l->n_kv_head * l->v_dim, &l->v_norm);
 }
 
 static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size_t dst_stride,
@@ -122,7 +69,7 @@ static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struc
 {
     const struct model *m = p->model;
     struct plan_op *op = emit(p, PLAN_COPY, i, dst, PLAN_Q_HEADS);
-    op->to = (struct plan_groups){at, m->k_dim};
+    op->to = (struct plan_groups){at, m->layers[i].k_dim};
     op->from = from;
     op->n = n;
     op->n_groups = m->n_head;
@@ -160,15 +107,23 @@ static void emit_qkv(struct plan *p, int i, enum plan_buf src)
     const struct model_layer *l = &m->layers[i];
     enum plan_buf q = l->q_gated ? PLAN_Q_HEADS : PLAN_Q;
     struct plan_op *op = emit_matmul(p, i, q, src, &l->q, l->q_bias);
-    add_part(op, PLAN_K, &l->k, l->k_bias);
-    add_part(op, PLAN_V, &l->v, l->v_bias);
+    if (l->gate.rows)
+        add_part(op, PLAN_Q_GATE, &l->gate, NULL);
+    if (!l->reuses_kv)
+        add_part(op, PLAN_K, &l->k, l->k_bias);
+    if (l->v.rows)
+        add_part(op, PLAN_V, &l->v, l->v_bias);
+    else if (!l->reuses_kv)
+        emit_take(p, i, PLAN_V, PLAN_K, 0, l->k.rows);
     if (l->q_gated) {
-        emit_copy(p, i, PLAN_Q, 0, (struct plan_groups){0, 2 * m->k_dim}, m->k_dim);
-        emit_copy(p, i, PLAN_Q_GATE, 0, (struct plan_groups){m->k_dim, 2 * m->k_dim}, m->k_dim);
+        emit_copy(p, i, PLAN_Q, 0, (struct plan_groups){0, 2 * l->k_dim}, l->k_dim);
+        emit_copy(p, i, PLAN_Q_GATE, 0, (struct plan_groups){l->k_dim, 2 * l->k_dim}, l->k_dim);
     }
-    emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * m->k_dim, m->qkv_clamp, 0);
-    emit_by(p, PLAN_CLAMP, i, PLAN_K, m->n_kv_head * m->k_dim, m->qkv_clamp, 0);
-    emit_by(p, PLAN_CLAMP, i, PLAN_V, m->n_kv_head * m->v_dim, m->qkv_clamp, 0);
+    emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * l->k_dim, m->qkv_clamp, 0);
+    if (!l->reuses_kv) {
+        emit_by(p, PLAN_CLAMP, i, PLAN_K, l->k.rows, m->qkv_clamp, 0);
+        emit_by(p, PLAN_CLAMP, i, PLAN_V, l->n_kv_head * l->v_dim, m->qkv_clamp, 0);
+    }
     bool turned = m->arch->flags & MODEL_NORM_TURNED;
     if (turned)
         emit_turn(p, i);
@@ -187,17 +142,17 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     else
         emit_qkv(p, i, src);
     if (l->tempers)
-        emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = m->n_head * m->k_dim;
-    struct plan_op *op = emit(p, PLAN_STORE, i, PLAN_K, PLAN_K);
-    op->src2 = m->kv_low ? PLAN_K : PLAN_V;
-    op = emit(p, PLAN_ATTEND, i, PLAN_MIX, PLAN_Q);
+        emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = m->n_head * l->k_dim;
+    if (!l->reuses_kv)
+        emit(p, PLAN_STORE, i, PLAN_K, PLAN_K)->src2 = m->kv_low ? PLAN_K : PLAN_V;
+    struct plan_op *op = emit(p, PLAN_ATTEND, i, PLAN_MIX, PLAN_Q);
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
     op->window = l->window;
     op->sinks = l->sinks;
-    if (l->q_gated) {
+    if (l->q_gated || l->gate.rows) {
         op = emit(p, PLAN_MUL, i, PLAN_MIX, PLAN_Q_GATE);
-        op->n = m->n_head * m->v_dim;
+        op->n = m->n_head * l->v_dim;
         op->sigmoid = true;
     }
 }
@@ -322,6 +277,32 @@ static void emit_delta(struct plan *p, int i, enum plan_buf src)
     emit_gate(p, i);
 }
 
+static void emit_delta_each(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
+    add_part(op, PLAN_CONV_IN, &x->k, NULL);
+    add_part(op, PLAN_CONV_IN, &x->v, NULL);
+    op->part[1].at = s->inner;
+    op->part[2].at = 2 * s->inner;
+    op = emit_matmul(p, i, PLAN_STEPS_LOW, src, &x->dt, NULL);
+    add_part(op, PLAN_Z_LOW, &x->z_low, NULL);
+    add_part(op, PLAN_BETA, &x->beta, NULL);
+    emit_conv(p, i);
+    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, x->dt_bias);
+    emit_matmul(p, i, PLAN_Z, PLAN_Z_LOW, &x->z, NULL);
+    op = emit_mixed(p, i, PLAN_DELTARULE, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_CONV_OUT, s->inner);
+    add_in(op, PLAN_CONV_OUT, 2 * s->inner);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, PLAN_BETA, 0);
+    emit_y_norm(p, i, &x->norm);
+    emit_mul(p, i, PLAN_Y, PLAN_Z, s->inner);
+    p->ops[p->n_ops - 1].sigmoid = true;
+}
+
 /* Gives the buffer of what meets the mixer's last matrix. */
 static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
 {
@@ -332,6 +313,7 @@ static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
     case MODEL_SCAN: emit_scan(p, i, src); break;
     case MODEL_SCAN_HEADS: emit_scan_heads(p, i, src); break;
     case MODEL_DELTA: emit_delta(p, i, src); break;
+    case MODEL_DELTA_EACH: emit_delta_each(p, i, src); break;
     case MODEL_CONV:
         op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
         add_part(op, PLAN_STATE_B, &x->b, NULL);
@@ -349,17 +331,24 @@ static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
 static enum plan_buf emit_gated(struct plan *p, int i, enum plan_kind kind, enum plan_buf src,
                                 const struct model_ffn *f, enum plan_buf gate, enum plan_buf up)
 {
-    bool gated = f->gate.rows > 0, spread = kind == PLAN_EXPERTS;
+    bool gated = f->gate.rows > 0 || f->fused, spread = kind == PLAN_EXPERTS;
     enum plan_buf dst = gated ? gate : up;
     struct plan_op *op = emit(p, kind, i, dst, src);
-    if (gated)
+    if (f->gate.rows)
         add_part(op, gate, &f->gate, f->gate_bias);
+    up = f->fused ? gate : up;
     add_part(op, up, &f->up, f->up_bias);
     op->spread = spread;
     op->n_experts = p->model->n_expert;
+    if (!spread && p->model->layers[i].sparse) {
+        op = emit(p, PLAN_SPARSE, i, dst, dst);
+        op->n = f->n;
+        op->by = p->model->layers[i].sparsity;
+    }
     op = emit(p, PLAN_GLU, i, dst, dst);
     op->n_experts = p->model->n_expert;
     op->src2 = up;
+    op->src2_at = f->fused ? f->n : 0;
     op->act = p->model->act;
     op->alone = !gated;
     op->numbers = p->model->layers[i].xielu;
@@ -376,16 +365,21 @@ static void emit_block(struct plan *p, int i, enum plan_buf dst, enum plan_buf s
     emit_matmul(p, i, dst, mid, &f->down, f->down_bias)->add = add;
 }
 
-/* DELTA = what the experts make of src, the shared one's part included. */
-static void emit_experts(struct plan *p, int i, enum plan_buf src)
+static void emit_route(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_experts *x = &p->model->layers[i].experts;
+    emit_matmul(p, i, PLAN_SCORES, src, &x->router, x->router_bias);
+    struct plan_op *op = emit(p, PLAN_ROUTE, i, PLAN_SCORES, PLAN_SCORES);
+    op->n = p->model->n_expert;
+    op->bias = x->choice_bias;
+}
+
+/* dst = what the experts of the route make of src. */
+static void emit_chosen(struct plan *p, int i, enum plan_buf dst, enum plan_buf src)
 {
     const struct model *m = p->model;
     const struct model_experts *x = &m->layers[i].experts;
-    emit_matmul(p, i, PLAN_SCORES, src, &x->router, x->router_bias);
-    struct plan_op *op = emit(p, PLAN_ROUTE, i, PLAN_SCORES, PLAN_SCORES);
-    op->n = m->n_expert;
-    op->bias = x->choice_bias;
-    op = emit(p, PLAN_SPREAD, i, PLAN_SPREAD_IN, src);
+    struct plan_op *op = emit(p, PLAN_SPREAD, i, PLAN_SPREAD_IN, src);
     op->n = m->dim;
     op->spread = true;
     enum plan_buf mid = emit_gated(p, i, PLAN_EXPERTS, PLAN_SPREAD_IN, &x->each, PLAN_SPREAD_GATE,
@@ -394,9 +388,18 @@ static void emit_experts(struct plan *p, int i, enum plan_buf src)
     add_part(op, PLAN_SPREAD_OUT, &x->each.down, x->each.down_bias);
     op->spread = true;
     op->n_experts = m->n_expert;
-    op = emit(p, PLAN_COMBINE, i, PLAN_DELTA, PLAN_SPREAD_OUT);
+    op = emit(p, PLAN_COMBINE, i, dst, PLAN_SPREAD_OUT);
     op->n = m->dim;
     op->spread = true;
+}
+
+/* DELTA = what the experts make of src, the shared one's part included. */
+static void emit_experts(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model *m = p->model;
+    const struct model_experts *x = &m->layers[i].experts;
+    emit_route(p, i, src);
+    emit_chosen(p, i, PLAN_DELTA, src);
     if (!x->shared.n)
         return;
     if (!x->shared_gate.rows) {
@@ -409,12 +412,29 @@ static void emit_experts(struct plan *p, int i, enum plan_buf src)
     emit_add(p, i, PLAN_DELTA, PLAN_SHARED, 1);
 }
 
+/* DELTA = the block of src and the experts beside it, each with norms of its own, which read the
+ * stream x (Gemma 4). */
+static void emit_beside(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    const struct model_experts *e = &l->experts;
+    emit_block(p, i, PLAN_DELTA, src, &l->ffn, false);
+    emit_norm(p, i, PLAN_DELTA, PLAN_DELTA, &e->block_post_norm);
+    emit_route(p, i, emit_norm(p, i, PLAN_NORMED, x, &e->router_norm));
+    emit_chosen(p, i, PLAN_SHARED, emit_norm(p, i, PLAN_NORMED, x, &e->norm));
+    emit_norm(p, i, PLAN_SHARED, PLAN_SHARED, &e->post_norm);
+    emit_add(p, i, PLAN_DELTA, PLAN_SHARED, 1);
+    emit_meet(p, i, x, &l->ffn_post_norm);
+}
+
 static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
 {
     const struct model_layer *l = &p->model->layers[i];
     bool at_once = adds_at_once(p, &l->ffn_post_norm);
-    if (l->experts.router.rows) {
-        emit_experts(p, i, src);
+    if (l->experts.router_norm.gain) {
+        emit_beside(p, i, x, src);
+    } else if (l->experts.router.rows) {
+        emit_experts(p, i, l->experts.input_norm.gain ? PLAN_EXPERTS_IN : src);
         if (l->ffn.n) /* beside them: arctic's */
             emit_block(p, i, PLAN_DELTA, src, &l->ffn, true);
         emit_meet(p, i, x, &l->ffn_post_norm);
@@ -442,7 +462,7 @@ static void emit_output(struct plan *p, int i, enum plan_buf x, enum plan_buf mi
     const struct model_layer *l = &p->model->layers[i];
     const struct model *m = p->model;
     if (m->kv_low) {
-        emit_heads(p, i, PLAN_VALUES, m->value_dim, mix, m->v_dim, &l->latent.to_value);
+        emit_heads(p, i, PLAN_VALUES, m->value_dim, mix, l->v_dim, &l->latent.to_value);
         mix = PLAN_VALUES;
     }
     emit_out(p, i, x, mix, &l->o, l->o_bias);
@@ -455,11 +475,35 @@ static enum plan_buf emit_mixing(struct plan *p, int i)
     const struct model_layer *l = &p->model->layers[i];
     bool mixes = l->mixer.kind != MODEL_NO_MIXER;
     enum plan_buf src = PLAN_X;
+    if (p->model->n_streams)
+        plan_predict_streams(p, i);
     if (l->attends || mixes)
         src = emit_norm(p, i, PLAN_NORMED, PLAN_X, &l->attn_norm);
     if (l->attends)
         emit_attention(p, i, src);
     return mixes ? emit_mixer(p, i, src) : PLAN_Y;
+}
+
+/* x += what the stream's gate lets in of the token's embedding for the layer; then its scale. */
+static void emit_end(struct plan *p, int i, enum plan_buf x, enum plan_buf input)
+{
+    const struct model *m = p->model;
+    const struct model_layer *l = &m->layers[i];
+    if (m->n_streams)
+        plan_correct_streams(p, i);
+    if (m->n_input) {
+        emit_matmul(p, i, PLAN_GATE, x, &l->input.gate, NULL);
+        struct plan_op *op = emit(p, PLAN_GLU, i, PLAN_GATE, PLAN_GATE);
+        op->src2 = input;
+        op->act = m->act;
+        op->n = m->n_input;
+        emit_matmul(p, i, PLAN_DELTA, PLAN_GATE, &l->input.out, NULL);
+        if (m->n_streams)
+            plan_add_to_streams(p, i, emit_norm(p, i, PLAN_DELTA, PLAN_DELTA, &l->input.norm));
+        else
+            emit_meet(p, i, x, &l->input.norm);
+    }
+    emit_by(p, PLAN_SCALE, i, x, m->dim, l->out_scale, 1);
 }
 
 /* Once the last layer has stored its keys, values and state, only the rows count of which something
@@ -468,11 +512,14 @@ static enum plan_buf emit_mixing(struct plan *p, int i)
 static void emit_layer(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    bool last = (size_t)i + 1 == p->model->n_layer && !p->model->vision;
+    size_t n_streams = p->model->n_streams; /* all rows of them go on to the end */
+    bool last = (size_t)i + 1 == p->model->n_layer && !n_streams && !p->model->vision;
     bool parallel = p->model->parallel;
     bool mixes = l->mixer.kind != MODEL_NO_MIXER, feeds = l->ffn.n || l->experts.router.rows;
-    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = PLAN_MIX, src = x;
+    enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = PLAN_MIX, src = x, input = PLAN_INPUT;
     enum plan_buf y = emit_mixing(p, i);
+    if (p->model->n_input)
+        emit_take(p, i, PLAN_INPUT, PLAN_INPUTS, (size_t)i * p->model->n_input, p->model->n_input);
     size_t from = p->n_ops;
     if (last) {
         emit(p, PLAN_PICK, i, x, PLAN_X);
@@ -481,19 +528,43 @@ static void emit_layer(struct plan *p, int i)
         if (mixes)
             emit(p, PLAN_PICK, i, PLAN_PICKED_Y, y);
         y = PLAN_PICKED_Y;
+        if (p->model->n_input)
+            emit(p, PLAN_PICK, i, input = PLAN_PICKED_INPUT, PLAN_INPUT);
     }
     if (parallel)
         src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
+    if (l->experts.input_norm.gain)
+        emit_norm(p, i, PLAN_EXPERTS_IN, x, &l->experts.input_norm);
     if (l->attends)
         emit_output(p, i, x, mix);
+    if (n_streams)
+        plan_join_laurel(p, i, PLAN_NORMED);
     if (mixes)
         emit_out(p, i, x, y, &l->mixer.out, NULL);
     if (!parallel && feeds)
         src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
     if (feeds)
         emit_ffn(p, i, x, src);
+    emit_end(p, i, x, input);
     for (; last && from < p->n_ops; from++)
         p->ops[from].rows = PLAN_ROWS_WANTED;
+}
+
+/* A token's embeddings for all layers, joined with what the stream's beginning says of them: each
+ * is of size 1 (Gemma 3n). */
+static void emit_inputs(struct plan *p)
+{
+    const struct model *m = p->model;
+    size_t all = m->n_layer * m->n_input;
+    struct plan_op *op = emit(p, PLAN_EMBED, -1, PLAN_INPUTS_EMBED, PLAN_INPUTS_EMBED);
+    op->table = &m->input_embed;
+    op->by = sqrtf((float)m->n_input);
+    op->n = 0; /* a picture's rows have those of the padding, token 0 (the models' code) */
+    emit_matmul(p, -1, PLAN_INPUTS, PLAN_X, &m->input_proj, NULL);
+    emit_by(p, PLAN_SCALE, -1, PLAN_INPUTS, all, 1 / sqrtf((float)m->dim), 1);
+    emit_head_norm(p, -1, PLAN_INPUTS, all, &m->input_norm);
+    emit(p, PLAN_ADD, -1, PLAN_INPUTS, PLAN_INPUTS_EMBED)->n = all;
+    emit_by(p, PLAN_SCALE, -1, PLAN_INPUTS, all, sqrtf(0.5f), 1);
 }
 
 /* A picture's patches: a convolution whose steps are as wide as its kernel is a product. */
@@ -528,6 +599,10 @@ static void emit_begin(struct plan *p)
     if (m->positions.rows)
         emit(p, PLAN_POSITION, -1, PLAN_X, PLAN_X)->table = &m->positions;
     emit_norm(p, -1, PLAN_X, PLAN_X, &m->embed_norm);
+    if (m->n_input)
+        emit_inputs(p);
+    if (m->n_streams)
+        plan_begin_streams(p);
 }
 
 /* The wanted rows are the squares. */
@@ -551,6 +626,11 @@ static void emit_soft(struct plan *p)
 static void emit_head(struct plan *p)
 {
     const struct model *m = p->model;
+    if (m->n_streams) {
+        plan_end_streams(p);
+        emit(p, PLAN_PICK, -1, PLAN_PICKED, PLAN_X);
+        p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
+    }
     emit_norm(p, -1, PLAN_PICKED, PLAN_PICKED, &m->output_norm);
     p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
     size_t from = p->n_ops;
@@ -561,141 +641,6 @@ static void emit_head(struct plan *p)
     emit_by(p, PLAN_SOFTCAP, -1, PLAN_LOGITS, m->n_vocab, m->logit_cap, 0);
     for (; from < p->n_ops; from++)
         p->ops[from].rows = PLAN_ROWS_OUT;
-}
-
-/* ---- places ---- */
-
-/* First and last operation of a layer that touches each buffer. */
-struct life {
-    size_t first, last;
-    bool used;
-};
-
-/* Which buffers are used, and which are at the same time. */
-struct meetings {
-    bool used[PLAN_BUF_N], meet[PLAN_BUF_N][PLAN_BUF_N];
-};
-
-static void touch(struct life *life, size_t at)
-{
-    life->first = life->used ? life->first : at;
-    life->last = at;
-    life->used = true;
-}
-
-static void touch_all(struct life life[PLAN_BUF_N], const struct plan_op *op, size_t at)
-{
-    touch(&life[op->src], at);
-    touch(&life[op->dst], at);
-    if (op->kind == PLAN_STORE || (op->kind == PLAN_GLU && !op->alone))
-        touch(&life[op->src2], at);
-    for (int k = 0; k < op->n_parts; k++)
-        touch(&life[op->part[k].dst], at);
-    for (int k = 0; k < op->n_in; k++)
-        touch(&life[op->in[k].buf], at);
-}
-
-/* Operations [from, to), over which a buffer that is written anew in each layer lives from its
- * first to its last use.  The residual stream lives throughout. */
-static void find_meetings(const struct plan *p, size_t from, size_t to, struct meetings *out)
-{
-    struct life life[PLAN_BUF_N] = {0};
-    for (size_t i = from; i < to; i++)
-        touch_all(life, &p->ops[i], i);
-    life[PLAN_X] = (struct life){from, to, true};
-    for (int a = 0; a < PLAN_BUF_N; a++) {
-        out->used[a] |= life[a].used;
-        for (int b = 0; b < PLAN_BUF_N; b++)
-            out->meet[a][b] |= life[a].used && life[b].used && life[a].first <= life[b].last &&
-                               life[b].first <= life[a].last;
-    }
-}
-
-/* Layer by layer; what is before the first belongs to it, and what is after the last to that. */
-static void find_all_meetings(const struct plan *p, struct meetings *out)
-{
-    *out = (struct meetings){0};
-    for (size_t from = 0, to = 0; from < p->n_ops; from = to) {
-        int layer = MAX(p->ops[from].layer, 0);
-        while (to < p->n_ops && (p->ops[to].layer == layer || p->ops[to].layer < 0))
-            to++;
-        find_meetings(p, from, to, out);
-    }
-}
-
-/* First fit: the lowest place where no buffer lies that is used at the same time. */
-static size_t find_place(const struct plan *p, const struct meetings *m, int b)
-{
-    size_t at = 0;
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int o = 0; o < b; o++)
-            if (o != PLAN_LOGITS && m->meet[o][b] && at < p->place[o] + p->width[o] &&
-                p->place[o] < at + p->width[b]) {
-                at = p->place[o] + p->width[o];
-                moved = true;
-            }
-    }
-    return at;
-}
-
-static size_t conv_width(const struct model *m)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_layer; i++)
-        n = MAX(n, m->layers[i].mixer.n_conv);
-    return n;
-}
-
-/* Whole cache lines, so that threads do not share them; spread rows each. */
-static size_t width_of(const struct plan *p, enum plan_buf b)
-{
-    const struct model *m = p->model;
-    size_t n = 0, read = 0; /* read: by a matrix, of a share that makes a part of it */
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct plan_op *op = &p->ops[i];
-        for (int k = 0; k < op->n_parts; k++)
-            if (op->part[k].dst == b)
-                n = MAX(n, op->part[k].at + plan_part_rows(p, op, k));
-        if (op->kind == PLAN_MATMUL &&
-            (op->src == b || (op->src == PLAN_PICKED_MIX && b == PLAN_MIX)))
-            read = MAX(read, op->part[0].weight->cols);
-        if (op->kind == PLAN_GATHER && op->dst == b)
-            n = MAX(n, op->n);
-    }
-    switch (b) {
-    case PLAN_PATCHES: n = m->vision->patch.cols; break;
-    case PLAN_Q: n = m->n_head * m->k_dim; break; /* HEADS and COPY fill it together */
-    case PLAN_VALUES: n = m->n_head * m->value_dim; break;
-    case PLAN_X:
-    case PLAN_NORMED:
-    case PLAN_DELTA:
-    case PLAN_PICKED:
-    case PLAN_SPREAD_IN: n = m->dim; break;
-    case PLAN_CONV_OUT: n = conv_width(m); break;
-    case PLAN_Y: n = m->mixer.inner; break;
-    case PLAN_PICKED_Y: n = m->layers[m->n_layer - 1].mixer.out.cols; break;
-    case PLAN_Q_GATE:
-    case PLAN_MIX:
-    case PLAN_PICKED_MIX: n = m->n_head * m->v_dim; break;
-    default: break;
-    }
-    bool spread = b >= PLAN_SPREAD_IN && b <= PLAN_SPREAD_OUT;
-    n = MAX(n, read);
-    return num_align(n, 16) * (spread ? m->n_chosen : 1);
-}
-
-void plan_place(struct plan *p)
-{
-    struct meetings m;
-    find_all_meetings(p, &m);
-    for (int b = 0; b < PLAN_BUF_N; b++) {
-        p->width[b] = m.used[b] ? width_of(p, (enum plan_buf)b) : 0;
-        if (b == PLAN_LOGITS || !m.used[b])
-            continue;
-        p->place[b] = find_place(p, &m, b);
-        p->row_floats = MAX(p->row_floats, p->place[b] + p->width[b]);
-    }
 }
 
 struct plan *plan_of_layers(const struct model *m, size_t from, size_t to)
@@ -712,6 +657,7 @@ struct plan *plan_of_layers(const struct model *m, size_t from, size_t to)
         emit_soft(p);
     else if (to == m->n_layer)
         emit_head(p);
+    plan_scale_results(p);
     return p;
 }
 

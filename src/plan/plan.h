@@ -33,22 +33,32 @@ enum plan_buf {
     PLAN_UP,
     PLAN_Q_LOW, /* of latent queries; the heads before they meet the small space */
     PLAN_Q_HEADS,
-    PLAN_VALUES, /* of latent values: of each head, out of what it mixed */
-    PLAN_DELTA,  /* a block's output where it is not added at once */
-    PLAN_SCORES, /* of experts */
-    PLAN_SHARE,  /* one number: how much the shared expert counts */
-    PLAN_SHARED, /* the shared expert's output where it does not count whole */
-    PLAN_Q_GATE, /* of what each head mixes */
+    PLAN_VALUES,       /* of latent values: of each head, out of what it mixed */
+    PLAN_DELTA,        /* a block's output where it is not added at once */
+    PLAN_SCORES,       /* of experts */
+    PLAN_EXPERTS_IN,   /* what they read where it is not what the block reads */
+    PLAN_SHARE,        /* one number: how much the shared expert counts */
+    PLAN_SHARED,       /* the shared expert's output where it does not count whole */
+    PLAN_Q_GATE,       /* of what each head mixes */
+    PLAN_INPUTS,       /* a token's own embeddings for all layers: alive throughout */
+    PLAN_INPUTS_EMBED, /* before they meet what the stream says of them */
+    PLAN_INPUT,        /* those for one layer */
+    PLAN_STREAMS,      /* all residual streams: alive throughout */
+    PLAN_MODES,        /* what the streams' weights are made of, and these */
+    PLAN_COEFS,
+    PLAN_LAUREL,
     /* Of mixers (model.h): */
     PLAN_CONV_IN,
     PLAN_CONV_OUT,
-    PLAN_Z,       /* the gate of the result */
+    PLAN_Z, /* the gate of the result */
+    PLAN_Z_LOW,
     PLAN_STATE_B, /* what a state is written with, and read with; or the gates of CONV */
     PLAN_STATE_C,
     PLAN_STEPS_LOW,
     PLAN_STEPS, /* sizes of steps, before they are made positive */
     PLAN_BETA,
     PLAN_Y,
+    PLAN_SCALED,    /* of a matrix that has a scale, and whose result is added to something */
     PLAN_SPREAD_IN, /* spread, and so is what follows: */
     PLAN_SPREAD_GATE,
     PLAN_SPREAD_UP,
@@ -59,6 +69,7 @@ enum plan_buf {
     PLAN_PICKED_Y,   /* a mixer's */
     PLAN_PATCHES,    /* of a picture */
     PLAN_SOFT,       /* a picture's rows for the language model */
+    PLAN_PICKED_INPUT,
     PLAN_LOGITS,
     PLAN_BUF_N
 };
@@ -98,7 +109,7 @@ struct plan_op {
     const struct model_norm *norm;    /* NORM */
     size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
                * SPREAD, COMBINE: the row's; ROUTE: the experts */
-    size_t n_groups; /* NORM; GATHER: ranks */
+    size_t n_groups; /* NORM; GATHER: ranks; ADD: parts of dst that src is added to; 0: the row */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
@@ -110,7 +121,8 @@ struct plan_op {
     bool to_first;
     size_t expert,
         n_experts;      /* EXPERTS, and GLU of spread rows: the first that is here, how many */
-    bool alone;         /* GLU: there is no src2 */
+    bool alone;         /* GLU, ROPE: there is no src2; no k */
+    size_t src2_at;     /* GLU: where src2 begins in its row, beyond `at` */
     enum model_act act; /* GLU */
     bool sigmoid;       /* MUL: by the sigmoid of src */
     /* CONV, SCAN, DELTARULE: the block's numbers, and where its state begins in a sequence's. */
@@ -118,7 +130,8 @@ struct plan_op {
     size_t state;
     struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta */
     int n_in;
-    const float *numbers; /* GLU: the activation's own; TYPE: [n] */
+    /* GLU: the activation's own; TYPE, CORRECT: [n]; SCALE, spread: an expert's */
+    const float *numbers;
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
     uint32_t window;                   /* ATTEND: 0: none */
@@ -145,6 +158,10 @@ struct plan {
 /* Builds the plan in the model's own lifetime: freed by plan_free. */
 struct plan *plan_new(const struct model *m);
 void plan_free(struct plan *p);
+
+/* Does a row's result need the same row alone?  Devices may then go on to the next such operation
+ * row by row, while others are behind: a buffer's place is not another's until all have gone on. */
+bool plan_by_rows(const struct plan_op *op);
 
 /* One line an operation. */
 void plan_print(const struct plan *p, struct str *out);

@@ -5,9 +5,96 @@
 
 #include "plan/plan.h"
 
+/* The most operations of a layer are fewer than these, whatever a row chooses. */
+#define PLAN_OPS_A_LAYER 80
+
+static inline struct plan_op *emit(struct plan *p, enum plan_kind kind, int layer,
+                                   enum plan_buf dst, enum plan_buf src)
+{
+    CHECK(p->n_ops < (p->model->n_layer + 1) * PLAN_OPS_A_LAYER);
+    struct plan_op *op = &p->ops[p->n_ops++];
+    *op = (struct plan_op){.kind = kind, .layer = layer, .dst = dst, .src = src, .by = 1};
+    return op;
+}
+
+/* A norm of one group; without gains there is none, and src is read as it is. */
+static inline enum plan_buf emit_norm(struct plan *p, int layer, enum plan_buf dst,
+                                      enum plan_buf src, const struct model_norm *norm)
+{
+    if (!norm->gain)
+        return src;
+    struct plan_op *op = emit(p, PLAN_NORM, layer, dst, src);
+    op->norm = norm;
+    op->n = norm->n;
+    op->n_groups = 1;
+    op->by = p->model->norm_eps;
+    return dst;
+}
+
+static inline void add_part(struct plan_op *op, enum plan_buf dst, const struct model_matrix *w,
+                            const float *bias)
+{
+    CHECK(op->n_parts < PLAN_PARTS_MAX);
+    CHECK(op->n_parts == 0 || op->part[0].weight->cols == w->cols);
+    op->part[op->n_parts++] = (struct plan_part){.weight = w, .bias = bias, .dst = dst};
+}
+
+static inline struct plan_op *emit_matmul(struct plan *p, int layer, enum plan_buf dst,
+                                          enum plan_buf src, const struct model_matrix *w,
+                                          const float *bias)
+{
+    struct plan_op *op = emit(p, PLAN_MATMUL, layer, dst, src);
+    add_part(op, dst, w, bias);
+    return op;
+}
+
+/* dst op= by, over rows of n; nothing where that changes nothing. */
+static inline void emit_by(struct plan *p, enum plan_kind kind, int layer, enum plan_buf dst,
+                           size_t n, float by, float nothing)
+{
+    if (by == nothing)
+        return;
+    struct plan_op *op = emit(p, kind, layer, dst, dst);
+    op->n = n;
+    op->by = by;
+}
+
+static inline void emit_add(struct plan *p, int layer, enum plan_buf dst, enum plan_buf src,
+                            float by)
+{
+    struct plan_op *op = emit(p, PLAN_ADD, layer, dst, src);
+    op->n = p->model->dim;
+    op->by = by;
+}
+
+/* n numbers of src from `at` on. */
+static inline void emit_take(struct plan *p, int i, enum plan_buf dst, enum plan_buf src, size_t at,
+                             size_t n)
+{
+    struct plan_op *op = emit(p, PLAN_COPY, i, dst, src);
+    op->from.at = at;
+    op->n = n;
+    op->n_groups = 1;
+}
+
+/* Scales what matrices with scales give (plan_scales.c): after everything else is emitted. */
+void plan_scale_results(struct plan *p);
+
 /* The operations of layers [from, to), with what is before the first layer and behind the last one
  * where they are among them; buffers have no places yet. */
 struct plan *plan_of_layers(const struct model *m, size_t from, size_t to);
+
+/* Gives each buffer its place (plan_place.c). */
 void plan_place(struct plan *p);
+
+/* Several residual streams (plan_streams.c): their beginning, out of x; what a layer does before
+ * its blocks, whose x is the stream that it works on, between them, and after them; and the one
+ * that the output reads, in x. */
+void plan_begin_streams(struct plan *p);
+void plan_predict_streams(struct plan *p, int layer);
+void plan_join_laurel(struct plan *p, int layer, enum plan_buf normed);
+void plan_correct_streams(struct plan *p, int layer);
+void plan_add_to_streams(struct plan *p, int layer, enum plan_buf src);
+void plan_end_streams(struct plan *p);
 
 #endif

@@ -22,18 +22,28 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_VALUES] = "values",
     [PLAN_DELTA] = "delta",
     [PLAN_SCORES] = "scores",
+    [PLAN_EXPERTS_IN] = "experts_in",
     [PLAN_SHARE] = "share",
     [PLAN_SHARED] = "shared",
     [PLAN_Q_GATE] = "q_gate",
+    [PLAN_INPUTS] = "inputs",
+    [PLAN_INPUTS_EMBED] = "inputs_embed",
+    [PLAN_INPUT] = "input",
+    [PLAN_STREAMS] = "streams",
+    [PLAN_MODES] = "modes",
+    [PLAN_COEFS] = "coefs",
+    [PLAN_LAUREL] = "laurel",
     [PLAN_CONV_IN] = "conv_in",
     [PLAN_CONV_OUT] = "conv_out",
     [PLAN_Z] = "z",
+    [PLAN_Z_LOW] = "z_low",
     [PLAN_STATE_B] = "b",
     [PLAN_STATE_C] = "c",
     [PLAN_STEPS_LOW] = "steps_low",
     [PLAN_STEPS] = "steps",
     [PLAN_BETA] = "beta",
     [PLAN_Y] = "y",
+    [PLAN_SCALED] = "scaled",
     [PLAN_SPREAD_IN] = "spread_in",
     [PLAN_SPREAD_GATE] = "spread_gate",
     [PLAN_SPREAD_UP] = "spread_up",
@@ -43,6 +53,7 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_PICKED_Y] = "picked_y",
     [PLAN_PATCHES] = "patches",
     [PLAN_SOFT] = "soft",
+    [PLAN_PICKED_INPUT] = "picked_input",
     [PLAN_LOGITS] = "logits",
 };
 
@@ -67,7 +78,10 @@ static void print_matrix(const struct model_matrix *w, struct str *out)
 static void print_parts(const struct plan *p, const struct plan_op *op, struct str *out)
 {
     for (int i = 0; i < op->n_parts; i++) {
-        str_addf(out, "%s%s %s ", i ? ", " : "", buf_names[op->part[i].dst], op->add ? "+=" : "=");
+        str_addf(out, "%s%s", i ? ", " : "", buf_names[op->part[i].dst]);
+        if (op->part[i].at)
+            str_addf(out, "[%zu]", op->part[i].at);
+        str_addf(out, " %s ", op->add ? "+=" : "=");
         print_matrix(op->part[i].weight, out);
         str_addf(out, " x %s%s", buf_names[op->src], op->part[i].bias ? " + bias" : "");
     }
@@ -80,7 +94,7 @@ static void print_parts(const struct plan *p, const struct plan_op *op, struct s
 static void print_attend(const struct model *m, const struct plan_op *op, struct str *out)
 {
     str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", buf_names[op->dst],
-             buf_names[op->src], (double)op->by, m->n_head, m->n_kv_head);
+             buf_names[op->src], (double)op->by, m->n_head, m->layers[op->layer].n_kv_head);
     if (op->window)
         str_addf(out, ", %s %u", m->arch->flags & MODEL_CHUNKS ? "chunk" : "window", op->window);
     str_addf(out, m->bidirectional ? ", both ways" : "");
@@ -125,11 +139,43 @@ static void print_mixer(const struct model *m, const struct plan_op *op, struct 
     str_addf(out, ", state at %zu", op->state);
 }
 
-static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
+static void print_streams(const struct plan_op *op, struct str *out)
+{
+    const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
+    switch (op->kind) {
+    case PLAN_SIZE: str_addf(out, "%s *= size of %s / its own", dst, src); break;
+    case PLAN_PREDICT: str_addf(out, "%s += %s of %s", dst, src, dst); break;
+    case PLAN_CORRECT:
+        str_addf(out, "%s += (%s - %s[0]) * (1 + %s); %s = %s[0]%s", dst, src2, dst, src, src2, dst,
+                 op->numbers ? " * scale" : "");
+        break;
+    case PLAN_SPARSE:
+        str_addf(out, "%s = what is above mean + %g deviations", dst, (double)op->by);
+        break;
+    default: break;
+    }
+}
+
+static void print_glu(const struct plan_op *op, struct str *out)
 {
     static const char *const acts[MODEL_ACT_N] = {"silu",  "gelu",       "gelu_erf",
                                                   "relu2", "swiglu_oai", "xielu"};
-    static const char *const gatings[] = {"softmax", "sigmoid", "softmax of those"};
+    str_addf(out, "%s = %s(%s)", buf_names[op->dst], acts[op->act], buf_names[op->src]);
+    str_addf(out, "%s%s, %zu", op->alone ? "" : " * ", op->alone ? "" : buf_names[op->src2], op->n);
+    if (op->src2_at)
+        str_addf(out, " from %zu on", op->src2_at);
+}
+
+static void print_route(const struct model *m, const struct plan_op *op, struct str *out)
+{
+    static const char *const gatings[] = {"softmax", "sigmoid", "softmax of those",
+                                          "softmax of those near the best"};
+    str_addf(out, "%zu of %zu by %s%s * %g, %s", m->n_chosen, m->n_expert, buf_names[op->src],
+             op->bias ? " + bias" : "", (double)m->experts_scale, gatings[m->gating]);
+}
+
+static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
+{
     const struct model *m = p->model;
     const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
     switch (op->kind) {
@@ -151,7 +197,8 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_MATMUL: print_parts(p, op, out); break;
     case PLAN_CLAMP: str_addf(out, "%s within %g", dst, (double)op->by); break;
     case PLAN_ROPE:
-        str_addf(out, "%s, %s by position, %zu of %zu, %s", dst, src, m->n_rot, m->k_dim,
+        str_addf(out, "%s%s%s by position, %zu of %zu, %s", dst, op->alone ? "" : ", ",
+                 op->alone ? "" : src, op->angles->n_rot, op->to.stride,
                  m->arch->rope == MODEL_PAIR ? "pairs" : "halves");
         str_addf(out, op->angles == &m->angles ? "" : ", local base");
         break;
@@ -159,30 +206,33 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
         str_addf(out, "%s[%zu + %zu i] = %s[%zu + %zu i], %zu of %zu", dst, op->to.at,
                  op->to.stride, src, op->from.at, op->from.stride, op->n, op->n_groups);
         break;
+    case PLAN_SIZE:
+    case PLAN_PREDICT:
+    case PLAN_CORRECT:
+    case PLAN_SPARSE: print_streams(op, out); break;
     case PLAN_TEMPER:
         str_addf(out, "%s *= 1 + %g ln(1 + position / %zu)", dst, (double)m->temper,
                  m->temper_length);
         break;
     case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
     case PLAN_ATTEND: print_attend(m, op, out); break;
-    case PLAN_GLU:
-        str_addf(out, "%s = %s(%s)", dst, acts[op->act], src);
-        str_addf(out, "%s%s, %zu", op->alone ? "" : " * ", op->alone ? "" : src2, op->n);
-        break;
+    case PLAN_GLU: print_glu(op, out); break;
     case PLAN_MUL: str_addf(out, "%s *= %s%s", dst, op->sigmoid ? "sigmoid of " : "", src); break;
     case PLAN_CONV:
     case PLAN_SCAN:
     case PLAN_DELTARULE: print_mixer(m, op, out); break;
     case PLAN_ADD: str_addf(out, "%s += %s * %g", dst, src, (double)op->by); break;
-    case PLAN_SCALE: str_addf(out, "%s *= %g", dst, (double)op->by); break;
+    case PLAN_SCALE:
+        if (op->numbers)
+            str_addf(out, "%s *= its expert's scale", dst);
+        else
+            str_addf(out, "%s *= %g", dst, (double)op->by);
+        break;
     case PLAN_SOFTCAP:
         str_addf(out, "%s = %g tanh(%s / %g)", dst, (double)op->by, src, (double)op->by);
         break;
     case PLAN_WEIGH: str_addf(out, "%s *= sigmoid(%s)", dst, src); break;
-    case PLAN_ROUTE:
-        str_addf(out, "%zu of %zu by %s%s * %g, %s", m->n_chosen, m->n_expert, src,
-                 op->bias ? " + bias" : "", (double)m->experts_scale, gatings[m->gating]);
-        break;
+    case PLAN_ROUTE: print_route(m, op, out); break;
     case PLAN_SPREAD: str_addf(out, "%s = %s, a row an expert", dst, src); break;
     case PLAN_GATHER:
         str_addf(out, "%s[%zu], each rank's part%s", dst, op->n,

@@ -130,6 +130,7 @@ static void cut_heads(struct share *s)
         cut_rows(&l->v, &l->v_bias, h.kv * m->v_dim, (h.kv + h.n_kv) * m->v_dim);
         cut_norm(&l->q_norm, h.q, h.n_q);
         cut_norm(&l->k_norm, h.kv, h.n_kv);
+        l->n_kv_head = h.n_kv;
     }
     m->n_head = h.n_q;
     m->n_kv_head = h.n_kv;
@@ -153,7 +154,8 @@ static void cut_experts(struct share *s, struct model_experts *x)
     size_t from = s->experts[s->t], to = s->experts[s->t + 1], dim = s->m->dim;
     if (f->gate.rows)
         cut_rows(&f->gate, &f->gate_bias, from * f->n, to * f->n);
-    cut_rows(&f->up, &f->up_bias, from * f->n, to * f->n);
+    size_t up = f->fused ? 2 * f->n : f->n;
+    cut_rows(&f->up, &f->up_bias, from * up, to * up);
     cut_rows(&f->down, &f->down_bias, from * dim, to * dim);
     if (x->shared.n)
         cut_ffn(s, &x->shared);
@@ -193,7 +195,7 @@ static void view(struct share *s, const struct model *all)
         l->angles = l->angles == &all->angles         ? &m->angles
                     : l->angles == &all->angles_local ? &m->angles_local
                                                       : l->angles;
-        if (i >= s->from && i < s->to && l->attends)
+        if (i >= s->from && i < s->to && l->attends && !l->reuses_kv)
             l->kv_index = m->n_attend++;
         m->has_state |= i >= s->from && i < s->to && l->mixer.kind != MODEL_NO_MIXER;
     }
@@ -339,14 +341,23 @@ static enum err check(const struct model *m, const struct plan_ranks *of, struct
     if (of->tensor > MIN(m->dim, m->n_vocab))
         return err_set(e, ERR_USAGE, "a width of %zu cannot be dealt out to %zu processes", m->dim,
                        of->tensor);
+    if (m->n_input || m->n_streams)
+        return refuse(m, "which has embeddings for each layer", e);
     for (size_t i = 0; i < m->n_layer; i++) {
-        if (m->layers[i].experts.router.rows && m->n_expert < of->tensor)
+        const struct model_layer *l = &m->layers[i];
+        if (l->attends && !m->kv_low &&
+            (l->reuses_kv || l->gate.rows || !l->v.rows || l->n_kv_head != m->n_kv_head ||
+             l->k_dim != m->k_dim))
+            return refuse(m, "whose heads are not the same in all layers, or gated", e);
+        if (l->experts.router_norm.gain || l->experts.input_norm.gain)
+            return refuse(m, "whose experts stand beside a block", e);
+        if (l->experts.router.rows && m->n_expert < of->tensor)
             return refuse(m, "with fewer experts than processes", e);
-        if (m->layers[i].experts.shared.n && m->layers[i].experts.shared.n < of->tensor)
+        if (l->experts.shared.n && l->experts.shared.n < of->tensor)
             return refuse(m, "whose blocks are narrow", e);
-        if (m->layers[i].mixer.kind != MODEL_NO_MIXER)
+        if (l->mixer.kind != MODEL_NO_MIXER)
             return refuse(m, "whose layers have states", e);
-        if (m->layers[i].ffn.n && m->layers[i].ffn.n < of->tensor)
+        if (l->ffn.n && l->ffn.n < of->tensor)
             return refuse(m, "whose blocks are narrow", e);
     }
     return ERR_OK;
@@ -377,6 +388,16 @@ static enum err check_stage(const struct share *s, const struct plan *part, stru
                            s->m->arch->name);
 }
 
+/* What a matrix with a scale gives would have to be scaled before it is gathered. */
+static enum err check_scales(const struct model *m, const struct plan *part, struct errinfo *e)
+{
+    for (size_t i = 0; i < part->n_ops; i++)
+        for (int k = 0; k < part->ops[i].n_parts; k++)
+            if (part->ops[i].part[k].weight->scale)
+                return refuse(m, "whose matrices have scales", e);
+    return ERR_OK;
+}
+
 enum err plan_share_new(struct plan **out, const struct model *m, const struct plan_ranks *of,
                         size_t rank, struct errinfo *e)
 {
@@ -396,6 +417,8 @@ enum err plan_share_new(struct plan **out, const struct model *m, const struct p
         cut(&s);
     struct plan *part = plan_of_layers(s.m, s.from, s.to);
     enum err r = of->pipeline > 1 ? check_stage(&s, part, e) : ERR_OK;
+    if (r == ERR_OK && of->tensor > 1)
+        r = check_scales(m, part, e);
     put_all(&s, part);
     s.plan->state_floats = part->state_floats;
     s.plan->hidden = part->hidden;
