@@ -223,7 +223,7 @@ static void check_model(const char *path, struct counts *c)
     };
     const enum cpu_level levels[] = {cpu_best(), CPU_c};
     struct gguf *g;
-    struct model *m;
+    struct model *m = NULL;
     struct errinfo e;
     if (gguf_open(&g, path, &e) != ERR_OK || model_open(&m, g, &e) != ERR_OK)
         fail_msg("%s", e.text);
