@@ -180,8 +180,8 @@ class Pictures(unittest.TestCase):
             return {'type': 'image_url', 'image_url': {'url': address}}
         at = 'messages[0].content[0]'
         for part, words in [
-            (image('https://example.org/a.png'), 'only data addresses'),
-            (image('data:image/png,abc'), 'only data addresses'),
+            (image('https://example.org/a.png'), 'of image_url only data addresses'),
+            (image('data:image/png,abc'), 'of image_url only data addresses'),
             (image('data:image/png;base64,***'), 'no base64'),
             (image('data:image/png;base64,'), 'no base64'),
             ({'type': 'image_url'}, 'no address'),

@@ -72,9 +72,9 @@ bool api_picture_url(struct api_ask *ask, const json_t *url, const char *param, 
     struct span head = {text.p, comma == SIZE_MAX ? 0 : comma};
     if (!span_starts(text, SPAN("data:")) || !span_ends(head, SPAN(";base64")))
         return api_refuse(f, 400, "unsupported_content", param,
-                          "%s: only data addresses are taken (data:image/png;base64,...): this "
-                          "server fetches no pictures",
-                          param);
+                          "%s: of %s only data addresses are taken (data:image/png;base64,...): "
+                          "this server fetches no pictures",
+                          param, kind);
     return api_picture_base64(ask, (struct span){text.p + comma + 1, text.n - comma - 1}, param,
                               kind, f);
 }
