@@ -33,6 +33,21 @@ class Answers(unittest.TestCase):
         self.assertNotIn('core.count', first['assumed'])
         self.assertTrue(first['simulated'])
 
+    def test_what_is_assumed_leaves_a_range(self):
+        r = damso('run', '--json', '--chip', 'warboy', '--workload', 'resnet50', '--scenario', 'SingleStream')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        o = json.loads(r.stdout)
+        for key in ('latency_ms', 'per_s', 'joules'):
+            low, high = o['range'][key]
+            self.assertLess(low, o[key])
+            self.assertGreater(high, o[key])
+        self.assertTrue(set(o['range']['per_s_by']) <= set(o['assumed']), o['range']['per_s_by'])
+        self.assertGreater(max(o['range']['per_s_by'].values()), 0.01)
+        r = damso('validate', '--json', '--range', 'warboy')
+        for x in json.loads(r.stdout)['results']:
+            self.assertLess(x['range'][0], x['simulated'])
+            self.assertGreater(x['range'][1], x['simulated'])
+
     def test_published_orders(self):
         ms = {c: bench(c, 'SingleStream')['latency_ms'] for c in ('atom', 'cloud-ai-100-pro', 't4')}
         self.assertLess(ms['atom'], ms['cloud-ai-100-pro'])
