@@ -149,6 +149,7 @@ static void fit_texts(struct engine *en)
     o->ctx = MIN(most, o->ctx ? o->ctx : MAX(o->batch, (size_t)ENGINE_TEXT));
     o->batch = MAX(o->batch, o->ctx);
     o->ctx_total = o->batch + 2 * DEV_PAGE * o->out_max;
+    o->kv = KERN_KV_f16; /* of one layer and one step: fewer bits would save nothing */
 }
 
 static enum err plan_all(struct engine *en, const struct gguf *g, struct errinfo *e)

@@ -46,7 +46,7 @@ struct engine_opts {
     struct engine_need beside;
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */
-    enum kern_kv kv;      /* how keys and values are kept */
+    enum kern_kv kv;      /* how keys and values are kept; of a bidirectional model f16 */
     enum kern_numerics numerics;
     /* A simulated chip, whose memory limits the context, too; where it is dry, ctx_total is as much
      * of what is asked as fits. */
