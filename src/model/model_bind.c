@@ -52,6 +52,8 @@ static enum err bind_scale(struct binder *b, const char *name, const struct gguf
     if (!span_ends(stem, SPAN(".weight")) || span_ends(stem, SPAN("ffn_gate_inp.weight")))
         return ERR_OK;
     stem.n -= strlen(".weight");
+    if (t->dims[2] > 1 && !span_ends(stem, SPAN("_exps")))
+        return ERR_OK; /* a head's each: such a scale is refused */
     take(b, arena_printf(&b->m->arena, "%.*s.input_scale", (int)stem.n, stem.p));
     const char *scale = arena_printf(&b->m->arena, "%.*s.scale", (int)stem.n, stem.p);
     TRY(vector(b, scale, (size_t)t->dims[2], true, &out->scale));
