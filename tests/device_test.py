@@ -78,7 +78,8 @@ class Serve(unittest.TestCase):
     def check(self, sim, tokens):
         self.assertEqual(set(sim), {'device', 'ttft_ms', 'tpot_ms', 'joules', 'tokens_per_joule', 'assumed'})
         self.assertEqual(sim['device'], 'atom')
-        self.assertTrue(0 < sim['tpot_ms'] <= sim['ttft_ms'] * 1.01)
+        # both read all weights once; behind a few tokens there are old positions, before them none
+        self.assertTrue(0 < sim['tpot_ms'] <= sim['ttft_ms'] * 1.03, sim)
         self.assertAlmostEqual(sim['tokens_per_joule'] * sim['joules'], tokens, places=3)
         self.assertIn('clock.mhz', sim['assumed'])
 
@@ -165,7 +166,7 @@ class Clocks(unittest.TestCase):
 
     def test_paced_is_no_faster_than_the_chip(self):
         with open('chips/atom.yaml') as f, tempfile.NamedTemporaryFile('w', suffix='.yaml') as slow:
-            slow.write(re.sub(r'us: \{value: 67.4', 'us: {value: 60000', f.read()))
+            slow.write(re.sub(r'\n  us: \{value: [0-9.]+', '\n  us: {value: 60000', f.read()))
             slow.flush()
             usage, seconds, first = self.answer('--device', slow.name, '--clock', 'paced', '--speculate', 'off')
         sim, n = usage['sim'], usage['completion_tokens']

@@ -466,7 +466,7 @@ static void one_at_a_time_is_no_load(void **state)
     assert_int_equal(r.n_answer, 50 * 16);
     assert_int_equal(r.n_cached, 0);
     assert_true(fabs(r.busy_s - r.seconds) < 1e-9);
-    assert_true(fabs(r.ttft.p50 + 15 * r.tpot.p50 - r.whole.p50) < 1e-6);
+    assert_true(fabs(r.ttft.p50 + 15 * r.tpot.p50 - r.whole.p50) < 2e-6); /* whole nanoseconds */
     o.shared = 192;
     loaded(&shared, &o, "warboy");
     assert_int_equal(shared.n_cached, 49 * 192);
