@@ -31,14 +31,22 @@
 
 struct api;
 
+/* An adapter of a model (model_lora.h), as clients name it. */
+struct api_lora_row {
+    const char *name, *path;
+    float scale; /* where it is named and nothing else is said */
+};
+
 struct api_model_row {
-    const char *name;           /* as clients name it */
-    const char *path;           /* of its GGUF file */
-    const char *draft;          /* of the model that guesses for it; NULL: none */
-    const char *mmproj;         /* of its projector of pictures; NULL: it takes text alone */
-    const char *const *aliases; /* more names, NULL-terminated; NULL: none */
-    size_t ctx;                 /* tokens of context; 0: its own */
-    size_t n_max;               /* tokens of an answer that names no limit; 0: the context's rest */
+    const char *name;                 /* as clients name it */
+    const char *path;                 /* of its GGUF file */
+    const char *draft;                /* of the model that guesses for it; NULL: none */
+    const char *mmproj;               /* of its projector of pictures; NULL: it takes text alone */
+    const char *const *aliases;       /* more names, NULL-terminated; NULL: none */
+    const struct api_lora_row *loras; /* [n_loras] */
+    size_t n_loras;
+    size_t ctx;   /* tokens of context; 0: its own */
+    size_t n_max; /* tokens of an answer that names no limit; 0: the context's rest */
     struct sampler_params sampling; /* where a request says nothing */
 };
 

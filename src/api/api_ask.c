@@ -267,12 +267,45 @@ static bool get_guides(struct api_ask *ask, const struct api_in *in)
     return set_guide(ask, in, "guided_choice", API_CHOICE);
 }
 
+/* llama-server's way: [{"id": 0, "scale": 0.5}], the number of the adapter in the setting's order.
+ */
+static bool get_lora(struct api_ask *ask, const struct api_in *in)
+{
+    json_t *list = NULL, *o;
+    size_t i;
+    if (!api_get_array(in, "lora", &list))
+        return false;
+    ask->has_lora = list != NULL;
+    if (json_array_size(list) > ENGINE_LORA_MAX)
+        return api_get_refuse(in, "lora", "%zu adapters are more than %d", json_array_size(list),
+                              ENGINE_LORA_MAX);
+    json_array_foreach(list, i, o)
+    {
+        int64_t id = -1;
+        double scale = 1;
+        const struct api_in one = {o, "lora[].", in->fault};
+        if (!json_is_object(o))
+            return api_get_refuse(in, "lora", "an array of {\"id\", \"scale\"} is expected");
+        if (!api_get_int(&one, "id", 0, INT32_MAX, &id) ||
+            !api_get_real(&one, "scale", -100, 100, &scale))
+            return false;
+        if (id < 0)
+            return api_get_refuse(&one, "id", "is missing");
+        if (scale == 0)
+            continue;
+        ask->lora.one[ask->lora.n].adapter = (uint32_t)id;
+        ask->lora.one[ask->lora.n++].scale = (float)scale;
+    }
+    return true;
+}
+
 bool api_ask_common(struct api_ask *ask, const struct api_in *in, struct arena *a)
 {
     const char *model = NULL;
     if (!api_get_text(in, "model", &model) || !get_sampling(ask, in) || !get_seed(ask, in) ||
         !get_bias(ask, in, a) || !api_ask_stop(ask, in, "stop") || !get_limits(ask, in) ||
-        !get_stream_options(ask, in) || !get_response_format(ask, in) || !get_guides(ask, in))
+        !get_stream_options(ask, in) || !get_response_format(ask, in) || !get_guides(ask, in) ||
+        !get_lora(ask, in))
         return false;
     if (model && (strlen(model) > MODEL_BYTES_MAX || !utf8_printable(span_of(model))))
         return api_get_refuse(in, "model", "at most %d bytes without control characters are a name",

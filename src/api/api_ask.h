@@ -8,6 +8,7 @@
 #include "api/api_json.h"
 #include "api/api_picture.h"
 #include "base/arena.h"
+#include "engine/engine.h"
 #include "engine/sampler.h"
 
 #define API_N_MAX          128  /* answers to one request */
@@ -36,6 +37,9 @@ struct api_ask {
 
     struct str predicted; /* chat: what much of the answer may be; empty: not said; owned */
     bool has_prediction;
+
+    struct engine_lora lora; /* adapters by their numbers */
+    bool has_lora;           /* said; else the model's name says it */
 
     struct sampler_params sampling;
     bool seeded;

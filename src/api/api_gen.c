@@ -395,6 +395,7 @@ static void set_job(struct api_choice *c)
     c->job.sampling.dry_breakers = g->model->breakers;
     c->job.sampling.n_dry_breakers = g->model->n_breakers;
     c->job.ends = g->model->ends;
+    c->job.lora = ask->lora;
     c->job.client = g->call->client;
     c->job.deadline_ns = timeout_s ? api_call_arrived_ns(g->call) + timeout_s * 1000000000ull : 0;
     c->job.wake = choice_wake;
@@ -438,9 +439,28 @@ static bool push_all(struct api_gen *g)
     return true;
 }
 
+/* Adapters by their numbers, or the one that the request's model is named after. */
+static bool find_lora(struct api_gen *g)
+{
+    struct api_ask *ask = &g->ask;
+    const struct api_model_row *row = g->model->row;
+    for (uint32_t i = 0; i < ask->lora.n; i++)
+        if (ask->lora.one[i].adapter >= row->n_loras)
+            return api_refuse(&g->call->fault, 400, "invalid_value", "lora",
+                              "there is no adapter %u; the model has %zu", ask->lora.one[i].adapter,
+                              row->n_loras);
+    for (size_t i = 0; !ask->has_lora && ask->model && i < row->n_loras; i++)
+        if (strcmp(row->loras[i].name, ask->model) == 0) {
+            ask->lora.n = 1;
+            ask->lora.one[0].adapter = (uint32_t)i;
+            ask->lora.one[0].scale = row->loras[i].scale;
+        }
+    return true;
+}
+
 static bool start(struct api_gen *g)
 {
-    if (g->call->fault.status || !check_size(g))
+    if (g->call->fault.status || !check_size(g) || !find_lora(g))
         return false;
     size_t n = g->n_prompts * g->ask.n;
     g->choices = arena_array(g->arena, n, sizeof *g->choices);

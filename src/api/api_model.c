@@ -179,6 +179,19 @@ static enum err start_vision(struct api_model *m, struct errinfo *e)
     return vision_start(m->vision, e);
 }
 
+/* The adapters of the row, numbered as it has them. */
+static enum err open_loras(struct api_model *m, struct errinfo *e)
+{
+    enum err r = ERR_OK;
+    for (size_t i = 0; r == ERR_OK && i < m->row->n_loras; i++) {
+        struct gguf *g;
+        TRY(gguf_open(&g, m->row->loras[i].path, e));
+        r = engine_lora_add(m->engine, g, e);
+        gguf_close(g);
+    }
+    return r;
+}
+
 static enum err open_parts(struct api_model *m, struct errinfo *e)
 {
     struct api_models *set = m->set;
@@ -199,6 +212,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     if (m->row->mmproj)
         TRY(open_vision(m, &o, e));
     TRY(open_engine(m, &o, e));
+    TRY(open_loras(m, e));
     TRY(open_text(m, e));
     if (m->vision)
         TRY(start_vision(m, e));
@@ -401,6 +415,8 @@ static bool is_called(const struct api_model_row *row, struct span name)
     bool yes = span_eq_cstr(name, row->name);
     for (size_t i = 0; row->aliases && row->aliases[i]; i++)
         yes |= span_eq_cstr(name, row->aliases[i]);
+    for (size_t i = 0; i < row->n_loras; i++)
+        yes |= span_eq_cstr(name, row->loras[i].name);
     return yes;
 }
 

@@ -16,6 +16,15 @@ static json_t *describe(struct api_model *m, const char *name)
     return o;
 }
 
+/* vLLM's way: adapters stand beside the models, and name theirs. */
+static void add_loras(json_t *data, const struct api_model *m)
+{
+    for (size_t i = 0; i < m->row->n_loras; i++)
+        json_array_append_new(data, api_pack("{sssssIssss}", "id", m->row->loras[i].name, "object",
+                                             "model", "created", (json_int_t)m->file_unix,
+                                             "owned_by", "damso", "parent", m->name));
+}
+
 /* Anthropic's. */
 static json_t *describe_short(const struct api_model *m, const char *name)
 {
@@ -46,6 +55,7 @@ void api_do_models(struct api_call *c)
     for (size_t i = 0; i < n; i++) {
         struct api_model *m = api_models_at(set, i);
         json_array_append_new(data, describe(m, m->name));
+        add_loras(data, m);
     }
     api_call_json(c, 200, api_pack("{ssso}", "object", "list", "data", data));
 }

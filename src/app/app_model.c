@@ -89,6 +89,27 @@ static enum err open_files(struct app_model *m, const struct conf *c, bool with_
     return api_draft_count(&m->draft, draft, &m->opts, e);
 }
 
+static enum err open_loras(struct app_model *m, const struct conf *c, struct errinfo *e)
+{
+    const struct api_lora_row *rows;
+    size_t n;
+    TRY(app_loras(c, &m->arena, &rows, &n, e));
+    if (n > ENGINE_LORA_MAX)
+        return err_set(e, ERR_USAGE, "lora: %zu adapters at once are more than %d", n,
+                       ENGINE_LORA_MAX);
+    for (size_t i = 0; i < n; i++) {
+        struct gguf *g;
+        TRY(gguf_open(&g, rows[i].path, e));
+        enum err r = engine_lora_add(m->engine, g, e);
+        gguf_close(g);
+        TRY(r);
+        m->lora.one[i].adapter = (uint32_t)i;
+        m->lora.one[i].scale = rows[i].scale;
+        m->lora.n++;
+    }
+    return ERR_OK;
+}
+
 static enum err open_model(struct app_model *m, const struct conf *c, struct engine_opts o,
                            bool with_draft, struct errinfo *e)
 {
@@ -113,6 +134,8 @@ static enum err open_model(struct app_model *m, const struct conf *c, struct eng
         o.progress_arg = &bar;
         r = engine_open(&m->engine, m->gguf, &o, e);
     }
+    if (r == ERR_OK)
+        r = open_loras(m, c, e);
     if (bar.shown)
         fprintf(stderr, "\r\033[K");
     if (r != ERR_OK)

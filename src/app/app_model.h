@@ -3,6 +3,7 @@
 #ifndef APP_APP_MODEL_H
 #define APP_APP_MODEL_H
 
+#include "api/api.h"
 #include "api/api_draft.h"
 #include "app/conf.h"
 #include "base/arena.h"
@@ -13,6 +14,8 @@
 #include "engine/sched.h"
 #include "gguf/gguf.h"
 
+#define APP_LORAS_MAX 64 /* adapters of the setting */
+
 struct npu_chip;
 
 struct app_model {
@@ -21,6 +24,7 @@ struct app_model {
     struct engine *engine;
     struct engine_opts opts; /* that the engine was opened with */
     struct npu_chip *chip;   /* that is simulated; NULL: none */
+    struct engine_lora lora; /* all adapters of the setting */
     struct api_draft draft;  /* of the setting; none before app_model_draft */
 };
 
@@ -62,5 +66,9 @@ enum sched_speculate app_speculate(const struct conf *c);
 enum cpu_level app_level(const struct conf *c);
 /* The format of the setting `kv`. */
 enum kern_kv app_kv(const struct conf *c);
+
+/* The setting `lora`: rows in the arena.  Errors: USAGE. */
+enum err app_loras(const struct conf *c, struct arena *a, const struct api_lora_row **rows,
+                   size_t *n, struct errinfo *e);
 
 #endif

@@ -181,7 +181,8 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
 {
     const struct conf *c = s->conf;
     const char *folder = store_folder(s);
-    const char *read[3 * SERVE_MODELS_MAX + 6 + N_ELEMS(s->store.files)] = {0}, *write[4] = {0};
+    const char *read[APP_LORAS_MAX + 3 * SERVE_MODELS_MAX + 6 + N_ELEMS(s->store.files)] = {0},
+                                                                *write[4] = {0};
     size_t n_read = 0, n_write = 0;
     for (size_t i = 0; i < s->opts.n_models; i++)
         read[n_read++] = s->models.rows[i].path;
@@ -191,6 +192,8 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
     for (size_t i = 0; i < s->opts.n_models; i++)
         if (s->models.rows[i].mmproj)
             read[n_read++] = s->models.rows[i].mmproj;
+    for (size_t i = 0; i < s->models.rows[0].n_loras; i++)
+        read[n_read++] = s->models.rows[0].loras[i].path;
     if (s->pull && make_folder(s, c->models_dir, NULL) == ERR_OK) /* else a load says why not */
         read[n_read++] = c->models_dir;
     if (c->tls_cert[0])

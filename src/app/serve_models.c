@@ -115,6 +115,8 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
                                       .sampling = app_sampling(&c)};
         r = serve_names(&s->arena, "aliases", c.aliases, &row->aliases, e);
     }
+    if (r == ERR_OK && s->n == 0)
+        r = app_loras(s->conf, &s->arena, &row->loras, &row->n_loras, e);
     /* What was said of all is the default model's: others have other vocabularies. */
     bool drafts = c.draft[0] && (s->n == 0 || c.draft != s->conf->draft);
     if (r == ERR_OK && drafts)

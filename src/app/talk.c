@@ -233,6 +233,7 @@ static enum err write_answer(struct answer *a, const struct tok_ids *ids, struct
     job.sampling = t->sampling;
     job.sampling.seed = t->seed;
     job.ends = t->ends;
+    job.lora = t->model.lora;
     job.wake = wake;
     job.wake_arg = t;
     enum err r = sched_push(t->sched, &job, e);

@@ -26,6 +26,18 @@
 
 /* One token of a step.  Rows of one sequence stand together, in the order of their positions.  What
  * is added here has to be told to other processes, or refused (dev_ranks.c). */
+/* Adapters of a sequence, each with its weight. */
+#define DEV_LORA_MAX 8
+
+struct dev_lora {
+    size_t n;
+    struct {
+        const struct model_lora *adapter; /* whose tensors are those of MATMUL operations */
+        float scale;
+    } one[DEV_LORA_MAX];
+};
+
+/* One token of a step.  Rows of one sequence stand together, in the order of their positions. */
 struct dev_row {
     int32_t token;
     const float *x; /* in place of the token's embedding, where there is one; NULL: the token's */
@@ -40,6 +52,7 @@ struct dev_row {
     /* Which row of the logits, or of the hidden states; -1: none.  Each ascends along the step, and
      * a row wants one of the two at most. */
     int32_t out, hidden;
+    const struct dev_lora *lora; /* or NULL */
 };
 
 /* What a device needs, in bytes, before it takes any of it. */

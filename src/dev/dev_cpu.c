@@ -389,6 +389,7 @@ enum err dev_cpu_open(struct dev **out, const struct plan *p, const struct dev_o
     }
     decide(d);
     d->slopes = slopes_of(d);
+    d->picked = arena_array(&d->arena, o->rows_max, sizeof *d->picked);
     d->ones = ones(d);
     d->dev.step = dev_cpu_step;
     d->dev.copy_page = dev_cpu_copy_page;

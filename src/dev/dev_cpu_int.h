@@ -106,8 +106,10 @@ struct dev_cpu {
     size_t n_tiles;
     struct cpu_tile *runs; /* [rows_max]: all rows of a sequence each */
     size_t n_runs;
-    size_t n_pieces; /* of the longest sequence; 1: none is taken apart */
-    bool cut_off;    /* the other processes of a share are gone */
+    size_t n_pieces;  /* of the longest sequence; 1: none is taken apart */
+    bool cut_off;     /* the other processes of a share are gone */
+    uint32_t *picked; /* [rows_max]: the step's row of each that something is wanted of */
+    bool adapts;      /* some row has adapters */
 };
 
 static inline struct dev_cpu *dev_cpu_of(struct dev *d)
@@ -241,6 +243,9 @@ void cpu_run_scan(const struct walker *w, const struct cpu_op *co);
 void cpu_run_deltarule(const struct walker *w, const struct cpu_op *co);
 void cpu_clear_state(struct dev *dev, uint32_t slot);
 void cpu_copy_state(struct dev *dev, uint32_t to, uint32_t from);
+
+/* dev_cpu_lora.c: after a MATMUL, for the rows that have adapters. */
+void cpu_run_lora(const struct walker *w, const struct cpu_op *co);
 
 /* dev_cpu_experts.c */
 void cpu_run_route(const struct walker *w, const struct cpu_op *co);

@@ -188,6 +188,8 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
             at = at > units ? at - units : 0;
             len -= some;
         }
+    if (d->adapts)
+        cpu_run_lora(w, co);
 }
 
 static void turn(const struct dev_cpu *d, float *x, const struct plan_groups *at, size_t n_heads,
@@ -654,6 +656,13 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
         n_hidden += rows[r].hidden >= 0;
     }
     d->n_wanted = d->n_out + n_hidden;
+    d->adapts = false;
+    for (size_t r = 0; r < n; r++) {
+        d->adapts |= rows[r].lora != NULL;
+        if (rows[r].out >= 0 || rows[r].hidden >= 0)
+            d->picked[rows[r].out >= 0 ? (size_t)rows[r].out : d->n_out + (size_t)rows[r].hidden] =
+                (uint32_t)r;
+    }
     CHECK(d->n_out <= d->opts.out_max);
     make_tiles(d);
     if (d->plan->state_floats)

@@ -220,6 +220,7 @@ void engine_close(struct engine *en)
     if (en->dev)
         en->dev->close(en->dev);
     plan_free(en->plan);
+    lora_done(en);
     model_close(en->model);
     prefix_done(en);
     state_done(en);
@@ -488,6 +489,7 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
                                        .pos = (int32_t)s->n,
                                        .pages = s->pages,
                                        .state = s->state,
+                                       .lora = s->lora.n ? &s->lora : NULL,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
         span_set(s, s->n, &en->rows[i]);

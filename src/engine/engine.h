@@ -23,6 +23,8 @@
 
 #define ENGINE_PAGE 64 /* tokens of a page: memory is handed out in these */
 
+#define ENGINE_LORA_MAX 8 /* adapters of a sequence */
+
 struct dev_watch;
 struct engine;
 struct engine_seq;
@@ -99,6 +101,27 @@ struct engine_memory engine_memory(const struct engine *en);
  * What is not complete when the engine closes is lost. */
 bool engine_kept(struct engine *en, uint64_t wait_ns);
 
+/* ---- adapters ---- */
+
+/* Which adapters, each with its weight: the sum of what they add.  Equal ones are equal bytes. */
+struct engine_lora {
+    uint32_t n; /* 0: none */
+    struct {
+        uint32_t adapter;
+        float scale;
+    } one[ENGINE_LORA_MAX];
+};
+
+/* Reads an adapter of the model, before there are sequences; its number counts up from 0.  The file
+ * may be closed afterwards.
+ * Errors: those of model_lora_open; UNSUPPORTED (a simulated chip, a tensor that is used otherwise
+ * than for products), MEMORY. */
+enum err engine_lora_add(struct engine *en, const struct gguf *adapter, struct errinfo *e);
+size_t engine_n_lora(const struct engine *en);
+/* The sequence's, which is empty.  What is known of texts read with other adapters is not its own.
+ */
+void engine_seq_lora(struct engine_seq *s, const struct engine_lora *lora);
+
 /* ---- sequences ---- */
 
 struct engine_seq *engine_seq_new(struct engine *en);
@@ -122,9 +145,10 @@ void engine_seq_mark(struct engine_seq *s, size_t n);
 size_t engine_seqs_max(const struct engine *en);
 /* Pages that a step could take now. */
 size_t engine_pages_free(const struct engine *en);
-/* Pages of the beginning of tokens[n] that sequences hold now: one that begins so takes none for
- * them. */
-size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_t n);
+/* Pages of the beginning of tokens[n] that sequences with these adapters hold now: one that begins
+ * so takes none for them. */
+size_t engine_pages_shared(const struct engine *en, const struct engine_lora *lora,
+                           const int32_t *tokens, size_t n);
 
 /* ---- pictures ---- */
 

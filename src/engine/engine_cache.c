@@ -474,7 +474,7 @@ static uint32_t fetch_one(struct engine *en, uint32_t at, uint32_t slot)
     void *data = en->dev->page(en->dev, page);
     if (read_all(c->fd, data, c->page_bytes, slot_at(c, slot) + CACHE_DATA_AT) &&
         num_sum(data, c->page_bytes) == s->data_sum) {
-        node = prefix_add(en, at, page, s->token, s->n);
+        node = prefix_add(en, 0, at, page, s->token, s->n);
         en->prefix.node[node].slot = slot;
         c->stat.n_read++;
     }
@@ -495,7 +495,7 @@ bool engine_cache_fetch(struct engine *en, const int32_t *tokens, size_t n, uint
         return false;
     for (size_t i = 0; i < most; i += ENGINE_PAGE) {
         size_t want = MIN(most - i, (size_t)ENGINE_PAGE);
-        uint32_t child = prefix_child(en, at, tokens + i, want, &known);
+        uint32_t child = prefix_child(en, 0, at, tokens + i, want, &known);
         if (known < ENGINE_PAGE) {
             uint32_t up = slot_of(en, at);
             if (at != PREFIX_ROOT && up == CACHE_NONE)
@@ -620,7 +620,7 @@ static size_t order_nodes(struct engine *en, struct cache_order *out)
     const struct prefix_node *node = en->prefix.node;
     size_t n = 0;
     for (uint32_t i = 1; i <= en->n_pages; i++) {
-        if (node[i].n == 0)
+        if (node[i].n == 0 || node[i].lora != 0) /* adapters have no names that last */
             continue;
         struct cache_order *o = &out[n++];
         *o = (struct cache_order){.used = node[i].used, .node = i};

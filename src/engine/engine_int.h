@@ -18,6 +18,7 @@ struct prefix_node {
     uint32_t n;                      /* tokens, 1 to ENGINE_PAGE */
     uint64_t used;                   /* the clock when it last served */
     uint32_t slot;                   /* of the cache's file; PREFIX_NONE */
+    uint64_t lora;                   /* of the adapters it was read with (lora_key); 0: none */
     int32_t token[ENGINE_PAGE];
 };
 
@@ -33,6 +34,7 @@ struct state_mark {
     bool there;
     uint32_t node;
     size_t n_rest;
+    uint64_t lora; /* the adapters' key */
     uint64_t used; /* the tree's clock when it last served */
     int32_t rest[ENGINE_PAGE];
 };
@@ -53,7 +55,9 @@ struct engine {
     uint32_t *free_states;                   /* [n_free_states] */
     struct state_mark *marks;                /* [n_states]: of the slots that are marks */
     struct prefix prefix;
-    struct cache *cache; /* engine_cache.c; NULL: none */
+    struct cache *cache;      /* engine_cache.c; NULL: none */
+    struct model_lora **lora; /* [n_lora] */
+    size_t n_lora;
 };
 
 struct engine_seq {
@@ -70,6 +74,8 @@ struct engine_seq {
     size_t branch;   /* where it leaves a text that the tree knows, and no mark is; 0: nowhere */
     const struct engine_span *spans; /* [n_spans] of its text */
     size_t n_spans;
+    struct dev_lora lora;
+    uint64_t lora_key;
 };
 
 /* ---- spans (engine_span.c) ---- */
@@ -103,11 +109,16 @@ void prefix_learn(struct engine_seq *s);
 void prefix_learn_rest(struct engine_seq *s);
 /* The sequence is cut to fewer full pages than were learnt. */
 void prefix_cut(struct engine_seq *s, size_t n_full);
-/* The child of node `at` that shares most of tokens[n], and how many; PREFIX_NONE. */
-uint32_t prefix_child(const struct engine *en, uint32_t at, const int32_t *tokens, size_t n,
-                      size_t *shared);
+/* The child of node `at` that shares most of tokens[n] read with those adapters, and how many;
+ * PREFIX_NONE. */
+uint32_t prefix_child(const struct engine *en, uint64_t lora, uint32_t at, const int32_t *tokens,
+                      size_t n, size_t *shared);
 /* A page that the caller holds becomes known as what follows node `at`. */
-uint32_t prefix_add(struct engine *en, uint32_t at, uint32_t page, const int32_t *tokens, size_t n);
+uint32_t prefix_add(struct engine *en, uint64_t lora, uint32_t at, uint32_t page,
+                    const int32_t *tokens, size_t n);
+/* What tells texts of other adapters apart; 0 of none. */
+uint64_t lora_key(const struct engine_lora *lora);
+void lora_done(struct engine *en);
 /* How many of the first n tokens are the same. */
 size_t prefix_common(const int32_t *a, const int32_t *b, size_t n);
 /* Forgets the page that served longest ago and that only the tree holds; there is one. */

@@ -38,14 +38,14 @@ size_t prefix_common(const int32_t *a, const int32_t *b, size_t n)
 }
 
 /* The child of `at` that shares most of tokens[n], and how many. */
-static uint32_t best_child(const struct prefix *p, uint32_t at, const int32_t *tokens, size_t n,
-                           size_t *shared)
+static uint32_t best_child(const struct prefix *p, uint64_t lora, uint32_t at,
+                           const int32_t *tokens, size_t n, size_t *shared)
 {
     uint32_t best = PREFIX_NONE;
     *shared = 0;
     for (uint32_t c = p->node[at].child; c != PREFIX_NONE; c = p->node[c].sibling) {
         size_t k = prefix_common(p->node[c].token, tokens, MIN(n, (size_t)p->node[c].n));
-        if (k > *shared) {
+        if (k > *shared && p->node[c].lora == lora) {
             *shared = k;
             best = c;
         }
@@ -62,8 +62,8 @@ static void touch(struct prefix *p, uint32_t at)
 
 /* ---- learning ---- */
 
-static uint32_t add_child(struct engine *en, uint32_t parent, uint32_t page, const int32_t *tokens,
-                          size_t n)
+static uint32_t add_child(struct engine *en, uint64_t lora, uint32_t parent, uint32_t page,
+                          const int32_t *tokens, size_t n)
 {
     struct prefix *p = &en->prefix;
     uint32_t at = p->free;
@@ -74,6 +74,7 @@ static uint32_t add_child(struct engine *en, uint32_t parent, uint32_t page, con
                                        .child = PREFIX_NONE,
                                        .sibling = p->node[parent].child,
                                        .slot = PREFIX_NONE,
+                                       .lora = lora,
                                        .n = (uint32_t)n};
     memcpy(p->node[at].token, tokens, n * sizeof *tokens);
     p->node[parent].child = at;
@@ -100,20 +101,21 @@ static void remove_node(struct engine *en, uint32_t at)
     p->free = at;
 }
 
-uint32_t prefix_child(const struct engine *en, uint32_t at, const int32_t *tokens, size_t n,
-                      size_t *shared)
+uint32_t prefix_child(const struct engine *en, uint64_t lora, uint32_t at, const int32_t *tokens,
+                      size_t n, size_t *shared)
 {
-    return best_child(&en->prefix, at, tokens, n, shared);
+    return best_child(&en->prefix, lora, at, tokens, n, shared);
 }
 
-uint32_t prefix_add(struct engine *en, uint32_t at, uint32_t page, const int32_t *tokens, size_t n)
+uint32_t prefix_add(struct engine *en, uint64_t lora, uint32_t at, uint32_t page,
+                    const int32_t *tokens, size_t n)
 {
     size_t shared;
-    uint32_t c = best_child(&en->prefix, at, tokens, n, &shared);
+    uint32_t c = best_child(&en->prefix, lora, at, tokens, n, &shared);
     /* An unfilled page of the same beginning has nothing that this one has not. */
     if (c != PREFIX_NONE && shared == en->prefix.node[c].n)
         remove_node(en, c);
-    c = add_child(en, at, page, tokens, n);
+    c = add_child(en, lora, at, page, tokens, n);
     touch(&en->prefix, c);
     return c;
 }
@@ -124,7 +126,7 @@ static void learn_page(struct engine_seq *s, size_t i)
     struct prefix *p = &en->prefix;
     const int32_t *tokens = s->tokens + i * ENGINE_PAGE;
     size_t shared;
-    uint32_t c = best_child(p, s->node, tokens, ENGINE_PAGE, &shared);
+    uint32_t c = best_child(p, s->lora_key, s->node, tokens, ENGINE_PAGE, &shared);
     if (shared == ENGINE_PAGE) {
         if (p->node[c].page != s->pages[i]) {
             engine_page_hold(en, p->node[c].page);
@@ -134,7 +136,7 @@ static void learn_page(struct engine_seq *s, size_t i)
         s->node = c;
         return;
     }
-    s->node = prefix_add(en, s->node, s->pages[i], tokens, ENGINE_PAGE);
+    s->node = prefix_add(en, s->lora_key, s->node, s->pages[i], tokens, ENGINE_PAGE);
     p->n_learnt++;
 }
 
@@ -161,10 +163,10 @@ void prefix_learn_rest(struct engine_seq *s)
     size_t n = s->n % ENGINE_PAGE, shared;
     if (n == 0 || s->n_learnt != s->n / ENGINE_PAGE || s->en->model->bidirectional)
         return;
-    best_child(p, s->node, tokens, n, &shared);
+    best_child(p, s->lora_key, s->node, tokens, n, &shared);
     if (shared == n)
         return;
-    prefix_add(s->en, s->node, s->pages[s->n_pages - 1], tokens, n);
+    prefix_add(s->en, s->lora_key, s->node, s->pages[s->n_pages - 1], tokens, n);
     p->n_learnt++;
 }
 
@@ -199,13 +201,15 @@ static void copy_start(struct engine_seq *s, uint32_t c, size_t n)
     s->n += n;
 }
 
-size_t engine_pages_shared(const struct engine *en, const int32_t *tokens, size_t n)
+size_t engine_pages_shared(const struct engine *en, const struct engine_lora *lora,
+                           const int32_t *tokens, size_t n)
 {
     const struct prefix *p = &en->prefix;
+    uint64_t key = lora_key(lora);
     size_t n_pages = 0, shared;
     uint32_t at = PREFIX_ROOT;
     for (; (n_pages + 1) * ENGINE_PAGE < n; n_pages++) {
-        at = best_child(p, at, tokens + n_pages * ENGINE_PAGE, ENGINE_PAGE, &shared);
+        at = best_child(p, key, at, tokens + n_pages * ENGINE_PAGE, ENGINE_PAGE, &shared);
         if (shared < ENGINE_PAGE || en->refs[p->node[at].page] == 1)
             break;
     }
@@ -222,7 +226,8 @@ size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)
     most -= most > 0; /* the last token is run: its logits are wanted */
     most = state_reusable(s, tokens, most);
     while (s->n < most) {
-        c = best_child(p, s->node, tokens + s->n, MIN(most - s->n, (size_t)ENGINE_PAGE), &shared);
+        c = best_child(p, s->lora_key, s->node, tokens + s->n,
+                       MIN(most - s->n, (size_t)ENGINE_PAGE), &shared);
         if (shared < ENGINE_PAGE)
             break;
         engine_page_hold(en, p->node[c].page);

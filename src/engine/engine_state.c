@@ -84,13 +84,14 @@ static uint32_t take_slot(struct engine *en, uint32_t kept)
 }
 
 /* The mark at exactly `n` tokens of the text whose node of n / ENGINE_PAGE pages is `node`. */
-static uint32_t find_mark(const struct engine *en, uint32_t node, const int32_t *tokens, size_t n)
+static uint32_t find_mark(const struct engine_seq *s, uint32_t node, size_t n)
 {
+    const struct engine *en = s->en;
     size_t n_rest = n % ENGINE_PAGE;
-    const int32_t *rest = tokens + (n - n_rest);
+    const int32_t *rest = s->tokens + (n - n_rest);
     for (uint32_t i = 0; i < en->n_states; i++) {
         const struct state_mark *k = &en->marks[i];
-        if (k->there && k->node == node && k->n_rest == n_rest &&
+        if (k->there && k->lora == s->lora_key && k->node == node && k->n_rest == n_rest &&
             memcmp(k->rest, rest, n_rest * sizeof *rest) == 0)
             return i;
     }
@@ -112,7 +113,7 @@ static void add_mark(struct engine_seq *s, uint32_t slot, size_t n)
     struct engine *en = s->en;
     bool known = n > 0 && s->n_learnt >= n / ENGINE_PAGE;
     uint32_t node = known ? node_at(s, n) : PREFIX_NONE;
-    uint32_t old = known ? find_mark(en, node, s->tokens, n) : DEV_NONE;
+    uint32_t old = known ? find_mark(s, node, n) : DEV_NONE;
     if (old != DEV_NONE)
         en->marks[old].used = ++en->prefix.clock;
     if (!known || old != DEV_NONE) {
@@ -120,27 +121,31 @@ static void add_mark(struct engine_seq *s, uint32_t slot, size_t n)
         return;
     }
     struct state_mark *k = &en->marks[slot];
-    *k = (struct state_mark){
-        .there = true, .node = node, .n_rest = n % ENGINE_PAGE, .used = ++en->prefix.clock};
+    *k = (struct state_mark){.there = true,
+                             .node = node,
+                             .n_rest = n % ENGINE_PAGE,
+                             .lora = s->lora_key,
+                             .used = ++en->prefix.clock};
     memcpy(k->rest, s->tokens + (n - k->n_rest), k->n_rest * sizeof *k->rest);
     en->n_marks++;
 }
 
 /* The longest beginning of tokens[n], up to a mark, whose pages the tree has; 0: none.  *all is how
  * many tokens it has pages of. */
-static size_t longest(const struct engine *en, const int32_t *tokens, size_t n, uint32_t *mark,
-                      size_t *all)
+static size_t longest(const struct engine *en, uint64_t lora, const int32_t *tokens, size_t n,
+                      uint32_t *mark, size_t *all)
 {
     size_t best = 0, shared = ENGINE_PAGE;
     uint32_t at = PREFIX_ROOT;
     *mark = DEV_NONE;
     *all = 0;
     for (size_t from = 0; shared == ENGINE_PAGE; from += ENGINE_PAGE) {
-        uint32_t next = prefix_child(en, at, tokens + from, MIN(n - from, (size_t)ENGINE_PAGE),
-                                     &shared);
+        uint32_t next = prefix_child(en, lora, at, tokens + from,
+                                     MIN(n - from, (size_t)ENGINE_PAGE), &shared);
         for (uint32_t i = 0; i < en->n_states; i++) {
             const struct state_mark *k = &en->marks[i];
-            if (k->there && k->node == at && k->n_rest <= shared && from + k->n_rest > best &&
+            if (k->there && k->lora == lora && k->node == at && k->n_rest <= shared &&
+                from + k->n_rest > best &&
                 memcmp(k->rest, tokens + from, k->n_rest * sizeof *tokens) == 0) {
                 best = from + k->n_rest;
                 *mark = i;
@@ -202,7 +207,7 @@ size_t state_reusable(struct engine_seq *s, const int32_t *tokens, size_t n)
     size_t all, best;
     if (!has_states(s->en))
         return n;
-    best = longest(s->en, tokens, n, &mark, &all);
+    best = longest(s->en, s->lora_key, tokens, n, &mark, &all);
     s->branch = all > best ? all : 0;
     return best;
 }
@@ -211,7 +216,7 @@ bool state_reuse(struct engine_seq *s)
 {
     if (!has_states(s->en) || s->n == 0)
         return true;
-    uint32_t mark = find_mark(s->en, node_at(s, s->n), s->tokens, s->n);
+    uint32_t mark = find_mark(s, node_at(s, s->n), s->n);
     if (mark == DEV_NONE)
         return false;
     restore(s, mark);
@@ -224,7 +229,7 @@ size_t state_cut(struct engine_seq *s, size_t n)
     size_t all;
     if (!has_states(s->en) || n == s->n)
         return n;
-    n = n ? longest(s->en, s->tokens, n, &mark, &all) : 0;
+    n = n ? longest(s->en, s->lora_key, s->tokens, n, &mark, &all) : 0;
     if (n == 0)
         state_give_back(s);
     else

@@ -130,6 +130,7 @@ static void reuse(struct sched *s, struct job *j)
         ids[i] = sched_known(j, i);
     j->seq = engine_seq_new(s->en);
     engine_seq_spans(j->seq, j->spans, j->n_spans);
+    engine_seq_lora(j->seq, &j->lora);
     j->n_read = engine_seq_reuse(j->seq, ids, n);
     engine_seq_mark(j->seq, j->n_prompt - 1); /* the last token is always read anew */
     mem_free(ids);
@@ -206,7 +207,7 @@ static bool waits_for_pages(const struct sched *s, const struct job *j)
     for (size_t i = 0; i < s->n_running; i++) {
         const struct job *k = s->running[i];
         if (sched_left_to_read(k) > 1 && common_start(j, k) > k->n_read &&
-            (!state || same_prompt(j, k)))
+            memcmp(&j->lora, &k->lora, sizeof j->lora) == 0 && (!state || same_prompt(j, k)))
             return true;
     }
     return false;
@@ -252,9 +253,9 @@ static void put_back(struct sched *s, struct job *j)
 /* Pages that a job still takes to hold what is known of it, and one to write on. */
 static size_t pages_wanted(const struct sched *s, const struct job *j)
 {
-    size_t held = j->seq
-                      ? engine_seq_len(j->seq) / ENGINE_PAGE
-                      : engine_pages_shared(s->en, j->prompt, MIN(j->n_prompt, may_reuse(j) + 1));
+    size_t held = j->seq ? engine_seq_len(j->seq) / ENGINE_PAGE
+                         : engine_pages_shared(s->en, &j->lora, j->prompt,
+                                               MIN(j->n_prompt, may_reuse(j) + 1));
     return sched_n_known(j) / ENGINE_PAGE + 2 - held;
 }
 
@@ -272,6 +273,8 @@ static size_t pages_promised(const struct sched *s)
 static bool fetch_more(struct sched *s, const struct job *j)
 {
     size_t n = MIN(may_reuse(j) + 1, j->n_prompt);
+    if (j->lora.n) /* the file holds texts that were read without adapters */
+        return false;
     return engine_cache_fetch(s->en, j->prompt, n, os_now_ns() + SCHED_FETCH_NS);
 }
 

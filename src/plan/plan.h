@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "model/model.h"
+#include "model/model_lora.h"
 
 #define PLAN_PARTS_MAX 4
 #define PLAN_IN_MAX    5
