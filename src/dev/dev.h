@@ -24,8 +24,6 @@
 /* A sequence has pages, as many as it is long, and a state, which is of one size (layers that scan:
  * model.h).  A model may have one of them alone. */
 
-/* One token of a step.  Rows of one sequence stand together, in the order of their positions.  What
- * is added here has to be told to other processes, or refused (dev_ranks.c). */
 /* Adapters of a sequence, each with its weight. */
 #define DEV_LORA_MAX 8
 
@@ -37,7 +35,8 @@ struct dev_lora {
     } one[DEV_LORA_MAX];
 };
 
-/* One token of a step.  Rows of one sequence stand together, in the order of their positions. */
+/* One token of a step.  Rows of one sequence stand together, in the order of their positions.  What
+ * is added here has to be told to other processes, or refused (dev_ranks.c). */
 struct dev_row {
     int32_t token;
     const float *x; /* in place of the token's embedding, where there is one; NULL: the token's */
