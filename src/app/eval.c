@@ -87,8 +87,10 @@ enum err eval_run(struct eval_model *const *models, size_t n_models, const int32
     struct run *r = mem_alloc(sizeof *r);
     CHECK(n_models >= 1 && n_models <= 2 && from >= 1);
     r->models = models, r->n_models = n_models;
-    for (size_t m = 0; m < n_models; m++)
+    for (size_t m = 0; m < n_models; m++) {
         r->seq[m] = engine_seq_new(models[m]->app.engine);
+        engine_seq_lora(r->seq[m], &models[m]->app.lora);
+    }
     enum err result = run_all(r, ids, n, from, fn, arg, e);
     for (size_t m = 0; m < n_models; m++)
         engine_seq_free(r->seq[m]);

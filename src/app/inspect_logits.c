@@ -41,14 +41,16 @@ static void write_header(FILE *f, size_t rows, size_t cols)
     fprintf(f, "%s%*s\n", text, 117 - n, "");
 }
 
-static enum err write_logits(FILE *f, struct engine *en, const int32_t *ids, size_t n, bool step,
-                             struct errinfo *e)
+static enum err write_logits(FILE *f, const struct app_model *m, const int32_t *ids, size_t n,
+                             bool step, struct errinfo *e)
 {
+    struct engine *en = m->engine;
     size_t vocab = engine_model(en)->n_vocab, batch = step ? 1 : engine_batch(en);
     struct engine_row *rows = mem_alloc(batch * sizeof *rows);
     const float **logits = mem_alloc(batch * sizeof *logits);
     struct engine_seq *s = engine_seq_new(en);
     enum err r = ERR_OK;
+    engine_seq_lora(s, &m->lora);
     write_header(f, n, vocab);
     for (size_t at = 0, len; at < n && r == ERR_OK; at += len) {
         len = MIN(batch, n - at);
@@ -64,13 +66,13 @@ static enum err write_logits(FILE *f, struct engine *en, const int32_t *ids, siz
     return r;
 }
 
-static enum err to_file(struct engine *en, const int32_t *ids, size_t n, bool step,
+static enum err to_file(const struct app_model *m, const int32_t *ids, size_t n, bool step,
                         const char *path, struct errinfo *e)
 {
     FILE *f = fopen(path, "wbe");
     if (!f)
         return err_set(e, ERR_IO, "%s: %s", path, strerror(errno));
-    enum err r = write_logits(f, en, ids, n, step, e);
+    enum err r = write_logits(f, m, ids, n, step, e);
     bool failed = ferror(f) != 0;
     if ((fclose(f) != 0 || failed) && r == ERR_OK)
         r = err_set(e, ERR_IO, "%s: the file could not be written whole", path);
@@ -106,7 +108,7 @@ enum err inspect_logits(struct cmd_args *a, struct errinfo *e)
     if (r == ERR_OK)
         r = app_model_open(&m, &a->conf, MIN(n, (size_t)a->conf.batch), e);
     if (r == ERR_OK) {
-        r = to_file(m.engine, ids, n, step, path, e);
+        r = to_file(&m, ids, n, step, path, e);
         app_model_close(&m);
     }
     arena_done(&tmp);
