@@ -52,6 +52,10 @@ static enum err check(const struct conf *c, struct errinfo *e)
         return err_set(e, ERR_USAGE,
                        "a draft model beside one that several processes compute is not supported: "
                        "leave out --draft");
+    if (ranks_started() > 1 && c->lora[0])
+        return err_set(e, ERR_USAGE,
+                       "adapters of a model that several processes compute are not supported: "
+                       "leave out --lora");
     if (ranks_started() > 1 || (c->pipeline_parallel == 1 && c->tensor_parallel <= 1))
         return ERR_OK;
     return err_set(e, ERR_USAGE,

@@ -117,9 +117,9 @@ static enum err ranks_admit(struct dev *dev, const struct dev_row *rows, size_t 
     struct dev *inner = ranks_dev(dev)->inner;
     TRY(ranks_check(dev, e));
     for (size_t i = 0; i < n; i++)
-        if (rows[i].x)
-            return err_set(e, ERR_UNSUPPORTED,
-                           "a model that several processes compute takes no pictures");
+        if (rows[i].x || rows[i].lora)
+            return err_set(e, ERR_UNSUPPORTED, "a model that several processes compute takes no %s",
+                           rows[i].x ? "pictures" : "adapters");
     return inner->admit ? inner->admit(inner, rows, n, e) : ERR_OK;
 }
 

@@ -466,6 +466,7 @@ static enum err admit(struct engine *en, const struct engine_row *rows, size_t n
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)at,
                                        .pages = rows[i].seq->pages,
+                                       .lora = rows[i].seq->lora.n ? &rows[i].seq->lora : NULL,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
                                        .hidden = rows[i].want == ENGINE_HIDDEN ? n_hidden++ : -1};
         span_set(rows[i].seq, at, &en->rows[i]);
