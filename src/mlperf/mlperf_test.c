@@ -343,6 +343,39 @@ static void test_answers_of_compliance(void **state)
     }
 }
 
+/* The verdicts are those of the official script on the same logs (docs/MLPERF.md). */
+static void test_lengths_of_compliance(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t even, odd; /* tokens of an answer */
+        bool passes;
+    } row[] = {
+        {1150, 1150, false},
+        {1150, 1151, true },
+        {1278, 1278, true },
+        {1406, 1406, true },
+        {1407, 1407, false},
+        {1406, 1407, false}
+    };
+    struct str s;
+    str_init(&s, 1 << 20);
+    for (size_t i = 0; i < N_ELEMS(row); i++) {
+        str_clear(&s);
+        for (int q = 0; q < 10; q++) {
+            size_t n = q % 2 ? row[i].odd : row[i].even;
+            str_addf(&s, "%s{\"seq_id\": %d, \"qsl_idx\": %d, \"data\": \"", q ? ",\n" : "[\n", q,
+                     q);
+            for (size_t t = 0; t < n; t++)
+                str_add_cstr(&s, T5);
+            str_addf(&s, "\", \"token_data\": \"" T5 "\", \"token_count\": %zu}", n);
+        }
+        str_add_cstr(&s, "\n]\n");
+        assert_int_equal(passes("TEST09", s.p, NULL, "Mean output tokens"), row[i].passes);
+    }
+    str_done(&s);
+}
+
 static void test_speeds_of_compliance(void **state)
 {
     (void)state;
@@ -481,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_sets_are_checked),
         cmocka_unit_test(test_the_small_set),
         cmocka_unit_test(test_answers_of_compliance),
+        cmocka_unit_test(test_lengths_of_compliance),
         cmocka_unit_test(test_speeds_of_compliance),
         cmocka_unit_test(test_audit_settings),
         cmocka_unit_test(test_logs),
