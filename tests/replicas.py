@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Three replicas of damso on one PostgreSQL behind HAProxy with deploy/haproxy/haproxy.cfg, each with a link to
-the database that can be cut; clients that count what was acknowledged.  For tests/replicas_test.py and
-tools/replicas.py."""
-import http.client, json, os, select, shutil, signal, socket, subprocess, sys, tempfile, threading, time
+"""Replicas of damso, three or as many as are wanted, on one PostgreSQL behind HAProxy with deploy/haproxy/haproxy.cfg,
+each with a link to the database that can be cut, in network namespaces of their own where that is asked for;
+clients that count what was acknowledged.  For tests/replicas_test.py, tools/replicas.py, tools/replicas_speed.py."""
+import atexit, http.client, json, os, re, select, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 from served import SMALL, Postgres, Server, until
 
@@ -19,10 +19,10 @@ def free_port():
 class Link(threading.Thread):
     """A way to the database.  Cut, it neither passes anything on nor says that it does not."""
 
-    def __init__(self, port):
+    def __init__(self, port, host='127.0.0.1'):
         super().__init__(daemon=True)
         self.to, self.cut = port, False
-        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.listener = socket.create_server((host, 0))
         self.port = self.listener.getsockname()[1]
         self.start()
 
@@ -59,19 +59,64 @@ class Link(threading.Thread):
             one.close()
 
 
+class Space:
+    """A network namespace with one wire into ours, which has a bridge for them.  The wire can be cut: `ip link set
+    down`, which tells nobody.  Ours is to be one of its own (tools/replicas.py), so that nothing is left behind."""
+    n = 0
+    bridge = '10.99.0.1'
+
+    def __init__(self):
+        if not Space.n:
+            ip('link', 'set', 'lo', 'up')
+            ip('link', 'add', 'damso', 'type', 'bridge')
+            ip('addr', 'add', f'{Space.bridge}/24', 'dev', 'damso')
+            ip('link', 'set', 'damso', 'up')
+        Space.n += 1
+        self.name, self.wire, self.host = f'damso-{os.getpid()}-{Space.n}', f'wire{Space.n}', f'10.99.0.{Space.n + 1}'
+        ip('netns', 'add', self.name)
+        atexit.register(subprocess.run, ['ip', 'netns', 'del', self.name])
+        ip('link', 'add', self.wire, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', self.name)
+        ip('link', 'set', self.wire, 'master', 'damso')
+        ip('link', 'set', self.wire, 'up')
+        for words in (['link', 'set', 'lo', 'up'], ['addr', 'add', f'{self.host}/24', 'dev', 'eth0'],
+                      ['link', 'set', 'eth0', 'up']):
+            ip('-n', self.name, *words)
+
+    def set_cut(self, cut):
+        ip('link', 'set', self.wire, 'down' if cut else 'up')
+
+
+def ip(*words):
+    subprocess.run(['ip', *words], check=True)
+
+
 class Replica:
     """One that can be killed, paused, cut off and started again on its port."""
 
-    def __init__(self, damso, database, postgres_port, *args):
-        self.link, self.damso, self.args = Link(postgres_port), damso, args
-        self.port, self.folder = free_port(), tempfile.mkdtemp()
-        self.store = f'postgres://damso:pw@127.0.0.1:{self.link.port}/{database}?sslmode=disable'
-        self.server = None
+    def __init__(self, damso, database, postgres_port, *args, model=SMALL, space=None, env={}):
+        self.link = Link(postgres_port, Space.bridge if space else '127.0.0.1')
+        self.damso, self.args, self.model, self.env = damso, args, model, env
+        self.port, self.folder, self.space = free_port(), tempfile.mkdtemp(), space
+        self.host, self.server = space.host if space else '127.0.0.1', None
+        to = Space.bridge if space else '127.0.0.1'
+        self.store = f'postgres://damso:pw@{to}:{self.link.port}/{database}?sslmode=disable'
+        if space:  # exec keeps the process: signals reach the server
+            self.damso, self.args = f'{self.folder}/damso', (*args, '--host', '0.0.0.0', '--proxy', 'on')
+            with open(self.damso, 'w') as f:
+                f.write(f'#!/bin/sh\nexec ip netns exec {space.name} {damso} "$@"\n')
+            os.chmod(self.damso, 0o700)
 
     def start(self):
-        self.server = Server(self.damso, '-m', SMALL, '--port', str(self.port), '--threads', '2', *self.args,
-                             folder=self.folder, DAMSO_STORE=self.store)
+        self.server = Server(self.damso, '-m', self.model, '--port', str(self.port), '--threads', '2', *self.args,
+                             folder=self.folder, **{'DAMSO_STORE': self.store, **self.env})
         return self
+
+    def cut(self, cut):
+        """The wire of its namespace, which clients need, too; or its link to the database."""
+        if self.space:
+            self.space.set_cut(cut)
+        else:
+            self.link.cut = cut
 
     def signal(self, number):
         self.server.process.send_signal(number)
@@ -85,15 +130,31 @@ class Replica:
         return status
 
 
+def proxy_config(n, path):
+    """deploy/haproxy/haproxy.cfg; for other than three replicas with other lines of servers, at `path`."""
+    deployed = f'{ROOT}/deploy/haproxy/haproxy.cfg'
+    if n == 3:
+        return deployed
+    with open(deployed) as f, open(path, 'w') as out:
+        for line in f:
+            if m := re.match(r'    server r(\d) "\$\{DAMSO_\d\}"$', line):
+                if m[1] == '1':
+                    out.writelines(f'    server r{i} "${{DAMSO_{i}}}"\n' for i in range(1, n + 1))
+            else:
+                out.write(line)
+    return path
+
+
 class Cluster:
     """PostgreSQL, replicas, HAProxy."""
 
-    def __init__(self, damso, *args, n=3):
+    def __init__(self, damso, *args, n=3, spaces=False, **replica):
         self.folder = tempfile.mkdtemp()
         Postgres.one = Postgres.one or Postgres()
         self.database = database = Postgres.one.database(self.folder).rsplit('/', 1)[1]
         self.postgres = Postgres.one
-        self.replicas = [Replica(damso, database, self.postgres.port, *args) for _ in range(n)]
+        self.replicas = [Replica(damso, database, self.postgres.port, *args, space=Space() if spaces else None,
+                                 **replica) for _ in range(n)]
         threads = [threading.Thread(target=r.start) for r in self.replicas]  # all at once: one makes the tables
         for t in threads:
             t.start()
@@ -101,9 +162,10 @@ class Cluster:
             t.join()
         self.port, self.admin = free_port(), f'{self.folder}/admin'
         env = {'DAMSO_LISTEN': f'127.0.0.1:{self.port}', 'DAMSO_ADMIN': self.admin, 'PATH': os.environ['PATH'],
-               **{f'DAMSO_{i + 1}': f'127.0.0.1:{r.port}' for i, r in enumerate(self.replicas)}}
-        self.proxy = subprocess.Popen(['haproxy', '-db', '-f', f'{ROOT}/deploy/haproxy/haproxy.cfg'], env=env,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+               **{f'DAMSO_{i + 1}': f'{r.host}:{r.port}' for i, r in enumerate(self.replicas)}}
+        config = proxy_config(n, f'{self.folder}/haproxy.cfg')
+        self.proxy = subprocess.Popen(['haproxy', '-db', '-f', config], env=env, stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL)
         until(lambda: os.path.exists(self.admin) or self.proxy.poll() is not None)
         until(lambda: self.up() == n)
 
@@ -136,9 +198,9 @@ class Cluster:
 class Client(threading.Thread):
     """Asks one question after the other in a chat of its own, through the proxy, as long as `go` is set."""
 
-    def __init__(self, cluster, number, go):
+    def __init__(self, cluster, number, go, look=0.4):
         super().__init__(daemon=True)
-        self.cluster, self.number, self.go = cluster, number, go
+        self.cluster, self.number, self.go, self.look = cluster, number, go, look
         self.chat, self.acknowledged, self.tried, self.errors = None, [], 0, []
         self.good_at = self.began = 0  # when the last good request began; when the present one did
         self.start()
@@ -171,7 +233,7 @@ class Client(threading.Thread):
             whole = self.call('GET', f'/chats/{self.chat}')
             if all(m['status'] != 'running' for m in whole['messages'] if m['id'] == last):
                 return
-            time.sleep(0.4)
+            time.sleep(self.look)
 
     def run(self):
         while self.go.is_set():
@@ -185,10 +247,10 @@ class Client(threading.Thread):
             time.sleep(0.1)
 
 
-def run_clients(cluster, n):
+def run_clients(cluster, n, look=0.4):
     go = threading.Event()
     go.set()
-    return [Client(cluster, i, go) for i in range(n)], go
+    return [Client(cluster, i, go, look) for i in range(n)], go
 
 
 def back(clients, since, seconds=30):

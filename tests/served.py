@@ -47,8 +47,8 @@ class Postgres:
     one = None
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'postgres.sh')
 
-    def __init__(self):
-        self.folder, self.made = tempfile.mkdtemp(), set()
+    def __init__(self, folder=None):
+        self.folder, self.made = folder or tempfile.mkdtemp(), set()
         r = subprocess.run([self.script, 'start', self.folder, str(os.getpid())], stdout=subprocess.PIPE)
         if r.returncode:
             shutil.rmtree(self.folder)

@@ -22,7 +22,8 @@ set_tests_properties(store.store_postgres_test store.store_bus_test PROPERTIES S
 add_test(NAME app.chip COMMAND python3 tests/chip_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.cli COMMAND python3 tests/cli_test.py $<TARGET_FILE:damso>)
 add_test(NAME app.fetch COMMAND python3 tests/fetch_test.py $<TARGET_FILE:damso>)
-set_tests_properties(app.chip app.cli app.fetch PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+add_test(NAME app.plan COMMAND python3 tests/plan_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.chip app.cli app.fetch app.plan PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 add_test(NAME app.talk COMMAND python3 tests/talk_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.talk PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1200)
 

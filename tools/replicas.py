@@ -1,45 +1,122 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Three replicas behind HAProxy with many clients, and what may happen to them; prints the table of docs/SCALE.md:
-    DAMSO_TEST_MODELS=FOLDER tools/replicas.py build/damso [CLIENTS]        (200)
-Needs PostgreSQL and haproxy (tests/postgres.sh install)."""
-import os, signal, sys, time
+    DAMSO_TEST_MODELS=FOLDER tools/replicas.py build/damso [--clients 200] [--model FILE] [--spaces]
+Needs PostgreSQL and haproxy (tests/postgres.sh install).  --spaces: each replica in a network namespace of its own,
+with a wire that is cut, and a database whose disk gets full; needs root."""
+import argparse, os, shutil, signal, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'tests'))
 from replicas import Cluster, back, check_kept, run_clients
-from served import until
+from served import SMALL, Postgres, until
+
+DISK_MB = 400
+INSIDE = 'DAMSO_REPLICAS_INSIDE'
 
 
-def rate(clients, seconds):
-    """Questions a second that are acknowledged."""
-    before = sum(len(c.acknowledged) for c in clients)
-    time.sleep(seconds)
-    return (sum(len(c.acknowledged) for c in clients) - before) / seconds
+class Rate(threading.Thread):
+    """Questions that were acknowledged, counted twice a second."""
+
+    def __init__(self, clients):
+        super().__init__(daemon=True)
+        self.clients, self.seen = clients, []
+        self.start()
+
+    def run(self):
+        while True:
+            self.seen.append((time.monotonic(), sum(len(c.acknowledged) for c in self.clients)))
+            time.sleep(0.5)
+
+    def of(self, since, until_):
+        """A second, between two times."""
+        within = [s for s in self.seen if since <= s[0] <= until_]
+        return (within[-1][1] - within[0][1]) / (within[-1][0] - within[0][0]) if len(within) > 1 else 0
+
+    def full_after(self, began, before, seconds=2):
+        """When, after `began`, so many seconds first had 9 tenths of the rate of before."""
+        for t, _ in self.seen:
+            if t >= began + seconds and self.of(t - seconds, t) >= 0.9 * before:
+                return t - seconds - began
+        return None
 
 
-def main():
-    damso, n = os.path.abspath(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 200
-    cluster = Cluster(damso, '--linger', '3', '--drain', '60')
-    a, b, c = cluster.replicas
-    clients, go = run_clients(cluster, n)
-    alone = back(clients, time.monotonic(), 120)
-    print(f'{n} clients; a round of all takes {alone:.1f} s, {rate(clients, 10):.1f} questions/s')
-    faults = [
-        ('kill -9 of a replica', b.kill, b.start),
-        ('SIGSTOP of a replica', lambda: a.signal(signal.SIGSTOP), lambda: a.signal(signal.SIGCONT)),
-        ('link to the database cut', lambda: setattr(c.link, 'cut', True), lambda: setattr(c.link, 'cut', False)),
-        ('database killed and restarted', cluster.postgres.restart, lambda: None)]
+class FullDisk:
+    """The disk of the database, on which somebody writes until nothing is left."""
+
+    def __init__(self, folder):
+        self.path = f'{folder}/pg/filler'
+
+    def fill(self):
+        with open(self.path, 'wb', buffering=0) as f:
+            try:
+                while f.write(b'x' * (1 << 20)):
+                    pass
+            except OSError:
+                pass
+
+    def free(self):
+        os.remove(self.path)
+
+
+def small_disk():
+    """A database on a file system of DISK_MB."""
+    folder = tempfile.mkdtemp()
+    os.mkdir(f'{folder}/pg')
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={DISK_MB}m', 'none', f'{folder}/pg'], check=True)
+    return Postgres(folder)
+
+
+def stay(seconds, begin, end):
+    """A fault that is there for so long and then ends by itself."""
+    def both():
+        begin()
+        time.sleep(seconds)
+        end()
+    return both
+
+
+def faults_of(cluster, a):
+    x, y, z = cluster.replicas
+    yield 'kill -9 of a replica', y.kill, y.start
+    yield 'SIGSTOP of a replica', lambda: x.signal(signal.SIGSTOP), lambda: x.signal(signal.SIGCONT)
+    yield ('wire of a replica cut' if a.spaces else 'link to the database cut'), lambda: z.cut(True), lambda: z.cut(False)
+    yield 'database killed and restarted', cluster.postgres.restart, lambda: None
+    if a.spaces:
+        disk = FullDisk(cluster.postgres.folder)
+        yield 'disk of the database full for 10 s', stay(10, disk.fill, disk.free), lambda: None
+
+
+def suffer(name, begin, end, cluster, clients, rate):
+    time.sleep(6)
+    now = time.monotonic()
+    before = rate.of(now - 6, now)
+    began = time.monotonic()
+    begin()
+    over = time.monotonic()  # a fault that ends by itself: from then on
+    took = back(clients, over + 0.01, 180)
+    time.sleep(6)
+    full = rate.full_after(over, before)
+    end()
+    until(lambda: cluster.up() == 3, 120)
+    errors = [e for x in clients for e in x.errors if e[1] >= began]
+    late = max((e[1] - over for e in errors), default=0)
+    kinds = sorted({e[2][:60] for e in errors})
+    print(f'| {name} | {took:.1f} s | {"-" if full is None else f"{full:.1f} s"} | {before:.1f} | {len(errors)}, '
+          f'{max(late, 0):.1f} s |  {kinds[:4]}', flush=True)
+
+
+def main(a):
+    Postgres.one = small_disk() if a.spaces else Postgres()
+    cluster = Cluster(os.path.abspath(a.damso), '--linger', '3', '--drain', '60', spaces=a.spaces, model=a.model)
+    clients, go = run_clients(cluster, a.clients, a.look)
+    rate = Rate(clients)
+    alone = back(clients, time.monotonic(), 180)
+    print(f'{a.clients} clients; a round of all takes {alone:.1f} s; load {os.getloadavg()[0]:.1f}\n'
+          '| fault | every client has an answer after | nine tenths of the questions a second after | of | errors, the last '
+          'after |', flush=True)
     try:
-        for name, begin, end in faults:
-            began = time.monotonic()
-            begin()
-            took = back(clients, began + 0.01, 120)
-            after = rate(clients, 5)
-            end()
-            until(lambda: cluster.up() == 3, 120)
-            errors = [e for x in clients for e in x.errors if e[1] >= began]
-            late = max((e[1] - began for e in errors), default=0)
-            print(f'| {name} | {took:.1f} s | {len(errors)} errors, the last after {late:.1f} s | {after:.1f}/s |')
+        for fault in faults_of(cluster, a):
+            suffer(*fault, cluster, clients, rate)
     finally:
         go.clear()
         for x in clients:
@@ -49,4 +126,16 @@ def main():
           f'exit statuses {cluster.close()}')
 
 
-main()
+parser = argparse.ArgumentParser()
+parser.add_argument('damso')
+parser.add_argument('--clients', type=int, default=200)
+parser.add_argument('--model', default=SMALL)
+parser.add_argument('--look', type=float, default=0.4, help='seconds between looks of a client whether its answer is there')
+parser.add_argument('--spaces', action='store_true')
+asked = parser.parse_args()
+if asked.spaces and INSIDE not in os.environ:
+    if os.geteuid() != 0 or not shutil.which('ip'):
+        sys.exit('--spaces needs root and `ip` (Debian: iproute2)')
+    os.environ[INSIDE] = '1'  # namespaces of our own, so that nothing of the machine's is touched
+    os.execvp('unshare', ['unshare', '-n', '-m', sys.executable, *sys.argv])
+main(asked)

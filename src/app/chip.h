@@ -101,6 +101,9 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
 json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters */
 void chip_print_json(json_t *o);                /* prints and frees it */
 
+/* A page's head up to its body; text of files, escaped. */
+void chip_html_begin(FILE *f);
+void chip_html_text(FILE *f, const char *text);
 /* The same as one HTML file: of one answer, of a list of them. */
 void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
                       const struct chip_answer *x);

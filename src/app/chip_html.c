@@ -38,7 +38,12 @@ static const char head[] =
 
 static const char *const colours[] = {"a", "d", "f", "b", "c", "e", "g", "h", "i"};
 
-static void escaped(FILE *f, const char *text)
+void chip_html_begin(FILE *f)
+{
+    fputs(head, f);
+}
+
+void chip_html_text(FILE *f, const char *text)
 {
     for (; *text; text++)
         switch (*text) {
@@ -117,7 +122,7 @@ static void operations(FILE *f, const json_t *list)
     json_array_foreach((json_t *)list, i, op)
     {
         fputs("<tr><td>", f);
-        escaped(f, text(op, "name"));
+        chip_html_text(f, text(op, "name"));
         fprintf(f,
                 "</td><td>%.0f</td><td>%.0f x %.0f x %.0f</td><td>%.1f</td><td>%.1f %%</td></tr>",
                 num(op, "times"), num(op, "m"), num(op, "k"), num(op, "n"), num(op, "us"),
@@ -181,11 +186,11 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
                       const struct chip_answer *x)
 {
     bool language = json_object_get(o, "phase") != NULL;
-    fputs(head, f);
+    chip_html_begin(f);
     fputs("<h1>", f);
-    escaped(f, text(o, "title"));
+    chip_html_text(f, text(o, "title"));
     fputs(" <span class=\"sim\">simulated</span></h1><p>", f);
-    escaped(f, text(o, "workload"));
+    chip_html_text(f, text(o, "workload"));
     fprintf(f, ", %s, batch %.0f, in %s. This is no MLPerf result.</p><div class=\"big\">",
             language ? text(o, "phase") : text(o, "scenario"), num(o, "batch"),
             text(o, "computes_in"));
@@ -246,7 +251,7 @@ static void scatter(FILE *f, const json_t *list)
                 "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"var(--a)\"/><text x=\"%.1f\" "
                 "y=\"%.1f\"%s>",
                 x, y, i % 2 ? x - 9 : x + 9, y + 4, i % 2 ? " text-anchor=\"end\"" : "");
-        escaped(f, text(o, "chip"));
+        chip_html_text(f, text(o, "chip"));
         fputs("</text>", f);
     }
     fputs("</svg>\n", f);
@@ -256,9 +261,9 @@ void chip_html_compare(FILE *f, const json_t *list, const char *workload)
 {
     size_t i;
     json_t *o;
-    fputs(head, f);
+    chip_html_begin(f);
     fputs("<h1>Chips side by side <span class=\"sim\">simulated</span></h1><p>", f);
-    escaped(f, workload);
+    chip_html_text(f, workload);
     fputs(". None of it is an MLPerf result; docs/CHIPS.md says how sure it is.</p>", f);
     scatter(f, list);
     fputs("<table><tr><th>chip</th><th>latency, ms</th><th>a second</th><th>W</th><th>a "
@@ -268,10 +273,10 @@ void chip_html_compare(FILE *f, const json_t *list, const char *workload)
     json_array_foreach((json_t *)list, i, o)
     {
         fputs("<tr><td>", f);
-        escaped(f, text(o, "chip"));
+        chip_html_text(f, text(o, "chip"));
         if (json_object_get(o, "error")) {
             fputs("</td><td colspan=\"6\">", f);
-            escaped(f, text(o, "error"));
+            chip_html_text(f, text(o, "error"));
             fputs("</td></tr>", f);
             continue;
         }
@@ -333,11 +338,11 @@ static void percentiles(FILE *f, const json_t *o)
 
 void chip_html_load(FILE *f, const json_t *o)
 {
-    fputs(head, f);
+    chip_html_begin(f);
     fputs("<h1>", f);
-    escaped(f, text(o, "title"));
+    chip_html_text(f, text(o, "title"));
     fputs(" under load <span class=\"sim\">simulated</span></h1><p>", f);
-    escaped(f, text(o, "workload"));
+    chip_html_text(f, text(o, "workload"));
     fprintf(f, " in %s: %.0f requests, ", text(o, "computes_in"), num(o, "requests"));
     if (num(o, "rate") > 0)
         fprintf(f, "%.4g a second. ", num(o, "rate"));

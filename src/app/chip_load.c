@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * chip_load.c - damso chip load: the server's own scheduler under a load, in the chip's time. */
-#include "app/app_model.h"
 #include "app/chip.h"
-#include "app/device.h"
-#include "engine/load.h"
-#include "hf/hf.h"
+#include "app/dry.h"
 #include "os/os_sys.h"
 
 #include "base/num.h"
@@ -13,8 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define LONG_TAIL 8 /* times the median: longer ones are cut there */
 
 struct ask {
     const char *workload, *rate_text, *prompt_text, *answer_text, *html;
@@ -44,12 +39,6 @@ static enum err read_rate(struct ask *a, struct errinfo *e)
     return ERR_OK;
 }
 
-/* The longest there may be. */
-static double most_of(const struct load_length *l)
-{
-    return l->kind == LOAD_FIXED ? l->a : l->kind == LOAD_UNIFORM ? l->b : LONG_TAIL * l->a;
-}
-
 static enum err read_ask(struct ask *a, const struct conf *c, struct errinfo *e)
 {
     struct load_opts *o = &a->load;
@@ -58,8 +47,8 @@ static enum err read_ask(struct ask *a, const struct conf *c, struct errinfo *e)
     TRY(read_rate(a, e));
     TRY(load_length_read(&o->prompt, "--prompt", a->prompt_text, e));
     TRY(load_length_read(&o->answer, "--answer", a->answer_text, e));
-    o->prompt.max = (size_t)most_of(&o->prompt);
-    o->answer.max = (size_t)most_of(&o->answer);
+    o->prompt.max = dry_longest(&o->prompt);
+    o->answer.max = dry_longest(&o->answer);
     o->n_requests = (size_t)a->requests;
     o->concurrency = (size_t)a->concurrency;
     o->shared = (size_t)a->shared;
@@ -69,57 +58,6 @@ static enum err read_ask(struct ask *a, const struct conf *c, struct errinfo *e)
     o->limit_ttft_ms = (double)a->limit_ttft;
     o->limit_tpot_ms = (double)a->limit_tpot;
     return ERR_OK;
-}
-
-/* ---- the engine ---- */
-
-struct opened {
-    struct npu_chip *chip;
-    struct gguf *gguf;
-    struct engine *en;
-};
-
-static void close_all(struct opened *x)
-{
-    engine_close(x->en);
-    gguf_close(x->gguf);
-    npu_chip_free(x->chip);
-}
-
-/* Of a config.json, the model is the engine's from engine_open_shape on. */
-static enum err open_engine(struct opened *x, const struct ask *a, struct engine_opts *o,
-                            struct errinfo *e)
-{
-    struct model *m;
-    size_t want = a->load.prompt.max + a->load.answer.max;
-    if (span_ends(span_of(a->workload), SPAN(".json"))) {
-        TRY(chip_model_config(&m, a->workload, e));
-        o->ctx = o->ctx ? o->ctx : MIN(want, m->ctx_trained);
-        o->ctx_total = 2 * o->ctx * a->load.running_max;
-        return engine_open_shape(&x->en, m, o, e);
-    }
-    TRY(hf_open(&x->gguf, a->workload, e));
-    if (!o->ctx) {
-        TRY(model_open(&m, x->gguf, e));
-        o->ctx = MIN(want, m->ctx_trained);
-        model_close(m);
-    }
-    o->ctx_total = 2 * o->ctx * a->load.running_max;
-    return engine_open(&x->en, x->gguf, o, e);
-}
-
-static enum err open_all(struct opened *x, const struct ask *a, struct conf *c, const char *chip,
-                         struct errinfo *e)
-{
-    struct engine_opts o = {.batch = MAX((size_t)c->batch, (size_t)c->parallel),
-                            .out_max = (size_t)c->parallel,
-                            .ctx = (size_t)c->ctx,
-                            .level = app_level(c)};
-    c->device = chip;
-    c->clock = device_clock_name(DEV_CLOCK_VIRTUAL);
-    TRY(device_open(&x->chip, c, &o, e));
-    o.sim.dry = true;
-    return open_engine(x, a, &o, e);
 }
 
 /* ---- what comes out ---- */
@@ -173,7 +111,7 @@ static void put_counts(json_t *o, const struct load_result *r)
     put_n(o, "graphs", r->n_prices);
 }
 
-static json_t *result(const struct opened *x, const struct ask *a, const struct load_result *r,
+static json_t *result(const struct dry *x, const struct ask *a, const struct load_result *r,
                       double host_s)
 {
     const struct load_opts *l = &a->load;
@@ -207,7 +145,7 @@ static void print_times(const char *name, const struct load_times *t)
            t->p50, t->p90, t->p95, t->p99, t->max);
 }
 
-static void print_text(const struct opened *x, const struct ask *a, const struct load_result *r,
+static void print_text(const struct dry *x, const struct ask *a, const struct load_result *r,
                        const json_t *o)
 {
     const struct load_opts *l = &a->load;
@@ -247,7 +185,7 @@ static void print_text(const struct opened *x, const struct ask *a, const struct
            json_array_size(json_object_get(o, "assumed")));
 }
 
-static enum err tell(const struct opened *x, const struct ask *a, const struct load_result *r,
+static enum err tell(const struct dry *x, const struct ask *a, const struct load_result *r,
                      double host_s, struct errinfo *e)
 {
     FILE *f;
@@ -277,17 +215,18 @@ static bool stops(void *arg)
 
 static enum err work(struct ask *a, struct conf *c, const char *chip, struct errinfo *e)
 {
-    struct opened x = {0};
+    struct dry x;
     struct load_result r;
     uint64_t began = os_now_ns();
-    enum err code = open_all(&x, a, c, chip, e);
+    size_t ctx = a->load.prompt.max + a->load.answer.max;
+    enum err code = dry_open(&x, c, chip, a->workload, ctx, e);
     cmd_catch_stop();
     a->load.stop = stops;
     if (code == ERR_OK)
         code = load_run(x.en, &a->load, &r, e);
     if (code == ERR_OK)
         code = tell(&x, a, &r, (double)(os_now_ns() - began) * 1e-9, e);
-    close_all(&x);
+    dry_close(&x);
     return code;
 }
 

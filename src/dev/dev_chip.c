@@ -66,8 +66,11 @@ static enum err open_price(struct dev_price **out, const struct plan *p, const s
                        "%s: the family %s, whose layers have states beside their pages, is not "
                        "computed on a simulated chip",
                        o->sim.name, p->model->arch->name);
-    TRY(type_of(o, type, e));
-    *out = dev_price_new(p, o->sim.chip, *type, o->rows_max, o->ctx_max);
+    *type = NPU_BF16;
+    if (o->sim.chip)
+        TRY(type_of(o, type, e));
+    *out = o->sim.chip ? dev_price_new(p, o->sim.chip, *type, o->rows_max, o->ctx_max)
+                       : dev_price_measured(p, o->sim.speeds, o->rows_max, o->ctx_max);
     enum err r = dev_price_room(*out, room, e);
     if (r != ERR_OK) {
         dev_price_free(*out);
@@ -201,6 +204,17 @@ static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type 
                     const struct dev_room *room)
 {
     const struct npu_chip *c = o->sim.chip;
+    const struct dev_speeds *s = o->sim.speeds;
+    if (!c) {
+        d->sim = (struct dev_sim){.name = s->name,
+                                  .title = s->title,
+                                  .computes = "what was measured",
+                                  .clock = o->sim.clock,
+                                  .tdp_w = s->busy_w,
+                                  .static_w = s->idle_w,
+                                  .assumed = ""};
+        return;
+    }
     list_assumed(d, c);
     d->sim = (struct dev_sim){.chip = c,
                               .name = c->name,

@@ -22,6 +22,7 @@ struct entry {
 struct dev_price {
     const struct plan *plan;
     const struct npu_chip *chip;
+    const struct dev_speeds *speeds; /* instead of a chip */
     enum npu_type type;
     size_t rows_max, ctx_max;
     struct entry *table; /* [cap], a power of two, at most half full */
@@ -46,6 +47,15 @@ struct dev_price *dev_price_by(const struct plan *p, const struct npu_chip *c,
                                enum kern_numerics numerics, size_t rows_max, size_t ctx_max)
 {
     return dev_price_new(p, c, numerics == KERN_BF16 ? NPU_BF16 : NPU_INT8, rows_max, ctx_max);
+}
+
+struct dev_price *dev_price_measured(const struct plan *p, const struct dev_speeds *s,
+                                     size_t rows_max, size_t ctx_max)
+{
+    struct dev_price *x = dev_price_new(p, NULL, NPU_BF16, rows_max, ctx_max);
+    CHECK(s->n >= 1 && s->n <= DEV_SPEEDS_MAX);
+    x->speeds = s;
+    return x;
 }
 
 void dev_price_free(struct dev_price *p)
@@ -198,9 +208,39 @@ static enum err price(const struct dev_price *p, const struct npu_mix *m, struct
     return r;
 }
 
+/* Seconds of a step of so many rows, with nothing before them. */
+static double step_s(const struct dev_speeds *s, double rows)
+{
+    size_t i = 0;
+    while (i < s->n && s->step[i].rows < rows)
+        i++;
+    if (i == s->n)
+        return s->step[i - 1].s * rows / s->step[i - 1].rows;
+    if (i == 0)
+        return s->step[0].s;
+    double share = (rows - s->step[i - 1].rows) / (s->step[i].rows - s->step[i - 1].rows);
+    return s->step[i - 1].s + share * (s->step[i].s - s->step[i - 1].s);
+}
+
+static struct dev_cost measured(const struct dev_speeds *speeds, const struct npu_mix *m)
+{
+    double rows = 0, past = 0;
+    for (int i = 0; i < NPU_GROUPS; i++) {
+        double n = (double)m->group[i].n_seq * (double)m->group[i].rows;
+        rows += n;
+        past += n * (double)m->group[i].past;
+    }
+    double s = step_s(speeds, rows) + speeds->s_row_past * past;
+    return (struct dev_cost){(uint64_t)(s * 1e12 + 0.5), s * speeds->busy_w};
+}
+
 enum err dev_price_mix(struct dev_price *p, const struct npu_mix *mix, struct dev_cost *out,
                        struct errinfo *e)
 {
+    if (p->speeds) {
+        *out = measured(p->speeds, mix);
+        return ERR_OK;
+    }
     struct npu_mix m = round_up(p, mix);
     struct key k = key_of(&m);
     struct entry *at = find(p->table, p->cap, &k);
@@ -295,6 +335,10 @@ static double table_bytes(const struct plan *p, unsigned act_bytes)
 
 enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinfo *e)
 {
+    if (p->speeds) {
+        *out = (struct dev_room){.page = 1, .all = (double)p->speeds->pages};
+        return ERR_OK;
+    }
     uint64_t rows = MIN(p->rows_max, p->ctx_max);
     const struct npu_mix most = {
         .group = {{0}, {1, rows, p->ctx_max - rows}},

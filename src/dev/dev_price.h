@@ -35,6 +35,9 @@ struct dev_price *dev_price_new(const struct plan *p, const struct npu_chip *c, 
 /* The same by the contract that it computes by. */
 struct dev_price *dev_price_by(const struct plan *p, const struct npu_chip *c,
                                enum kern_numerics numerics, size_t rows_max, size_t ctx_max);
+/* By what was measured, which must outlive it: no buckets, nothing is compiled. */
+struct dev_price *dev_price_measured(const struct plan *p, const struct dev_speeds *s,
+                                     size_t rows_max, size_t ctx_max);
 void dev_price_free(struct dev_price *p);
 /* Errors: those of npu_run, for a bucket that is new. */
 enum err dev_price_step(struct dev_price *p, const struct dev_row *rows, size_t n,

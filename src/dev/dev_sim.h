@@ -15,6 +15,22 @@
 
 struct npu_chip;
 
+#define DEV_SPEEDS_MAX 32
+
+/* Instead of a chip: a machine's steps as they were measured.  A step of r rows takes what lies
+ * between its neighbours in `step`, beyond the last in proportion to it, and in addition
+ * s_row_past for every row and every position before it. */
+struct dev_speeds {
+    const char *name, *title;
+    size_t n; /* 1 or more */
+    struct {
+        double rows, s; /* ascending in rows; seconds, with nothing before the rows */
+    } step[DEV_SPEEDS_MAX];
+    double s_row_past;
+    double busy_w, idle_w; /* of the machine; 0: not known */
+    uint64_t pages;        /* of context that it holds */
+};
+
 enum dev_clock {
     DEV_CLOCK_WALL,   /* the machine's: steps end when they are computed */
     DEV_CLOCK_PACED,  /* the machine's, and no step ends before it would on the chip */
@@ -27,13 +43,20 @@ struct dev_sim_opts {
     const char *name;            /* the chip's, for messages */
     enum dev_clock clock;
     bool dry; /* computes nothing: logits are 0, and no memory or weights are taken */
+    /* Instead of chip, and dry then; outlives the device, too. */
+    const struct dev_speeds *speeds;
 };
+
+static inline bool dev_sim_wanted(const struct dev_sim_opts *o)
+{
+    return o->chip || o->speeds;
+}
 
 /* What it tells; the numbers of steps grow. */
 struct dev_sim {
-    const struct npu_chip *chip;
-    const char *name, *title; /* the chip's */
-    const char *computes;     /* what it would compute in: "int8", "bf16" */
+    const struct npu_chip *chip; /* NULL: measured speeds */
+    const char *name, *title;    /* the chip's */
+    const char *computes;        /* what it would compute in: "int8", "bf16" */
     enum dev_clock clock;
     double tdp_w, static_w;
     uint64_t memory_bytes, weight_bytes; /* the chip's; the model's in it */

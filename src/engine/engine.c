@@ -208,7 +208,7 @@ enum err engine_open(struct engine **out, const struct gguf *g, const struct eng
 enum err engine_open_shape(struct engine **out, struct model *m, const struct engine_opts *o,
                            struct errinfo *e)
 {
-    CHECK(o->sim.chip && o->sim.dry);
+    CHECK(dev_sim_wanted(&o->sim) && o->sim.dry);
     return open_it(out, NULL, m, o, e);
 }
 

@@ -80,8 +80,17 @@ struct load;
 struct request {
     struct job job;
     struct load *load;
-    int32_t *ids; /* [n_prompt + n_max]: the prompt, then the answer */
+    int32_t *ids;  /* [n_prompt + n_max]: the prompt, then the answer */
+    double due_ns; /* when it came: perhaps amid a step, which it has to wait for, too */
+    bool counted;
     struct request *next;
+};
+
+/* A conversation whose user thinks. */
+struct talk {
+    int32_t *ids; /* [n]: what was said */
+    size_t n;
+    double due_ns; /* of its next request */
 };
 
 /* What is kept of one that is done. */
@@ -93,11 +102,14 @@ struct load {
     const struct load_opts *o;
     struct engine *en;
     struct sched *s;
-    uint64_t rng, n_vocab;
-    size_t n_begun, n_under_way;
+    uint64_t rng, come, n_vocab; /* come: of arrivals that several share */
+    size_t n_begun, n_come, n_under_way;
     double next_ns;       /* when the next one comes, with a rate */
     struct request *over; /* done, and not looked at */
-    struct done *done;    /* [n_requests] */
+    struct talk *talks;   /* [n_talks], a heap: the first one is due first */
+    size_t n_talks, cap_talks;
+    struct done *done; /* [n_counted - refused ones] */
+    size_t n_times, cap_done;
     struct load_result *r;
     uint64_t first_ns, last_ns;
     double running, queue, pages; /* integrals over time */
@@ -120,17 +132,72 @@ static void free_request(struct request *q)
     mem_free(q);
 }
 
-static struct request *new_request(struct load *l)
+/* ---- conversations ---- */
+
+static void sink(struct talk *h, size_t n, size_t i)
 {
-    size_t ctx = engine_ctx(l->en);
-    size_t n = MIN(draw(&l->o->prompt, &l->rng), ctx - 1), shared = MIN(l->o->shared, n - 1);
-    size_t m = MIN(draw(&l->o->answer, &l->rng), ctx - n);
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        child += child + 1 < n && h[child + 1].due_ns < h[child].due_ns;
+        if (h[i].due_ns <= h[child].due_ns)
+            return;
+        struct talk t = h[i];
+        h[i] = h[child];
+        h[child] = t;
+    }
+}
+
+static void push_talk(struct load *l, struct talk t)
+{
+    if (l->n_talks == l->cap_talks) {
+        l->cap_talks = MAX(2 * l->cap_talks, (size_t)64);
+        l->talks = mem_grow(l->talks, l->cap_talks * sizeof *l->talks);
+    }
+    size_t i = l->n_talks++;
+    for (; i > 0 && l->talks[(i - 1) / 2].due_ns > t.due_ns; i = (i - 1) / 2)
+        l->talks[i] = l->talks[(i - 1) / 2];
+    l->talks[i] = t;
+}
+
+static struct talk pop_talk(struct load *l)
+{
+    struct talk t = l->talks[0];
+    l->talks[0] = l->talks[--l->n_talks];
+    sink(l->talks, l->n_talks, 0);
+    return t;
+}
+
+static double exponential(uint64_t *rng)
+{
+    return -log(1 - num_rand_unit(rng));
+}
+
+/* The user thinks, and may ask again, if the context has room.  Takes the text of q then. */
+static void go_on(struct load *l, struct request *q)
+{
+    size_t n = q->job.n_prompt + job_n_out(&q->job);
+    if (l->o->turns <= 1 || n + 2 > engine_ctx(l->en))
+        return;
+    if (num_rand_unit(&l->rng) >= 1 - 1 / l->o->turns)
+        return;
+    double think = exponential(&l->rng) * l->o->think_s;
+    push_talk(l, (struct talk){q->ids, n, (double)q->job.done_ns + think * 1e9});
+    q->ids = NULL;
+}
+
+/* t->n > 0: it goes on with that.  It came at t->due_ns. */
+static struct request *new_request(struct load *l, const struct talk *t)
+{
+    size_t ctx = engine_ctx(l->en), said = t->n;
+    size_t n = said + MIN(draw(&l->o->prompt, &l->rng), ctx - 1 - said);
+    size_t shared = MIN(l->o->shared, n - 1), m = MIN(draw(&l->o->answer, &l->rng), ctx - n);
     struct request *q = mem_alloc(sizeof *q);
     uint64_t same = l->o->seed ^ 0x5eed;
     q->load = l;
     q->ids = mem_alloc((n + m) * sizeof *q->ids);
-    for (size_t i = 0; i < n + m; i++)
-        q->ids[i] = (int32_t)(num_rand(i < shared ? &same : &l->rng) % l->n_vocab);
+    if (said)
+        memcpy(q->ids, t->ids, said * sizeof *q->ids);
+    for (size_t i = said; i < n + m; i++)
+        q->ids[i] = (int32_t)((num_rand(i < shared ? &same : &l->rng) ^ l->o->salt) % l->n_vocab);
     job_init(&q->job, m, 0);
     q->job.prompt = q->ids;
     q->job.n_prompt = n;
@@ -138,13 +205,28 @@ static struct request *new_request(struct load *l)
     q->job.client = l->n_begun;
     q->job.wake = wake;
     q->job.wake_arg = q;
+    q->due_ns = t->due_ns;
+    q->counted = t->due_ns - (double)l->first_ns >= l->o->warm_s * 1e9;
     return q;
 }
 
-/* BUSY is an answer, too: the request was refused. */
-static enum err begin(struct load *l, struct errinfo *e)
+/* ---- coming and going ---- */
+
+static void count_late(struct load *l, const struct done *d)
 {
-    struct request *q = new_request(l);
+    struct load_result *r = l->r;
+    r->n_counted++;
+    for (size_t i = 0; i < LOAD_LATES; i++) {
+        const struct load_late *late = &l->o->late[i];
+        r->n_late[i] += late->ms > 0 && (late->tpot ? d->tpot : d->ttft) > late->ms;
+        r->gave_up |= late->ms > 0 && r->n_late[i] > late->most;
+    }
+}
+
+/* BUSY is an answer, too: the request was refused. */
+static enum err begin(struct load *l, const struct talk *t, struct errinfo *e)
+{
+    struct request *q = new_request(l, t);
     enum err r = sched_push(l->s, &q->job, e);
     l->n_begun++;
     if (r == ERR_OK) {
@@ -152,8 +234,16 @@ static enum err begin(struct load *l, struct errinfo *e)
         return ERR_OK;
     }
     l->r->n_refused += r == ERR_BUSY;
+    if (r == ERR_BUSY && q->counted)
+        count_late(l, &(struct done){INFINITY, INFINITY, INFINITY});
     free_request(q);
     return r == ERR_BUSY ? ERR_OK : r;
+}
+
+/* Something new is to come. */
+static bool more(const struct load *l)
+{
+    return (l->o->mine ? l->n_come : l->n_begun) < l->o->n_requests;
 }
 
 /* Those that have come by now. */
@@ -163,26 +253,43 @@ static enum err begin_all(struct load *l, struct errinfo *e)
     if (o->rate <= 0) {
         while (l->n_begun < o->n_requests && l->n_under_way < o->concurrency) {
             size_t before = l->n_under_way;
-            TRY(begin(l, e));
+            TRY(begin(l, &(struct talk){.due_ns = (double)sched_now(l->s)}, e));
             if (l->n_under_way == before) /* refused: room comes with a step */
                 break;
         }
         return ERR_OK;
     }
-    while (l->n_begun < o->n_requests && l->next_ns <= (double)sched_now(l->s)) {
-        TRY(begin(l, e));
-        l->next_ns += -log(1 - num_rand_unit(&l->rng)) / o->rate * 1e9;
+    double now = (double)sched_now(l->s), turns = MAX(o->turns, 1);
+    while (more(l) && l->next_ns <= now) {
+        if (!o->mine || o->mine(o->mine_arg, l->n_come))
+            TRY(begin(l, &(struct talk){.due_ns = l->next_ns}, e));
+        l->n_come++;
+        l->next_ns += exponential(o->mine ? &l->come : &l->rng) * turns / o->rate * 1e9;
+    }
+    while (more(l) && l->n_talks && l->talks[0].due_ns <= now) {
+        struct talk t = pop_talk(l);
+        enum err r = begin(l, &t, e);
+        mem_free(t.ids);
+        TRY(r);
     }
     return ERR_OK;
+}
+
+/* When the next request comes, with a rate. */
+static uint64_t next_ns(const struct load *l)
+{
+    return (uint64_t)ceil(l->n_talks ? MIN(l->next_ns, l->talks[0].due_ns) : l->next_ns);
 }
 
 static enum err end(struct load *l, struct request *q, struct errinfo *e)
 {
     const struct job *j = &q->job;
     size_t n = job_n_out(j);
-    struct done d = {.ttft = (double)(j->first_ns - j->pushed_ns) * 1e-6,
+    struct done d = {.ttft = ((double)j->first_ns - q->due_ns) * 1e-6,
                      .tpot = -1,
-                     .whole = (double)(j->done_ns - j->pushed_ns) * 1e-6};
+                     .whole = ((double)j->done_ns - q->due_ns) * 1e-6};
+    if (j->end == JOB_END_CANCELLED) /* the run ended before it */
+        return ERR_OK;
     if (j->end == JOB_END_FAILED) {
         *e = j->error;
         return e->code;
@@ -192,11 +299,20 @@ static enum err end(struct load *l, struct request *q, struct errinfo *e)
     struct load_result *r = l->r;
     r->n_within += (l->o->limit_ttft_ms <= 0 || d.ttft <= l->o->limit_ttft_ms) &&
                    (l->o->limit_tpot_ms <= 0 || d.tpot <= l->o->limit_tpot_ms);
-    l->done[r->n_done++] = d;
+    r->n_done++;
+    if (q->counted) {
+        if (l->n_times == l->cap_done) {
+            l->cap_done = MAX(2 * l->cap_done, (size_t)1024);
+            l->done = mem_grow(l->done, l->cap_done * sizeof *l->done);
+        }
+        l->done[l->n_times++] = d;
+        count_late(l, &d);
+    }
     r->n_prompt += j->n_prompt;
     r->n_cached += j->n_cached;
     r->n_answer += n;
     l->last_ns = MAX(l->last_ns, j->done_ns);
+    go_on(l, q);
     return ERR_OK;
 }
 
@@ -232,11 +348,11 @@ static void turn(struct load *l)
 static enum err run(struct load *l, struct errinfo *e)
 {
     const struct load_opts *o = l->o;
-    while (l->n_begun < o->n_requests || l->n_under_way) {
+    while ((more(l) || l->n_under_way) && !l->r->gave_up) {
         if (o->stop && o->stop(o->stop_arg))
             return err_set(e, ERR_CANCELLED, "stopped");
         if (!l->n_under_way && o->rate > 0) /* nothing to do until the next one comes */
-            sched_rest(l->s, (uint64_t)ceil(l->next_ns));
+            sched_rest(l->s, next_ns(l));
         TRY(begin_all(l, e));
         turn(l);
         TRY(end_all(l, e));
@@ -273,7 +389,7 @@ static struct load_times times_of(double *v, size_t n)
 static void summarise(struct load *l, const struct dev_sim *sim, struct sched_load load)
 {
     struct load_result *r = l->r;
-    size_t n = r->n_done, n_tpot = 0;
+    size_t n = l->n_times, n_tpot = 0;
     double *v = mem_alloc((n + 1) * sizeof *v);
     for (size_t i = 0; i < n; i++)
         v[i] = l->done[i].ttft;
@@ -316,19 +432,25 @@ enum err load_run(struct engine *en, const struct load_opts *o, struct load_resu
         return err_set(e, ERR_CONTEXT, "a context of one token holds no prompt and answer");
     const struct sched_opts so = {
         .queue_max = o->queue_max, .running_max = o->running_max, .driven = true};
-    struct load l = {
-        .o = o, .en = en, .rng = o->seed, .n_vocab = engine_model(en)->n_vocab, .r = r};
-    *r = (struct load_result){0};
+    struct load l = {.o = o,
+                     .en = en,
+                     .rng = o->seed,
+                     .come = o->seed ^ 0xc03e,
+                     .n_vocab = engine_model(en)->n_vocab,
+                     .r = r};
+    memset(r, 0, sizeof *r);
     l.s = sched_new(en, &so);
-    l.done = mem_alloc(o->n_requests * sizeof *l.done);
     l.first_ns = sched_now(l.s);
     l.next_ns = (double)l.first_ns;
     enum err code = run(&l, e);
     struct sched_load load = sched_load(l.s);
     sched_free(l.s); /* cancels what runs, whose makers hear of it */
     end_all(&l, e ? &(struct errinfo){0} : NULL);
-    if (code == ERR_OK)
+    if (code == ERR_OK && !r->gave_up)
         summarise(&l, sim, load);
+    while (l.n_talks)
+        mem_free(l.talks[--l.n_talks].ids);
+    mem_free(l.talks);
     mem_free(l.done);
     return code;
 }

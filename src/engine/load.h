@@ -4,6 +4,7 @@
  * Does: drive the real scheduler (admission, pages, known beginnings, prompts in parts, preemption)
  *       over an engine whose device is simulated and has its own clock: requests come by a rate or
  *       as others end, their lengths are drawn; what each waited for and what all took is counted.
+ *       Conversations of several requests go on with what was said, after a time to think.
  *       The same seed gives the same result, to the nanosecond.
  * Does not: compute, where the device is dry: answers are given, not chosen.
  * Owner: the caller's thread drives everything; the engine is the caller's and used by nobody else.
@@ -27,13 +28,32 @@ struct load_length {
 enum err load_length_read(struct load_length *l, const char *option, const char *text,
                           struct errinfo *e);
 
+/* How many counted answers may be later than ms, to the first token or a token after it; one more
+ * ends the run.  Those that were refused are later than anything. */
+struct load_late {
+    bool tpot;
+    double ms; /* 0: there is no such limit */
+    size_t most;
+};
+
+#define LOAD_LATES 4
+
 struct load_opts {
     size_t n_requests;
     double rate;        /* requests a second, by a Poisson process; 0: as others end */
     size_t concurrency; /* rate 0: so many at a time */
     struct load_length prompt, answer;
     size_t shared; /* tokens that all prompts begin with */
-    uint64_t seed;
+    /* With a rate: requests of a conversation, by a geometric distribution of this mean (1 or
+     * more), each after a time to think of an exponential one; `prompt` is what a request adds. */
+    double turns, think_s;
+    uint64_t seed, salt; /* salt: other tokens, lengths and times as they are */
+    double warm_s;       /* requests of the first seconds are not counted */
+    struct load_late late[LOAD_LATES];
+    /* With a rate: conversations come to several schedulers, of which this is one.  n_requests and
+     * rate / turns are conversations of all of them; true: it is this one's.  May be NULL. */
+    bool (*mine)(void *arg, uint64_t conversation);
+    void *mine_arg;
     size_t running_max, queue_max;       /* the scheduler's */
     double limit_ttft_ms, limit_tpot_ms; /* 0: none */
     bool (*stop)(void *arg); /* asked between steps: true ends it with CANCELLED; may be NULL */
@@ -54,6 +74,8 @@ struct load_bars {
 
 struct load_result {
     size_t n_done, n_refused, n_within;    /* n_within: done within both limits */
+    size_t n_counted, n_late[LOAD_LATES];  /* after warm_s, refused ones too */
+    bool gave_up;                          /* too many were late: nothing else is set */
     uint64_t n_prompt, n_cached, n_answer; /* tokens of those that were done */
     double seconds, busy_s;                /* from the first arrival to the last end; in steps */
     double joules, idle_joules;            /* of steps; of the chip at rest */
