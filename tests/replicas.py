@@ -65,12 +65,14 @@ class Space:
     n = 0
     bridge = '10.99.0.1'
 
+    @staticmethod
+    def begin():
+        ip('link', 'set', 'lo', 'up')
+        ip('link', 'add', 'damso', 'type', 'bridge')
+        ip('addr', 'add', f'{Space.bridge}/24', 'dev', 'damso')
+        ip('link', 'set', 'damso', 'up')
+
     def __init__(self):
-        if not Space.n:
-            ip('link', 'set', 'lo', 'up')
-            ip('link', 'add', 'damso', 'type', 'bridge')
-            ip('addr', 'add', f'{Space.bridge}/24', 'dev', 'damso')
-            ip('link', 'set', 'damso', 'up')
         Space.n += 1
         self.name, self.wire, self.host = f'damso-{os.getpid()}-{Space.n}', f'wire{Space.n}', f'10.99.0.{Space.n + 1}'
         ip('netns', 'add', self.name)
@@ -153,6 +155,9 @@ class Cluster:
         Postgres.one = Postgres.one or Postgres()
         self.database = database = Postgres.one.database(self.folder).rsplit('/', 1)[1]
         self.postgres = Postgres.one
+        if spaces:
+            Space.begin()
+        self.headers = JSON | ({'Authorization': f'Bearer {self.new_key(damso)}'} if spaces else {})
         self.replicas = [Replica(damso, database, self.postgres.port, *args, space=Space() if spaces else None,
                                  **replica) for _ in range(n)]
         threads = [threading.Thread(target=r.start) for r in self.replicas]  # all at once: one makes the tables
@@ -168,6 +173,12 @@ class Cluster:
                                       stderr=subprocess.DEVNULL)
         until(lambda: os.path.exists(self.admin) or self.proxy.poll() is not None)
         until(lambda: self.up() == n)
+
+    def new_key(self, damso):
+        """Servers that other machines reach want one."""
+        return subprocess.run([damso, 'key', 'add', 'clients', '--store', f'postgres://damso:pw@127.0.0.1:{self.postgres.port}/'
+                               f'{self.database}?sslmode=disable'], capture_output=True, text=True, check=True,
+                              env={'PATH': os.environ['PATH'], 'HOME': self.folder}).stdout.strip()
 
     def states(self):
         """What HAProxy says of each replica: UP, DOWN, NOLB (drained by its own word)."""
@@ -208,7 +219,8 @@ class Client(threading.Thread):
     def call(self, method, path, body=None):
         c = http.client.HTTPConnection('127.0.0.1', self.cluster.port, timeout=60)
         try:
-            c.request(method, '/api/v1' + path, json.dumps(body) if body is not None else None, JSON)
+            c.request(method, '/api/v1' + path, json.dumps(body) if body is not None else None,
+                      self.cluster.headers)
             r = c.getresponse()
             data = r.read()
             if r.status != 200:
