@@ -3,7 +3,7 @@
 """Embeddings and reranking by small encoders with vocabularies of their own: tests/encoder_test.py DAMSO.
 tests/data/served (tools/encoder_vectors.py --served) has the models, and the vectors and scores that
 the makers' tokenizers and transformers give; where the package openai is installed, it is used, too."""
-import json, math, os, shutil, sys, tempfile, unittest
+import json, math, os, re, shutil, struct, sys, tempfile, unittest
 
 from served import Server, client
 
@@ -15,11 +15,28 @@ BERT, XLMR, QWEN = 'served-bert', 'served-xlmr', 'served-qwen3'
 NEAR = 2e-3  # of kernels that multiply 8-bit numbers, and F16's: a wrong token is off by tenths
 
 
+def damage(name, tensor):
+    """A copy of the model, NAME-nan, whose tensor of F32 begins with NaN."""
+    with open(f'{DATA}/{name}.gguf', 'rb') as f:
+        data, infos = bytearray(f.read()), {}
+    for m in re.finditer(rb'[a-z_]+[a-z_0-9.]*\.(weight|bias)(?=[\1-\4]\0\0\0)', data):
+        n = data[m.end()]
+        infos[m[0]] = struct.unpack_from(f'<{n}QIQ', data, m.end() + 4)[-2:], m.end() + 16 + 8 * n
+    kind, offset = infos[tensor][0]
+    assert kind == 0, 'not of F32'
+    start = -(-max(end for _, end in infos.values()) // 32) * 32
+    struct.pack_into('<f', data, start + offset, math.nan)
+    with open(f'{folder}/{name}-nan.gguf', 'wb') as f:
+        f.write(data)
+
+
 def setUpModule():
     global server, folder
     folder = tempfile.mkdtemp()
     for name in (BERT, XLMR, QWEN):
         os.symlink(f'{DATA}/{name}.gguf', f'{folder}/{name}.gguf')
+    damage(XLMR, b'cls.output.bias')
+    damage(BERT, b'token_embd_norm.bias')
     # Only listed: it has no vocabulary.
     os.symlink(os.path.join(DATA, '..', 'arch', 'llama.gguf'), f'{folder}/llama.gguf')
     server = Server(DAMSO, models=folder, DAMSO_MODEL=f'{folder}/{BERT}.gguf', DAMSO_CTX='')
@@ -105,7 +122,7 @@ class Encoders(unittest.TestCase):
 
     def test_lists(self):
         ids = {m['id'] for m in server.get('/v1/models')[1]['data']}
-        self.assertEqual(ids, {BERT, XLMR, QWEN, 'llama'})
+        self.assertEqual(ids, {BERT, XLMR, QWEN, BERT + '-nan', XLMR + '-nan', 'llama'})
         me = server.get('/api/v1/me')[1]  # those that one can talk with
         self.assertEqual(([m['id'] for m in me['models']], me['default_model']), (['llama'], 'llama'))
         can = lambda name: server.post('/api/show', {'model': name})[1]['capabilities']
@@ -177,6 +194,16 @@ class Rerankers(unittest.TestCase):
         self.assertEqual(status, 200, o)
         status, o = server.post('/v1/rerank', {**ask, 'query': 'cat ' * 500, 'truncate': True})
         self.assertEqual(status, 400, o)
+
+    def test_not_finite(self):
+        """Numbers that JSON does not have are an error, and the server goes on."""
+        for path, body in (('/v1/rerank', {'model': XLMR + '-nan', 'query': 'a', 'documents': ['b']}),
+                           ('/v1/embeddings', {'model': BERT + '-nan', 'input': 'cat'}),
+                           ('/api/embed', {'model': BERT + '-nan', 'input': 'cat'})):
+            status, o = server.post(path, body)
+            self.assertEqual(status, 500, o)
+            self.assertIn('finite', json.dumps(o))
+        self.rank(XLMR)
 
 
 if __name__ == '__main__':

@@ -123,12 +123,24 @@ static void scale_to_one(float *v, size_t n)
         v[i] *= scale;
 }
 
+/* JSON has no other numbers; a damaged model file, or one whose sizes overflow, makes them. */
+static bool all_finite(const struct api_embed *b, const struct job *j)
+{
+    bool finite = !b->ranks || isfinite(j->score);
+    for (size_t i = 0; finite && !b->ranks && i < b->dim; i++)
+        finite = isfinite(j->embedding[i]);
+    return finite;
+}
+
 static bool failed(struct api_embed *b, const struct job *j)
 {
     if (j->end == JOB_END_FAILED)
         api_refuse_err(&b->call->fault, "", &j->error);
     else if (j->end != JOB_END_LENGTH)
         api_refuse(&b->call->fault, 503, "timeout", "", "the request ended before its vectors");
+    else if (!all_finite(b, j))
+        api_refuse(&b->call->fault, 500, "", "",
+                   "the model made what is no finite number: its file may be damaged");
     return b->call->fault.status != 0;
 }
 
