@@ -79,7 +79,7 @@ bool api_chats_ok(struct api_call *c, const struct api_stored *s)
     if (s->op.err == ERR_NOTFOUND)
         api_refuse(&c->fault, 404, "not_found", "", "%s", s->op.e.text);
     else
-        api_refuse_err(&c->fault, "", &s->op.e);
+        api_refuse_store(&c->fault, &s->op.e);
     api_call_fail(c);
     return false;
 }

@@ -300,7 +300,7 @@ static bool step_read(struct run *r)
     }
     if (r->op.err != ERR_OK || run_stopped(r)) {
         run_end(r, r->op.err == ERR_OK ? STORE_STOPPED : STORE_ERROR,
-                r->op.err == ERR_OK ? "" : r->op.e.text);
+                r->op.err == ERR_OK ? "" : api_fault_store_text(&r->op.e));
         return true;
     }
     r->read = r->x; /* and its memory, until the run is over */

@@ -2,6 +2,7 @@
 #include "api/api_fault.h"
 
 #include "api/api_json.h"
+#include "base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -56,6 +57,27 @@ bool api_refuse_err(struct api_fault *f, const char *param, const struct errinfo
     default: break;
     }
     return api_refuse(f, status, code, param, "%s", e->text);
+}
+
+const char *api_fault_store_text(const struct errinfo *e)
+{
+    switch (e->code) {
+    case ERR_USAGE:
+    case ERR_NOTFOUND:
+    case ERR_TOOBIG:
+    case ERR_CANCELLED: return e->text;
+    default: break;
+    }
+    log_at(LOG_ERROR, "api", "store=\"%s\"", e->text);
+    return e->code == ERR_BUSY ? "the server's store cannot be used at the moment"
+                               : "the server's store failed; the server's log says how";
+}
+
+bool api_refuse_store(struct api_fault *f, const struct errinfo *e)
+{
+    struct errinfo plain;
+    (void)err_set(&plain, e->code == ERR_CORRUPT ? ERR_IO : e->code, "%s", api_fault_store_text(e));
+    return api_refuse_err(f, "", &plain);
 }
 
 /* The types that OpenAI's clients have seen. */

@@ -25,6 +25,10 @@ bool api_refuse(struct api_fault *f, int status, const char *code, const char *p
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 /* The fault of an event below. */
 bool api_refuse_err(struct api_fault *f, const char *param, const struct errinfo *e);
+/* The same of the store's, and its text alone, for clients: they are told what is wrong with what
+ * they ask for.  What is wrong with the store names its address, and goes to the log. */
+bool api_refuse_store(struct api_fault *f, const struct errinfo *e);
+const char *api_fault_store_text(const struct errinfo *e);
 
 /* Appends the error object: {"error":{message,type,param,code}} for OpenAI,
  * {"type":"error","error":{type,message},request_id} for Anthropic, {"error":"..."} for Ollama. */

@@ -118,6 +118,33 @@ static void test_events(void **state)
     }
 }
 
+static void test_the_store_is_not_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        enum err code;
+        int status;
+        bool shown;
+    } rows[] = {
+        {ERR_IO,       500, false},
+        {ERR_FAILED,   500, false},
+        {ERR_CORRUPT,  500, false},
+        {ERR_MEMORY,   507, false},
+        {ERR_BUSY,     503, false},
+        {ERR_USAGE,    400, true },
+        {ERR_NOTFOUND, 404, true },
+        {ERR_TOOBIG,   413, true },
+    };
+    for (size_t i = 0; i < N_ELEMS(rows); i++) {
+        struct api_fault f = {0};
+        struct errinfo e;
+        (void)err_set(&e, rows[i].code, "postgres://user@host/db: the disk is full");
+        assert_false(api_refuse_store(&f, &e));
+        assert_int_equal(f.status, rows[i].status);
+        assert_true(*f.text && (strstr(f.text, "postgres") != NULL) == rows[i].shown);
+    }
+}
+
 /* A format's precision and the room of a fault count bytes, so both may cut a character. */
 static void test_cut_characters(void **state)
 {
@@ -156,6 +183,7 @@ int main(void)
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_the_first_fault_stays),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_the_store_is_not_shown),
         cmocka_unit_test(test_cut_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

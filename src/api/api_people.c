@@ -674,7 +674,7 @@ bool api_people_ok(struct api_call *c, const struct api_stored *s)
     else if (s->op.err == ERR_USAGE)
         api_refuse(&c->fault, 409, why_not(c, s->op.people), "", "%s", s->op.e.text);
     else
-        api_refuse_err(&c->fault, "", &s->op.e);
+        api_refuse_store(&c->fault, &s->op.e);
     api_call_fail(c);
     return false;
 }

@@ -72,7 +72,7 @@ bool api_stored_send(struct api_stored *s, struct api_fault *f)
     if (store_send(s->call->api->o.store, &s->op, &e) == ERR_OK)
         return true;
     atomic_fetch_sub(&s->refs, 1);
-    return api_refuse_err(f, "", &e);
+    return api_refuse_store(f, &e);
 }
 
 bool api_stored_ok(const struct api_stored *s, struct api_fault *f)
@@ -85,7 +85,7 @@ bool api_stored_ok(const struct api_stored *s, struct api_fault *f)
     if (s->op.err == ERR_NOTFOUND)
         return api_refuse(f, 404, "not_found", "", "there is no stored answer \"%.64s\"",
                           s->op.object.id);
-    return api_refuse_err(f, "", &s->op.e);
+    return api_refuse_store(f, &s->op.e);
 }
 
 /* ---- a request that waits ---- */

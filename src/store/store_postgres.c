@@ -59,6 +59,8 @@ enum err store_postgres_fail(struct store_postgres *s, const PGresult *res, stru
         s->retry |= store_states[i].retry;
         if (!store_states[i].text)
             return err_set(e, store_states[i].err, "an id of this is there already");
+        if (store_states[i].err == ERR_TOOBIG) /* for who sent it, and may not see the address */
+            return err_set(e, ERR_TOOBIG, "%s", store_states[i].text);
         return err_set(e, store_states[i].err, "%s: %s", s->db.name, store_states[i].text);
     }
     if (state)
