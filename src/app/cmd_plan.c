@@ -135,14 +135,24 @@ static enum err tell(const struct cmd_plan_ask *a, const struct cmd_plan_options
     return r;
 }
 
+static enum err check_cell(struct fleet_ask *f, struct errinfo *e)
+{
+    fleet_prepare(f);
+    if (1 + f->spares[1] <= f->cell)
+        return ERR_OK;
+    return err_set(e, ERR_USAGE,
+                   "one replica needs %zu%s spares for this --availability, which a --cell of %zu "
+                   "has no room for",
+                   f->spares[1], f->spares[1] == FLEET_CELL_MAX ? " or more" : "", f->cell);
+}
+
 static enum err work(struct cmd_plan_ask *a, const struct cmd_plan_options *o, const struct conf *c,
                      struct errinfo *e)
 {
     struct fleet_answer *x = mem_alloc(a->n_kinds * sizeof *x);
-    enum err r = ERR_OK;
+    enum err r = check_cell(&a->fleet, e);
     cmd_catch_stop();
     a->fleet.load.stop = stops;
-    fleet_prepare(&a->fleet);
     for (size_t i = 0; i < a->n_kinds && r == ERR_OK; i++) {
         fprintf(stderr, "%zu of %zu: %s\n", i + 1, a->n_kinds, a->kind[i].name);
         r = answer(&x[i], a, i, c, e);

@@ -223,7 +223,7 @@ static enum err read_spares(struct fleet_ask *f, const struct cmd_plan_options *
     TRY(real(&f->availability, "--availability", o->availability, 0.5, 0.9999999, e));
     TRY(real(&f->mtbf_h, "--mtbf", o->mtbf, 1, 1e7, e));
     TRY(real(&f->mttr_h, "--mttr", o->mttr, 0.01, 1e5, e));
-    if (f->spare + 1 > f->cell)
+    if (!o->availability && f->spare + 1 > f->cell)
         return err_set(e, ERR_USAGE, "--spare %zu leaves nothing of a --cell of %zu", f->spare,
                        f->cell);
     return ERR_OK;

@@ -122,7 +122,8 @@ size_t fleet_spares(size_t n, double availability, double mtbf_h, double mttr_h)
 /* Sets busiest and spares, from ring_points, cell and what is said of spares. */
 void fleet_prepare(struct fleet_ask *a);
 /* The fewest so that no replica has more than `capacity`; rate: of all, of `users`.
- * More users never need fewer.  0 in total: more than a million, or capacity is 0. */
+ * More users never need fewer.  0 in total: more than a million, capacity is 0, or a cell has no
+ * room for one and its spares. */
 struct fleet_size fleet_size(const struct fleet_ask *a, double rate, double users, double capacity);
 /* The rate of the busiest replica when `down` of a cell are away. */
 double fleet_rate_of(const struct fleet_ask *a, const struct fleet_size *s, double rate,

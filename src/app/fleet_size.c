@@ -130,21 +130,22 @@ static double cell_rate(double rate, double users, double k)
 struct fleet_size fleet_size(const struct fleet_ask *a, double rate, double users, double capacity)
 {
     struct fleet_size best = {0};
-    if (!(capacity > 0) || rate / capacity > TOTAL_MAX)
+    if (!(capacity > 0) || rate / capacity > TOTAL_MAX || 1 + a->spares[1] > a->cell)
         return best;
-    uint64_t first = (uint64_t)(rate / capacity / (double)a->cell);
-    for (uint64_t k = MAX(first, (uint64_t)1); !best.total || k <= best.total; k++) {
+    uint64_t first = (uint64_t)(rate / capacity / (double)a->cell), last = (uint64_t)TOTAL_MAX;
+    for (uint64_t k = MAX(first, (uint64_t)1); k <= last; k++) {
         double r = cell_rate(rate, users, (double)k);
-        for (size_t m = 1; m + a->spares[m] <= a->cell || m == 1; m++) {
+        for (size_t m = 1; m + a->spares[m] <= a->cell; m++) {
             if (r * a->busiest[m] / (double)m > capacity)
                 continue;
             uint64_t total = k * (m + a->spares[m]);
             if (!best.total || total < best.total)
                 best = (struct fleet_size){k, m, a->spares[m], total, a->busiest[m]};
+            last = MIN(last, best.total);
             break;
         }
     }
-    return best;
+    return best.total > TOTAL_MAX ? (struct fleet_size){0} : best;
 }
 
 double fleet_rate_of(const struct fleet_ask *a, const struct fleet_size *s, double rate,

@@ -262,6 +262,26 @@ static void more_users_never_need_fewer(void **state)
     assert_int_equal(fleet_size(&a, 1, 1, 0).total, 0);
 }
 
+/* A cell that has no room for its spares, and so few users of so many requests that cells without
+ * end would be tried. */
+static void what_cannot_be_has_no_size(void **state)
+{
+    (void)state;
+    struct fleet_ask a = some_ask();
+    a.cell = 2;
+    a.availability = 0.9999;
+    a.mtbf_h = a.mttr_h = 1000;
+    fleet_prepare(&a);
+    assert_true(a.spares[1] > 2);
+    assert_int_equal(fleet_size(&a, 1, 1, 1).total, 0);
+    a.availability = 0;
+    a.spare = 0;
+    a.cell = 1;
+    fleet_prepare(&a);
+    assert_int_equal(fleet_size(&a, 1, 1, 1).total, 1);
+    assert_int_equal(fleet_size(&a, 9e5, 1, 1).total, 0);
+}
+
 static void spares_are_by_the_binomial(void **state)
 {
     (void)state;
@@ -410,6 +430,7 @@ int main(void)
         cmocka_unit_test(conversations_go_on),
         cmocka_unit_test(too_many_late_ones_end_a_run),
         cmocka_unit_test(more_users_never_need_fewer),
+        cmocka_unit_test(what_cannot_be_has_no_size),
         cmocka_unit_test(spares_are_by_the_binomial),
         cmocka_unit_test(the_ring_gives_its_shares),
         cmocka_unit_test(speeds_are_read),
