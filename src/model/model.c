@@ -367,6 +367,11 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
     TRY(read_size(m, "attention.key_length_swa", m->k_dim, 1, 65536, &k, e));
     TRY(read_size(m, "attention.value_length_swa", m->v_dim, 1, 65536, &v, e));
     TRY(read_size(m, "rope.dimension_count_swa", MIN(m->n_rot, k), 2, k, &m->n_rot_local, e));
+    if (m->kv_low && (k != k_all || v != v_all))
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: latent keys of %zu and values of %zu with a window, and of %zu and %zu "
+                       "without",
+                       gguf_path(m->gguf), k, v, k_all, v_all);
     m->k_dim = MAX(k, k_all);
     m->v_dim = MAX(v, v_all);
     for (size_t i = 0; i < m->n_layer; i++) {

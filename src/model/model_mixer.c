@@ -184,6 +184,10 @@ static enum err bind_delta_each(struct binder *b, int i, struct model_mixer *x)
 {
     struct model *m = b->m;
     struct model_mixer_sizes *s = &m->mixer;
+    for (int k = 0; k < i; k++) /* sizes are the model's, and those are bound by others */
+        if (m->layers[k].mixer.kind && m->layers[k].mixer.kind != MODEL_DELTA_EACH)
+            return err_set(b->e, ERR_CORRUPT, "%s: the states of layers %d and %d are of two kinds",
+                           gguf_path(m->gguf), k, i);
     s->heads = s->groups = m->n_head;
     s->inner = m->n_head * s->state;
     x->kind = MODEL_DELTA_EACH;
