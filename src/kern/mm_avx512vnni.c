@@ -13,7 +13,7 @@
 #define MM_FEW 8
 #endif
 #define MM_FT          8
-#define MM_EXPAND_FROM 17
+#define MM_EXPAND_FROM 41
 #define MM_BIASED8     true
 #define DOT_RUN(bits)  8
 
