@@ -93,7 +93,7 @@ static const uint32_t pages[2] = {2, 0};
 
 static void step(struct rank *r, size_t from, size_t n)
 {
-    struct dev_row rows[N_IDS];
+    struct dev_row rows[N_IDS] = {0};
     size_t vocab = r->plan->model->n_vocab, dim = r->plan->model->dim;
     bool ends = from + n == N_IDS, quiet = from == 0;
     for (size_t i = 0; i < n; i++)
