@@ -4,13 +4,13 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "os/os_child.h"
 #include "os/os_sys.h"
 #include "tool/tool_mcp.h"
 #include "tool/tool_pages.h"
 #include "tool/tool_wire.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -52,8 +52,6 @@ struct tool {
 
 /* ---- opening ---- */
 
-typedef void run_fn(int fd, const void *opts);
-
 static void run_pages(int fd, const void *opts)
 {
     tool_pages_run(fd, opts);
@@ -64,35 +62,15 @@ static void run_mcp(int fd, const void *opts)
     tool_mcp_run(fd, opts);
 }
 
-/* In the child: what else is open is no business of it, and would stay open by it. */
-static void keep_only(int fd)
-{
-    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (nothing >= 0) {
-        dup2(nothing, STDIN_FILENO);
-        dup2(nothing, STDOUT_FILENO);
-    }
-    if (fd > 3)
-        close_range(3, (unsigned)fd - 1, 0);
-    close_range((unsigned)fd + 1, ~0u, 0);
-}
-
-static enum err fork_link(struct link *l, run_fn *run, const void *opts, struct errinfo *e)
+static enum err fork_link(struct link *l, os_child_run *run, const void *opts, struct errinfo *e)
 {
     int ends[2];
+    pid_t pid;
     if (!tool_wire_pair(ends))
         return err_set(e, ERR_FAILED, "socketpair: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid == 0) {
-        keep_only(ends[1]);
-        run(ends[1], opts);
-    }
-    close(ends[1]);
-    l->fd = pid > 0 ? ends[0] : -1;
-    if (pid > 0)
-        return ERR_OK;
-    close(ends[0]);
-    return err_set(e, ERR_FAILED, "fork: %s", strerror(errno));
+    TRY(os_child_fork(ends, run, opts, &pid, e));
+    l->fd = ends[0];
+    return ERR_OK;
 }
 
 static enum err open_all(struct tool *t, const struct tool_opts *o, struct errinfo *e)

@@ -4,13 +4,13 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "os/os_child.h"
 #include "os/os_sandbox.h"
 #include "os/os_sys.h"
 #include "vision/vision_decode.h"
 #include "vision/vision_resize.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -44,11 +44,12 @@ struct answer {
 
 /* ---- moving bytes ---- */
 
+/* To sockets alone: one whose other end is closed is an error and no signal. */
 static bool put_all(int fd, const void *p, size_t n)
 {
     const char *at = p;
     while (n) {
-        ssize_t some = write(fd, at, n);
+        ssize_t some = send(fd, at, n, MSG_NOSIGNAL);
         if (some < 0 && errno == EINTR)
             continue;
         if (some <= 0)
@@ -142,13 +143,18 @@ static void fail(struct answer *a, const char *why)
     strncpy(a->text, why, sizeof a->text - 1);
 }
 
+static bool open_pair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+}
+
 static bool answer_one(int fd, const struct ask *ask, const uint8_t *bytes, bool confined)
 {
     size_t n = (size_t)(ask->side * ask->side * 3);
     struct answer a;
     int ends[2], status;
     uint8_t *rgb = mem_alloc(n);
-    if (pipe2(ends, O_CLOEXEC) != 0) { /* for now: later pictures may find files again */
+    if (!open_pair(ends)) { /* later pictures may find files again */
         mem_free(rgb);
         fail(&a, "the system opens no more files now");
         return put_all(fd, &a, sizeof a);
@@ -177,8 +183,9 @@ static bool answer_one(int fd, const struct ask *ask, const uint8_t *bytes, bool
     return good;
 }
 
-_Noreturn static void run(int fd, bool confined)
+static void run(int fd, const void *arg)
 {
+    const bool confined = *(const bool *)arg;
     struct os_sandbox s;
     struct errinfo e;
     struct ask ask;
@@ -196,20 +203,6 @@ _Noreturn static void run(int fd, bool confined)
         good = get_all(fd, bytes, (size_t)ask.n, 0) && answer_one(fd, &ask, bytes, confined);
         mem_free(bytes);
     }
-    _exit(0);
-}
-
-/* What else is open is no business of the process, and would stay open by it. */
-static void keep_only(int fd)
-{
-    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (nothing >= 0) {
-        dup2(nothing, STDIN_FILENO);
-        dup2(nothing, STDOUT_FILENO);
-    }
-    if (fd > 3)
-        close_range(3, (unsigned)fd - 1, 0);
-    close_range((unsigned)fd + 1, ~0u, 0);
 }
 
 /* ---- the server's side ---- */
@@ -217,19 +210,11 @@ static void keep_only(int fd)
 enum err vision_child_open(struct vision_child **out, bool confined, struct errinfo *e)
 {
     int ends[2];
+    pid_t pid;
     *out = NULL;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    if (!open_pair(ends))
         return err_set(e, ERR_FAILED, "socketpair: %s", strerror(errno));
-    pid_t pid = fork();
-    if (pid == 0) {
-        keep_only(ends[1]);
-        run(ends[1], confined);
-    }
-    close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return err_set(e, ERR_FAILED, "fork: %s", strerror(errno));
-    }
+    TRY(os_child_fork(ends, run, &confined, &pid, e));
     struct vision_child *c = mem_alloc(sizeof *c);
     *c = (struct vision_child){.fd = ends[0], .pid = pid};
     *out = c;
@@ -246,21 +231,6 @@ void vision_child_close(struct vision_child *c)
     mem_free(c);
 }
 
-static bool send_all(int fd, const void *p, size_t n)
-{
-    const char *at = p;
-    while (n) {
-        ssize_t some = send(fd, at, n, MSG_NOSIGNAL);
-        if (some < 0 && errno == EINTR)
-            continue;
-        if (some <= 0)
-            return false;
-        at += some;
-        n -= (size_t)some;
-    }
-    return true;
-}
-
 enum err vision_child_read(struct vision_child *c, const void *bytes, size_t n, size_t side,
                            uint8_t *rgb, struct errinfo *e)
 {
@@ -271,7 +241,7 @@ enum err vision_child_read(struct vision_child *c, const void *bytes, size_t n, 
     if (n > VISION_BYTES_MAX)
         return err_set(e, ERR_TOOBIG, "a picture's file of %zu MiB is more than %zu MiB", n >> 20,
                        VISION_BYTES_MAX >> 20);
-    c->gone = c->gone || !send_all(c->fd, &ask, sizeof ask) || !send_all(c->fd, bytes, n) ||
+    c->gone = c->gone || !put_all(c->fd, &ask, sizeof ask) || !put_all(c->fd, bytes, n) ||
               !get_all(c->fd, &a, sizeof a, until) || a.code >= ERR_N ||
               (a.code == ERR_OK && !get_all(c->fd, rgb, side * side * 3, until));
     if (c->gone)
