@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * test.h - what every *_test.c includes: cmocka with the headers it needs, and a seed that is
- * printed and can be given by DAMSO_SEED. */
+ * test.h - what every *_test.c includes: cmocka with the headers it needs, a seed that is
+ * printed and can be given by DAMSO_SEED, and how far numbers are from a reference. */
 #ifndef BASE_TEST_H
 #define BASE_TEST_H
 
@@ -19,6 +19,18 @@ static inline uint64_t test_seed(void)
     uint64_t seed = given ? strtoull(given, NULL, 10) : 20261124;
     printf("seed %llu (set DAMSO_SEED to change it)\n", (unsigned long long)seed);
     return seed;
+}
+
+/* The normalised mean square error of got[n] against want[n], which are not all 0. */
+static inline double test_nmse(const float *got, const float *want, size_t n)
+{
+    double sum = 0, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)got[i] - (double)want[i];
+        sum += d * d;
+        all += (double)want[i] * (double)want[i];
+    }
+    return sum / all;
 }
 
 #endif

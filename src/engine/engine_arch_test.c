@@ -148,22 +148,11 @@ static float *run(struct engine *en, struct arena *a, const int32_t *ids, size_t
     return out;
 }
 
-static double distance(const float *got, const float *want, size_t n)
-{
-    double sum = 0, all = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)got[i] - (double)want[i];
-        sum += d * d;
-        all += (double)want[i] * (double)want[i];
-    }
-    return sum / all;
-}
-
 static double nearest(const float *got, const struct ref *r)
 {
     double least = 1;
     for (size_t i = 0; i < r->n; i++)
-        least = MIN(least, distance(got + i * r->n_vocab, r->halves + i * r->n_vocab, r->n_vocab));
+        least = MIN(least, test_nmse(got + i * r->n_vocab, r->halves + i * r->n_vocab, r->n_vocab));
     return least;
 }
 
@@ -213,7 +202,7 @@ static double check_near(const struct gguf *g, const char *name)
         struct engine *en = open_engine(g, (enum cpu_level)level);
         assert_int_equal(engine_model(en)->n_vocab, r.n_vocab);
         const float *got = run(en, &a, r.ids, r.n, r.n);
-        double halves = distance(got, r.halves, all), plain = distance(got, r.plain, all);
+        double halves = test_nmse(got, r.halves, all), plain = test_nmse(got, r.plain, all);
         print_message("%-22s %-11s %8.2g, without the cache's rounding %8.2g\n", name,
                       cpu_level_name((enum cpu_level)level), halves, plain);
         bool floats = level == CPU_c || format_info(engine_model(en)->embed.format)->bits == 0;
@@ -392,7 +381,7 @@ static void hidden_states_are_near(void **state)
             assert_true(m->n_vocab > m->dim);
             const float *hidden = run_hidden(en, &a, r.ids, r.n);
             const float *got = head_of(m, &a, hidden, r.n);
-            double d = distance(got, r.halves, (size_t)r.n * r.n_vocab);
+            double d = test_nmse(got, r.halves, (size_t)r.n * r.n_vocab);
             bool floats = level == CPU_c || format_info(m->embed.format)->bits == 0;
             if (!(d <= (floats ? NEAR_PLAIN : NEAR_Q8)))
                 fail_msg("%s at the level %s: hidden states are off by %g", families[i],

@@ -122,17 +122,6 @@ static void close_it(struct open *o)
     arena_done(&o->a);
 }
 
-static double distance(const float *got, const float *want, size_t n)
-{
-    double sum = 0, all = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)got[i] - (double)want[i];
-        sum += d * d;
-        all += (double)want[i] * (double)want[i];
-    }
-    return sum / all;
-}
-
 /* Is it computed with floats alone? */
 static bool exact(const struct open *o, enum cpu_level level)
 {
@@ -187,7 +176,7 @@ static void states_are_near(void **state)
             open_at(&o, files[i], (enum cpu_level)level, 4 * N_MAX);
             size_t all = (size_t)o.r.n * o.r.dim;
             const float *got = run_alone(&o);
-            double halves = distance(got, o.r.halves, all), plain = distance(got, o.r.plain, all);
+            double halves = test_nmse(got, o.r.halves, all), plain = test_nmse(got, o.r.plain, all);
             print_message("%-22s %-11s %8.2g, without the cache's rounding %8.2g\n", files[i],
                           cpu_level_name((enum cpu_level)level), halves, plain);
             bool floats = exact(&o, (enum cpu_level)level);
@@ -299,10 +288,10 @@ static void pooled_are_near(void **state)
             size_t n = o.r.ranks ? 1 : o.r.dim;
             for (size_t k = 0; k < N_JOBS; k += k % 3 ? 1 : 2) { /* those of the whole text */
                 const float *got = o.r.ranks ? &jobs[k].score : jobs[k].embedding;
-                if (!(distance(got, o.r.end, n) <= near))
+                if (!(test_nmse(got, o.r.end, n) <= near))
                     fail_msg("%s at the level %s: %g, and the reference is %g: off by %g", files[i],
                              cpu_level_name((enum cpu_level)level), (double)got[0],
-                             (double)o.r.end[0], distance(got, o.r.end, n));
+                             (double)o.r.end[0], test_nmse(got, o.r.end, n));
                 assert_memory_equal(got, o.r.ranks ? &jobs[0].score : jobs[0].embedding,
                                     n * sizeof *got);
             }

@@ -123,16 +123,6 @@ static float *run(struct engine *en, struct arena *a, const struct engine_lora *
     return out;
 }
 
-static double distance(const float *got, const float *want, size_t n)
-{
-    double sum = 0, all = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += (double)(got[i] - want[i]) * (double)(got[i] - want[i]);
-        all += (double)want[i] * (double)want[i];
-    }
-    return sum / all;
-}
-
 /* Two adapters, one of them by half: the merged weights' logits, and what is known is told apart.
  */
 static void merged_weights_agree(void **state)
@@ -170,10 +160,10 @@ static void merged_weights_agree(void **state)
         float *got = run(en, &a, &both, N, &known);
         assert_int_equal(known, 0); /* what was read without is another text */
         float *exact = run(want, &a, &none, N, &known);
-        double d = distance(got, exact, vocab);
+        double d = test_nmse(got, exact, vocab);
         print_message("%s: %.2g, without %.2g\n", cpu_level_name((enum cpu_level)level), d,
-                      distance(base, exact, vocab));
-        assert_true(d < (level == CPU_c ? 1e-9 : 1e-6) && distance(base, exact, vocab) > 1e-3);
+                      test_nmse(base, exact, vocab));
+        assert_true(d < (level == CPU_c ? 1e-9 : 1e-6) && test_nmse(base, exact, vocab) > 1e-3);
         float *again = run(en, &a, &both, N, &known);
         assert_true(known >= ENGINE_PAGE);
         assert_memory_equal(again, got, vocab * sizeof *got);
@@ -233,7 +223,7 @@ static void steps_mix(void **state)
     for (size_t k = 0; k < 3; k++) {
         float *alone = run(en, &a, &kinds[k], 9, &known);
         assert_memory_equal(alone, got + k * vocab, vocab * sizeof *got);
-        assert_true(k == 0 || distance(alone, got, vocab) > 1e-4);
+        assert_true(k == 0 || test_nmse(alone, got, vocab) > 1e-4);
     }
     engine_close(en);
     gguf_close(ga);

@@ -82,17 +82,6 @@ static void read_ref(void)
     ref.logits = (float *)(uintptr_t)take(&at, (size_t)ref.n * ref.n_vocab * 4);
 }
 
-static double distance(const float *got, const float *want, size_t n)
-{
-    double sum = 0, all = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)got[i] - (double)want[i];
-        sum += d * d;
-        all += (double)want[i] * (double)want[i];
-    }
-    return sum / all;
-}
-
 static struct vision *open_vision(enum cpu_level level)
 {
     struct vision *v;
@@ -175,7 +164,7 @@ static void test_soft(void **state)
             continue;
         struct vision *v = open_vision((enum cpu_level)level);
         vision_encode(v, small_picture(), x);
-        double d = distance(x, ref.soft, (size_t)ref.n_soft * ref.dim);
+        double d = test_nmse(x, ref.soft, (size_t)ref.n_soft * ref.dim);
         printf("rows of the projector, %s: %.1e\n", cpu_level_name((enum cpu_level)level), d);
         assert_true(d < NEAR);
         vision_close(v);
@@ -255,7 +244,7 @@ static void test_logits(void **state)
             continue;
         struct engine *en = open_engine((enum cpu_level)level);
         float *whole = run(en, N_MAX);
-        double d = distance(whole, ref.logits, all);
+        double d = test_nmse(whole, ref.logits, all);
         printf("logits, %s: %.1e\n", cpu_level_name((enum cpu_level)level), d);
         assert_true(d < (level == CPU_c ? NEAR : NEAR_Q8));
         for (size_t step = 1; step < 12; step += 3) /* the same bits, however it is read */
