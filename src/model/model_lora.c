@@ -76,10 +76,11 @@ static enum err floats(struct model_lora *l, const struct gguf_tensor *t, bool t
 
 static bool adaptable(const char *name)
 {
-    static const char *const not [] = {"token_embd.", "_exps.",         "ffn_gate_inp", "attn_k_b.",
-                                       "attn_v_b.",   "position_embd.", "_norm."};
-    for (size_t i = 0; i < N_ELEMS(not ); i++)
-        if (strstr(name, not [i]))
+    static const char *const never[] = {"token_embd.", "_exps.",    "ffn_gate_inp",
+                                        "attn_k_b.",   "attn_v_b.", "position_embd.",
+                                        "_norm."};
+    for (size_t i = 0; i < N_ELEMS(never); i++)
+        if (strstr(name, never[i]))
             return false;
     return true;
 }
