@@ -388,11 +388,7 @@ def main():
     a.add_argument("names", nargs="*")
     a = a.parse_args()
     os.makedirs(a.out, exist_ok=True)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    import logging
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
+    fv.quiet()
     if a.served:
         make_served(os.path.join(a.out, "..", "served"))
         return

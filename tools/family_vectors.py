@@ -149,6 +149,14 @@ def convert(folder, out, kind, patch, arch, impl):
         bare(Path(folder), kind, Path(out), eager=True, hparams=hparams).write()
 
 
+def quiet():
+    """Nothing printed but by the script; the same sums on every machine."""
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+
+
 def main():
     a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     a.add_argument("--convert", required=True, help="folder of convert_hf_to_gguf.py")
@@ -157,10 +165,7 @@ def main():
     a = a.parse_args()
     os.makedirs(a.out, exist_ok=True)
     av.DATA = a.out
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
+    quiet()
     for name, m in MODELS.items():
         if a.names and name not in a.names:
             continue

@@ -15,25 +15,19 @@ into --out; DAMSO_HF=DIR makes the test look there.
 import argparse
 import importlib
 import json
-import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-if "--convert" in sys.argv:  # the converter's own gguf package, before PyPI's
-    repo = sys.argv[sys.argv.index("--convert") + 1]
-    sys.path[:0] = [os.path.join(repo, "gguf-py"), repo]
-import gguf  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
+import family_vectors as fv  # (the converter's path is its doing)
+import gguf
+import torch
+import transformers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "tests", "data", "hf")
 ROWS = 352  # of the embeddings: more than tokens
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -181,10 +175,7 @@ def main():
     a.add_argument("names", nargs="*")
     a = a.parse_args()
     os.makedirs(a.out, exist_ok=True)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
+    fv.quiet()
     if not a.all:
         for name, m in MODELS.items():
             if not a.names or name in a.names:

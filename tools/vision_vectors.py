@@ -21,10 +21,8 @@ as a model and once with --mmproj.  Pictures are made and read by PyPI `pillow`.
 import argparse
 import importlib
 import json
-import logging
 import os
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
@@ -35,14 +33,10 @@ import transformers
 from PIL import Image, ImageOps
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-if "--convert" in sys.argv:  # the converter's own gguf package, before PyPI's
-    repo = sys.argv[sys.argv.index("--convert") + 1]
-    sys.path[:0] = [os.path.join(repo, "gguf-py"), repo]
-import family_vectors as fv  # noqa: E402
-import gguf  # noqa: E402
+import family_vectors as fv  # (the converter's path is its doing)
+import gguf
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "tests", "data", "vision")
 N_VOCAB, CTX, SIDE, PATCH, N_SOFT = 96, 256, 32, 4, 16
 BEGIN, END, SOFT = 88, 89, 90
@@ -218,10 +212,7 @@ def main():
     a.add_argument("--out", default=DATA)
     a = a.parse_args()
     os.makedirs(a.out, exist_ok=True)
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
+    fv.quiet()
     rng = np.random.default_rng(9)
     make_files(a.out, rng)
     processor = make_model(a.out, rng)
