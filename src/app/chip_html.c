@@ -2,6 +2,7 @@
  * chip_html.c - answers as one HTML file: no script, no outside address, light and dark, for print
  * too. Everything is drawn from the JSON of the answers; texts of files are escaped. */
 #include "app/chip.h"
+#include "app/member.h"
 
 #include "base/num.h"
 
@@ -53,17 +54,6 @@ void chip_html_text(FILE *f, const char *text)
         case '"': fputs("&quot;", f); break;
         default: fputc((unsigned char)*text < 0x20 ? ' ' : *text, f);
         }
-}
-
-static double num(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *text(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
 }
 
 static void figure(FILE *f, const char *name, double v, const char *unit)
@@ -122,11 +112,11 @@ static void operations(FILE *f, const json_t *list)
     json_array_foreach((json_t *)list, i, op)
     {
         fputs("<tr><td>", f);
-        chip_html_text(f, text(op, "name"));
+        chip_html_text(f, member_text(op, "name"));
         fprintf(f,
                 "</td><td>%.0f</td><td>%.0f x %.0f x %.0f</td><td>%.1f</td><td>%.1f %%</td></tr>",
-                num(op, "times"), num(op, "m"), num(op, "k"), num(op, "n"), num(op, "us"),
-                100 * num(op, "share"));
+                member_number(op, "times"), member_number(op, "m"), member_number(op, "k"),
+                member_number(op, "n"), member_number(op, "us"), 100 * member_number(op, "share"));
     }
     fputs("</table>\n", f);
 }
@@ -188,19 +178,19 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
     bool language = json_object_get(o, "phase") != NULL;
     chip_html_begin(f);
     fputs("<h1>", f);
-    chip_html_text(f, text(o, "title"));
+    chip_html_text(f, member_text(o, "title"));
     fputs(" <span class=\"sim\">simulated</span></h1><p>", f);
-    chip_html_text(f, text(o, "workload"));
+    chip_html_text(f, member_text(o, "workload"));
     fprintf(f, ", %s, batch %.0f, in %s. This is no MLPerf result.</p><div class=\"big\">",
-            language ? text(o, "phase") : text(o, "scenario"), num(o, "batch"),
-            text(o, "computes_in"));
-    figure(f, "latency", num(o, "latency_ms"), "ms");
-    figure(f, language ? "tokens" : "inputs", language ? num(o, "tokens_per_s") : num(o, "per_s"),
-           "a second");
-    figure(f, "power", num(o, "watts"), "W");
+            language ? member_text(o, "phase") : member_text(o, "scenario"),
+            member_number(o, "batch"), member_text(o, "computes_in"));
+    figure(f, "latency", member_number(o, "latency_ms"), "ms");
+    figure(f, language ? "tokens" : "inputs",
+           language ? member_number(o, "tokens_per_s") : member_number(o, "per_s"), "a second");
+    figure(f, "power", member_number(o, "watts"), "W");
     figure(f, language ? "joules a token" : "joules an input",
-           language ? num(o, "joules_per_token") : num(o, "joules"), "J");
-    figure(f, "of the units' peak", 100 * num(o, "utilisation"), "%");
+           language ? member_number(o, "joules_per_token") : member_number(o, "joules"), "J");
+    figure(f, "of the units' peak", 100 * member_number(o, "utilisation"), "%");
     fputs("</div>", f);
     assumed(f, o);
     shares(f, "Where the matrix units' time goes", json_object_get(o, "where_time_goes"));
@@ -214,8 +204,8 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
 
 static double rate(const json_t *o)
 {
-    double t = num(o, "tokens_per_s");
-    return t > 0 ? t : num(o, "per_s");
+    double t = member_number(o, "tokens_per_s");
+    return t > 0 ? t : member_number(o, "per_s");
 }
 
 /* Watts to the right, rate upwards, both logarithmic: what lies up and left of all others is best.
@@ -227,7 +217,7 @@ static void scatter(FILE *f, const json_t *list)
     json_t *o;
     json_array_foreach((json_t *)list, i, o)
     {
-        double v[2] = {log10(num(o, "watts")), log10(rate(o))};
+        double v[2] = {log10(member_number(o, "watts")), log10(rate(o))};
         for (int k = 0; k < 2 && rate(o) > 0; k++) {
             lo[k] = MIN(lo[k], v[k]);
             hi[k] = MAX(hi[k], v[k]);
@@ -245,13 +235,13 @@ static void scatter(FILE *f, const json_t *list)
     {
         if (!(rate(o) > 0))
             continue;
-        double x = 80 + (log10(num(o, "watts")) - lo[0]) / MAX(hi[0] - lo[0], 0.1) * 680;
+        double x = 80 + (log10(member_number(o, "watts")) - lo[0]) / MAX(hi[0] - lo[0], 0.1) * 680;
         double y = 365 - (log10(rate(o)) - lo[1]) / MAX(hi[1] - lo[1], 0.1) * 330;
         fprintf(f,
                 "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"5\" fill=\"var(--a)\"/><text x=\"%.1f\" "
                 "y=\"%.1f\"%s>",
                 x, y, i % 2 ? x - 9 : x + 9, y + 4, i % 2 ? " text-anchor=\"end\"" : "");
-        chip_html_text(f, text(o, "chip"));
+        chip_html_text(f, member_text(o, "chip"));
         fputs("</text>", f);
     }
     fputs("</svg>\n", f);
@@ -273,18 +263,19 @@ void chip_html_compare(FILE *f, const json_t *list, const char *workload)
     json_array_foreach((json_t *)list, i, o)
     {
         fputs("<tr><td>", f);
-        chip_html_text(f, text(o, "chip"));
+        chip_html_text(f, member_text(o, "chip"));
         if (json_object_get(o, "error")) {
             fputs("</td><td colspan=\"6\">", f);
-            chip_html_text(f, text(o, "error"));
+            chip_html_text(f, member_text(o, "error"));
             fputs("</td></tr>", f);
             continue;
         }
         fprintf(f,
                 "</td><td>%.3f</td><td>%.1f</td><td>%.1f</td><td>%.3g</td><td>%.1f "
                 "%%</td><td>%zu</td></tr>",
-                num(o, "latency_ms"), rate(o), num(o, "watts"), rate(o) / num(o, "watts"),
-                100 * num(o, "utilisation"), json_array_size(json_object_get(o, "assumed")));
+                member_number(o, "latency_ms"), rate(o), member_number(o, "watts"),
+                rate(o) / member_number(o, "watts"), 100 * member_number(o, "utilisation"),
+                json_array_size(json_object_get(o, "assumed")));
     }
     fputs("</table></body></html>\n", f);
 }
@@ -293,7 +284,7 @@ static void bars(FILE *f, const json_t *o)
 {
     const json_t *list = json_object_get(o, "ttft_bars");
     size_t i, n = json_array_size(list);
-    double most = 1, width = num(o, "ttft_bar_ms");
+    double most = 1, width = member_number(o, "ttft_bar_ms");
     json_t *v;
     json_array_foreach((json_t *)list, i, v) most = fmax(most, json_number_value(v));
     fputs("<h2>Time to the first token</h2><svg viewBox=\"0 0 920 200\" width=\"100%\" "
@@ -330,7 +321,7 @@ static void percentiles(FILE *f, const json_t *o)
         const json_t *t = json_object_get(o, rows[r][0]);
         fprintf(f, "<tr><td>%s</td>", rows[r][1]);
         for (size_t c = 0; c < N_ELEMS(cols); c++)
-            fprintf(f, "<td>%.4g</td>", num(t, cols[c]));
+            fprintf(f, "<td>%.4g</td>", member_number(t, cols[c]));
         fputs("</tr>", f);
     }
     fputs("</table>", f);
@@ -340,20 +331,21 @@ void chip_html_load(FILE *f, const json_t *o)
 {
     chip_html_begin(f);
     fputs("<h1>", f);
-    chip_html_text(f, text(o, "title"));
+    chip_html_text(f, member_text(o, "title"));
     fputs(" under load <span class=\"sim\">simulated</span></h1><p>", f);
-    chip_html_text(f, text(o, "workload"));
-    fprintf(f, " in %s: %.0f requests, ", text(o, "computes_in"), num(o, "requests"));
-    if (num(o, "rate") > 0)
-        fprintf(f, "%.4g a second. ", num(o, "rate"));
+    chip_html_text(f, member_text(o, "workload"));
+    fprintf(f, " in %s: %.0f requests, ", member_text(o, "computes_in"),
+            member_number(o, "requests"));
+    if (member_number(o, "rate") > 0)
+        fprintf(f, "%.4g a second. ", member_number(o, "rate"));
     else
-        fprintf(f, "%.0f at a time. ", num(o, "concurrency"));
+        fprintf(f, "%.0f at a time. ", member_number(o, "concurrency"));
     fputs("None of it is an MLPerf result.</p><div class=\"big\">", f);
-    figure(f, "throughput", num(o, "tokens_per_s"), "tokens/s");
-    figure(f, "first token, p99", num(json_object_get(o, "ttft_ms"), "p99"), "ms");
-    figure(f, "each token, p99", num(json_object_get(o, "tpot_ms"), "p99"), "ms");
-    figure(f, "power", num(o, "watts"), "W");
-    figure(f, "energy", num(o, "joules_per_token"), "J a token");
+    figure(f, "throughput", member_number(o, "tokens_per_s"), "tokens/s");
+    figure(f, "first token, p99", member_number(json_object_get(o, "ttft_ms"), "p99"), "ms");
+    figure(f, "each token, p99", member_number(json_object_get(o, "tpot_ms"), "p99"), "ms");
+    figure(f, "power", member_number(o, "watts"), "W");
+    figure(f, "energy", member_number(o, "joules_per_token"), "J a token");
     fputs("</div>", f);
     percentiles(f, o);
     bars(f, o);
@@ -366,10 +358,12 @@ void chip_html_load(FILE *f, const json_t *o)
             "<tr><td>waiting, mean and most</td><td>%.1f, %.0f</td></tr>"
             "<tr><td>pages of context in use</td><td>%.1f %% of %.0f</td></tr>"
             "<tr><td>steps, rows of each</td><td>%.0f, %.1f</td></tr></table>",
-            num(o, "answered"), num(o, "refused"), 100 * num(o, "within_limits"), num(o, "seconds"),
-            100 * num(o, "busy"), num(o, "running_mean"), num(o, "running_most"),
-            num(o, "queue_mean"), num(o, "queue_most"), 100 * num(o, "pages_used"), num(o, "pages"),
-            num(o, "steps"), num(o, "rows_mean"));
+            member_number(o, "answered"), member_number(o, "refused"),
+            100 * member_number(o, "within_limits"), member_number(o, "seconds"),
+            100 * member_number(o, "busy"), member_number(o, "running_mean"),
+            member_number(o, "running_most"), member_number(o, "queue_mean"),
+            member_number(o, "queue_most"), 100 * member_number(o, "pages_used"),
+            member_number(o, "pages"), member_number(o, "steps"), member_number(o, "rows_mean"));
     fputs("</body></html>\n", f);
 }
 

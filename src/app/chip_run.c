@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * chip_run.c - damso chip run: one workload on one chip, and why it is not faster. */
 #include "app/chip.h"
+#include "app/member.h"
 
 #include "base/num.h"
 
@@ -84,11 +85,6 @@ static json_t *users(const struct npu_chip *c, const struct chip_ask *ask, doubl
                      "tokens_per_s", tokens);
 }
 
-static double at(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
 static void print_shares(const json_t *o, const char *title)
 {
     const char *key;
@@ -105,9 +101,10 @@ static void print_ops(const json_t *list)
     printf("costliest operations\n");
     json_array_foreach((json_t *)list, i, op)
         printf("  %-12s %4lld x  %8.1f us  %4.1f %%  (%lld x %lld x %lld)\n",
-               json_string_value(json_object_get(op, "name")), (long long)at(op, "times"),
-               at(op, "us"), 100 * at(op, "share"), (long long)at(op, "m"), (long long)at(op, "k"),
-               (long long)at(op, "n"));
+               json_string_value(json_object_get(op, "name")),
+               (long long)member_number(op, "times"), member_number(op, "us"),
+               100 * member_number(op, "share"), (long long)member_number(op, "m"),
+               (long long)member_number(op, "k"), (long long)member_number(op, "n"));
 }
 
 static void print_assumed(const json_t *list)
@@ -144,20 +141,24 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     printf("%s: %s, simulated (not an MLPerf result)\n",
            json_string_value(json_object_get(o, "title")),
            json_string_value(json_object_get(o, "workload")));
-    printf("latency      %10.3f ms\n", at(o, "latency_ms"));
+    printf("latency      %10.3f ms\n", member_number(o, "latency_ms"));
     if (a->language)
-        printf("tokens       %10.1f /s, %.2f tokens/J\n", at(o, "tokens_per_s"),
-               at(o, "tokens_per_joule"));
+        printf("tokens       %10.1f /s, %.2f tokens/J\n", member_number(o, "tokens_per_s"),
+               member_number(o, "tokens_per_joule"));
     else
-        printf("inputs       %10.1f /s, batch %lld\n", at(o, "per_s"), (long long)at(o, "batch"));
-    printf("power        %10.1f W, %.4g J each (%.3g to %.3g)", at(o, "watts"), at(o, "joules"),
-           at(o, "joules_low"), at(o, "joules_high"));
-    if (at(o, "clock_share") < 1)
-        printf(", the clock held at %.0f %% by it", 100 * at(o, "clock_share"));
-    printf("\nutilisation  %10.1f %% of the matrix units' peak in %s\n", 100 * at(o, "utilisation"),
+        printf("inputs       %10.1f /s, batch %lld\n", member_number(o, "per_s"),
+               (long long)member_number(o, "batch"));
+    printf("power        %10.1f W, %.4g J each (%.3g to %.3g)", member_number(o, "watts"),
+           member_number(o, "joules"), member_number(o, "joules_low"),
+           member_number(o, "joules_high"));
+    if (member_number(o, "clock_share") < 1)
+        printf(", the clock held at %.0f %% by it", 100 * member_number(o, "clock_share"));
+    printf("\nutilisation  %10.1f %% of the matrix units' peak in %s\n",
+           100 * member_number(o, "utilisation"),
            json_string_value(json_object_get(o, "computes_in")));
     printf("memory       %10.1f MB; of %.1f MB of weights %.1f stay on the chip\n",
-           at(o, "memory_mb"), at(o, "weight_mb"), at(o, "on_chip_weight_mb"));
+           member_number(o, "memory_mb"), member_number(o, "weight_mb"),
+           member_number(o, "on_chip_weight_mb"));
     print_shares(json_object_get(o, "where_time_goes"), "where the matrix units' time goes");
     json_object_foreach(json_object_get(o, "where_joules_go"), key, v) joules += json_real_value(v);
     json_object_foreach(json_object_get(o, "where_joules_go"), key, v)
@@ -166,8 +167,9 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     json_decref(energy);
     const json_t *limit = json_object_get(o, "within_limit");
     if (limit)
-        printf("within %g ms %7.0f users at once, %.1f tokens/s in all\n", at(limit, "limit_ms"),
-               at(limit, "users"), at(limit, "tokens_per_s"));
+        printf("within %g ms %7.0f users at once, %.1f tokens/s in all\n",
+               member_number(limit, "limit_ms"), member_number(limit, "users"),
+               member_number(limit, "tokens_per_s"));
     print_ops(json_object_get(o, "costliest"));
     printf("a tenth more of each brings\n");
     json_object_foreach(json_object_get(o, "sensitivity"), key, v)

@@ -2,6 +2,7 @@
  * cmd_mlperf_report.c - run.json as a page for people: one file, no scripts, nothing from outside.
  */
 #include "app/cmd_mlperf.h"
+#include "app/member.h"
 #include "app/mlperf_published.h"
 
 #include "base/num.h"
@@ -35,17 +36,6 @@ static const char head[] =
     "pre { overflow: auto; border: 1px solid var(--line); padding: 10px; font-size: 13px }\n"
     "</style>\n";
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *t = json_string_value(json_object_get(o, key));
-    return t ? t : "";
-}
-
-static double number_of(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
 static void row(struct str *s, const char *name, const char *value)
 {
     str_addf(s, "<tr><td>%s</td><td>", name);
@@ -61,28 +51,28 @@ static void add_top(struct str *s, const json_t *r)
     gmtime_r(&at, &tm);
     strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &tm);
     bool official = json_is_true(json_object_get(r, "official_benchmark"));
-    str_addf(s, "<title>%s %s</title></head><body>\n", text_of(r, "benchmark"),
-             text_of(r, "scenario"));
-    str_addf(s, "<h1>%s, %s%s: <span class=\"%s\">%s</span></h1>\n", text_of(r, "benchmark"),
-             text_of(r, "scenario"),
-             strcmp(text_of(r, "mode"), "accuracy") == 0 ? " (accuracy run)"
-             : text_of(r, "compliance")[0]               ? " (compliance run)"
-                                                         : "",
-             text_of(r, "verdict"), text_of(r, "verdict"));
+    str_addf(s, "<title>%s %s</title></head><body>\n", member_text(r, "benchmark"),
+             member_text(r, "scenario"));
+    str_addf(s, "<h1>%s, %s%s: <span class=\"%s\">%s</span></h1>\n", member_text(r, "benchmark"),
+             member_text(r, "scenario"),
+             strcmp(member_text(r, "mode"), "accuracy") == 0 ? " (accuracy run)"
+             : member_text(r, "compliance")[0]               ? " (compliance run)"
+                                                             : "",
+             member_text(r, "verdict"), member_text(r, "verdict"));
     str_addf(s, "<p class=\"dim\">%s</p>\n", when);
     const json_t *device = json_object_get(json_object_get(r, "machine"), "device");
     if (device) {
         str_add_cstr(s, "<p><b>Simulated: ");
-        str_add_html(s, text_of(device, "title"));
+        str_add_html(s, member_text(device, "title"));
         str_addf(s,
                  ".</b> The chip was simulated on this machine (clock: %s). These are no "
                  "figures of the chip, and this is not an MLPerf result.</p>\n",
-                 text_of(device, "clock"));
-        if (number_of(device, "late_steps") > 0)
+                 member_text(device, "clock"));
+        if (member_number(device, "late_steps") > 0)
             str_addf(s,
                      "<p>This machine was too slow for %.0f of %.0f steps: times are longer than "
                      "they would be on the chip.</p>\n",
-                     number_of(device, "late_steps"), number_of(device, "steps"));
+                     member_number(device, "late_steps"), member_number(device, "steps"));
     }
     if (!official)
         str_add_cstr(s, "<p><b>This benchmark is damso's own and unofficial: it is not MLPerf.</b> "
@@ -90,10 +80,10 @@ static void add_top(struct str *s, const json_t *r)
     str_add_cstr(s, "<p>");
     str_add_html(s, MLPERF_DISCLAIMER);
     str_add_cstr(s, "</p>\n");
-    if (text_of(r, "why")[0]) {
+    if (member_text(r, "why")[0]) {
         str_add_cstr(s, "<p>How it ended: ");
-        str_add_html(s, text_of(r, "why"));
-        str_addf(s, ". %.0f %% of the run was done.</p>\n", 100 * number_of(r, "share"));
+        str_add_html(s, member_text(r, "why"));
+        str_addf(s, ". %.0f %% of the run was done.</p>\n", 100 * member_number(r, "share"));
     }
     if (json_is_true(json_object_get(json_object_get(r, "limits"), "shortened")))
         str_add_cstr(s, "<p>The run was shortened: submissions last 600 seconds at least.</p>\n");
@@ -111,14 +101,14 @@ static void add_summary(struct str *s, const json_t *r)
              "<tr><td>duration</td><td>%.1f s</td></tr>\n"
              "<tr><td>samples a second</td><td>%.3f</td></tr>\n"
              "<tr><td>tokens a second</td><td>%.1f</td></tr>\n",
-             number_of(r, "answered"), number_of(r, "queries"), number_of(r, "seconds"),
-             number_of(r, "samples_per_s"), number_of(r, "tokens_per_s"));
-    if (text_of(en, "source")[0])
+             member_number(r, "answered"), member_number(r, "queries"), member_number(r, "seconds"),
+             member_number(r, "samples_per_s"), member_number(r, "tokens_per_s"));
+    if (member_text(en, "source")[0])
         str_addf(s,
                  "<tr><td>energy (%s)</td><td>%.1f J: %.4f J a token, %.2f tokens a joule"
                  "</td></tr>\n",
-                 text_of(en, "source"), number_of(en, "joules"), number_of(en, "joules_per_token"),
-                 number_of(en, "tokens_per_joule"));
+                 member_text(en, "source"), member_number(en, "joules"),
+                 member_number(en, "joules_per_token"), member_number(en, "tokens_per_joule"));
     else
         row(s, "energy", "not measured");
     str_add_cstr(s, "</table>\n");
@@ -140,7 +130,7 @@ static void add_times(struct str *s, const json_t *r)
         const json_t *o = json_object_get(r, kinds[k][0]);
         str_addf(s, "<tr><td>%s</td>", kinds[k][1]);
         for (size_t c = 0; c < N_ELEMS(cols); c++)
-            str_addf(s, "<td>%.1f</td>", number_of(o, cols[c]));
+            str_addf(s, "<td>%.1f</td>", member_number(o, cols[c]));
         str_add_cstr(s, "</tr>\n");
     }
     str_add_cstr(s, "</table>\n");
@@ -155,7 +145,7 @@ static void add_histogram(struct str *s, const json_t *r)
         return;
     for (size_t i = 0; i < n; i++)
         most = MAX(most, json_number_value(json_array_get(counts, i)));
-    double from = number_of(h, "from_ms"), bar = number_of(h, "bar_ms"),
+    double from = member_number(h, "from_ms"), bar = member_number(h, "bar_ms"),
            w = (double)CHART_W / (double)n;
     str_addf(s,
              "<h2>Latency of whole answers</h2>\n<svg class=\"bars\" viewBox=\"0 0 %d %d\" "
@@ -178,18 +168,18 @@ static void add_machine(struct str *s, const json_t *r)
     const json_t *m = json_object_get(r, "machine"), *b = json_object_get(r, "build");
     char line[256];
     str_add_cstr(s, "<h2>Machine and build</h2><table>\n");
-    row(s, "processor", text_of(m, "cpu"));
-    snprintf(line, sizeof line, "%.0f, %s", number_of(m, "threads"), text_of(m, "level"));
+    row(s, "processor", member_text(m, "cpu"));
+    snprintf(line, sizeof line, "%.0f, %s", member_number(m, "threads"), member_text(m, "level"));
     row(s, "threads, instructions", line);
-    snprintf(line, sizeof line, "%.1f GiB", number_of(m, "memory_gib"));
+    snprintf(line, sizeof line, "%.1f GiB", member_number(m, "memory_gib"));
     row(s, "memory", line);
-    row(s, "model", text_of(r, "model"));
-    row(s, "sha256 of the questions", text_of(r, "set_sha256"));
-    snprintf(line, sizeof line, "damso %.32s, LoadGen %.32s, %.100s", text_of(b, "damso"),
-             text_of(b, "loadgen"), text_of(b, "compiler"));
+    row(s, "model", member_text(r, "model"));
+    row(s, "sha256 of the questions", member_text(r, "set_sha256"));
+    snprintf(line, sizeof line, "damso %.32s, LoadGen %.32s, %.100s", member_text(b, "damso"),
+             member_text(b, "loadgen"), member_text(b, "compiler"));
     row(s, "build", line);
-    row(s, "accuracy is judged by", text_of(r, "judged"));
-    row(s, "LoadGen's logs", text_of(r, "logs"));
+    row(s, "accuracy is judged by", member_text(r, "judged"));
+    row(s, "LoadGen's logs", member_text(r, "logs"));
     str_add_cstr(s, "</table>\n");
 }
 
@@ -217,14 +207,14 @@ static void add_loadgen(struct str *s, const json_t *r)
 static double ours_in(const json_t *r, const struct mlperf_published *p)
 {
     if (strcmp(p->unit, "ms") == 0)
-        return number_of(json_object_get(r, "latency_ms"), "p90");
-    return number_of(r, "tokens_per_s");
+        return member_number(json_object_get(r, "latency_ms"), "p90");
+    return member_number(r, "tokens_per_s");
 }
 
 /* Why the figure of a run does not stand among those of others; "" when it may. */
 static const char *no_peer(const json_t *r)
 {
-    if (strcmp(text_of(r, "verdict"), "VALID") != 0)
+    if (strcmp(member_text(r, "verdict"), "VALID") != 0)
         return " It is not VALID, so its figure is not among them.";
     if (json_object_get(json_object_get(r, "machine"), "device"))
         return " Its chip was simulated, so its figure is not among them.";
@@ -237,7 +227,7 @@ static const char *no_peer(const json_t *r)
 /* Of the same benchmark and scenario only; the small one is nobody else's. */
 static void add_published(struct str *s, const json_t *r)
 {
-    const char *bench = text_of(r, "benchmark"), *scenario = text_of(r, "scenario");
+    const char *bench = member_text(r, "benchmark"), *scenario = member_text(r, "scenario");
     const struct mlperf_published *p = mlperf_published_next(NULL, bench, scenario);
     str_add_cstr(s, "<h2>Published results of others</h2>\n");
     if (!json_is_true(json_object_get(r, "official_benchmark"))) {
@@ -245,7 +235,7 @@ static void add_published(struct str *s, const json_t *r)
                         "figure of MLPerf can be put beside it.</p>\n");
         return;
     }
-    if (!p || strcmp(text_of(r, "mode"), "performance") != 0) {
+    if (!p || strcmp(member_text(r, "mode"), "performance") != 0) {
         str_add_cstr(s, "<p class=\"dim\">None is stored for this benchmark and scenario: "
                         "MLCommons' results pages have them.</p>\n");
         return;
@@ -257,7 +247,7 @@ static void add_published(struct str *s, const json_t *r)
              MLPERF_PUBLISHED_SOURCE, no_peer(r), p->unit);
     if (!no_peer(r)[0]) {
         str_add_cstr(s, "<tr><td><b>this run, unofficial</b></td><td>");
-        str_add_html(s, text_of(json_object_get(r, "machine"), "cpu"));
+        str_add_html(s, member_text(json_object_get(r, "machine"), "cpu"));
         str_addf(s, "</td><td>none</td><td><b>%.1f</b></td></tr>\n", ours_in(r, p));
     }
     for (; p; p = mlperf_published_next(p, bench, scenario)) {

@@ -4,22 +4,12 @@
 #include "app/cmd_plan.h"
 
 #include "app/chip.h"
+#include "app/member.h"
 #include "base/num.h"
 
 #include <math.h>
 
 #define WIDE 920
-
-static double num(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
-static const char *text(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
 
 static double at(const json_t *list, size_t i)
 {
@@ -37,8 +27,8 @@ static const char *ink(size_t i)
 static void day(FILE *f, const json_t *o)
 {
     const json_t *curve = json_object_get(o, "curve");
-    double most = num(o, "peak_share"), w = WIDE / (double)FLEET_HOURS;
-    double day = num(o, "users") * num(o, "requests_a_day");
+    double most = member_number(o, "peak_share"), w = WIDE / (double)FLEET_HOURS;
+    double day = member_number(o, "users") * member_number(o, "requests_a_day");
     fputs("<h2>The day</h2><svg viewBox=\"0 0 920 180\" width=\"100%\" role=\"img\" "
           "aria-label=\"Requests a second by hour\">",
           f);
@@ -53,8 +43,8 @@ static void day(FILE *f, const json_t *o)
     }
     fprintf(f,
             "</svg><p class=\"dim\">Requests by hour, at most %.4g a second (%.1f %% of the day): ",
-            num(o, "peak_requests_per_s"), 100 * most);
-    chip_html_text(f, text(o, "curve_source"));
+            member_number(o, "peak_requests_per_s"), 100 * most);
+    chip_html_text(f, member_text(o, "curve_source"));
     fputs(".</p>\n", f);
 }
 
@@ -62,7 +52,8 @@ static void day(FILE *f, const json_t *o)
 
 static double weight(const json_t *k)
 {
-    return json_object_get(k, "cost_per_month") ? num(k, "cost_per_month") : num(k, "kwh_per_day");
+    return json_object_get(k, "cost_per_month") ? member_number(k, "cost_per_month")
+                                                : member_number(k, "kwh_per_day");
 }
 
 static void costs(FILE *f, const json_t *kinds)
@@ -77,7 +68,7 @@ static void costs(FILE *f, const json_t *kinds)
         n += !json_object_get(k, "error");
     }
     const char *key = priced ? "cost_per_month" : "kwh_per_day";
-    json_array_foreach((json_t *)kinds, i, k) most = MAX(most, num(k, key));
+    json_array_foreach((json_t *)kinds, i, k) most = MAX(most, member_number(k, key));
     if (n == 0 || !(most > 0))
         return;
     fprintf(f,
@@ -87,12 +78,12 @@ static void costs(FILE *f, const json_t *kinds)
             priced ? "Cost" : "Energy");
     json_array_foreach((json_t *)kinds, i, k)
     {
-        double w = num(k, key) / most * 600, y = 4 + 28 * (double)i;
+        double w = member_number(k, key) / most * 600, y = 4 + 28 * (double)i;
         fprintf(f,
                 "<rect x=\"190\" y=\"%.0f\" width=\"%.1f\" height=\"20\" fill=\"var(--%s)\"/>"
                 "<text x=\"%.1f\" y=\"%.0f\">%.4g</text><text x=\"0\" y=\"%.0f\">",
-                y, w, ink(i), 198 + w, y + 15, num(k, key), y + 15);
-        chip_html_text(f, text(k, "name"));
+                y, w, ink(i), 198 + w, y + 15, member_number(k, key), y + 15);
+        chip_html_text(f, member_text(k, "name"));
         fputs("</text>", f);
     }
     fputs("</svg>\n", f);
@@ -108,20 +99,22 @@ static void table(FILE *f, const json_t *kinds)
     json_array_foreach((json_t *)kinds, i, k)
     {
         fputs("<tr><td>", f);
-        chip_html_text(f, text(k, "name"));
+        chip_html_text(f, member_text(k, "name"));
         if (json_object_get(k, "error")) {
             fputs("</td><td colspan=\"7\">", f);
-            chip_html_text(f, text(k, "error"));
+            chip_html_text(f, member_text(k, "error"));
             fputs("</td></tr>", f);
             continue;
         }
-        fprintf(f, "</td><td>%.0f</td><td>%.0f</td><td>%.4g</td><td>%.4g</td>", num(k, "replicas"),
-                num(k, "cells"), num(k, "capacity_low_per_s"), num(k, "kwh_per_day"));
+        fprintf(f, "</td><td>%.0f</td><td>%.0f</td><td>%.4g</td><td>%.4g</td>",
+                member_number(k, "replicas"), member_number(k, "cells"),
+                member_number(k, "capacity_low_per_s"), member_number(k, "kwh_per_day"));
         if (json_object_get(k, "cost_per_month"))
-            fprintf(f, "<td>%.0f</td><td>%.3g</td>", weight(k), num(k, "cost_per_million_tokens"));
+            fprintf(f, "<td>%.0f</td><td>%.3g</td>", weight(k),
+                    member_number(k, "cost_per_million_tokens"));
         else
             fputs("<td>no price</td><td></td>", f);
-        fprintf(f, "<td>%.0f</td></tr>", num(k, "replicas_for_10_percent_more"));
+        fprintf(f, "<td>%.0f</td></tr>", member_number(k, "replicas_for_10_percent_more"));
     }
     fputs("</table>\n", f);
 }
@@ -140,16 +133,16 @@ static void key_of(char key[24], const char *limit)
 static void curve(FILE *f, const json_t *k, const char *key, double limit, size_t colour)
 {
     const json_t *runs = json_object_get(k, "runs");
-    double capacity = num(k, "capacity_per_s");
+    double capacity = member_number(k, "capacity_per_s");
     size_t i;
     json_t *r;
     if (!(capacity > 0))
         return;
     fprintf(f, "<polyline fill=\"none\" stroke-width=\"2\" stroke=\"var(--%s)\" points=\"",
             ink(colour));
-    json_array_foreach((json_t *)runs, i, r)
-        fprintf(f, "%.1f,%.1f ", 40 + MIN(num(r, "rate") / capacity, 1.3) / 1.3 * (WIDE - 60),
-                220 - MIN(num(r, key) / (2 * limit), 1) * 200);
+    json_array_foreach((json_t *)runs, i, r) fprintf(
+        f, "%.1f,%.1f ", 40 + MIN(member_number(r, "rate") / capacity, 1.3) / 1.3 * (WIDE - 60),
+        220 - MIN(member_number(r, key) / (2 * limit), 1) * 200);
     fputs("\"/>", f);
 }
 
@@ -180,7 +173,7 @@ static void times(FILE *f, const json_t *kinds, const char *limit, double ms)
                 "<svg width=\"10\" height=\"10\"><rect width=\"10\" height=\"10\" "
                 "fill=\"var(--%s)\"/></svg> ",
                 ink(i));
-        chip_html_text(f, text(k, "name"));
+        chip_html_text(f, member_text(k, "name"));
         fputs(" &nbsp; ", f);
     }
     fputs("</p>\n", f);
@@ -199,7 +192,8 @@ static void away(FILE *f, const json_t *k)
     json_array_foreach(json_object_get(k, "when_away"), i, r) fprintf(
         f,
         "<tr><td>%zu</td><td>%.4g</td><td>%.0f</td><td>%.1f</td><td>%.0f %%</td><td>%s</td></tr>",
-        i, num(r, "rate"), num(r, "ttft_p99_ms"), num(r, "tpot_p99_ms"), 100 * num(r, "busy"),
+        i, member_number(r, "rate"), member_number(r, "ttft_p99_ms"),
+        member_number(r, "tpot_p99_ms"), 100 * member_number(r, "busy"),
         json_is_true(json_object_get(r, "within_limits")) ? "yes" : "no");
     fputs("</table>\n", f);
 }
@@ -213,14 +207,15 @@ static void each(FILE *f, const json_t *kinds)
         if (json_object_get(k, "error"))
             continue;
         fputs("<h2>", f);
-        chip_html_text(f, text(k, "title"));
+        chip_html_text(f, member_text(k, "title"));
         fprintf(f,
                 "</h2><p>%.0f cells of %.0f replicas that serve and %.0f to spare, %.0f users a "
                 "replica. One takes %.4g requests a second; planned with %.4g, which is less than "
                 "it in 19 of 20 (%s).</p>",
-                num(k, "cells"), num(k, "serving_per_cell"), num(k, "spare_per_cell"),
-                num(k, "users_per_replica"), num(k, "capacity_per_s"), num(k, "capacity_low_per_s"),
-                text(k, "source"));
+                member_number(k, "cells"), member_number(k, "serving_per_cell"),
+                member_number(k, "spare_per_cell"), member_number(k, "users_per_replica"),
+                member_number(k, "capacity_per_s"), member_number(k, "capacity_low_per_s"),
+                member_text(k, "source"));
         if (json_array_size(json_object_get(k, "when_away")))
             away(f, k);
     }
@@ -234,12 +229,13 @@ enum err cmd_plan_html(const char *path, const json_t *o, struct errinfo *e)
     json_t *ms;
     TRY(chip_html_open(&f, path, e));
     chip_html_begin(f);
-    fprintf(f, "<h1>%.0f users <span class=\"sim\">planned</span></h1><p>", num(o, "users"));
-    chip_html_text(f, text(o, "workload"));
+    fprintf(f, "<h1>%.0f users <span class=\"sim\">planned</span></h1><p>",
+            member_number(o, "users"));
+    chip_html_text(f, member_text(o, "workload"));
     fprintf(f,
             ", %.4g requests a day each. Figures of simulated chips are estimates; none is an "
             "MLPerf result.</p>",
-            num(o, "requests_a_day"));
+            member_number(o, "requests_a_day"));
     table(f, kinds);
     costs(f, kinds);
     day(f, o);

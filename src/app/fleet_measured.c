@@ -2,6 +2,7 @@
  * fleet_measured.c - machines by what `damso bench` measured: steps' times out of its rows, or a
  * server's best level out of `damso bench serve`. */
 #include "app/fleet.h"
+#include "app/member.h"
 
 #include "base/num.h"
 #include "base/str.h"
@@ -42,11 +43,6 @@ enum err fleet_source_of(enum fleet_source *out, const char *name, struct errinf
     return ERR_OK;
 }
 
-static double num(const json_t *o, const char *key)
-{
-    return json_number_value(json_object_get(o, key));
-}
-
 static bool is(const json_t *o, const char *key, const char *value)
 {
     const char *s = json_string_value(json_object_get(o, key));
@@ -65,14 +61,15 @@ struct step {
 static enum err step_of(struct step *out, const json_t *row, const char *path, size_t i,
                         struct errinfo *e)
 {
-    double tps = num(row, "tps"), tokens = num(row, "tokens"), seqs = num(row, "sequences");
+    double tps = member_number(row, "tps"), tokens = member_number(row, "tokens"),
+           seqs = member_number(row, "sequences");
     bool prefill = is(row, "work", "prefill");
     double rows = prefill ? MIN(tokens, STEP_ROWS) : is(row, "work", "batch") ? seqs : 1;
-    if (!(tps > 0 && tps < 1e9 && rows >= 1 && rows <= 1e6 && num(row, "at") >= 0))
+    if (!(tps > 0 && tps < 1e9 && rows >= 1 && rows <= 1e6 && member_number(row, "at") >= 0))
         return err_set(e, ERR_CORRUPT,
                        "%.300s: row %zu: tps over 0, tokens and sequences from 1 on are needed",
                        path, i + 1);
-    *out = (struct step){rows, rows / tps, num(row, "at")};
+    *out = (struct step){rows, rows / tps, member_number(row, "at")};
     return ERR_OK;
 }
 
@@ -137,7 +134,7 @@ enum err fleet_speeds_read(struct dev_speeds *s, const char *path, char title[12
     const char *cpu = json_string_value(json_object_get(machine, "cpu"));
     *s = (struct dev_speeds){.name = path, .title = title};
     snprintf(title, 128, "%.90s, %.0f threads, measured", cpu ? cpu : "a machine",
-             num(machine, "threads"));
+             member_number(machine, "threads"));
     enum err r = read_rows(s, json_object_get(o, "rows"), path, e);
     json_decref(o);
     return r;
@@ -149,13 +146,14 @@ enum err fleet_speeds_read(struct dev_speeds *s, const char *path, char title[12
 static void take_level(struct fleet_run *out, const json_t *l, const struct fleet_ask *a)
 {
     const json_t *ttft = json_object_get(l, "ttft_ms"), *tpot = json_object_get(l, "tpot_ms");
-    double s = num(l, "seconds");
+    double s = member_number(l, "seconds");
     *out = (struct fleet_run){
-        .rate = s > 0 ? (num(l, "requests") - num(l, "errors")) / s : 0,
-        .ms = {num(ttft, "p90"), num(ttft, "p99"), num(tpot, "p90"), num(tpot, "p99")},
-        .ttft_p50 = num(ttft, "p50"),
-        .tpot_p50 = num(tpot, "p50"),
-        .within = num(l, "errors") == 0
+        .rate = s > 0 ? (member_number(l, "requests") - member_number(l, "errors")) / s : 0,
+        .ms = {member_number(ttft, "p90"), member_number(ttft, "p99"), member_number(tpot, "p90"),
+               member_number(tpot, "p99")},
+        .ttft_p50 = member_number(ttft, "p50"),
+        .tpot_p50 = member_number(tpot, "p50"),
+        .within = member_number(l, "errors") == 0
     };
     for (int i = 0; i < FLEET_LIMITS; i++)
         out->within &= a->limit_ms[i] <= 0 || out->ms[i] <= a->limit_ms[i];
@@ -185,7 +183,7 @@ enum err fleet_levels_read(struct fleet_replica *r, const struct fleet_kind *k,
     const json_t *levels = json_object_get(o, "levels");
     size_t n = json_array_size(levels);
     enum err code = ERR_OK;
-    *r = (struct fleet_replica){.answer_tokens = num(o, "answer")};
+    *r = (struct fleet_replica){.answer_tokens = member_number(o, "answer")};
     if (n == 0 || n > FLEET_RUNS)
         code = err_set(e, ERR_CORRUPT, "%.300s: it has no 1 to %d levels", path, FLEET_RUNS);
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
