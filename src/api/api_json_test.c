@@ -94,7 +94,7 @@ static void test_depth(void **state)
     str_done(&s);
 }
 
-#ifndef __SANITIZE_ADDRESS__
+#if !DAMSO_SANITIZED
 /* What is counted for values of every kind, against what the allocator gives. */
 static void test_bytes_are_no_guess(void **state)
 {
@@ -280,7 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_depth),
-#ifndef __SANITIZE_ADDRESS__
+#if !DAMSO_SANITIZED
         cmocka_unit_test(test_bytes_are_no_guess),
 #endif
         cmocka_unit_test(test_bytes_of_strings),

@@ -15,12 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 static char folder[64], file[80];
 static volatile int zero;
 
@@ -140,7 +134,7 @@ static void test_stack(void **state)
 {
     (void)state;
     char text[8192];
-    if (SANITIZED) /* they lay the stack out in their own way */
+    if (DAMSO_SANITIZED) /* they lay the stack out in their own way */
         skip();
     die(overflow, SIGSEGV, text);
     assert_non_null(strstr(text, "signal=SIGSEGV"));

@@ -99,9 +99,10 @@ static void confine(bool confined)
     set_limit(RLIMIT_CORE, 0);
     set_limit(RLIMIT_FSIZE, 0);
     set_limit(RLIMIT_CPU, PICTURE_S);
-    if (!confined) /* sanitizers want address space */
+    if (!confined)
         return;
-    set_limit(RLIMIT_AS, MEMORY_BYTES);
+    if (!DAMSO_SANITIZED) /* they want address space */
+        set_limit(RLIMIT_AS, MEMORY_BYTES);
     set_limit(RLIMIT_NOFILE, 0);
     if (os_sandbox_calls(&s, &(struct os_sandbox_opts){0}, NULL) != ERR_OK)
         _exit(1);
