@@ -3,7 +3,7 @@
 """Pictures from outside, through every API: tests/vision_test.py DAMSO.  Needs DAMSO_TEST_MODELS: the
 small Gemma 3 gets a tiny projector of random weights, so that what it sees is noise, but another noise
 for each picture."""
-import base64, os, shutil, struct, sys, tempfile, unittest
+import base64, functools, hashlib, http.server, json, os, shutil, struct, subprocess, sys, tempfile, threading, unittest
 
 from served import MODELS, SMALL, Server, until
 
@@ -272,6 +272,152 @@ class Starting(unittest.TestCase):
             self.assertEqual((status, o['error']['param']), (400, 'messages[0].content[0]'), o)
             self.assertIn(words, o['error']['message'])
             self.assertEqual(other.close(), 0)
+
+
+def damso(*args, want=0, stdin=b'', models=None, **env):
+    """What a command says on stdout and stderr."""
+    p = subprocess.run([DAMSO, *args], capture_output=True, timeout=300, input=stdin, cwd=models or folder,
+                       env={'PATH': os.environ['PATH'], 'HOME': models or folder, 'DAMSO_MODEL': GEMMA,
+                            'DAMSO_MODELS_DIR': models or folder, 'DAMSO_CTX': '1024', 'no_proxy': '*', **env})
+    if p.returncode != want:
+        raise AssertionError(f'{args}: {p.returncode}, {p.stderr.decode()}')
+    return p.stdout.decode(), p.stderr.decode()
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Talk(unittest.TestCase):
+    """`damso run --image` and /image of `damso chat`."""
+    ASK = 'run', '-n', '4', '--temp', '0', '--stats'
+
+    def read(self, *args, **more):
+        out, err = damso(*self.ASK, *args, **more)
+        return out, int(err.split('[')[1].split(' tokens read')[0])
+
+    def test_run(self):
+        _, plain = self.read('--', 'What is this?')
+        one, n = self.read('--image', f'{DATA}/picture.png', '--', 'What is this?')
+        self.assertTrue(ROWS + 3 <= n - plain <= ROWS + 4, (plain, n))
+        # The same question by the API is the same prompt, with the same answer.
+        o = server.post('/v1/chat/completions', ask(url(PNG), text('What is this?')))[1]
+        self.assertEqual((o['choices'][0]['message']['content'], o['usage']['prompt_tokens']), (one[:-1], n))
+        two, both = self.read('--image', f'{DATA}/picture.png', '--image', f'{DATA}/plain.jpg', 'What is this?')
+        self.assertGreater(both, n + ROWS)
+        turned, n = self.read('--image', f'{DATA}/plain.jpg', '--image', f'{DATA}/picture.png', 'What is this?')
+        self.assertEqual(n, both)
+        o = server.post('/v1/chat/completions', ask(url(JPEG, 'jpeg'), url(PNG), text('What is this?')))[1]
+        self.assertEqual(o['choices'][0]['message']['content'], turned[:-1])
+
+    def test_raw(self):
+        _, plain = self.read('--raw', 'This is: .')
+        _, n = self.read('--raw', '--image', f'{DATA}/picture.png', 'This is <start_of_image>: .')
+        self.assertGreater(n, plain + ROWS)
+        _, err = damso(*self.ASK, '--raw', '--image', f'{DATA}/picture.png', 'This is: .', want=11)
+        self.assertIn('the prompt has 0 places for pictures (<start_of_image>), and there are 1', err)
+
+    def test_run_refuses(self):
+        bad = f'{folder}/bad.txt'
+        with open(bad, 'w') as f:
+            f.write('no picture')
+        for args, want, words in [
+            (['--image', '/no/such.png'], 5, '/no/such.png: No such file'),
+            (['--image', bad], 3, f'{bad}: this is no JPEG, PNG or WebP'),
+            (['--image', folder], 7, 'not a regular file'),
+            (['--image', ''], 2, '--image: FILE is empty'),
+            (['--image', f'{DATA}/plain.jpg'] * 33, 2, '--image: more than 32'),
+            (['-m', SMALL, '--image', f'{DATA}/plain.jpg'], 2, 'takes text alone: no projector (mmproj-NAME.gguf)'),
+            (['--mmproj', 'none', '--image', f'{DATA}/plain.jpg'], 2, 'takes text alone'),
+            (['--mmproj', f'{DATA}/mmproj.gguf', '--image', f'{DATA}/plain.jpg'], 2, 'is no projector for'),
+        ]:
+            out, err = damso('run', *args, 'What is this?', want=want)
+            self.assertIn(words, err)
+            self.assertEqual(out, '')
+
+    def test_chat(self):
+        shutil.copy(f'{DATA}/plain.jpg', f'{folder}/a picture.jpg')
+        talk = ('/image nothing.png\n/image\n/image a picture.jpg\nWhat is this?\nAnd now?\n/save seen.json\n'
+                '/clear\n/load seen.json\n/regen\n')
+        out, err = damso('chat', '-n', '4', '--temp', '0', stdin=talk.encode())
+        for words in ('nothing.png: No such file', 'Say which file', 'sent with the next message: a picture.jpg',
+                      'Loaded, messages: 4'):
+            self.assertIn(words, err)
+        with open(f'{folder}/seen.json') as f:
+            m = [m['content'] for m in json.load(f)['messages']]
+        self.assertEqual(m[0], [{'type': 'image', 'path': 'a picture.jpg'}, {'type': 'text', 'text': 'What is this?'}])
+        self.assertEqual(m[2], 'And now?')
+        self.assertTrue(out.endswith(m[3] + '\n' + m[3] + '\n'), (out, m[3]))  # written again, the same
+        _, err = damso('chat', '-m', SMALL, stdin=b'/image a picture.jpg\n/load seen.json\n/regen\n')
+        self.assertEqual(err.count('a picture.jpg: this model takes text alone'), 2, err)
+
+
+class Web(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def sha256(path):
+    with open(path, 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+@unittest.skipUnless(MODELS, 'DAMSO_TEST_MODELS is not set')
+class Pulled(unittest.TestCase):
+    """A model's projector comes with it, from a web server of ours on 127.0.0.1."""
+
+    def setUp(self):
+        web = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Web, directory=folder))
+        threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
+        self.addCleanup(web.server_close)
+        self.addCleanup(web.shutdown)
+        self.models = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.models)
+        os.symlink(f'{MODELS}/{SMALL}.gguf', f'{self.models}/{SMALL}.gguf')
+        files = f'{folder}/{GEMMA}.gguf', f'{folder}/mmproj-{GEMMA}.gguf'
+        model, projector = ({'bytes': os.path.getsize(f), 'sha256': sha256(f), 'gb': 0.001, 'sources': [
+            {'url': f'http://127.0.0.1:{web.server_port}/{os.path.basename(f)}', 'tried': 'yes'}]} for f in files)
+        rest = {'title': 'T', 'architecture': 'gemma3', 'engine': 'yes', 'about': {'en': 'a', 'ko': 'a'},
+                'memory_gib': 0.01, 'context': 1, 'licence': {'name': 'MIT', 'url': 'https://example.org'}}
+        wrong = {**projector, 'sha256': '0' * 64}
+        self.sizes = model['bytes'], projector['bytes']
+        with open(f'{self.models}/catalogue.yaml', 'w') as f:  # JSON is YAML
+            json.dump({'models': [
+                {**model, **rest, 'name': SMALL, 'file': f'{SMALL}.gguf'},
+                {**model, **rest, 'name': 'seeing', 'file': 'Seeing-Q4.gguf', 'projector': projector},
+                {**model, **rest, 'name': 'wrong', 'file': 'wrong.gguf', 'projector': wrong}]}, f)
+        self.catalogue = f'{self.models}/catalogue.yaml'
+
+    def here(self):
+        return sorted(f for f in os.listdir(self.models) if 'Q4' in f or 'wrong' in f)
+
+    def test_command(self):
+        def run(*args, want=0):
+            return damso(*args, want=want, models=self.models, DAMSO_CATALOGUE=self.catalogue)
+        _, err = run('pull', 'wrong', want=4)
+        self.assertIn('mmproj-wrong.gguf: the sha256 of what arrived is', err)
+        self.assertEqual(self.here(), [])
+        out, _ = run('pull', 'seeing')
+        self.assertIn('projector of seeing is whole, its sha256 is right', out)
+        self.assertEqual(self.here(), ['Seeing-Q4.gguf', 'mmproj-Seeing-Q4.gguf'])
+        os.remove(f'{self.models}/mmproj-Seeing-Q4.gguf')  # as an older version left it
+        told = {m['name']: m for m in json.loads(run('models', '--json')[0])}['seeing']
+        self.assertEqual((told['state'], told['projector']['state']), ('whole', 'missing'))
+        out, _ = run('pull', 'seeing', '--verify')
+        self.assertIn('projector of seeing is whole', out)
+        self.assertIn('seeing: the sha256 is right', out)
+        lines = [json.loads(l) for l in run('pull', 'seeing', '--progress', 'json')[0].splitlines()]
+        self.assertEqual(lines, [{'status': 'success', 'completed': sum(self.sizes), 'total': sum(self.sizes)}])
+
+    def test_while_serving(self):
+        """The model sees pictures at once, as it does where both files were there before."""
+        other = Server(DAMSO, models=self.models, DAMSO_MODEL=SMALL, DAMSO_CATALOGUE=self.catalogue, no_proxy='*')
+        _, lines = other.lines('/api/pull', {'model': 'seeing'})
+        self.assertEqual(lines[-1], {'status': 'success'})
+        done = [l['completed'] for l in lines if 'completed' in l]
+        self.assertEqual((done, done[-1]), (sorted(done), sum(self.sizes)))
+        want = server.post('/v1/chat/completions', ask(url(PNG), text('What is this?')))
+        got = other.post('/v1/chat/completions', {**ask(url(PNG), text('What is this?')), 'model': 'seeing'})
+        self.assertEqual((want[0], got[0]), (200, 200), got)
+        self.assertEqual(got[1]['choices'], want[1]['choices'])
+        self.assertEqual(other.close(), 0)
 
 
 if __name__ == '__main__':

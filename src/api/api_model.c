@@ -3,6 +3,7 @@
 
 #include "api/api_call.h"
 #include "api/api_gram.h"
+#include "api/api_projector.h"
 #include "base/log.h"
 #include "base/num.h"
 #include "hf/hf.h"
@@ -152,33 +153,6 @@ static void set_cache_path(struct api_model *m)
     snprintf(m->cache_path, n, "%s/%s.kv", dir, key);
 }
 
-/* A picture is read in one step, beside every answer's next token. */
-static enum err open_vision(struct api_model *m, struct engine_opts *o, struct errinfo *e)
-{
-    const struct vision_opts vo = {.n_threads = o->n_threads, .level = o->level};
-    TRY(vision_open(&m->vision, m->row->mmproj, &vo, e));
-    o->beside.fixed += vision_bytes(m->vision);
-    o->batch = MAX(o->batch, m->set->o->parallel + vision_rows(m->vision));
-    return ERR_OK;
-}
-
-/* Once the model is open: does the projector belong to it? */
-static enum err start_vision(struct api_model *m, struct errinfo *e)
-{
-    size_t dim = engine_model(m->engine)->dim;
-    if (vision_dim(m->vision) != dim)
-        return err_set(e, ERR_USAGE,
-                       "%s is no projector for %s: its rows are %zu wide, the model's %zu",
-                       m->row->mmproj, m->path, vision_dim(m->vision), dim);
-    if (tok_find(m->tok, SPAN(VISION_BEGIN)) < 0 || tok_find(m->tok, SPAN(VISION_END)) < 0)
-        return err_set(e, ERR_USAGE,
-                       "%s is no projector for %s: its vocabulary has no " VISION_BEGIN
-                       " and " VISION_END,
-                       m->row->mmproj, m->path);
-    chat_guard_also(m->chat, SPAN(VISION_BEGIN));
-    return vision_start(m->vision, e);
-}
-
 /* The adapters of the row, numbered as it has them. */
 static enum err open_loras(struct api_model *m, struct errinfo *e)
 {
@@ -210,12 +184,12 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
         TRY(api_draft_count(&m->draft, m->row->draft, &o, e));
     struct engine_opts alone = o; /* a draft model reads no pictures */
     if (m->row->mmproj)
-        TRY(open_vision(m, &o, e));
+        TRY(api_projector_count(&m->vision, m->row->mmproj, m->set->o->parallel, &o, e));
     TRY(open_engine(m, &o, e));
     TRY(open_loras(m, e));
     TRY(open_text(m, e));
     if (m->vision)
-        TRY(start_vision(m, e));
+        TRY(api_projector_start(m->vision, m->path, m->engine, m->tok, m->chat, e));
     if (drafts)
         TRY(api_draft_open(&m->draft, m->gguf, m->tok, m->engine, &alone, set->o->parallel, e));
     if (set->o->cache_dir && !engine_model(m->engine)->bidirectional)

@@ -169,59 +169,24 @@ bool api_picture_taken(const struct api_model *m, const struct api_ask *ask, str
                       first->param, first->kind);
 }
 
-static void place_rows(const struct api_model *m, struct api_picture *p, struct tok_ids *ids)
-{
-    size_t rows = vision_rows(m->vision);
-    int32_t *tokens = mem_alloc(rows * sizeof *tokens);
-    vision_key(m->vision, p->bytes, p->n, p->key);
-    vision_tokens(p->key, tokens, rows);
-    tok_ids_add(ids, tok_find(m->tok, SPAN(VISION_BEGIN)));
-    p->at = ids->n;
-    for (size_t k = 0; k < rows; k++)
-        tok_ids_add(ids, tokens[k]);
-    tok_ids_add(ids, tok_find(m->tok, SPAN(VISION_END)));
-    mem_free(tokens);
-}
-
-/* A picture stands between empty lines, as the models' processor writes it (Hugging Face's
- * Gemma3Processor).  Pieces between control tokens are tokens by themselves, so the text may be
- * cut at them. */
-static bool encode_pieces(const struct api_model *m, const struct api_ask *ask, struct span text,
-                          unsigned flags, struct tok_ids *ids, struct str *piece,
-                          struct api_fault *f)
-{
-    size_t n = 0, at = 0, next = 0;
-    struct errinfo e;
-    while (next != SIZE_MAX) {
-        next = span_find(text, SPAN(VISION_BEGIN), at);
-        str_clear(piece);
-        str_add_cstr(piece, at ? "\n\n" : "");
-        str_add(piece, text.p + at, (next == SIZE_MAX ? text.n : next) - at);
-        str_add_cstr(piece, next != SIZE_MAX ? "\n\n" : "");
-        if (piece->full)
-            return api_refuse(f, 413, "", ask->messages_name, "the prompt is too long");
-        if (tok_encode(m->tok, str_span(piece), at ? flags & ~(unsigned)TOK_BOS : flags, ids, &e) !=
-            ERR_OK)
-            return api_refuse_err(f, ask->messages_name, &e);
-        if (next == SIZE_MAX)
-            break;
-        if (n < ask->n_pictures)
-            place_rows(m, &ask->pictures[n], ids);
-        n++;
-        at = next + strlen(VISION_BEGIN);
-    }
-    const struct api_picture *lost = &ask->pictures[MIN(n, ask->n_pictures - 1)];
-    return n == ask->n_pictures ||
-           api_refuse(f, 400, "unsupported_content", lost->param,
-                      "%s: the model's chat template has no place for this picture", lost->param);
-}
-
 bool api_picture_encode(const struct api_model *m, const struct api_ask *ask, struct span text,
                         unsigned flags, struct tok_ids *ids, struct api_fault *f)
 {
-    struct str piece;
-    str_init(&piece, RENDERED_BYTES_MAX);
-    bool good = encode_pieces(m, ask, text, flags, ids, &piece, f);
-    str_done(&piece);
-    return good;
+    struct vision_place places[API_PICTURES_MAX];
+    const size_t n = ask->n_pictures;
+    size_t n_found;
+    struct errinfo e;
+    for (size_t i = 0; i < n; i++) {
+        struct api_picture *p = &ask->pictures[i];
+        vision_key(m->vision, p->bytes, p->n, p->key);
+        memcpy(places[i].key, p->key, sizeof p->key);
+    }
+    if (vision_prompt(m->vision, m->tok, text, flags, places, n, &n_found, ids, &e) != ERR_OK)
+        return api_refuse_err(f, ask->messages_name, &e);
+    for (size_t i = 0; i < n; i++)
+        ask->pictures[i].at = places[i].at;
+    const struct api_picture *lost = &ask->pictures[MIN(n_found, n - 1)];
+    return n_found == n ||
+           api_refuse(f, 400, "unsupported_content", lost->param,
+                      "%s: the model's chat template has no place for this picture", lost->param);
 }

@@ -13,12 +13,13 @@
 #include "base/str.h"
 #include "tok/tok.h"
 #include "vision/vision.h"
+#include "vision/vision_prompt.h"
 
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define API_PICTURES_MAX       32 /* of a request */
+#define API_PICTURES_MAX       VISION_PROMPT_MAX /* of a request */
 #define API_PICTURES_BYTES_MAX ((size_t)24 << 20)
 
 struct api_ask;

@@ -255,7 +255,10 @@ bool api_sight_ask(struct api_sight *x, void (*done)(void *arg), void *arg, stru
     pthread_mutex_unlock(&seer->mu);
     if (!full)
         return true;
-    api_refuse(f, 503, "busy", "", "too many pictures at once: %d requests wait", API_SIGHTS_MAX);
+    api_refuse(f, 503, "busy", "",
+               "%d requests with pictures wait already, which is the limit: one picture is looked "
+               "at at a time",
+               API_SIGHTS_MAX);
     f->retry_s = 5;
     return false;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/app_model.h"
 
+#include "api/api_projector.h"
 #include "app/app_ranks.h"
 #include "app/cmd.h"
 #include "app/device.h"
@@ -77,16 +78,43 @@ struct sampler_params app_sampling(const struct conf *c)
     };
 }
 
-static enum err open_files(struct app_model *m, const struct conf *c, bool with_draft,
+/* What else the model is opened with. */
+struct beside {
+    bool draft;
+    enum app_sight sight;
+};
+
+/* The process that reads pictures is forked here, before there are threads. */
+static enum err open_sight(struct app_model *m, const struct conf *c, enum app_sight sight,
+                           struct errinfo *e)
+{
+    const char *path, *mmproj;
+    TRY(models_find(c, c->model, &m->arena, &path, e)); /* not what `quantize` made of it */
+    TRY(models_mmproj(c->mmproj, path, &m->arena, &mmproj, e));
+    if (!mmproj && sight == APP_SEES)
+        return err_set(e, ERR_USAGE,
+                       "%s takes text alone: no projector (" MODELS_MMPROJ
+                       "NAME.gguf) stands beside it, and the setting mmproj names none",
+                       path);
+    if (!mmproj)
+        return ERR_OK;
+    TRY(vision_child_open(&m->reader, strcmp(c->sandbox, "off") != 0, e));
+    return api_projector_count(&m->vision, mmproj, 1, &m->opts, e);
+}
+
+static enum err open_files(struct app_model *m, const struct conf *c, struct beside b,
                            struct errinfo *e)
 {
     const char *path, *draft;
     TRY(models_resolve(c, &m->arena, &path, e));
     TRY(hf_open(&m->gguf, path, e));
-    if (!with_draft)
-        return ERR_OK;
-    TRY(models_find(c, c->draft, &m->arena, &draft, e));
-    return api_draft_count(&m->draft, draft, &m->opts, e);
+    m->alone = m->opts;
+    if (b.draft) {
+        TRY(models_find(c, c->draft, &m->arena, &draft, e));
+        TRY(api_draft_count(&m->draft, draft, &m->opts, e));
+        m->alone = m->opts; /* a draft model reads no pictures */
+    }
+    return b.sight == APP_BLIND ? ERR_OK : open_sight(m, c, b.sight, e);
 }
 
 static enum err open_loras(struct app_model *m, const struct conf *c, struct errinfo *e)
@@ -111,7 +139,7 @@ static enum err open_loras(struct app_model *m, const struct conf *c, struct err
 }
 
 static enum err open_model(struct app_model *m, const struct conf *c, struct engine_opts o,
-                           bool with_draft, struct errinfo *e)
+                           struct beside b, struct errinfo *e)
 {
     struct bar bar = {.began_ns = os_now_ns()};
     *m = (struct app_model){0};
@@ -127,7 +155,7 @@ static enum err open_model(struct app_model *m, const struct conf *c, struct eng
     if (r == ERR_OK)
         r = app_ranks_open(c, &m->opts, cmd_stopped, NULL, e);
     if (r == ERR_OK)
-        r = open_files(m, c, with_draft, e);
+        r = open_files(m, c, b, e);
     if (r == ERR_OK) {
         o = m->opts;
         o.progress = isatty(STDERR_FILENO) ? bar_show : NULL;
@@ -163,28 +191,32 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
                                   .batch = MAX((size_t)c->batch, rows_min),
                                   .out_max = out_max,
                                   .seqs = rows_min};
-    return open_model(m, c, o, false, e);
+    return open_model(m, c, o, (struct beside){0}, e);
 }
 
 enum err app_model_open_watched(struct app_model *m, const struct conf *c, size_t out_max,
                                 const struct dev_watch *watch, struct errinfo *e)
 {
     const struct engine_opts o = {.batch = (size_t)c->batch, .out_max = out_max, .watch = watch};
-    return open_model(m, c, o, false, e);
+    return open_model(m, c, o, (struct beside){0}, e);
 }
 
-enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e)
+enum err app_model_open_talk(struct app_model *m, const struct conf *c, enum app_sight sight,
+                             struct errinfo *e)
 {
     bool guesses = app_speculate(c) != SCHED_SPEC_OFF;
     const struct engine_opts o = {.batch = (size_t)c->batch,
                                   .seqs = 1,
                                   .out_max = 1 + (guesses ? (size_t)SCHED_DRAFT_MAX : 0)};
-    return open_model(m, c, o, guesses && c->draft[0], e);
+    return open_model(m, c, o, (struct beside){guesses && c->draft[0], sight}, e);
 }
 
-enum err app_model_draft(struct app_model *m, const struct tok *tok, struct errinfo *e)
+enum err app_model_talk(struct app_model *m, const struct tok *tok, struct chat *chat,
+                        struct errinfo *e)
 {
-    return m->draft.gguf ? api_draft_open(&m->draft, m->gguf, tok, m->engine, &m->opts, 1, e)
+    if (m->vision)
+        TRY(api_projector_start(m->vision, gguf_path(m->gguf), m->engine, tok, chat, e));
+    return m->draft.gguf ? api_draft_open(&m->draft, m->gguf, tok, m->engine, &m->alone, 1, e)
                          : ERR_OK;
 }
 
@@ -218,6 +250,8 @@ void app_model_settle(const struct app_model *m)
 void app_model_close(struct app_model *m)
 {
     api_draft_close(&m->draft);
+    vision_close(m->vision);
+    vision_child_close(m->reader);
     engine_close(m->engine);
     gguf_close(m->gguf);
     npu_chip_free(m->chip);

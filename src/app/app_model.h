@@ -13,6 +13,8 @@
 #include "engine/sampler.h"
 #include "engine/sched.h"
 #include "gguf/gguf.h"
+#include "vision/vision.h"
+#include "vision/vision_child.h"
 
 #define APP_LORAS_MAX 64 /* adapters of the setting */
 
@@ -22,10 +24,13 @@ struct app_model {
     struct arena arena; /* as long as the model is open */
     struct gguf *gguf;
     struct engine *engine;
-    struct engine_opts opts; /* that the engine was opened with */
-    struct npu_chip *chip;   /* that is simulated; NULL: none */
-    struct engine_lora lora; /* all adapters of the setting */
-    struct api_draft draft;  /* of the setting; none before app_model_draft */
+    struct engine_opts opts;  /* that the engine was opened with */
+    struct engine_opts alone; /* the same without a projector's part */
+    struct npu_chip *chip;    /* that is simulated; NULL: none */
+    struct engine_lora lora;  /* all adapters of the setting */
+    struct api_draft draft;   /* of the setting; none before app_model_talk */
+    struct vision *vision; /* its projector, started by app_model_talk; NULL: it reads text alone */
+    struct vision_child *reader; /* of pictures' files, with vision */
 };
 
 /* out_max: rows of logits that one step may want.  A bar shows on stderr while weights are
@@ -41,12 +46,18 @@ enum err app_model_open_for(struct app_model *m, const struct conf *c, size_t ou
 /* app_model_open, and every step shows what matrices are multiplied by (dev.h). */
 enum err app_model_open_watched(struct app_model *m, const struct conf *c, size_t out_max,
                                 const struct dev_watch *watch, struct errinfo *e);
+/* Whether it shall see pictures. */
+enum app_sight { APP_BLIND, APP_SEES_IF_IT_CAN, APP_SEES };
+
 /* One that writes answers, one at a time: with room for guesses and, where the settings name one,
- * for a draft model. */
-enum err app_model_open_talk(struct app_model *m, const struct conf *c, struct errinfo *e);
-/* Opens the draft model that was made room for, if any: m->draft.  tok: the model's vocabulary.
- * Errors: those of api_draft_open. */
-enum err app_model_draft(struct app_model *m, const struct tok *tok, struct errinfo *e);
+ * for a draft model; and for its projector, if there is one and it shall see.  Errors: USAGE where
+ * it shall see and there is none. */
+enum err app_model_open_talk(struct app_model *m, const struct conf *c, enum app_sight sight,
+                             struct errinfo *e);
+/* Opens the draft model and starts the projector that were made room for, if any.  tok and chat:
+ * the model's.  Errors: those of api_draft_open and api_projector_start. */
+enum err app_model_talk(struct app_model *m, const struct tok *tok, struct chat *chat,
+                        struct errinfo *e);
 void app_model_close(struct app_model *m);
 
 /* Waits until weights that are kept for the next start are on disk, and says so on a terminal's

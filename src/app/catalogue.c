@@ -63,6 +63,15 @@ static const cyaml_schema_field_t licence_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t projector_fields[] = {
+    CYAML_FIELD_UINT("bytes", CYAML_FLAG_OPTIONAL, struct catalogue_file, bytes),
+    TEXT_OPTIONAL("sha256", struct catalogue_file, sha256, 64),
+    CYAML_FIELD_FLOAT("gb", CYAML_FLAG_DEFAULT, struct catalogue_file, gb),
+    CYAML_FIELD_SEQUENCE_COUNT("sources", CYAML_FLAG_POINTER, struct catalogue_file, sources,
+                               n_sources, &source_schema, 1, 20),
+    CYAML_FIELD_END,
+};
+
 /* A mapping whose fields lie in the model itself: their offsets count from the model. */
 #define INSIDE(key_, fields_)                                                                      \
     {                                                                                              \
@@ -85,6 +94,8 @@ static const cyaml_schema_field_t model_fields[] = {
     INSIDE("licence", licence_fields),
     CYAML_FIELD_SEQUENCE_COUNT("sources", CYAML_FLAG_POINTER, struct catalogue_model, sources,
                                n_sources, &source_schema, 1, 20),
+    CYAML_FIELD_MAPPING_PTR("projector", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                            struct catalogue_model, projector, projector_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t model_schema = {
@@ -176,21 +187,42 @@ static const char *source_fault(const struct catalogue_source *s)
     return NULL;
 }
 
+struct catalogue_file catalogue_file_of(const struct catalogue_model *m)
+{
+    return (struct catalogue_file){.bytes = m->bytes,
+                                   .sha256 = m->sha256,
+                                   .gb = m->gb,
+                                   .sources = m->sources,
+                                   .n_sources = m->n_sources};
+}
+
 /* A sentence, or NULL where all is well. */
+static const char *file_fault(const struct catalogue_file *f)
+{
+    if (f->sha256 && (strlen(f->sha256) != 64 || strspn(f->sha256, "0123456789abcdef") != 64))
+        return "sha256: 64 lower-case hex digits";
+    if (f->sha256 && !f->bytes)
+        return "sha256 needs bytes beside it";
+    if (f->bytes > INT64_MAX / 2)
+        return "bytes: impossibly large";
+    if (!(f->gb > 0 && f->gb < 1e6))
+        return "gb: more than 0";
+    for (unsigned i = 0; i < f->n_sources; i++) {
+        const char *fault = source_fault(&f->sources[i]);
+        if (fault)
+            return fault;
+    }
+    return NULL;
+}
+
 static const char *model_fault(const struct catalogue_model *m)
 {
     if (!only(m->name, ".-") || strchr(".-", m->name[0]))
         return "name: lower-case letters, digits, dots and hyphens only";
     if (strchr(m->file, '/') || m->file[0] == '.' || !span_ends(span_of(m->file), SPAN(".gguf")))
         return "file: a file name without a slash that ends in .gguf";
-    if (m->sha256 && (strlen(m->sha256) != 64 || strspn(m->sha256, "0123456789abcdef") != 64))
-        return "sha256: 64 lower-case hex digits";
-    if (m->sha256 && !m->bytes)
-        return "sha256 needs bytes beside it";
-    if (m->bytes > INT64_MAX / 2)
-        return "bytes: impossibly large";
-    if (!(m->gb > 0 && m->gb < 1e6) || !(m->memory_gib > 0 && m->memory_gib < 1e6))
-        return "gb and memory_gib: more than 0";
+    if (!(m->memory_gib > 0 && m->memory_gib < 1e6))
+        return "memory_gib: more than 0";
     const char *texts[] = {m->title,
                            m->architecture,
                            m->about.en,
@@ -202,12 +234,9 @@ static const char *model_fault(const struct catalogue_model *m)
     for (size_t i = 0; i < N_ELEMS(texts); i++)
         if (!utf8_printable(span_of(texts[i])))
             return "a text has line ends, control characters or bytes that are not UTF-8";
-    for (unsigned i = 0; i < m->n_sources; i++) {
-        const char *fault = source_fault(&m->sources[i]);
-        if (fault)
-            return fault;
-    }
-    return NULL;
+    struct catalogue_file own = catalogue_file_of(m);
+    const char *fault = file_fault(&own);
+    return fault || !m->projector ? fault : file_fault(m->projector);
 }
 
 static enum err check_all(const struct catalogue *c, const char *what, struct errinfo *e)

@@ -29,6 +29,15 @@ struct catalogue_source {
     bool tried;        /* whether this source was ever fetched by us */
 };
 
+/* A file to be loaded. */
+struct catalogue_file {
+    uint64_t bytes; /* exactly; 0: not known */
+    char *sha256;   /* 64 lower-case hex digits; NULL: not known */
+    double gb;      /* about how much is loaded, 10^9 bytes */
+    struct catalogue_source *sources;
+    unsigned n_sources;
+};
+
 struct catalogue_model {
     char *name; /* lower-case letters, digits, dots and hyphens */
     char *title;
@@ -48,6 +57,7 @@ struct catalogue_model {
     } licence;
     struct catalogue_source *sources;
     unsigned n_sources;
+    struct catalogue_file *projector; /* by which it sees pictures; NULL: it reads text alone */
 };
 
 struct catalogue {
@@ -62,6 +72,9 @@ enum err catalogue_load(struct catalogue **out, const char *path, struct errinfo
 enum err catalogue_parse(struct catalogue **out, const void *bytes, size_t n, const char *what,
                          struct errinfo *e);
 void catalogue_free(struct catalogue *c);
+
+/* What the model says of its own file; borrowed. */
+struct catalogue_file catalogue_file_of(const struct catalogue_model *m);
 
 /* NULL where there is none. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, const char *name);

@@ -40,6 +40,26 @@ enum err chat_file_save(const char *path, json_t *messages, bool over, struct er
     return r;
 }
 
+static bool is_part(const json_t *part)
+{
+    const char *type = json_string_value(json_object_get(part, "type"));
+    if (type && strcmp(type, "text") == 0)
+        return json_is_string(json_object_get(part, "text"));
+    return type && strcmp(type, "image") == 0 && json_is_string(json_object_get(part, "path"));
+}
+
+static bool is_content(const json_t *content)
+{
+    size_t i;
+    const json_t *part;
+    json_array_foreach(content, i, part)
+    {
+        if (!is_part(part))
+            return false;
+    }
+    return json_is_string(content) || json_array_size(content) > 0;
+}
+
 static enum err check_messages(const char *path, const json_t *messages, struct errinfo *e)
 {
     size_t i;
@@ -49,7 +69,7 @@ static enum err check_messages(const char *path, const json_t *messages, struct 
     json_array_foreach(messages, i, m)
     {
         if (!json_is_string(json_object_get(m, "role")) ||
-            !json_is_string(json_object_get(m, "content")))
+            !is_content(json_object_get(m, "content")))
             return err_set(e, ERR_CORRUPT, "%s: message %zu has no role and content", path, i + 1);
     }
     return ERR_OK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * chat_file.h - conversations as JSON files: {"damso": 1, "messages": [{"role", "content"}]}. */
+ * chat_file.h - conversations as JSON files: {"damso": 1, "messages": [{"role", "content"}]};
+ * a content is a text, or parts as talk.h has them. */
 #ifndef APP_CHAT_FILE_H
 #define APP_CHAT_FILE_H
 

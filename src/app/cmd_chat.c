@@ -5,7 +5,7 @@
 #include "app/cmd.h"
 #include "app/line.h"
 #include "app/models.h"
-#include "app/talk.h"
+#include "app/talk_see.h"
 
 #include "base/num.h"
 
@@ -30,6 +30,7 @@ struct chatter {
     struct talk talk;
     struct line *line;
     json_t *messages;     /* the conversation, the system message first when there is one */
+    json_t *images;       /* paths of pictures that go with the next message */
     const char *own_file; /* the file that /save may write over: it is this conversation's */
     bool korean, colour, ended;
     struct str words; /* of the command that runs */
@@ -145,6 +146,7 @@ static void chat_help(struct chatter *c, const char *arg)
 static void begin_anew(struct chatter *c, const char *system)
 {
     json_array_clear(c->messages);
+    json_array_clear(c->images);
     if (system && *system)
         json_array_append_new(c->messages, talk_message("system", system, strlen(system)));
     c->own_file = NULL;
@@ -183,6 +185,23 @@ static void chat_system(struct chatter *c, const char *arg)
         tell(c, text(c, TEXT_SYSTEM_NOW), json_string_value(json_object_get(s, "content")));
     } else {
         tell(c, text(c, TEXT_SYSTEM_NONE), "");
+    }
+}
+
+/* It is looked at now: what is wrong with it is said before anything is asked. */
+static void chat_image(struct chatter *c, const char *arg)
+{
+    struct errinfo e;
+    size_t index;
+    if (!*arg) {
+        tell(c, text(c, TEXT_NEED_FILE), "");
+    } else if (json_array_size(c->images) == VISION_PROMPT_MAX) {
+        fprintf(stderr, "damso: a message has at most %d pictures\n", VISION_PROMPT_MAX);
+    } else if (talk_see(&c->talk, arg, &index, &e) != ERR_OK) {
+        fprintf(stderr, "damso: %s\n", e.text);
+    } else {
+        json_array_append_new(c->images, json_string(arg));
+        tell(c, text(c, TEXT_SEEN), arg);
     }
 }
 
@@ -255,7 +274,11 @@ static void message(struct chatter *c, const char *p, size_t n)
     struct str fixed;
     str_init(&fixed, 3 * LINE_BYTES_MAX);
     utf8_repair(&fixed, (struct span){p, n}); /* a terminal may send anything */
-    json_array_append_new(c->messages, talk_message("user", fixed.p ? fixed.p : "", fixed.n));
+    const char *words = fixed.p ? fixed.p : "";
+    json_array_append_new(c->messages, json_array_size(c->images)
+                                           ? talk_message_seen(c->images, words, fixed.n)
+                                           : talk_message("user", words, fixed.n));
+    json_array_clear(c->images);
     str_done(&fixed);
     answer(c);
 }
@@ -306,10 +329,11 @@ enum err cmd_chat(struct cmd_args *a, struct errinfo *e)
     if (a->done)
         return ERR_OK;
     struct chatter c = {.korean = models_korean(), .colour = isatty(STDERR_FILENO)};
-    TRY(talk_open(&c.talk, &a->conf, e));
+    TRY(talk_open(&c.talk, &a->conf, APP_SEES_IF_IT_CAN, e));
     arena_init(&c.arena);
     str_init(&c.words, LINE_BYTES_MAX);
     c.messages = json_array();
+    c.images = json_array();
     begin_anew(&c, a->conf.system);
     cmd_catch_stop();
     c.line = line_open(cmd_stopped);
@@ -319,6 +343,7 @@ enum err cmd_chat(struct cmd_args *a, struct errinfo *e)
         one_turn(&c);
     line_close(c.line);
     json_decref(c.messages);
+    json_decref(c.images);
     str_done(&c.words);
     arena_done(&c.arena);
     app_model_settle(&c.talk.model);

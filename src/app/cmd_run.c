@@ -2,7 +2,7 @@
  * cmd_run.c - damso run: one answer to one prompt, the reply alone on stdout. */
 #include "app/app_ranks.h"
 #include "app/cmd.h"
-#include "app/talk.h"
+#include "app/talk_see.h"
 
 #include "base/num.h"
 
@@ -43,8 +43,12 @@ static enum err read_prompt(const struct cmd_args *a, struct str *prompt, struct
     return ERR_OK;
 }
 
-static enum err check_prompt(const struct str *prompt, bool raw, struct errinfo *e)
+static enum err check_prompt(const struct str *prompt, const struct conf_list *images, bool raw,
+                             struct errinfo *e)
 {
+    for (size_t i = 0; i < images->n; i++)
+        if (!utf8_valid(span_of(images->item[i])))
+            return err_set(e, ERR_USAGE, "run: --image: the path is not valid UTF-8");
     if (prompt->full)
         return err_set(e, ERR_TOOBIG, "run: a prompt has at most %zu bytes", PROMPT_BYTES_MAX);
     if (prompt->n == 0)
@@ -54,16 +58,35 @@ static enum err check_prompt(const struct str *prompt, bool raw, struct errinfo 
     return ERR_OK;
 }
 
-static enum err answer(struct talk *t, const struct conf *c, struct span prompt, bool raw,
+/* What is asked. */
+struct ask {
+    struct span prompt;
+    struct conf_list images;
+    bool raw, with_stats;
+};
+
+static json_t *message_of(const struct ask *ask)
+{
+    if (!ask->images.n)
+        return talk_message("user", ask->prompt.p, ask->prompt.n);
+    json_t *paths = json_array();
+    for (size_t i = 0; i < ask->images.n; i++)
+        json_array_append_new(paths, json_string(ask->images.item[i]));
+    json_t *message = talk_message_seen(paths, ask->prompt.p, ask->prompt.n);
+    json_decref(paths);
+    return message;
+}
+
+static enum err answer(struct talk *t, const struct conf *c, const struct ask *ask,
                        struct talk_stats *stats, struct errinfo *e)
 {
     const struct talk_sink sink = {print_piece, asked_to_stop, NULL};
-    if (raw)
-        return talk_continue(t, prompt, &sink, stats, e);
+    if (ask->raw)
+        return talk_continue(t, ask->prompt, ask->images.item, ask->images.n, &sink, stats, e);
     json_t *messages = json_array();
     if (c->system[0])
         json_array_append_new(messages, talk_message("system", c->system, strlen(c->system)));
-    json_array_append_new(messages, talk_message("user", prompt.p, prompt.n));
+    json_array_append_new(messages, message_of(ask));
     enum err r = talk_answer(t, messages, &sink, stats, e);
     json_decref(messages);
     return r;
@@ -87,18 +110,17 @@ static void print_device(const struct device_run *r)
     str_done(&line);
 }
 
-static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool with_stats,
-                    struct errinfo *e)
+static enum err run(const struct cmd_args *a, const struct ask *ask, struct errinfo *e)
 {
     struct talk t;
     struct talk_stats stats = {0};
-    TRY(talk_open(&t, &a->conf, e));
+    TRY(talk_open(&t, &a->conf, ask->images.n ? APP_SEES : APP_BLIND, e));
     cmd_catch_stop();
-    enum err r = answer(&t, &a->conf, prompt, raw, &stats, e);
+    enum err r = answer(&t, &a->conf, ask, &stats, e);
     if (stats.n_answer)
         putchar('\n');
     fflush(stdout);
-    if (with_stats)
+    if (ask->with_stats)
         print_stats(&t, &stats);
     if (stats.device.sim)
         print_device(&stats.device);
@@ -111,10 +133,16 @@ static enum err run(const struct cmd_args *a, struct span prompt, bool raw, bool
 
 enum err cmd_run(struct cmd_args *a, struct errinfo *e)
 {
-    bool raw = false, with_stats = false;
+    struct ask ask = {0};
     const struct conf_opt opts[] = {
-        {.name = "raw",   .help = "send the prompt without a chat template", .flag = &raw       },
-        {.name = "stats", .help = "print tokens, speed and seed on stderr",  .flag = &with_stats},
+        {.name = "image",
+         .arg = "FILE",
+         .help = "a picture before the prompt (JPEG, PNG, WebP); may be said more than once",
+         .list = &ask.images},
+        {.name = "raw",               .help = "send the prompt without a chat template",   .flag = &ask.raw   },
+        {.name = "stats",
+         .help = "print tokens, speed and seed on stderr",
+         .flag = &ask.with_stats                                   },
     };
     struct str prompt;
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 1, e));
@@ -125,9 +153,11 @@ enum err cmd_run(struct cmd_args *a, struct errinfo *e)
     str_init(&prompt, PROMPT_BYTES_MAX);
     enum err r = read_prompt(a, &prompt, e);
     if (r == ERR_OK)
-        r = check_prompt(&prompt, raw, e);
-    if (r == ERR_OK)
-        r = run(a, str_span(&prompt), raw, with_stats, e);
+        r = check_prompt(&prompt, &ask.images, ask.raw, e);
+    if (r == ERR_OK) {
+        ask.prompt = str_span(&prompt);
+        r = run(a, &ask, e);
+    }
     str_done(&prompt);
     return r;
 }

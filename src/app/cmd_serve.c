@@ -122,10 +122,11 @@ static enum err open_tools(struct serve *s, struct errinfo *e)
                      e);
 }
 
-/* Files of pictures are read in a process of their own. */
+/* Files of pictures are read in a process of their own, which can only be forked now: a model that
+ * is loaded later may see pictures, too. */
 static enum err open_pictures(struct serve *s, struct errinfo *e)
 {
-    bool any = false;
+    bool any = s->pull != NULL;
     for (size_t i = 0; i < s->models.n; i++)
         any = any || s->models.rows[i].mmproj;
     if (!any)

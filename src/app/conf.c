@@ -414,11 +414,17 @@ static enum err set_opt(const struct conf_opt *o, const char *shown, const char 
                         struct errinfo *e)
 {
     int64_t v;
-    CHECK(!!o->flag + !!o->text + !!o->number == 1);
+    CHECK(!!o->flag + !!o->text + !!o->list + !!o->number == 1);
+    if ((o->text || o->list) && !*value)
+        return err_set(e, ERR_USAGE, "%s: %s is empty", shown, o->arg);
     if (o->text) {
-        if (!*value)
-            return err_set(e, ERR_USAGE, "%s: %s is empty", shown, o->arg);
         *o->text = value;
+        return ERR_OK;
+    }
+    if (o->list) {
+        if (o->list->n == CONF_LIST_MAX)
+            return err_set(e, ERR_USAGE, "%s: more than %d of them", shown, CONF_LIST_MAX);
+        o->list->item[o->list->n++] = value;
         return ERR_OK;
     }
     if (!read_int(value, &v))
@@ -463,7 +469,7 @@ static enum err take_option(struct args *s, struct conf *c, struct arena *a, str
         f.value = s->argv[s->i++];
     if (f.is_conf)
         s->conf_file = f.value;
-    else if (f.opt)
+    else if (f.opt && (c || !f.opt->list)) /* a list takes each of them once */
         TRY(set_opt(f.opt, f.shown, f.value, e));
     else if (c)
         TRY(set_value(c, (enum conf_id)f.row, f.value, (struct place){CONF_OPTION, f.shown}, e));

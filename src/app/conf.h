@@ -51,15 +51,24 @@ struct conf {
     struct arena arena;
 };
 
+#define CONF_LIST_MAX 32
+
+/* Texts of an option that may stand more than once. */
+struct conf_list {
+    const char *item[CONF_LIST_MAX];
+    size_t n;
+};
+
 /* An option of one command.  Exactly one target is set. */
 struct conf_opt {
     const char *name; /* without the hyphens: "json" */
     char letter;      /* 0: no short form */
     const char *arg;  /* the value's name in the help, "FILE"; NULL with `flag` */
     const char *help;
-    bool *flag;        /* set to true */
-    const char **text; /* any text that is not empty */
-    int64_t *number;   /* min <= number <= max */
+    bool *flag;             /* set to true */
+    const char **text;      /* any text that is not empty */
+    struct conf_list *list; /* the same, each time it stands there */
+    int64_t *number;        /* min <= number <= max */
     int64_t min, max;
 };
 

@@ -144,7 +144,7 @@ static enum err begin_body(struct fetch *f)
     TRY(landing_mark(l, mark, f->e));
     snprintf(f->version, sizeof f->version, "%s", r->version);
     if (!f->showing)
-        progress_begin(&f->progress, job->form, job->title, l->bytes, l->n_bytes);
+        progress_begin(&f->progress, job->form, job->title, l->bytes, l->n_bytes, job->before);
     f->showing = true;
     f->begun = true;
     return ERR_OK;

@@ -22,6 +22,7 @@ struct fetch_job {
     const char *path;        /* where it shall stand */
     const char *title;       /* for the progress line */
     enum progress_form form; /* of that */
+    uint64_t before;         /* bytes of other files, for that */
     uint64_t bytes;          /* 0: what the server states */
     const char *sha256;      /* NULL: not known */
     const char *licence_url; /* named where the server asks for a login; may be NULL */

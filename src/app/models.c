@@ -16,6 +16,34 @@ const char *models_file(const struct conf *c, struct arena *a, const struct cata
     return arena_printf(a, "%s/%s", c->models_dir, m->file);
 }
 
+const char *models_projector(const struct conf *c, struct arena *a, const struct catalogue_model *m)
+{
+    return arena_printf(a, "%s/" MODELS_MMPROJ "%s", c->models_dir, m->file);
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,
+                       struct errinfo *e)
+{
+    const char *slash = strrchr(path, '/');
+    int folder = slash ? (int)(slash + 1 - path) : 0;
+    *out = NULL;
+    if (strcmp(set, "none") == 0)
+        return ERR_OK;
+    if (*set && !is_file(set))
+        return err_set(e, ERR_NOTFOUND, "%s: there is no such projector file (mmproj)", set);
+    const char *file = *set ? arena_dup(a, set, strlen(set))
+                            : arena_printf(a, "%.*s" MODELS_MMPROJ "%s", folder, path,
+                                           path + folder);
+    *out = is_file(file) ? file : NULL;
+    return ERR_OK;
+}
+
 static bool looks_like_path(const char *model)
 {
     return strchr(model, '/') || span_ends(span_of(model), SPAN(".gguf"));
@@ -24,11 +52,10 @@ static bool looks_like_path(const char *model)
 enum err models_find(const struct conf *c, const char *name, struct arena *a, const char **path,
                      struct errinfo *e)
 {
-    struct stat st;
     struct catalogue *cat;
     const struct catalogue_model *m;
     *path = NULL;
-    if (stat(name, &st) == 0 && S_ISREG(st.st_mode)) {
+    if (is_file(name)) {
         *path = name;
         return ERR_OK;
     }
@@ -48,7 +75,7 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
     enum err code = catalogue_need(cat, name, &m, e);
     if (code == ERR_OK) {
         *path = models_file(c, a, m);
-        if (stat(*path, &st) != 0 || !S_ISREG(st.st_mode)) {
+        if (!is_file(*path)) {
             code = err_set(e, ERR_NOTFOUND,
                            "the model %s is not on this machine yet; `damso pull %s` loads it "
                            "(about %.2g GB)",
@@ -74,7 +101,7 @@ enum err models_check(const char *path, struct errinfo *e)
     return ERR_OK;
 }
 
-enum models_state models_state(const char *path, const struct catalogue_model *m, uint64_t *bytes)
+enum models_state models_state(const char *path, uint64_t want, uint64_t *bytes)
 {
     struct stat st;
     struct arena tmp;
@@ -83,7 +110,7 @@ enum models_state models_state(const char *path, const struct catalogue_model *m
     *bytes = 0;
     if (stat(path, &st) == 0) {
         *bytes = (uint64_t)st.st_size;
-        bool same = S_ISREG(st.st_mode) && (!m->bytes || *bytes == m->bytes);
+        bool same = S_ISREG(st.st_mode) && (!want || *bytes == want);
         state = same && models_check(path, NULL) == ERR_OK ? MODELS_WHOLE : MODELS_ODD;
     } else if (stat(arena_printf(&tmp, "%s.part", path), &st) == 0 && st.st_size > 0) {
         *bytes = (uint64_t)st.st_size;

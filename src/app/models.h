@@ -26,6 +26,16 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
 /* Where the model's file stands, or would. */
 const char *models_file(const struct conf *c, struct arena *a, const struct catalogue_model *m);
 
+#define MODELS_MMPROJ "mmproj-" /* begins the name of a projector's file */
+
+/* The same of its projector's, which stands beside it. */
+const char *models_projector(const struct conf *c, struct arena *a,
+                             const struct catalogue_model *m);
+/* The projector of the model at `path` that a setting names; "": the one beside it, if it is
+ * there; "none": none.  *out: NULL for none.  Errors: NOTFOUND for one that is named. */
+enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,
+                       struct errinfo *e);
+
 /* The setting `quantize`: where the model at *path has matrices of floats, *path becomes a file
  * that has them in the setting's type, in the caches' folder; made if it is not there yet. Errors:
  * USAGE (no type), those of quant_file. */
@@ -38,8 +48,9 @@ enum models_state {
     MODELS_ODD,  /* a file is there, but it is not the one: another length, or no GGUF */
     MODELS_WHOLE
 };
-/* Looks at the length and the file's head, not at every byte.  *bytes: of the file or the part. */
-enum models_state models_state(const char *path, const struct catalogue_model *m, uint64_t *bytes);
+/* Looks at the length, which is `want` (0: not known), and the file's head, not at every byte.
+ * *bytes: of the file or the part. */
+enum models_state models_state(const char *path, uint64_t want, uint64_t *bytes);
 const char *models_state_name(enum models_state state);
 
 enum models_fit {

@@ -24,23 +24,6 @@ void progress_say(const char *status, uint64_t done, uint64_t total)
         raise(SIGTERM);
 }
 
-void progress_begin(struct progress *p, enum progress_form form, const char *what, uint64_t total,
-                    uint64_t start)
-{
-    *p = (struct progress){
-        .form = form,
-        .what = what,
-        .total = total,
-        .start = start,
-        .t_start_ns = os_now_ns(),
-        .tenth = total ? start * 10 / total : 0,
-        .tty = form == PROGRESS_TEXT && isatty(STDERR_FILENO),
-    };
-    p->t_drawn_ns = p->t_start_ns;
-    if (form == PROGRESS_JSON)
-        progress_say("loading", start, total);
-}
-
 static void draw_time(char *out, size_t n, double seconds)
 {
     int s = seconds < 359999 ? (int)(seconds + 0.5) : 359999;
@@ -90,11 +73,29 @@ static void draw_text(const struct progress *p, uint64_t done, uint64_t now_ns)
 static void draw(struct progress *p, uint64_t done, uint64_t now_ns)
 {
     if (p->form == PROGRESS_JSON)
-        progress_say("loading", done, p->total);
+        progress_say("loading", p->before + done, p->total ? p->before + p->total : 0);
     else
         draw_text(p, done, now_ns);
     p->drawn = true;
     p->t_drawn_ns = now_ns;
+}
+
+void progress_begin(struct progress *p, enum progress_form form, const char *what, uint64_t total,
+                    uint64_t start, uint64_t before)
+{
+    *p = (struct progress){
+        .form = form,
+        .what = what,
+        .total = total,
+        .start = start,
+        .before = before,
+        .t_start_ns = os_now_ns(),
+        .tenth = total ? start * 10 / total : 0,
+        .tty = form == PROGRESS_TEXT && isatty(STDERR_FILENO),
+    };
+    p->t_drawn_ns = p->t_start_ns;
+    if (form == PROGRESS_JSON)
+        draw(p, start, p->t_start_ns);
 }
 
 void progress_update(struct progress *p, uint64_t done)

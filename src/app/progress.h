@@ -22,6 +22,7 @@ struct progress {
     const char *what; /* borrowed: "smollm2-135m-instruct" */
     uint64_t total;   /* bytes; 0: not known */
     uint64_t start;   /* bytes that were there before: no part of the speed */
+    uint64_t before;  /* bytes of other files, which programs are told of together */
     uint64_t t_start_ns;
     uint64_t t_drawn_ns;
     uint64_t tenth; /* of the last plain line */
@@ -30,7 +31,7 @@ struct progress {
 };
 
 void progress_begin(struct progress *p, enum progress_form form, const char *what, uint64_t total,
-                    uint64_t start);
+                    uint64_t start, uint64_t before);
 /* Cheap: most calls draw nothing. */
 void progress_update(struct progress *p, uint64_t done);
 /* Draws the last state (with `done` bytes) and ends the line. */

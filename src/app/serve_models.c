@@ -8,10 +8,8 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define NAMES_MAX 64
-#define MMPROJ    "mmproj-" /* begins the name of a projector's file */
 
 /* The settings that one model may have of its own. */
 static const enum conf_id of_a_model[] = {
@@ -75,30 +73,6 @@ static const char *const *with_name(struct arena *a, const char *const *names, c
     return out;
 }
 
-static bool is_file(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
-/* The projector that a setting names, "": the one beside the model's file, if it is there. */
-static enum err find_mmproj(struct serve_models *s, const char *set, const char *path,
-                            const char **out, struct errinfo *e)
-{
-    const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash + 1 - path) : 0;
-    *out = NULL;
-    if (strcmp(set, "none") == 0)
-        return ERR_OK;
-    if (*set && !is_file(set))
-        return err_set(e, ERR_NOTFOUND, "%s: there is no such projector file (mmproj)", set);
-    const char *file = *set ? arena_dup(&s->arena, set, strlen(set))
-                            : arena_printf(&s->arena, "%.*s" MMPROJ "%s", folder, path,
-                                           path + folder);
-    *out = is_file(file) ? file : NULL;
-    return ERR_OK;
-}
-
 /* more: another name; NULL: none. */
 static enum err add_row(struct serve_models *s, const char *name, const char *more,
                         const char *path, struct errinfo *e)
@@ -124,7 +98,7 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
                         &row->draft, e);
     bool named = c.mmproj[0] && (s->n == 0 || c.mmproj != s->conf->mmproj);
     if (r == ERR_OK)
-        r = find_mmproj(s, named ? c.mmproj : "", path, &row->mmproj, e);
+        r = models_mmproj(named ? c.mmproj : "", path, &s->arena, &row->mmproj, e);
     if (r == ERR_OK && more)
         row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);
@@ -149,7 +123,7 @@ static bool is_model(const char *file)
 {
     const char *of = strstr(file, "-of-");
     bool later_part = of && of - file >= 5 && strncmp(of - 5, "00001", 5) != 0;
-    return file[0] != '.' && !span_starts(span_of(file), SPAN(MMPROJ)) &&
+    return file[0] != '.' && !span_starts(span_of(file), SPAN(MODELS_MMPROJ)) &&
            span_ends(span_of(file), SPAN(".gguf")) && !later_part;
 }
 

@@ -171,7 +171,7 @@ static void list_offers(struct serve_models *models, struct api_loader *loader)
                                              .about_ko = m->about.ko,
                                              .about_en = m->about.en,
                                              .licence = m->licence.name,
-                                             .gb = m->gb,
+                                             .gb = m->gb + (m->projector ? m->projector->gb : 0),
                                              .memory_gib = m->memory_gib};
     }
     loader->offers = offers;

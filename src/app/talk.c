@@ -2,6 +2,7 @@
 #include "app/talk.h"
 
 #include "api/api.h"
+#include "app/talk_see.h"
 #include "base/arena.h"
 #include "base/num.h"
 #include "os/os_sys.h"
@@ -51,14 +52,14 @@ static void open_sched(struct talk *t, const struct conf *c)
     t->sched = sched_new(t->model.engine, &o);
 }
 
-enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e)
+enum err talk_open(struct talk *t, const struct conf *c, enum app_sight sight, struct errinfo *e)
 {
     *t = (struct talk){.n_max = c->n};
-    TRY(app_model_open_talk(&t->model, c, e));
+    TRY(app_model_open_talk(&t->model, c, sight, e));
     enum err r = api_open_text(t->model.gguf, engine_model(t->model.engine)->n_vocab, &t->tok,
                                &t->chat, e);
     if (r == ERR_OK)
-        r = app_model_draft(&t->model, t->tok, e);
+        r = app_model_talk(&t->model, t->tok, t->chat, e);
     if (r != ERR_OK) {
         talk_close(t);
         return r;
@@ -75,6 +76,7 @@ void talk_close(struct talk *t)
         pthread_cond_destroy(&t->come);
         pthread_mutex_destroy(&t->lock);
     }
+    talk_forget(t);
     mem_free(t->ends);
     chat_close(t->chat);
     tok_close(t->tok);
@@ -215,7 +217,8 @@ static enum err end_job(struct answer *a, const struct job *j, struct errinfo *e
                : ERR_OK;
 }
 
-static enum err write_answer(struct answer *a, const struct tok_ids *ids, struct errinfo *e)
+static enum err write_answer(struct answer *a, const struct tok_ids *ids,
+                             const struct talk_look *look, struct errinfo *e)
 {
     struct talk *t = a->t;
     struct job job;
@@ -230,6 +233,8 @@ static enum err write_answer(struct answer *a, const struct tok_ids *ids, struct
     job_init(&job, t->n_max ? MIN((size_t)t->n_max, room) : room, 0);
     job.prompt = ids->id;
     job.n_prompt = ids->n;
+    job.spans = look->spans;
+    job.n_spans = look->n;
     job.sampling = t->sampling;
     job.sampling.seed = t->seed;
     job.ends = t->ends;
@@ -245,14 +250,15 @@ static enum err write_answer(struct answer *a, const struct tok_ids *ids, struct
     return r;
 }
 
-static enum err run_ids(struct talk *t, const struct tok_ids *ids, struct span stop,
-                        const struct talk_sink *sink, struct talk_stats *stats, struct errinfo *e)
+static enum err run_ids(struct talk *t, const struct tok_ids *ids, const struct talk_look *look,
+                        struct span stop, const struct talk_sink *sink, struct talk_stats *stats,
+                        struct errinfo *e)
 {
     struct answer a = {.t = t, .sink = sink, .stats = stats, .stop = stop};
     *stats = (struct talk_stats){0};
     tok_stream_init(&a.stream, t->tok, 0);
     str_init(&a.text, TALK_TEXT_MAX);
-    enum err r = write_answer(&a, ids, e);
+    enum err r = write_answer(&a, ids, look, e);
     if (stats->n_answer && !a.stopped) {
         tok_stream_end(&a.stream, &a.text);
         hand_out(&a, true);
@@ -264,11 +270,13 @@ static enum err run_ids(struct talk *t, const struct tok_ids *ids, struct span s
 
 /* Encodes a prompt.  A template that writes the BOS token itself must not get a second one. */
 static enum err encode_prompt(const struct talk *t, struct span text, unsigned flags,
-                              struct tok_ids *ids, struct errinfo *e)
+                              struct talk_look *look, struct tok_ids *ids, struct errinfo *e)
 {
     int32_t bos = tok_bos(t->tok);
     bool has_bos = bos >= 0 && span_starts(text, tok_piece(t->tok, bos));
-    return tok_encode(t->tok, text, flags | (has_bos ? 0 : TOK_BOS), ids, e);
+    flags |= has_bos ? 0 : TOK_BOS;
+    return look->n ? talk_look_encode(t, look, text, flags, ids, e)
+                   : tok_encode(t->tok, text, flags, ids, e);
 }
 
 enum err talk_answer(struct talk *t, const json_t *messages, const struct talk_sink *sink,
@@ -276,25 +284,29 @@ enum err talk_answer(struct talk *t, const json_t *messages, const struct talk_s
 {
     struct str prompt;
     struct tok_ids ids = {0};
+    struct talk_look look;
     struct span stop = chat_has_template(t->chat) ? SPAN("") : SPAN(TALK_NEXT_LINE);
+    TRY(talk_look_messages(t, messages, &look, e));
     str_init(&prompt, TALK_TEXT_MAX);
     enum err r = chat_render(t->chat, messages, NULL, NULL, true, os_unix_time(), &prompt, e);
     if (r == ERR_OK)
-        r = encode_prompt(t, str_span(&prompt), TOK_SPECIAL | TOK_MARKED, &ids, e);
+        r = encode_prompt(t, str_span(&prompt), TOK_SPECIAL | TOK_MARKED, &look, &ids, e);
     str_done(&prompt);
     if (r == ERR_OK)
-        r = run_ids(t, &ids, stop, sink, stats, e);
+        r = run_ids(t, &ids, &look, stop, sink, stats, e);
     tok_ids_done(&ids);
     return r;
 }
 
-enum err talk_continue(struct talk *t, struct span text, const struct talk_sink *sink,
-                       struct talk_stats *stats, struct errinfo *e)
+enum err talk_continue(struct talk *t, struct span text, const char *const *paths, size_t n,
+                       const struct talk_sink *sink, struct talk_stats *stats, struct errinfo *e)
 {
     struct tok_ids ids = {0};
-    enum err r = encode_prompt(t, text, TOK_SPECIAL, &ids, e);
+    struct talk_look look;
+    TRY(talk_look_paths(t, paths, n, &look, e));
+    enum err r = encode_prompt(t, text, TOK_SPECIAL, &look, &ids, e);
     if (r == ERR_OK)
-        r = run_ids(t, &ids, SPAN(""), sink, stats, e);
+        r = run_ids(t, &ids, &look, SPAN(""), sink, stats, e);
     tok_ids_done(&ids);
     return r;
 }

@@ -19,8 +19,17 @@
 #include <jansson.h>
 #include <pthread.h>
 
+/* A picture that was looked at. */
+struct talk_picture {
+    char *path;
+    uint8_t key[VISION_KEY];
+    float *rows;
+};
+
 struct talk {
     struct app_model model;
+    struct talk_picture *pictures; /* [n_pictures] */
+    size_t n_pictures;
     struct tok *tok;
     struct chat *chat;
     struct sched *sched;
@@ -51,17 +60,20 @@ struct talk_sink {
     void *arg;
 };
 
-enum err talk_open(struct talk *t, const struct conf *c, struct errinfo *e);
+enum err talk_open(struct talk *t, const struct conf *c, enum app_sight sight, struct errinfo *e);
 void talk_close(struct talk *t);
 
-/* The model's turn after `messages` (an array of {role, content}).  Errors: TEMPLATE, CONTEXT
- * (also when the context fills up in mid-answer: what came so far was handed out). */
+/* The model's turn after `messages`: an array of {role, content}, a content a text or parts
+ * {"type": "text", "text"} and {"type": "image", "path"} (talk_see.h).  Errors: TEMPLATE, CONTEXT
+ * (also when the context fills up in mid-answer: what came so far was handed out), those of
+ * talk_see. */
 enum err talk_answer(struct talk *t, const json_t *messages, const struct talk_sink *sink,
                      struct talk_stats *stats, struct errinfo *e);
 
-/* Continues a text as it is, without a template.  Control tokens may be written in it. */
-enum err talk_continue(struct talk *t, struct span text, const struct talk_sink *sink,
-                       struct talk_stats *stats, struct errinfo *e);
+/* Continues a text as it is, without a template.  Control tokens may be written in it; each
+ * VISION_BEGIN has one of the n pictures, which are files' paths. */
+enum err talk_continue(struct talk *t, struct span text, const char *const *paths, size_t n,
+                       const struct talk_sink *sink, struct talk_stats *stats, struct errinfo *e);
 
 /* The next answer draws by another seed: to write an answer again and get another one. */
 void talk_vary(struct talk *t);

@@ -284,7 +284,7 @@ enum err wheel_fetch(const struct wheel_job *job, struct errinfo *e)
     arena_init(&r.arena);
     r.dir = arena_printf(&r.arena, "%s.pull", job->path);
     r.log = arena_printf(&r.arena, "%s/pip.log", r.dir);
-    progress_begin(&r.progress, job->form, job->title, job->bytes, 0);
+    progress_begin(&r.progress, job->form, job->title, job->bytes, 0, job->before);
     enum err code = take_all(&r);
     progress_end(&r.progress, r.land.n_bytes);
     if (code == ERR_OK)

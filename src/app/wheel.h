@@ -20,6 +20,7 @@ struct wheel_job {
     const char *path;  /* where it shall stand; PATH.pull is a folder in use meanwhile */
     const char *title; /* for the progress line */
     enum progress_form form;
+    uint64_t before;    /* bytes of other files, for that */
     uint64_t bytes;     /* 0: not known */
     const char *sha256; /* NULL: not known */
     landing_check *check;

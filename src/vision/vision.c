@@ -111,6 +111,11 @@ void vision_close(struct vision *v)
     mem_free(v);
 }
 
+const char *vision_path(const struct vision *v)
+{
+    return gguf_path(v->gguf);
+}
+
 size_t vision_side(const struct vision *v)
 {
     return v->model->vision->image;

@@ -36,10 +36,11 @@ enum err vision_open(struct vision **out, const char *path, const struct vision_
 enum err vision_start(struct vision *v, struct errinfo *e);
 void vision_close(struct vision *v); /* NULL is fine */
 
-size_t vision_side(const struct vision *v);  /* pixels of a picture's sides */
-size_t vision_rows(const struct vision *v);  /* that a picture becomes */
-size_t vision_dim(const struct vision *v);   /* numbers a row: the language model's width */
-size_t vision_bytes(const struct vision *v); /* of memory, once it is started */
+const char *vision_path(const struct vision *v); /* of its file */
+size_t vision_side(const struct vision *v);      /* pixels of a picture's sides */
+size_t vision_rows(const struct vision *v);      /* that a picture becomes */
+size_t vision_dim(const struct vision *v);       /* numbers a row: the language model's width */
+size_t vision_bytes(const struct vision *v);     /* of memory, once it is started */
 
 /* rgb [side][side][3] to out [rows][dim]. */
 void vision_encode(struct vision *v, const uint8_t *rgb, float *out);
