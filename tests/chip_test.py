@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """damso chip as a user meets it: answers, orders that were published, limits, and what is refused."""
-import json, os, subprocess, sys, tempfile, unittest
+import json, os, re, subprocess, sys, tempfile, unittest
 
 DAMSO = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith('-') else 'build/damso'
 LLAMA_8B = dict(model_type='llama', hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
@@ -143,6 +143,127 @@ class Answers(unittest.TestCase):
         self.assertLess(speed(32, **experts), speed(32))
 
 
+LLAMA_70B = dict(LLAMA_8B, hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64)
+
+
+class Several(unittest.TestCase):
+    """One model over several chips: damso chip --chips N --split S."""
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.small, cls.large = f'{cls.folder.name}/8b.json', f'{cls.folder.name}/70b.json'
+        for path, shape in ((cls.small, LLAMA_8B), (cls.large, LLAMA_70B)):
+            with open(path, 'w') as f:
+                json.dump(shape, f)
+
+    def on(self, chips, *args, chip='h100-sxm', model=None):
+        return answer('--chip', chip, '--workload', model or self.small, '--chips', str(chips), *args)
+
+    def test_tensor(self):
+        one = self.on(1, '--phase', 'prefill', '--context', '2048')
+        self.assertEqual((one['chips'], one['where_time_goes']['links'], one.get('link')), (1, 0, None))
+        before = one['latency_ms']
+        for n in 2, 4, 8:
+            o = self.on(n, '--phase', 'prefill', '--context', '2048', '--collective', 'reduce')
+            self.assertTrue(before / 2 < o['latency_ms'] < before, (n, o['latency_ms'], before))
+            before = o['latency_ms']
+            self.assertAlmostEqual(sum(o['where_time_goes'].values()), 1, places=6)
+            self.assertAlmostEqual(sum(o['where_joules_go'].values()) / o['joules'], 1, places=6)
+            self.assertGreater(o['where_time_goes']['links'], 0)
+            self.assertEqual((o['chips'], o['tensor'], o['pipeline'], o['link']['kind']), (n, n, 1, 'full'))
+            self.assertLess(o['memory_mb'], one['memory_mb'])
+            self.assertTrue(any(x['name'] == 'reduce' for x in o['costliest']) or n < 8, o['costliest'])
+        self.assertEqual(o, {**self.on(8, '--phase', 'prefill', '--context', '2048', '--collective', 'reduce'),
+                             'simulation': o['simulation']})
+
+    def test_pipeline(self):
+        one, two = self.on(1), self.on(2, '--split', 'pipeline')
+        self.assertTrue(0.98 * one['latency_ms'] < two['latency_ms'] < 1.2 * one['latency_ms'])
+        self.assertEqual([s['layers'] for s in two['stages']], [16, 16])
+        self.assertAlmostEqual(sum(s['memory_mb'] for s in two['stages']), one['memory_mb'], delta=300)
+        self.assertTrue(0.4 < two['where_time_goes']['stages'] < 0.6)
+        many = self.on(2, '--split', 'pipeline', '--batch', '16', '--in-flight', '2')
+        alone = self.on(2, '--split', 'pipeline', '--batch', '8')
+        self.assertGreater(many['tokens_per_s'], 1.5 * alone['tokens_per_s'])
+        self.assertEqual(many['batch'], 16)
+
+    def test_auto_takes_the_fastest(self):
+        ways = [self.on(4, '--split', s) for s in ('tensor', 'pipeline', '2x2')]
+        best = self.on(4, '--split', 'auto')
+        self.assertEqual(best['latency_ms'], min(o['latency_ms'] for o in ways))
+
+    def test_by_the_host(self):
+        o = self.on(2, chip='rngd')
+        self.assertEqual((o['link']['kind'], o['link']['assumed']), ('host', True))
+        self.assertEqual(self.on(2, chip='a100-pcie-80')['link']['kind'], 'full')
+        self.assertEqual(self.on(4, chip='a100-pcie-80')['link']['kind'], 'host')  # a bridge joins two
+
+    def test_what_the_link_brings(self):
+        r = damso('run', '--json', '--chip', 'rngd', '--workload', self.small, '--chips', '4')
+        o = json.loads(r.stdout)
+        self.assertGreater(o['sensitivity']['peer.us'], 0.02)
+        self.assertGreaterEqual(o['sensitivity']['host.gb_s'], 0)
+        self.assertNotIn('peer.gb_s', o['sensitivity'])
+        self.assertNotIn('peer.us', json.loads(damso('run', '--json', '--chip', 'rngd', '--workload',
+                                                     self.small).stdout)['sensitivity'])
+
+    def test_how_many_are_enough(self):
+        r = damso('run', '--chip', 'h100-sxm', '--workload', self.large)
+        self.assertRegex(r.stderr, r'does not fit into h100-sxm.*; it fits on 2 chips: --chips 2$')
+        self.assertEqual(self.on(2, model=self.large)['chips'], 2)
+        r = damso('run', '--chip', 'l4', '--workload', self.large, '--format', 'bf16', '--split', 'pipeline')
+        n = int(re.search(r'it fits on (\d+) chips: --chips \1 --split 1x\1', r.stderr)[1])
+        self.on(n, '--split', 'pipeline', model=self.large, chip='l4')
+        r = damso('run', '--chip', 'l4', '--workload', self.large, '--split', 'pipeline', '--chips', str(n - 1))
+        self.assertIn('does not fit', r.stderr)
+
+    def test_refused(self):
+        for args, word in ((('--workload', 'resnet50', '--chips', '2'), 'resnet50 runs on one chip'),
+                           (('--workload', self.small, '--chips', '4', '--split', '3x2'), 'is of 6 chips'),
+                           (('--workload', self.small, '--chips', '4', '--split', 'rows'), '--split is tensor'),
+                           (('--workload', self.small, '--chips', '64', '--split', 'pipeline'), '32 layers'),
+                           (('--workload', self.small, '--chips', '2', '--collective', 'sum'), '--collective is'),
+                           (('--workload', self.small, '--chips', '2', '--in-flight', '2'), '--in-flight'),
+                           (('--workload', self.small, '--chips', '2', '--in-flight', '2', '--batch', '2'),
+                            'groups in flight are of several stages'),
+                           (('--workload', self.small, '--in-flight', '2', '--batch', '2'), '--chips')):
+            r = damso('run', '--chip', 'h100-sxm', *args)
+            self.assertNotEqual(r.returncode, 0, args)
+            self.assertIn(word, r.stderr)
+            self.assertEqual(r.stderr.count('\n'), 1, r.stderr)
+
+    def test_compare_sweep_trace_and_page(self):
+        r = damso('compare', '--json', '--chips', '2', '--workload', self.small, 'h100-sxm', 'l4')
+        self.assertEqual([(o['chip'], o['chips']) for o in json.loads(r.stdout)], [('h100-sxm', 2), ('l4', 2)])
+        r = damso('sweep', '--json', '--chip', 'h100-sxm', '--workload', self.small, 'chips=1,2,4', 'peer.us=1,5')
+        points = json.loads(r.stdout)
+        self.assertEqual([(p['chips'], p['peer.us']) for p in points],
+                         [(n, us) for us in (1, 5) for n in (1, 2, 4)])
+        self.assertEqual(points[0]['per_s'], points[3]['per_s'])
+        self.assertGreater(points[2]['per_s'], points[5]['per_s'])
+        path = f'{self.folder.name}/t.json'
+        r = damso('trace', '--chip', 'rngd', '--workload', self.small, '--chips', '4', '--split', '2x2', '--cores',
+                  '1', '--out', path)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        with open(path) as f:
+            events = json.load(f)['traceEvents']
+        names = {e['args']['name'] for e in events if e['name'] == 'process_name'}
+        self.assertEqual(names, {f'rngd {i} core 0' for i in range(4)})
+        links = [e for e in events if e['ph'] == 'X' and e['cat'] == 'link']
+        self.assertEqual({e['pid'] for e in links}, {0, 1, 2, 3})
+        self.assertGreater(min(e['ts'] for e in events if e['ph'] == 'X' and e['pid'] == 2),
+                           max(e['ts'] for e in events if e['ph'] == 'X' and e['pid'] == 0 and e['cat'] == 'matrix'))
+        r = damso('run', '--quick', '--chip', 'rngd', '--workload', self.small, '--chips', '4', '--split', '2x2',
+                  '--html', f'{self.folder.name}/a.html')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn('4 in 2 stages of 2', r.stdout)
+        with open(f'{self.folder.name}/a.html', encoding='utf-8') as f:
+            page = f.read()
+        self.assertIn('<h2>4 chips</h2>', page)
+        self.assertEqual(page.count('>link</text>'), 2)  # chips of a stage are alike
+
+
 class Refusals(unittest.TestCase):
     def refused(self, text, *args, stdin=None):
         r = damso(*args, stdin=stdin)
@@ -232,6 +353,15 @@ class Load(unittest.TestCase):
         r = self.load('--chip', 'atom', '--rate', '1', model=LLAMA_8B)
         self.assertIn('does not fit into atom', r.stderr)
         self.assertIn('--numerics int8', r.stderr)
+        self.assertIn('it fits on 2 chips: --chips 2', r.stderr)
+
+    def test_several_chips(self):
+        args = ('--chip', 'atom', '--rate', '2', '--requests', '60', '--json')
+        o = json.loads(self.load(*args, '--chips', '2', model=LLAMA_8B).stdout)
+        self.assertEqual((o['chips'], o['answered']), (2, 60))
+        more = json.loads(self.load(*args, '--chips', '4', model=LLAMA_8B).stdout)
+        self.assertLess(more['tpot_ms']['mean'], o['tpot_ms']['mean'])
+        self.assertGreater(more['pages'], o['pages'])
 
 
 if __name__ == '__main__':

@@ -49,8 +49,19 @@ class Run(unittest.TestCase):
                  for more in ((), ('--threads', '1'), ('--cpu', 'c'))}
         self.assertEqual(len(times), 1)
 
+    def test_several_chips_say_what_one_says(self):
+        want, line = reply('--device', 'rngd')
+        for split in 'tensor', 'pipeline', '2x2':
+            got, err = reply('--device', 'rngd', '--chips', '4', '--split', split)
+            self.assertEqual(got, want)
+            self.assertIn('4 x rngd, simulated in bf16', err)
+            self.assertNotEqual(err, line)
+
     def test_refused(self):
         for args, word in ((('--device', 'nochip'), 'there is no chip'),
+                           (('--chips', '2'), '--device'),
+                           (('--device', 'atom', '--chips', '2', '--split', 'auto'), '--split auto'),
+                           (('--device', 'atom', '--chips', '31', '--split', 'pipeline'), '30 layers'),
                            (('--device', 'warboy', '--numerics', 'bf16'), 'warboy computes in int8'),
                            (('--clock', 'paced'), '--device'),
                            (('--device', 'atom', '--draft', SMALL), '--draft'),
@@ -76,8 +87,8 @@ class Serve(unittest.TestCase):
         cls.addClassCleanup(cls.server.close)
 
     def check(self, sim, tokens):
-        self.assertEqual(set(sim), {'device', 'ttft_ms', 'tpot_ms', 'joules', 'tokens_per_joule', 'assumed'})
-        self.assertEqual(sim['device'], 'atom')
+        self.assertEqual(set(sim), {'device', 'chips', 'ttft_ms', 'tpot_ms', 'joules', 'tokens_per_joule', 'assumed'})
+        self.assertEqual((sim['device'], sim['chips']), ('atom', 1))
         # both read all weights once; behind a few tokens there are old positions, before them none
         self.assertTrue(0 < sim['tpot_ms'] <= sim['ttft_ms'] * 1.03, sim)
         self.assertAlmostEqual(sim['tokens_per_joule'] * sim['joules'], tokens, places=3)

@@ -67,12 +67,13 @@ static const struct api_openapi_schema schemas[] = {
                        ",\"tokens_per_joule\":{\"type\":[\"number\",\"null\"]}}"            },
     {"ChatCompare",
      "{\"model\":" S ",\"simulated\":" B ",\"chips\":" LIST(REF("ChatCompareRow")) "}"                            },
-    {"ChatSim",        "{\"device\":" S ",\"ttft_ms\":{\"type\":[\"number\",\"null\"]},\"tpot_ms\":{"
-                "\"type\":[\"number\",\"null\"]},\"joules\":" N
-                ",\"tokens_per_joule\":{\"type\":[\"number\",\"null\"]},\"assumed\":" LIST(S) "}"  },
-    {"ChatDevice",
-     "{\"name\":" S ",\"title\":" S ",\"simulated\":" B ",\"computes\":" S ",\"clock\":" S
-     ",\"watts\":" N ",\"memory_bytes\":" I ",\"weight_bytes\":" I ",\"assumed\":" LIST(S) "}"                    },
+    {"ChatSim",
+     "{\"device\":" S ",\"chips\":" I ",\"ttft_ms\":{\"type\":[\"number\",\"null\"]},\"tpot_ms\":{"
+     "\"type\":[\"number\",\"null\"]},\"joules\":" N
+     ",\"tokens_per_joule\":{\"type\":[\"number\",\"null\"]},\"assumed\":" LIST(S) "}"                            },
+    {"ChatDevice",     "{\"name\":" S ",\"title\":" S ",\"chips\":" I ",\"simulated\":" B
+                   ",\"computes\":" S ",\"clock\":" S ",\"watts\":" N ",\"memory_bytes\":" I
+                   ",\"weight_bytes\":" I ",\"assumed\":" LIST(S) "}"                           },
     {"ChatPageAsk",    "{\"url\":" S "}"                                                                          },
     {"ChatPage",
      "{\"id\":" S ",\"name\":" S ",\"type\":" S ",\"size\":" I ",\"url\":" S ",\"cut\":" B "}"                    },

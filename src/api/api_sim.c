@@ -38,7 +38,7 @@ void api_sim_add(json_t *o, const struct api_gen *g)
         n_more++;
         tpot += (double)(atomic_load(&j->sim.last_ns) - j->sim.first_ns) * 1e-6 / (double)(n - 1);
     }
-    json_t *s = api_pack("{ss}", "device", sim->name);
+    json_t *s = api_pack("{ss sI}", "device", sim->name, "chips", (json_int_t)sim->n_chips);
     json_object_set_new(s, "ttft_ms", n_first ? json_real(ttft / (double)n_first) : json_null());
     json_object_set_new(s, "tpot_ms", n_more ? json_real(tpot / (double)n_more) : json_null());
     json_object_set_new(s, "joules", json_real(joules));
@@ -54,10 +54,11 @@ json_t *api_sim_device(const struct engine *en)
     const struct dev_sim *sim = engine_sim(en);
     if (!sim)
         return json_null();
-    return api_pack("{ss ss sb ss ss sf sI sI so}", "name", sim->name, "title", sim->title,
-                    "simulated", 1, "computes", sim->computes, "clock", clocks[sim->clock], "watts",
-                    sim->tdp_w, "memory_bytes", (json_int_t)sim->memory_bytes, "weight_bytes",
-                    (json_int_t)sim->weight_bytes, "assumed", names_of(sim->assumed));
+    return api_pack("{ss ss sI sb ss ss sf sI sI so}", "name", sim->name, "title", sim->title,
+                    "chips", (json_int_t)sim->n_chips, "simulated", 1, "computes", sim->computes,
+                    "clock", clocks[sim->clock], "watts", sim->tdp_w, "memory_bytes",
+                    (json_int_t)sim->memory_bytes, "weight_bytes", (json_int_t)sim->weight_bytes,
+                    "assumed", names_of(sim->assumed));
 }
 
 uint64_t api_sim_now(const struct api_gen *g)

@@ -70,10 +70,24 @@ static enum err bench(struct chip_answer *out, const struct npu_chip *c, const s
     return npu_run(&out->answer, out->work, c, &a, e);
 }
 
+static enum err one_chip(struct chip_answer *out, const struct model *m, const struct npu_chip *c,
+                         const struct npu_team_ask *t, struct errinfo *e)
+{
+    struct plan *p = plan_new(m);
+    out->work = npu_work_mix(p, &t->mix, t->format, t->type);
+    plan_free(p);
+    struct npu_ask a = {.scenario = NPU_SINGLE_STREAM,
+                        .instances = 1,
+                        .cores = (unsigned)c->v[NPU_CORES],
+                        .rounds = 1,
+                        .now = now};
+    return npu_run(&out->answer, out->work, c, &a, e);
+}
+
 static enum err model_run(struct chip_answer *out, const struct model *m, const struct npu_chip *c,
                           const struct chip_ask *ask, struct errinfo *e)
 {
-    enum npu_type type;
+    struct npu_team_ask t = {.groups = (unsigned)MAX(ask->in_flight, 1), .now = now};
     uint64_t batch = ask->batch ? (uint64_t)ask->batch : 1, context = (uint64_t)ask->context;
     out->language = true;
     out->prefill = strcmp(ask->phase, "prefill") == 0;
@@ -82,17 +96,25 @@ static enum err model_run(struct chip_answer *out, const struct model *m, const 
         return err_set(e, ERR_USAGE, "--phase is prefill or decode, not %.40s", ask->phase);
     if (out->format == NPU_N_TYPES)
         return err_set(e, ERR_USAGE, "--format is bf16, fp8, int8 or int4, not %.40s", ask->format);
-    TRY(npu_work_type(c, out->format, &type, e));
-    struct plan *p = plan_new(m);
-    out->work = out->prefill ? npu_work_plan(p, batch, context, 0, out->format, type)
-                             : npu_work_plan(p, batch, 1, context, out->format, type);
-    plan_free(p);
-    struct npu_ask a = {.scenario = NPU_SINGLE_STREAM,
-                        .instances = 1,
-                        .cores = (unsigned)c->v[NPU_CORES],
-                        .rounds = 1,
-                        .now = now};
-    return npu_run(&out->answer, out->work, c, &a, e);
+    if (strcmp(ask->collective, "gather") != 0 && strcmp(ask->collective, "reduce") != 0)
+        return err_set(e, ERR_USAGE, "--collective is gather or reduce, not %.40s",
+                       ask->collective);
+    if (batch % t.groups)
+        return err_set(e, ERR_USAGE,
+                       "a batch of %llu is no %u groups of one size: --batch, --in-flight",
+                       (unsigned long long)batch, t.groups);
+    t.again = !out->prefill;
+    t.format = out->format;
+    TRY(npu_work_type(c, out->format, &t.type, e));
+    uint64_t n_seq = batch / t.groups, rows = out->prefill ? context : 1;
+    t.mix = (struct npu_mix){.group = {{n_seq, rows, out->prefill ? 0 : context}},
+                             .wanted = n_seq,
+                             .out = n_seq,
+                             .reduce = strcmp(ask->collective, "reduce") == 0};
+    if (ask->chips <= 1 && t.groups > 1)
+        return err_set(e, ERR_USAGE, "--in-flight is of several chips' stages: --chips");
+    enum err r = ask->chips > 1 ? chip_team_run(out, m, c, ask, &t, e) : one_chip(out, m, c, &t, e);
+    return r == ERR_TOOBIG ? chip_team_smallest(m, c, ask, &t, e) : r;
 }
 
 static enum err language(struct chip_answer *out, const struct npu_chip *c,
@@ -131,6 +153,11 @@ enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const st
                        "there is no workload '%.60s': %sa GGUF file or a config.json",
                        ask->workload, list);
     }
+    if (!file && ask->chips > 1)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s runs on one chip, or on many that know nothing of each other: --chips "
+                       "is of language models",
+                       ask->workload);
     enum err code = file ? language(out, c, ask, e) : bench(out, c, ask, e);
     if (code != ERR_OK)
         chip_done(out);
@@ -139,6 +166,11 @@ enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const st
 
 void chip_done(struct chip_answer *a)
 {
+    if (a->team) { /* all is its */
+        npu_team_free(a->team);
+        *a = (struct chip_answer){0};
+        return;
+    }
     npu_answer_done(&a->answer);
     npu_work_free(a->work);
     a->work = NULL;

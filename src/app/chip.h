@@ -5,7 +5,7 @@
 #define APP_CHIP_H
 
 #include "app/cmd.h"
-#include "npu/npu_run.h"
+#include "npu/npu_team.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -28,8 +28,10 @@ const char *chip_name(size_t i);
 
 /* What is asked of a chip, from the command line. */
 struct chip_ask {
-    const char *workload, *scenario, *phase, *format;
-    int64_t batch, context;
+    const char *workload, *scenario, *phase, *format, *collective;
+    int64_t batch, context, in_flight;
+    int64_t chips;     /* --chips and --split of the settings (chip_ask_settings); 0: as 1 */
+    const char *split; /* NULL: tensor */
 };
 
 /* The options that fill it in. */
@@ -52,6 +54,17 @@ struct chip_ask {
          .arg = "F",                                                                               \
          .text = &(a).format,                                                                      \
          .help = "of a language model's weights: bf16, fp8, int8 or int4"},                        \
+        {.name = "collective",                                                                     \
+         .arg = "C",                                                                               \
+         .text = &(a).collective,                                                                  \
+         .help = "of several chips: gather, whose tokens are those of one, or reduce, as most "    \
+                 "software of chips does it"},                                                     \
+        {.name = "in-flight",                                                                      \
+         .arg = "G",                                                                               \
+         .number = &(a).in_flight,                                                                 \
+         .min = 1,                                                                                 \
+         .max = 4096,                                                                              \
+         .help = "of several stages: the batch in G groups, one behind the other"},                \
         {.name = "batch",                                                                          \
          .arg = "N",                                                                               \
          .number = &(a).batch,                                                                     \
@@ -65,14 +78,22 @@ struct chip_ask {
 #define CHIP_ASK_DEFAULT                                                                           \
     (struct chip_ask)                                                                              \
     {                                                                                              \
-        .scenario = "Offline", .phase = "decode", .format = "bf16", .context = 1024                \
+        .scenario = "Offline", .phase = "decode", .format = "bf16", .collective = "gather",        \
+        .context = 1024, .in_flight = 1                                                            \
     }
+
+/* Takes --chips and --split. */
+void chip_ask_settings(struct chip_ask *a, const struct conf *c);
+/* "tensor", "pipeline", "4x2" or "auto", of n chips; auto: tensor is 0.  USAGE names what is wrong.
+ */
+enum err chip_split_read(struct plan_ranks *out, const char *split, size_t n, struct errinfo *e);
 
 /* The answer with its work, which chip_done frees. */
 struct chip_answer {
-    struct npu_answer answer;
-    struct npu_work *work;
-    bool language; /* a language model */
+    struct npu_answer answer; /* of several chips: all of them, */
+    struct npu_work *work;    /* and a chip's of the slowest stage, both the team's */
+    struct npu_team *team;    /* NULL: one chip */
+    bool language;            /* a language model */
     bool prefill;
     enum npu_type format;
 };
@@ -80,6 +101,13 @@ struct chip_answer {
 enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
                      struct errinfo *e);
 void chip_done(struct chip_answer *a);
+/* Used by chip_answer: the same on ask->chips chips, whose split may be auto (chip_team.c). */
+enum err chip_team_run(struct chip_answer *out, const struct model *m, const struct npu_chip *c,
+                       const struct chip_ask *ask, struct npu_team_ask *t, struct errinfo *e);
+/* Says in an error of too little memory how many chips would have enough, the fewest, split by
+ * matrices as far as that goes. */
+enum err chip_team_smallest(const struct model *m, const struct npu_chip *c,
+                            const struct chip_ask *ask, struct npu_team_ask *t, struct errinfo *e);
 /* Opens the chip and has it answer: what a command on one chip begins with.  USAGE: name is NULL.
  * chip_end ends both. */
 enum err chip_begin(struct npu_chip **c, struct chip_answer *out, const char *name,
@@ -99,7 +127,12 @@ json_t *chip_range(struct npu_chip *c, const struct npu_answer *nominal, chip_as
 json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
                   const struct chip_answer *a);
 json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters */
-void chip_print_json(json_t *o);                /* prints and frees it */
+/* Of several chips: how they are split, their link, and their stages. */
+void chip_json_team(json_t *o, const struct npu_chip *c, const struct chip_ask *ask,
+                    const struct npu_team *t);
+/* As text. */
+void chip_print_team(const json_t *o);
+void chip_print_json(json_t *o); /* prints and frees it */
 
 /* A page's head up to its body; text of files, escaped. */
 void chip_html_begin(FILE *f);
@@ -109,6 +142,8 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
                       const struct chip_answer *x);
 /* Its roofline and its timeline (chip_chart.c). */
 void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *x);
+/* A table of the stages of several chips. */
+void chip_html_team(FILE *f, const json_t *o);
 void chip_html_compare(FILE *f, const json_t *list, const char *workload);
 void chip_html_load(FILE *f, const json_t *o);
 enum err chip_html_open(FILE **out, const char *path, struct errinfo *e);

@@ -11,8 +11,10 @@
 #define BINS      460 /* moments of the timeline */
 #define LANE_HIGH 26
 
-static const char *const lanes[NPU_N_QUEUES] = {"load", "matrix", "vector", "store"};
-static const char *const inks[NPU_N_QUEUES] = {"b", "a", "c", "f"};
+#define N_LANES (NPU_N_QUEUES + 1)
+
+static const char *const lanes[N_LANES] = {"load", "matrix", "vector", "store", "link"};
+static const char *const inks[N_LANES] = {"b", "a", "c", "f", "j"};
 
 /* What an operation did in one run of all cores. */
 struct did {
@@ -22,9 +24,9 @@ struct did {
 struct chart {
     const struct npu_work *work;
     const struct npu_answer *answer;
-    struct did *ops;                 /* [n_ops] */
-    double busy[NPU_N_QUEUES][BINS]; /* picoseconds of core 0 */
-    double ps;                       /* of a bin */
+    struct did *ops;            /* [n_ops] */
+    double busy[N_LANES][BINS]; /* picoseconds of core 0 */
+    double ps;                  /* of a bin */
 };
 
 static void on_command(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
@@ -37,6 +39,8 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
     if (c->kind == NPU_CMD_MATRIX)
         x->ops[op].macs += (double)c->m * c->k * c->n;
     bool works = moves || c->kind == NPU_CMD_MATRIX || c->kind == NPU_CMD_VECTOR;
+    bool links = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
+    size_t q = links ? NPU_N_QUEUES : (size_t)queue;
     if (core != 0 || !works || from == to)
         return;
     for (size_t b = (size_t)((double)from / x->ps); b < BINS; b++) {
@@ -44,7 +48,7 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
         double end = MIN((double)to, (double)(b + 1) * x->ps);
         if (end <= begin)
             break;
-        x->busy[queue][b] += end - begin;
+        x->busy[q][b] += end - begin;
     }
 }
 
@@ -166,14 +170,14 @@ static void lane(FILE *f, const struct chart *x, int q)
     fprintf(f, "L%d %.1fZ\"/>", WIDE - 20, y + LANE_HIGH);
 }
 
-static void timeline(FILE *f, const struct chart *x)
+static void timeline(FILE *f, const struct chart *x, const char *of, int n_lanes)
 {
-    double high = 6 + NPU_N_QUEUES * (LANE_HIGH + 8);
+    double high = 6 + n_lanes * (LANE_HIGH + 8);
     fprintf(f,
-            "<h2>Timeline of the first core</h2><svg viewBox=\"0 0 %d %.0f\" width=\"100%%\" "
+            "<h2>Timeline of %sthe first core</h2><svg viewBox=\"0 0 %d %.0f\" width=\"100%%\" "
             "role=\"img\" aria-label=\"Timeline\">",
-            WIDE, high + 22);
-    for (int q = 0; q < NPU_N_QUEUES; q++)
+            of, WIDE, high + 22);
+    for (int q = 0; q < n_lanes; q++)
         lane(f, x, q);
     fprintf(f,
             "<text class=\"dim\" x=\"60\" y=\"%.0f\">0</text><text class=\"dim\" x=\"%d\" "
@@ -183,18 +187,43 @@ static void timeline(FILE *f, const struct chart *x)
             high + 14, WIDE - 20, high + 14, x->ps * BINS / 1e9);
 }
 
-void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *answer)
+/* Of one program: its roofline where that is wanted, and its timeline. */
+static void charts(FILE *f, const struct npu_chip *c, const struct npu_work *w,
+                   const struct npu_answer *a, const char *of, bool roof)
 {
     struct chart *x = mem_alloc(sizeof *x);
     struct npu_timing_of timing = {0};
-    x->work = answer->work;
-    x->answer = &answer->answer;
+    x->work = w;
+    x->answer = a;
     x->ops = mem_alloc(x->work->n_ops * sizeof *x->ops);
-    npu_time(&timing, x->answer->prog, 1, 1, NULL, NULL);
+    npu_time(&timing, a->prog, 1, 1, NULL, NULL);
     x->ps = MAX((double)timing.ps / BINS, 1);
-    npu_time(&timing, x->answer->prog, 1, 1, on_command, x);
-    roofline(f, x, c);
-    timeline(f, x);
+    npu_time(&timing, a->prog, 1, 1, on_command, x);
+    if (roof)
+        roofline(f, x, c);
+    else
+        timeline(f, x, of, *of ? N_LANES : NPU_N_QUEUES);
     mem_free(x->ops);
     mem_free(x);
+}
+
+/* The roofline is the slowest stage's; chips that do the same have one timeline. */
+void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *answer)
+{
+    const struct npu_team *t = answer->team;
+    char of[80] = "";
+    charts(f, c, answer->work, &answer->answer, "", true);
+    if (!t)
+        charts(f, c, answer->work, &answer->answer, "", false);
+    for (size_t i = 0; t && i < t->n_members; i++) {
+        const struct npu_member *x = &t->member[i];
+        size_t first = 0, n = 0;
+        for (size_t k = t->n_chips; k-- > 0;)
+            if (t->of[k] == i) {
+                first = k;
+                n++;
+            }
+        snprintf(of, sizeof of, n > 1 ? "chip %zu and %zu alike, " : "chip %zu, ", first, n - 1);
+        charts(f, c, x->work, &x->answer, of, false);
+    }
 }

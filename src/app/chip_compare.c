@@ -33,7 +33,7 @@ enum err chip_list(struct cmd_args *a, struct errinfo *e)
 
 struct row {
     json_t *answer; /* or NULL: */
-    char why[200];
+    char why[400];
     const char *name;
 };
 
@@ -58,7 +58,7 @@ static void add_row(struct row *r, const char *name, const struct chip_ask *ask)
     struct errinfo e;
     r->name = name;
     if (chip_open(&c, name, &e) != ERR_OK) {
-        snprintf(r->why, sizeof r->why, "%.190s", e.text);
+        snprintf(r->why, sizeof r->why, "%.390s", e.text);
         return;
     }
     if (chip_answer(&x, c, ask, &e) == ERR_OK) {
@@ -69,13 +69,15 @@ static void add_row(struct row *r, const char *name, const struct chip_ask *ask)
                                 json_real(rate_of(r) / dollars * 1000));
         chip_done(&x);
     } else {
-        snprintf(r->why, sizeof r->why, "%.190s", e.text);
+        snprintf(r->why, sizeof r->why, "%.390s", e.text);
     }
     npu_chip_free(c);
 }
 
-static void print_rows(const struct row *rows, size_t n)
+static void print_rows(const struct row *rows, size_t n, int64_t chips)
 {
+    if (chips > 1)
+        printf("%lld chips of each kind, ", (long long)chips);
     printf("simulated, none of it an MLPerf result\n%-18s %12s %12s %9s %12s %8s\n", "chip",
            "latency ms", "a second", "W", "a joule", "of peak");
     for (size_t i = 0; i < n; i++) {
@@ -109,13 +111,14 @@ enum err chip_compare(struct cmd_args *a, struct errinfo *e)
         return ERR_OK;
     if (!ask.workload)
         return err_set(e, ERR_USAGE, "--workload says what the chips are to do");
+    chip_ask_settings(&ask, &a->conf);
     for (int i = 0; i < a->n_left; i++)
         add_row(&rows[n++], a->left[i], &ask);
     for (size_t i = 0; a->n_left == 0 && chip_name(i); i++)
         add_row(&rows[n++], chip_name(i), &ask);
     qsort(rows, n, sizeof *rows, fastest_first);
     if (!as_json)
-        print_rows(rows, n);
+        print_rows(rows, n, ask.chips);
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, rows[i].answer ? rows[i].answer

@@ -20,7 +20,8 @@ static const char head[] =
     "--b:light-dark(#2f4d80,#a3bcea);--c:light-dark(#7d5310,#dfb568);--d:light-dark(#6f9c8c,#"
     "5b8c7b);"
     "--e:light-dark(#a33527,#ef9a8a);--f:light-dark(#7f8d85,#6b7a72);--g:light-dark(#a9c7bb,#"
-    "3c6355);--h:light-dark(#b9a06a,#8a7440);--i:light-dark(#c9d0ca,#3a4540)}\n"
+    "3c6355);--h:light-dark(#b9a06a,#8a7440);--i:light-dark(#c9d0ca,#3a4540);"
+    "--j:light-dark(#8a5a83,#c79cc0);--k:light-dark(#d9c6d5,#4d3d4a)}\n"
     "body{background:var(--paper);color:var(--ink);font:15px/1.6 "
     "system-ui,sans-serif;max-width:960px;"
     "margin:32px auto;padding:0 18px}h1{font-size:26px;margin:0 0 "
@@ -37,7 +38,7 @@ static const char head[] =
     "6px;font-size:12px;color:var(--c)}\n"
     "</style></head><body>\n";
 
-static const char *const colours[] = {"a", "d", "f", "b", "c", "e", "g", "h", "i"};
+static const char *const colours[] = {"a", "d", "f", "b", "c", "e", "g", "h", "i", "j", "k"};
 
 void chip_html_begin(FILE *f)
 {
@@ -193,6 +194,7 @@ void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
     figure(f, "of the units' peak", 100 * member_number(o, "utilisation"), "%");
     fputs("</div>", f);
     assumed(f, o);
+    chip_html_team(f, o);
     shares(f, "Where the matrix units' time goes", json_object_get(o, "where_time_goes"));
     shares(f, "Where the joules go", json_object_get(o, "where_joules_go"));
     chip_charts(f, c, x);

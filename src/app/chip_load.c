@@ -123,6 +123,7 @@ static json_t *result(const struct dry *x, const struct ask *a, const struct loa
                           "concurrency", (json_int_t)l->concurrency, "prompt", a->prompt_text,
                           "answer", a->answer_text, "parallel", (json_int_t)l->running_max,
                           "context", (json_int_t)engine_ctx(x->en));
+    put_n(o, "chips", engine_sim(x->en)->n_chips);
     put_counts(o, r);
     put_energy(o, r);
     json_object_set_new(o, "ttft_ms", times(&r->ttft));
@@ -149,6 +150,8 @@ static void print_text(const struct dry *x, const struct ask *a, const struct lo
                        const json_t *o)
 {
     const struct load_opts *l = &a->load;
+    if (engine_sim(x->en)->n_chips > 1)
+        printf("%zu x ", engine_sim(x->en)->n_chips);
     printf("%s: %s in %s under load, simulated (not an MLPerf result)\n", x->chip->title,
            a->workload, engine_sim(x->en)->computes);
     if (l->rate > 0)

@@ -28,6 +28,7 @@ enum err chip_print(struct cmd_args *a, struct errinfo *e)
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
+    chip_ask_settings(&ask, &a->conf);
     TRY(chip_begin(&c, &x, name, &ask, e));
     struct str out;
     str_init(&out, PRINTED_BYTES_MAX);

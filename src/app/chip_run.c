@@ -4,6 +4,7 @@
 #include "app/member.h"
 
 #include "base/num.h"
+#include "npu/npu_link.h"
 
 #include <stdio.h>
 
@@ -12,27 +13,39 @@
 /* Numbers that an architect may change, and what 10 % more of each brings. */
 static const enum npu_field levers[] = {NPU_CLOCK,     NPU_CORES,   NPU_MX_COLS, NPU_SRAM,
                                         NPU_VEC_LANES, NPU_LINK,    NPU_NOC,     NPU_SHARED_KIB,
-                                        NPU_DRAM_RATE, NPU_HOST_US, NPU_OP_US,   NPU_TDP};
+                                        NPU_DRAM_RATE, NPU_HOST_US, NPU_OP_US,   NPU_TDP,
+                                        NPU_PEER_GBS,  NPU_PEER_US, NPU_HOST_GBS};
+
+/* Of several chips alone; the host's link only where they have no other. */
+static bool is_of_links(enum npu_field f, const struct npu_team *t, const struct npu_chip *c)
+{
+    bool host = t && npu_way_of(c, t->n_chips).host;
+    return f == NPU_PEER_US || f == (host ? NPU_HOST_GBS : NPU_PEER_GBS);
+}
 
 /* Per cent that a tenth more of each resource (less of each delay) brings; whole numbers grow by
  * one where a tenth is less, and the gain is scaled to a tenth. */
-static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask, double per_s)
+static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask,
+                             const struct chip_answer *now)
 {
     json_t *o = json_object();
     for (size_t i = 0; i < N_ELEMS(levers); i++) {
         enum npu_field f = levers[i];
         double before = c->v[f], more = before * 1.1;
-        bool whole = f == NPU_CORES || f == NPU_MX_COLS, delay = f == NPU_HOST_US || f == NPU_OP_US;
+        bool whole = f == NPU_CORES || f == NPU_MX_COLS,
+             delay = f == NPU_HOST_US || f == NPU_OP_US || f == NPU_PEER_US,
+             link = f == NPU_PEER_GBS || f == NPU_PEER_US || f == NPU_HOST_GBS;
         struct chip_answer a;
         struct errinfo e;
-        if (before == 0)
+        if (before == 0 || (link && (!now->team || !is_of_links(f, now->team, c))))
             continue;
         if (whole)
             more = before + MAX((double)(int)(before / 10), 1);
         if (delay)
             more = before * 0.9;
         if (npu_chip_set(c, f, more, &e) == ERR_OK && chip_answer(&a, c, ask, &e) == ERR_OK) {
-            double gain = (a.answer.per_s / per_s - 1) * 0.1 / (delay ? 0.1 : more / before - 1);
+            double gain = (a.answer.per_s / now->answer.per_s - 1) * 0.1 /
+                          (delay ? 0.1 : more / before - 1);
             json_object_set_new(o, npu_field_key(f), json_real(gain));
             chip_done(&a);
         }
@@ -59,7 +72,7 @@ static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t
         return false;
     bool ok = a.answer.latency_s * 1e3 <= limit_ms;
     if (ok)
-        *tokens = a.prefill ? (double)(batch * ask->context) / a.answer.latency_s : a.answer.per_s;
+        *tokens = a.answer.per_s * (double)(a.prefill ? ask->context : 1);
     chip_done(&a);
     return ok;
 }
@@ -141,6 +154,8 @@ static void print_text(const json_t *o, const struct chip_answer *a)
     printf("%s: %s, simulated (not an MLPerf result)\n",
            json_string_value(json_object_get(o, "title")),
            json_string_value(json_object_get(o, "workload")));
+    if (a->team)
+        chip_print_team(o);
     printf("latency      %10.3f ms\n", member_number(o, "latency_ms"));
     if (a->language)
         printf("tokens       %10.1f /s, %.2f tokens/J\n", member_number(o, "tokens_per_s"),
@@ -213,10 +228,10 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
     TRY(cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e));
     if (a->done)
         return ERR_OK;
+    chip_ask_settings(&ask, &a->conf);
     TRY(chip_begin(&c, &x, name, &ask, e));
     json_t *o = chip_json(c, &ask, &x);
-    json_object_set_new(o, "sensitivity",
-                        quick ? json_object() : sensitivities(c, &ask, x.answer.per_s));
+    json_object_set_new(o, "sensitivity", quick ? json_object() : sensitivities(c, &ask, &x));
     if (!quick)
         json_object_set_new(o, "range", chip_range(c, &x.answer, ask_again, &ask));
     if (limit && x.language)

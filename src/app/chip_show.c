@@ -90,7 +90,7 @@ static void set_rates(json_t *o, const struct chip_ask *ask, const struct chip_a
     const struct npu_answer *a = &x->answer;
     double tokens = x->language ? a->per_s : 0;
     if (x->language && x->prefill)
-        tokens = (double)x->work->batch * (double)ask->context / a->latency_s;
+        tokens = a->per_s * (double)ask->context;
     set(o, "latency_ms", a->latency_s * 1e3);
     set(o, "per_s", a->per_s);
     set(o, "tokens_per_s", tokens);
@@ -113,7 +113,8 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask, const st
     const struct npu_prog *p = a->prog;
     json_t *o = json_pack("{s:s, s:s, s:s, s:b, s:I, s:s}", "chip", c->name, "title", c->title,
                           "workload", ask->workload, "simulated", 1, "batch",
-                          (json_int_t)x->work->batch, "computes_in", npu_type_name(x->work->type));
+                          (json_int_t)(x->work->batch * (x->team ? x->team->groups : 1)),
+                          "computes_in", npu_type_name(x->work->type));
     if (x->language) {
         json_object_set_new(o, "phase", json_string(ask->phase));
         json_object_set_new(o, "format", json_string(npu_type_name(x->format)));
@@ -125,6 +126,9 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask, const st
     set(o, "weight_mb", p->weight_bytes / 1e6);
     set(o, "on_chip_weight_mb", p->pinned_bytes / 1e6);
     set(o, "memory_mb", (double)p->memory / 1e6);
+    json_object_set_new(o, "chips", json_integer(1));
+    if (x->team)
+        chip_json_team(o, c, ask, x->team);
     json_object_set_new(o, "where_time_goes", stalls(&a->timing));
     json_object_set_new(o, "where_joules_go", energies(a));
     json_object_set_new(o, "costliest", top_ops(x->work, &a->timing));

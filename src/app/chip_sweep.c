@@ -15,7 +15,7 @@
 #define POINTS_MAX 100000
 
 struct axis {
-    enum npu_field field;
+    enum npu_field field; /* N_FIELDS: "chips", how many */
     double value[VALUES_MAX];
     size_t n;
 };
@@ -34,6 +34,13 @@ struct sweep {
     size_t next; /* taken one by one */
 };
 
+static const char chips_key[] = "chips";
+
+static const char *key_of(const struct axis *x)
+{
+    return x->field == NPU_N_FIELDS ? chips_key : npu_field_key(x->field);
+}
+
 /* "core.count=4,8,16" */
 static enum err read_axis(struct axis *x, const char *text, struct errinfo *e)
 {
@@ -43,7 +50,7 @@ static enum err read_axis(struct axis *x, const char *text, struct errinfo *e)
         return err_set(e, ERR_USAGE, "'%.60s' is no KEY=VALUE,VALUE,...", text);
     snprintf(key, sizeof key, "%.*s", (int)(eq - text), text);
     x->field = npu_field_find(key);
-    if (x->field == NPU_N_FIELDS)
+    if (x->field == NPU_N_FIELDS && strcmp(key, chips_key) != 0)
         return err_set(e, ERR_USAGE, "a chip file has no number '%s'", key);
     for (const char *p = eq + 1; *p;) {
         char *end;
@@ -54,13 +61,23 @@ static enum err read_axis(struct axis *x, const char *text, struct errinfo *e)
             return err_set(e, ERR_USAGE, "'%.60s' is no list of numbers", eq + 1);
         p = *end ? end + 1 : end;
     }
+    for (size_t i = 0; x->field == NPU_N_FIELDS && i < x->n; i++)
+        if (x->value[i] != (double)(int)x->value[i] || x->value[i] < 1 ||
+            x->value[i] > PLAN_RANKS_MAX)
+            return err_set(e, ERR_USAGE, "chips are whole numbers from 1 to %d, not %g",
+                           PLAN_RANKS_MAX, x->value[i]);
     return x->n ? ERR_OK : err_set(e, ERR_USAGE, "%s has no value", key);
 }
 
-static enum err set_point(const struct sweep *s, size_t i, struct npu_chip *c, struct errinfo *e)
+static enum err set_point(const struct sweep *s, size_t i, struct npu_chip *c, struct chip_ask *ask,
+                          struct errinfo *e)
 {
     for (size_t k = 0; k < s->n_axes; k++) {
-        TRY(npu_chip_set(c, s->axis[k].field, s->axis[k].value[i % s->axis[k].n], e));
+        double v = s->axis[k].value[i % s->axis[k].n];
+        if (s->axis[k].field == NPU_N_FIELDS)
+            ask->chips = (int64_t)v;
+        else
+            TRY(npu_chip_set(c, s->axis[k].field, v, e));
         i /= s->axis[k].n;
     }
     return ERR_OK;
@@ -70,10 +87,11 @@ static void run_point(const struct sweep *s, size_t i)
 {
     struct npu_chip *c;
     struct chip_answer a;
+    struct chip_ask ask = *s->ask;
     struct errinfo e;
     if (chip_open(&c, s->chip, &e) != ERR_OK)
         return;
-    if (set_point(s, i, c, &e) == ERR_OK && chip_answer(&a, c, s->ask, &e) == ERR_OK) {
+    if (set_point(s, i, c, &ask, &e) == ERR_OK && chip_answer(&a, c, &ask, &e) == ERR_OK) {
         s->points[i] = (struct point){a.answer.per_s, a.answer.latency_s, a.answer.watts, true};
         chip_done(&a);
     }
@@ -102,7 +120,7 @@ static void print_points(const struct sweep *s, bool as_json)
 {
     json_t *list = json_array();
     for (size_t k = 0; !as_json && k < s->n_axes; k++)
-        printf("%-20s", npu_field_key(s->axis[k].field));
+        printf("%-20s", key_of(&s->axis[k]));
     if (!as_json)
         printf("%12s %12s %9s %10s\n", "a second", "latency ms", "W", "a joule");
     for (size_t i = 0; i < s->n_points; i++) {
@@ -112,7 +130,7 @@ static void print_points(const struct sweep *s, bool as_json)
         for (size_t k = 0; k < s->n_axes; k++) {
             double v = s->axis[k].value[at % s->axis[k].n];
             at /= s->axis[k].n;
-            json_object_set_new(o, npu_field_key(s->axis[k].field), json_real(v));
+            json_object_set_new(o, key_of(&s->axis[k]), json_real(v));
             if (!as_json)
                 printf("%-20g", v);
         }
@@ -154,6 +172,7 @@ enum err chip_sweep(struct cmd_args *a, struct errinfo *e)
                        "--chip says where the sweep begins; damso chip list has them");
     TRY(chip_open(&c, s.chip, e));
     npu_chip_free(c);
+    chip_ask_settings(&ask, &a->conf);
     for (int i = 0; i < a->n_left; i++) {
         TRY(read_axis(&s.axis[s.n_axes], a->left[i], e));
         s.n_points *= s.axis[s.n_axes++].n;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * chip_trace.c - damso chip trace: what each queue of each core does when, in Chrome's trace
- * format, which Perfetto opens.  A core is a process, a queue a lane; times are microseconds of the
- * chip. */
+ * format, which Perfetto opens.  A core is a process, a queue a lane; the link to other chips is a
+ * lane of the first core.  Times are microseconds of the chip. */
 #include "app/chip.h"
 
 #include "base/num.h"
@@ -9,9 +9,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define N_LANES (NPU_N_QUEUES + 1)
+
+static const char *const lanes[N_LANES] = {"load", "matrix", "vector", "store", "link"};
+
 struct trace {
     FILE *out;
     const struct npu_work *work;
+    unsigned first;    /* process of the chip's first core */
+    uint64_t begin;    /* of the chip's stage, ps */
     int64_t op, cores; /* only of this operation (-1: all); of so many cores */
     uint64_t n, most, left_out;
 };
@@ -19,8 +25,9 @@ struct trace {
 static void on_command(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
                        uint32_t op, uint64_t from, uint64_t to)
 {
-    static const char *const lanes[] = {"load", "matrix", "vector", "store"};
     struct trace *t = arg;
+    bool links = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
+    int lane = links ? NPU_N_QUEUES : (int)queue;
     bool moves = c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE;
     if (c->kind == NPU_CMD_OPEN || c->kind == NPU_CMD_ARRIVE || core >= t->cores ||
         (t->op >= 0 && op != (uint64_t)t->op) || (moves && c->level == NPU_HERE) || from == to)
@@ -32,47 +39,79 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
     fprintf(t->out,
             "%s{\"ph\":\"X\",\"pid\":%u,\"tid\":%d,\"ts\":%.6f,\"dur\":%.6f,\"cat\":\"%s\","
             "\"name\":\"%s",
-            t->n++ ? ",\n" : "", core, queue, (double)from * 1e-6, (double)(to - from) * 1e-6,
-            lanes[queue], c->kind == NPU_CMD_AWAIT ? "await " : "");
+            t->n++ ? ",\n" : "", t->first + core, lane, (double)(t->begin + from) * 1e-6,
+            (double)(to - from) * 1e-6, lanes[lane], c->kind == NPU_CMD_AWAIT ? "await " : "");
     fprintf(t->out, "%s\",\"args\":{\"operation\":%u", t->work->ops[op].name, op);
     if (moves)
         fprintf(t->out, ",\"bytes\":%llu,\"%s\":\"%s\"", (unsigned long long)c->bytes,
                 c->kind == NPU_CMD_LOAD ? "from" : "to",
-                c->level == NPU_MEMORY ? "memory" : "network");
+                links                    ? "other chips"
+                : c->level == NPU_MEMORY ? "memory"
+                                         : "network");
     if (c->kind == NPU_CMD_MATRIX)
         fprintf(t->out, ",\"m\":%u,\"k\":%u,\"n\":%u", c->m, c->k, c->n);
     fputs("}}", t->out);
 }
 
-static void name_lanes(struct trace *t, const struct npu_chip *c, unsigned cores)
+/* chip < 0: it is the only one. */
+static void name_lanes(struct trace *t, const struct npu_chip *c, unsigned cores, int chip)
 {
-    static const char *const lanes[] = {"load", "matrix", "vector", "store"};
+    char name[80];
+    snprintf(name, sizeof name, chip < 0 ? "%s" : "%s %d", c->name, chip);
     for (unsigned core = 0; core < cores && core < t->cores; core++) {
+        unsigned pid = t->first + core;
         fprintf(t->out,
                 "%s{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":\"%s core "
                 "%u\"}}",
-                core ? ",\n" : "", core, c->name, core);
-        for (int q = 0; q < NPU_N_QUEUES; q++)
+                pid ? ",\n" : "", pid, name, core);
+        for (int q = 0; q < (chip >= 0 && core == 0 ? N_LANES : NPU_N_QUEUES); q++)
             fprintf(t->out,
                     ",\n{\"ph\":\"M\",\"pid\":%u,\"tid\":%d,\"name\":\"thread_name\","
                     "\"args\":{\"name\":\"%s\"}}",
-                    core, q, lanes[q]);
+                    pid, q, lanes[q]);
+    }
+}
+
+static void run_chip(struct trace *t, const struct npu_work *w, const struct npu_prog *p)
+{
+    struct npu_timing_of timing = {0};
+    t->work = w;
+    npu_time(&timing, p, 1, 1, on_command, t);
+}
+
+/* Each chip beside the other, those of a stage from when it begins: of one group of sequences. */
+static void run_team(struct trace *t, const struct npu_chip *c, const struct npu_team *team)
+{
+    unsigned cores = (unsigned)MIN((int64_t)c->v[NPU_CORES], t->cores);
+    for (size_t i = 0; i < team->n_chips; i++) {
+        t->first = (unsigned)i * cores;
+        name_lanes(t, c, cores, (int)i);
     }
     t->n = 1; /* a comma before the next */
+    for (size_t i = 0; i < team->n_chips; i++) {
+        const struct npu_member *x = &team->member[team->of[i]];
+        t->first = (unsigned)i * cores;
+        run_chip(t, x->work, x->answer.prog);
+        if (i % team->ranks.tensor == team->ranks.tensor - 1)
+            t->begin += (uint64_t)(team->stage[i / team->ranks.tensor].once_s * 1e12 + 0.5);
+    }
 }
 
 static enum err write_trace(struct trace *t, const struct npu_chip *c, const struct chip_answer *x,
                             const char *path, struct errinfo *e)
 {
-    struct npu_timing_of timing = {0};
     t->out = fopen(path, "w");
     if (!t->out)
         return err_set(e, ERR_IO, "%s cannot be written", path);
-    t->work = x->work;
     fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"simulated\":\"true\"},\"traceEvents\":[\n",
           t->out);
-    name_lanes(t, c, x->answer.prog->cores);
-    npu_time(&timing, x->answer.prog, 1, 1, on_command, t);
+    if (x->team) {
+        run_team(t, c, x->team);
+    } else {
+        name_lanes(t, c, x->answer.prog->cores, -1);
+        t->n = 1;
+        run_chip(t, x->work, x->answer.prog);
+    }
     fputs("\n]}\n", t->out);
     bool bad = ferror(t->out) != 0;
     if (fclose(t->out) != 0 || bad)
@@ -119,6 +158,7 @@ enum err chip_trace(struct cmd_args *a, struct errinfo *e)
         return ERR_OK;
     if (!path)
         return err_set(e, ERR_USAGE, "--out says where the trace goes");
+    chip_ask_settings(&ask, &a->conf);
     TRY(chip_begin(&c, &x, name, &ask, e));
     struct trace t = {.op = op - 1, .cores = cores, .most = (uint64_t)most};
     enum err code = write_trace(&t, c, &x, path, e);

@@ -4,6 +4,7 @@
 #include "app/chip.h"
 #include "base/num.h"
 #include "dev/dev.h"
+#include "ranks/ranks.h"
 
 #include <string.h>
 
@@ -38,6 +39,19 @@ static enum err check(const struct npu_chip *c, enum kern_numerics n, struct err
                             : npu_work_type(c, n == KERN_BF16 ? NPU_BF16 : NPU_INT8, &type, e);
 }
 
+static enum err team(struct plan_ranks *out, const struct conf *c, struct errinfo *e)
+{
+    if (ranks_started() > 1)
+        return err_set(e, ERR_USAGE,
+                       "with mpirun each process is one chip of the %zu: leave out --chips",
+                       ranks_started());
+    TRY(chip_split_read(out, c->split, (size_t)c->chips, e));
+    return out->tensor ? ERR_OK
+                       : err_set(e, ERR_USAGE,
+                                 "--split auto is of damso chip: a device takes tensor, pipeline, "
+                                 "or as 4x2");
+}
+
 enum err device_open(struct npu_chip **chip, const struct conf *c, struct engine_opts *o,
                      struct errinfo *e)
 {
@@ -51,8 +65,15 @@ enum err device_open(struct npu_chip **chip, const struct conf *c, struct engine
                        "--clock %s is the clock of a simulated chip, and there is no "
                        "--device",
                        c->clock);
+    if (!c->device[0] && c->chips > 1)
+        return err_set(e, ERR_USAGE,
+                       "--chips %lld are of a simulated chip, and there is no --device",
+                       (long long)c->chips);
     if (!c->device[0])
         return ERR_OK;
+    struct plan_ranks ranks = {0};
+    if (c->chips > 1)
+        TRY(team(&ranks, c, e));
     if (c->draft[0])
         return err_set(e, ERR_USAGE,
                        "a draft model beside a simulated chip is not supported: leave "
@@ -64,7 +85,8 @@ enum err device_open(struct npu_chip **chip, const struct conf *c, struct engine
         *chip = NULL;
         return r;
     }
-    o->sim = (struct dev_sim_opts){.chip = *chip, .name = (*chip)->name, .clock = clock};
+    o->sim = (struct dev_sim_opts){
+        .chip = *chip, .name = (*chip)->name, .ranks = ranks, .clock = clock};
     return ERR_OK;
 }
 
@@ -79,6 +101,8 @@ static size_t n_assumed(const struct dev_sim *sim)
 void device_print(const struct device_run *r, struct str *out)
 {
     const struct dev_sim *sim = r->sim;
+    if (sim->n_chips > 1)
+        str_addf(out, "%zu x ", sim->n_chips);
     str_addf(out, "%s, simulated in %s: first token after %.3g ms", sim->name, sim->computes,
              r->ttft_ms);
     if (r->tpot_ms > 0)

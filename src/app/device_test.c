@@ -10,6 +10,7 @@
 #include "engine/engine_cache.h"
 #include "engine/load.h"
 #include "model/model_shape.h"
+#include "npu/npu_team.h"
 #include "os/os_sys.h"
 
 #include <math.h>
@@ -327,6 +328,51 @@ static void a_step_costs_what_chip_run_says(void **state)
     npu_chip_free(c);
 }
 
+/* The same of several chips, in stages and in each. */
+static void steps_of_several_chips_cost_what_chip_run_says(void **state)
+{
+    (void)state;
+    static const struct plan_ranks splits[] = {
+        {2, 1},
+        {1, 2},
+        {2, 2}
+    };
+    struct npu_chip *c;
+    struct errinfo e;
+    struct model *m = shape(4);
+    assert_int_equal(chip_open(&c, "atom", &e), ERR_OK);
+    for (size_t i = 0; i < N_ELEMS(splits); i++) {
+        const struct plan_ranks *of = &splits[i];
+        struct npu_team_ask ask = {
+            .ranks = *of,
+            .mix = {.group = {{4, 1, 1024}}, .wanted = 4, .out = 4},
+            .groups = 1,
+            .again = true,
+            .format = NPU_BF16,
+            .type = NPU_BF16
+        };
+        struct dev_cost sum = {0};
+        struct npu_team *t;
+        assert_int_equal(npu_team_run(&t, m, c, &ask, &e), ERR_OK);
+        for (size_t stage = 0; stage < of->pipeline; stage++) {
+            struct plan *p;
+            struct dev_cost cost;
+            size_t rank = (of->pipeline - stage) * of->tensor - 1;
+            assert_int_equal(plan_share_new(&p, m, of, rank, &e), ERR_OK);
+            struct dev_price *price = dev_price_new(p, c, NPU_BF16, 512, 4096);
+            assert_int_equal(dev_price_mix(price, &ask.mix, &cost, &e), ERR_OK);
+            dev_cost_add(&sum, &cost, c, of->tensor, of->pipeline, stage == 0);
+            dev_price_free(price);
+            plan_free(p);
+        }
+        assert_true(fabs((double)sum.ps * 1e-12 / t->answer.latency_s - 1) < 1e-8);
+        assert_true(fabs(sum.joules / (t->answer.joules * 4) - 1) < 1e-8);
+        npu_team_free(t);
+    }
+    model_close(m);
+    npu_chip_free(c);
+}
+
 /* Prompts beside next tokens cost more than either alone and less than both one after the other:
  * the weights are read once. */
 static void a_mixed_step_reads_weights_once(void **state)
@@ -500,6 +546,7 @@ int main(void)
         cmocka_unit_test(contracts_are_near_the_model),
         cmocka_unit_test(buckets_are_powers_of_two_and_halves_between),
         cmocka_unit_test(a_step_costs_what_chip_run_says),
+        cmocka_unit_test(steps_of_several_chips_cost_what_chip_run_says),
         cmocka_unit_test(a_mixed_step_reads_weights_once),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_load_is_the_same_each_time),

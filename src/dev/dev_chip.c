@@ -14,14 +14,17 @@
 #include <string.h>
 
 #define ASSUMED_BYTES_MAX 4096
+#define DEV_CHIPS_TRIED   64
 #define PACE_GAP_NS       1000000u /* a step that begins so soon follows the one before it */
 
 struct dev_chip {
     struct dev dev;                /* first */
     struct dev *inner;             /* NULL: dry */
-    struct dev_price *price;       /* of its plan, which is also the last stage's: */
+    struct dev_price *price;       /* of its plan; NULL: its plan is dealt out to team's chips */
     const struct dev_peers *peers; /* NULL: it has none beside it, and price is all */
     struct dev_price **stage;      /* [peers->n] */
+    struct dev_peers team;         /* of sim.ranks: this process plays all of them */
+    struct plan **share;           /* [team.n] */
     struct dev_sim sim;
     struct dev_cost next; /* of the step that was admitted */
     uint64_t due_ns;      /* PACED: when the last step may end at the soonest, by the machine */
@@ -79,19 +82,85 @@ static enum err open_price(struct dev_price **out, const struct plan *p, const s
     return r;
 }
 
+/* ---- several chips, of which this process plays all ---- */
+
+static size_t n_chips(const struct dev_opts *o)
+{
+    return o->sim.chip ? o->sim.ranks.tensor * o->sim.ranks.pipeline : 0;
+}
+
+static size_t pages_of(const struct dev_room *r)
+{
+    return (size_t)((r->all - r->weights - r->buffers) / r->page);
+}
+
+/* What the memory of a chip of each stage holds, of which the largest share decides: pages are the
+ * fewest, the rest is of all chips. */
+static enum err team_room(const struct plan *p, const struct dev_opts *o,
+                          const struct plan_ranks *of, struct dev_room *sum, size_t *pages,
+                          struct errinfo *e)
+{
+    *sum = (struct dev_room){0};
+    *pages = SIZE_MAX;
+    for (size_t i = 0; i < of->pipeline; i++) {
+        struct plan *share;
+        struct dev_price *price;
+        struct dev_room room;
+        enum npu_type type;
+        TRY(plan_share_new(&share, p->model, of, (i + 1) * of->tensor - 1, e));
+        enum err r = open_price(&price, share, o, &type, &room, e);
+        if (r == ERR_OK) {
+            dev_price_free(price);
+            sum->weights += room.weights * (double)of->tensor;
+            sum->all += room.all * (double)of->tensor;
+            *pages = room.page > 0 ? MIN(*pages, pages_of(&room)) : *pages;
+        }
+        plan_free(share);
+        if (r != ERR_OK)
+            return r;
+    }
+    return ERR_OK;
+}
+
+/* Says in an error of too little memory how many chips would have enough. */
+static enum err say_how_many(const struct plan *p, const struct dev_opts *o, struct errinfo *e)
+{
+    struct errinfo before = *e, other;
+    struct dev_room room;
+    size_t pages;
+    for (size_t i = 0, n = MAX(n_chips(o), 1u) + 1; o->sim.chip && n <= DEV_CHIPS_TRIED;
+         n += i++ % 2) {
+        struct plan_ranks of = i % 2 ? (struct plan_ranks){1, n} : (struct plan_ranks){n, 1};
+        if (team_room(p, o, &of, &room, &pages, &other) == ERR_OK)
+            return err_set(e, ERR_TOOBIG, "%s; it fits on %zu chips: --chips %zu%s", before.text, n,
+                           n, i % 2 ? " --split pipeline" : "");
+    }
+    return ERR_TOOBIG;
+}
+
 enum err dev_chip_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
                        struct errinfo *e)
 {
     struct dev_price *price;
     struct dev_room room;
     enum npu_type type;
-    TRY(open_price(&price, p, o, &type, &room, e));
-    dev_price_free(price);
+    size_t pages;
+    enum err r;
+    if (n_chips(o) > 1) {
+        r = team_room(p, o, &o->sim.ranks, &room, &pages, e);
+    } else {
+        r = open_price(&price, p, o, &type, &room, e);
+        pages = r == ERR_OK ? pages_of(&room) : 0;
+        if (r == ERR_OK)
+            dev_price_free(price);
+    }
+    if (r == ERR_TOOBIG && !o->peers)
+        r = say_how_many(p, o, e);
     *need = (struct dev_need){0};
-    if (!o->sim.dry)
-        TRY(dev_cpu_need(p, o, need, e));
-    need->pages_max = (size_t)((room.all - room.weights - room.buffers) / room.page);
-    return ERR_OK;
+    if (r == ERR_OK && !o->sim.dry)
+        r = dev_cpu_need(p, o, need, e);
+    need->pages_max = pages;
+    return r;
 }
 
 /* ---- steps ---- */
@@ -107,8 +176,7 @@ static enum err dev_chip_admit(struct dev *dev, const struct dev_row *rows, size
     for (size_t i = 0; i < x->n; i++) {
         struct dev_cost cost;
         TRY(dev_price_step(d->stage[i], rows, n, &cost, e));
-        d->next.ps += cost.ps + dev_price_links_ps(x->share[i], d->sim.chip, rows, n);
-        d->next.joules += cost.joules * (double)x->a_stage;
+        dev_cost_add(&d->next, &cost, d->sim.chip, x->a_stage, x->n, i == 0);
     }
     return ERR_OK;
 }
@@ -149,7 +217,7 @@ static void dev_chip_step(struct dev *dev, const struct dev_row *rows, size_t n)
     d->sim.ns += d->sim.step_ns;
     d->sim.joules += d->next.joules;
     d->sim.n_steps++;
-    d->sim.n_prices = dev_price_n(d->price);
+    d->sim.n_prices = d->price ? dev_price_n(d->price) : 0;
     for (size_t i = 0; d->peers && i < d->peers->n; i++)
         d->sim.n_prices += dev_price_n(d->stage[i]);
     if (d->sim.clock == DEV_CLOCK_PACED)
@@ -184,6 +252,9 @@ static void dev_chip_close(struct dev *dev)
     for (size_t i = 0; d->stage && i < d->peers->n; i++)
         dev_price_free(d->stage[i]);
     mem_free(d->stage);
+    for (size_t i = 0; i < d->team.n; i++)
+        plan_free(d->share[i]);
+    mem_free(d->share);
     str_done(&d->assumed);
     mem_free(d->zeros);
     mem_free(d);
@@ -210,19 +281,22 @@ static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type 
                                   .title = s->title,
                                   .computes = "what was measured",
                                   .clock = o->sim.clock,
+                                  .n_chips = 1,
                                   .tdp_w = s->busy_w,
                                   .static_w = s->idle_w,
                                   .assumed = ""};
         return;
     }
+    size_t n = d->peers ? d->peers->n * d->peers->a_stage : 1;
     list_assumed(d, c);
     d->sim = (struct dev_sim){.chip = c,
                               .name = c->name,
                               .title = c->title,
                               .computes = npu_type_name(type),
                               .clock = o->sim.clock,
-                              .tdp_w = c->v[NPU_TDP],
-                              .static_w = c->v[NPU_STATIC],
+                              .n_chips = n,
+                              .tdp_w = c->v[NPU_TDP] * (double)n,
+                              .static_w = c->v[NPU_STATIC] * (double)n,
                               .memory_bytes = (uint64_t)room->all,
                               .weight_bytes = (uint64_t)room->weights,
                               .assumed = d->assumed.n ? d->assumed.p : ""};
@@ -230,12 +304,28 @@ static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type 
 
 static void open_stages(struct dev_chip *d, const struct dev_opts *o, enum npu_type type)
 {
-    if (!o->peers)
+    if (!d->peers)
         return;
-    d->peers = o->peers;
-    d->stage = mem_alloc(o->peers->n * sizeof(struct dev_price *));
-    for (size_t i = 0; i < o->peers->n; i++)
-        d->stage[i] = dev_price_new(o->peers->share[i], o->sim.chip, type, o->rows_max, o->ctx_max);
+    d->stage = mem_alloc(d->peers->n * sizeof(struct dev_price *));
+    for (size_t i = 0; i < d->peers->n; i++)
+        d->stage[i] = dev_price_new(d->peers->share[i], o->sim.chip, type, o->rows_max, o->ctx_max);
+}
+
+/* The largest share of each stage, the first stage first. */
+static enum err open_team(struct dev_chip *d, const struct plan *p, const struct dev_opts *o,
+                          enum npu_type *type, struct dev_room *room, struct errinfo *e)
+{
+    const struct plan_ranks *of = &o->sim.ranks;
+    size_t pages;
+    TRY(team_room(p, o, of, room, &pages, e));
+    TRY(type_of(o, type, e));
+    d->share = mem_alloc(of->pipeline * sizeof *d->share);
+    for (size_t i = of->pipeline; i-- > 0; d->team.n++)
+        TRY(plan_share_new(&d->share[d->team.n], p->model, of, (i + 1) * of->tensor - 1, e));
+    d->team.share = (const struct plan *const *)d->share;
+    d->team.a_stage = of->tensor;
+    d->peers = &d->team;
+    return ERR_OK;
 }
 
 /* Every row of logits, and every hidden state, is the same zeros. */
@@ -260,7 +350,9 @@ enum err dev_chip_open(struct dev **out, const struct plan *p, const struct dev_
     struct dev_room room;
     enum npu_type type;
     *out = NULL;
-    enum err r = open_price(&d->price, p, o, &type, &room, e);
+    d->peers = o->peers;
+    enum err r = n_chips(o) > 1 ? open_team(d, p, o, &type, &room, e)
+                                : open_price(&d->price, p, o, &type, &room, e);
     if (r == ERR_OK) {
         set_sim(d, o, type, &room);
         open_stages(d, o, type);

@@ -272,29 +272,18 @@ enum err dev_price_alone(struct dev_price *p, size_t rows, size_t past, bool wan
     return dev_price_mix(p, &m, out, e);
 }
 
-/* ---- exchanges ---- */
+/* ---- stages ---- */
 
-#define LINK_NUMBER 2 /* bytes */
-
-uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
-                            const struct dev_row *rows, size_t n)
+/* A stage's joules hold its own chips' draw at rest; while it works, those of the other stages
+ * rest, but not for the host, which is with the first. */
+void dev_cost_add(struct dev_cost *sum, const struct dev_cost *stage, const struct npu_chip *c,
+                  size_t a_stage, size_t stages, bool first)
 {
-    struct npu_mix m = dev_price_mix_of(rows, n);
-    const uint64_t count[] = {
-        [PLAN_ROWS_ALL] = n, [PLAN_ROWS_WANTED] = m.wanted, [PLAN_ROWS_OUT] = m.out};
-    double direct = c->v[NPU_PEER_GBS], s = 0;
-    double a_byte = direct > 0 ? 1e-9 / direct : 2e-9 / c->v[NPU_HOST_GBS];
-    for (size_t i = 0; i < p->n_ops && count[p->ops[i].rows] > 0; i++) {
-        const struct plan_op *op = &p->ops[i];
-        double numbers = (double)op->n * (double)count[op->rows];
-        numbers *= op->spread ? (double)p->model->n_chosen : 1;
-        if (op->kind == PLAN_GATHER)
-            numbers *= (double)(op->n_groups - 1) / (double)op->n_groups;
-        else if (op->kind != PLAN_RECEIVE)
-            continue;
-        s += c->v[NPU_PEER_US] * 1e-6 + numbers * LINK_NUMBER * a_byte;
-    }
-    return (uint64_t)(s * 1e12 + 0.5);
+    uint64_t host = first ? 0 : (uint64_t)(c->v[NPU_HOST_US] * 1e6 + 0.5);
+    uint64_t ps = stage->ps - MIN(host, stage->ps);
+    double chips = (double)a_stage, all = chips * (double)stages, rest = c->v[NPU_STATIC] * 1e-12;
+    sum->ps += ps;
+    sum->joules += chips * (stage->joules - rest * (double)stage->ps) + all * rest * (double)ps;
 }
 
 /* ---- memory ---- */
@@ -310,29 +299,6 @@ static double kv_values(const struct plan *p)
     return n;
 }
 
-/* Is a table the output matrix, too? */
-static bool multiplies(const struct plan *p, const struct model_matrix *table)
-{
-    for (size_t i = 0; i < p->n_ops; i++)
-        for (int k = 0; k < p->ops[i].n_parts; k++)
-            if (p->ops[i].part[k].weight == table ||
-                (table->tensor && p->ops[i].part[k].weight->tensor == table->tensor))
-                return true;
-    return false;
-}
-
-/* Of embedding tables that are not the output matrix, too, which is counted there. */
-static double table_bytes(const struct plan *p, unsigned act_bytes)
-{
-    double bytes = 0;
-    for (size_t i = 0; i < p->n_ops; i++) {
-        const struct model_matrix *t = p->ops[i].table;
-        if (p->ops[i].kind == PLAN_EMBED && !multiplies(p, t))
-            bytes += (double)t->rows * (double)t->cols * act_bytes;
-    }
-    return bytes;
-}
-
 enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinfo *e)
 {
     if (p->speeds) {
@@ -346,9 +312,11 @@ enum err dev_price_room(struct dev_price *p, struct dev_room *out, struct errinf
     };
     struct npu_work *w = work_of(p, &most);
     struct npu_prog *prog;
+    double tables = w->table_values * w->act_bytes;
+    w->table_values = 0; /* whether they fit, too, is for the error below to say */
     enum err r = npu_compile(&prog, w, p->chip, (unsigned)p->chip->v[NPU_CORES], 1, e);
     if (r == ERR_OK) {
-        *out = (struct dev_room){.weights = prog->weight_bytes + table_bytes(p->plan, w->act_bytes),
+        *out = (struct dev_room){.weights = prog->weight_bytes + tables,
                                  .buffers = prog->peak_bytes,
                                  .page = kv_values(p->plan) * DEV_PAGE * w->kv_bytes,
                                  .all = p->chip->v[NPU_DRAM_GB] * 1e9};

@@ -23,10 +23,16 @@ struct npu_chip;
 struct npu_mix;
 struct dev_price;
 
+/* Of a share of the plan (plan_share.h): one chip's, with its exchanges with the others. */
 struct dev_cost {
     uint64_t ps;
     double joules;
 };
+
+/* Adds the next stage's to a step's: a_stage chips work, and the others of all `stages` stages draw
+ * what a chip at rest draws.  The host's time counts once.  first: nothing is in *sum yet. */
+void dev_cost_add(struct dev_cost *sum, const struct dev_cost *stage, const struct npu_chip *c,
+                  size_t a_stage, size_t stages, bool first);
 
 /* type: an enum npu_type, what it computes in; products' weights are kept in it, too.
  * rows_max, ctx_max: of a step, of a sequence: no bucket is larger. */
@@ -52,11 +58,6 @@ enum err dev_price_alone(struct dev_price *p, size_t rows, size_t past, bool wan
 struct npu_mix dev_price_mix_of(const struct dev_row *rows, size_t n);
 uint64_t dev_price_bucket(uint64_t n);
 size_t dev_price_n(const struct dev_price *p); /* buckets that were priced */
-
-/* What the exchanges of a share take (plan_share.h), between chips of one kind: a row's numbers are
- * 2 bytes each; a chip sends and receives at once, and to one other after the other. */
-uint64_t dev_price_links_ps(const struct plan *p, const struct npu_chip *c,
-                            const struct dev_row *rows, size_t n);
 
 /* What the chip's memory holds of the model. */
 struct dev_room {

@@ -291,15 +291,13 @@ static void set_functions(struct dev_ranks *d)
                           .sim = x->sim};
 }
 
-/* The largest shares: the last rank's of each stage. */
+/* The largest shares: the last rank's of each stage, the first stage first. */
 static enum err open_peers(struct dev_ranks *d, const struct model *m, struct errinfo *e)
 {
     const struct plan_ranks *of = &d->opts.ranks;
     d->stage = mem_alloc(of->pipeline * sizeof *d->stage);
-    for (size_t i = 0; i < of->pipeline; i++) {
-        TRY(plan_share_new(&d->stage[i], m, of, (i + 1) * of->tensor - 1, e));
-        d->peers.n++;
-    }
+    for (size_t i = of->pipeline; i-- > 0; d->peers.n++)
+        TRY(plan_share_new(&d->stage[d->peers.n], m, of, (i + 1) * of->tensor - 1, e));
     d->peers.share = (const struct plan *const *)d->stage;
     d->peers.a_stage = of->tensor;
     return ERR_OK;

@@ -8,6 +8,7 @@
 #define DEV_DEV_SIM_H
 
 #include "kern/contract.h"
+#include "plan/plan_share.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -41,6 +42,8 @@ enum dev_clock {
 struct dev_sim_opts {
     const struct npu_chip *chip; /* outlives the device; NULL: nothing is simulated */
     const char *name;            /* the chip's, for messages */
+    /* Chips that compute the model together; tensor 0: one.  Tokens are those of one. */
+    struct plan_ranks ranks;
     enum dev_clock clock;
     bool dry; /* computes nothing: logits are 0, and no memory or weights are taken */
     /* Instead of chip, and dry then; outlives the device, too. */
@@ -58,7 +61,8 @@ struct dev_sim {
     const char *name, *title;    /* the chip's */
     const char *computes;        /* what it would compute in: "int8", "bf16" */
     enum dev_clock clock;
-    double tdp_w, static_w;
+    size_t n_chips;
+    double tdp_w, static_w;              /* of all chips, as what follows */
     uint64_t memory_bytes, weight_bytes; /* the chip's; the model's in it */
     const char *assumed;                 /* names of assumed parameters, ", " between; "": none */
     uint64_t step_ns;                    /* of the last step */

@@ -66,6 +66,7 @@ struct npu_chip {
     enum npu_array array;
     bool overlapped; /* systolic_ws: the next weights load while the array works */
     bool cache;      /* shared memory is a cache: nothing is placed, all goes through it */
+    bool ring;       /* links go to the next card alone, round in a ring; else to each other one */
     const char *dram_type;
     double v[NPU_N_FIELDS];
     struct npu_source source[NPU_N_FIELDS];

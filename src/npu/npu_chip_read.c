@@ -170,6 +170,7 @@ static enum err read_special(struct reader *r, const yaml_node_t *n, const char 
     static const char *const arrays[] = {"systolic_ws", "systolic_os", "dot"};
     static const char *const preloads[] = {"exposed", "overlapped"};
     static const char *const kinds[] = {"scratchpad", "cache"};
+    static const char *const links[] = {"full", "ring"};
     int word;
     *is = true;
     if (strcmp(key, "matrix.kind") == 0) {
@@ -181,6 +182,9 @@ static enum err read_special(struct reader *r, const yaml_node_t *n, const char 
     } else if (strcmp(key, "shared.kind") == 0) {
         TRY(read_word(r, n, key, kinds, N_ELEMS(kinds), &word));
         r->chip->cache = word;
+    } else if (strcmp(key, "peer.kind") == 0) {
+        TRY(read_word(r, n, key, links, N_ELEMS(links), &word));
+        r->chip->ring = word;
     } else if (strcmp(key, "dram.type") == 0) {
         TRY(read_text(r, n, key, 20, &r->chip->dram_type));
         if (!npu_dram_find(r->chip->dram_type))
@@ -335,8 +339,8 @@ static enum err read_list(struct reader *r, const yaml_node_t *list, const char 
 
 static enum err read_top(struct reader *r, const yaml_node_t *k, const yaml_node_t *n)
 {
-    static const char *const sections[] = {"chip",   "clock", "core", "matrix", "vector",
-                                           "shared", "noc",   "dram", "host",   "power"};
+    static const char *const sections[] = {"chip", "clock", "core", "matrix", "vector", "shared",
+                                           "noc",  "dram",  "host", "peer",   "power"};
     const char *key = text_of(k);
     if (strcmp(key, "name") == 0)
         return read_text(r, n, key, 40, &r->chip->name);

@@ -54,7 +54,8 @@ static enum err place_memory(struct compiler *x, struct errinfo *e)
         x->tensor_at[t] = at;
         at += ((uint64_t)bytes + grain - 1) / grain * grain;
     }
-    need += x->places.peak;
+    x->p->table_bytes = w->table_values * w->act_bytes;
+    need += x->places.peak + x->p->table_bytes;
     x->kv_at = at;
     double kv = w->kv_values * w->kv_bytes;
     if (need + kv > have)
@@ -62,9 +63,8 @@ static enum err place_memory(struct compiler *x, struct errinfo *e)
             e, ERR_TOOBIG,
             "%s does not fit into %s: weights %.2f GB, keys and values %.2f GB, the rest "
             "%.2f GB, and it has %.1f GB%s; fewer bits, a smaller batch or context would help",
-            w->name, x->c->name, x->p->weight_bytes / 1e9, kv / 1e9,
-            (need - x->p->weight_bytes) / 1e9, have / 1e9,
-            x->instances > 1 ? " for each instance" : "");
+            w->name, x->c->name, (x->p->weight_bytes + x->p->table_bytes) / 1e9, kv / 1e9,
+            x->places.peak / 1e9, have / 1e9, x->instances > 1 ? " for each instance" : "");
     x->p->memory = (uint64_t)(need + kv);
     return ERR_OK;
 }
@@ -102,15 +102,6 @@ static struct npu_where where(const struct compiler *x, size_t i)
 }
 
 /* Operations of one shape in one place are one segment. */
-static bool alike(const struct npu_op *a, const struct npu_op *b)
-{
-    return a->kind == b->kind && a->m == b->m && a->k == b->k && a->n == b->n &&
-           a->unique == b->unique && a->passes == b->passes && a->reads == b->reads &&
-           (a->in2 >= 0) == (b->in2 >= 0) && a->n_seq == b->n_seq && a->rows == b->rows &&
-           a->context == b->context && a->heads == b->heads && a->kv_heads == b->kv_heads &&
-           a->dim == b->dim;
-}
-
 static bool same_place(const struct npu_where *a, const struct npu_where *b)
 {
     return a->weight == b->weight && a->in == b->in && a->in2 == b->in2 && a->out == b->out &&
@@ -137,7 +128,8 @@ static struct cached *find_cached(struct compiler *x, const struct npu_op *op,
 {
     for (size_t i = 0; i < x->n_cached; i++) {
         struct cached *c = &x->cache[i];
-        if (c->sum == sum && c->parts == parts && alike(&c->op, op) && same_place(&c->at, at))
+        if (c->sum == sum && c->parts == parts && npu_op_alike(&c->op, op) &&
+            same_place(&c->at, at))
             return c;
     }
     return NULL;
@@ -163,6 +155,8 @@ static enum err new_cached(struct compiler *x, const struct npu_op *op, const st
     } else if (op->kind == NPU_ATTEND) {
         c->tiling.ks = 1;
         c->more = npu_emit_attend(&x->emit, op, at, &c->tiling.ks);
+    } else if (op->kind == NPU_EXCHANGE) {
+        npu_emit_exchange(&x->emit, op, at);
     } else {
         npu_emit_vector(&x->emit, op, at);
     }

@@ -59,6 +59,14 @@ void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct np
     }
 }
 
+struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core)
+{
+    const struct npu_stream *s = &e->streams[core * NPU_N_QUEUES + NPU_Q_LOAD];
+    if (!e->launched)
+        await(e, core);
+    return &s->cmds[s->n - 1];
+}
+
 void npu_emit_end(struct npu_emit *e)
 {
     for (unsigned core = 0; core < e->cores; core++) {

@@ -36,6 +36,7 @@ bool npu_emit_matmul(struct npu_emit *e, const struct npu_op *op, const struct n
 bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
                      uint64_t *parts);
 void npu_emit_vector(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at);
+void npu_emit_exchange(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at);
 void npu_emit_sum(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
                   uint64_t parts);
 /* What was made, in the arena, and the lists are empty again. */
@@ -44,6 +45,8 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a);
 /* Used by the makers. */
 struct npu_cmd *npu_emit_cmd(struct npu_emit *e, unsigned core, enum npu_cmd_kind kind);
 void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at);
+/* Makes the core's load queue await the operation before, if it does not yet; the command. */
+struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core);
 void npu_emit_end(struct npu_emit *e);
 
 #endif

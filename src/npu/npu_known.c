@@ -76,13 +76,13 @@ static void settle(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     const struct npu_prog *p = s->p;
     const struct npu_op *op = &p->work->ops[p->steps[step % p->n_steps].op];
-    bool vector = op->kind != NPU_MATMUL && op->kind != NPU_ATTEND;
+    enum npu_cause by = op->kind == NPU_EXCHANGE ? NPU_BY_LINKS : npu_op_waits(op);
     for (unsigned i = 0; i < s->n_cores; i++) {
         uint64_t from = s->cores[i].worked_until;
         double waited = (double)(at - MIN(from, at));
         double launch = step && from == s->known.sums.at ? MIN(s->launch, waited) : 0;
         s->cause[NPU_BY_LAUNCH] += launch;
-        s->cause[vector ? NPU_BY_VECTOR_UNIT : NPU_BY_ORDER] += waited - launch;
+        s->cause[by] += waited - launch;
         s->cores[i].worked_until = MAX(from, at);
     }
 }

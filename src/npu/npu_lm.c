@@ -203,9 +203,22 @@ static void lower_mixer(struct lowering *l, const struct plan_op *op)
            put(l, op->dst, rows, width));
 }
 
+/* Is a table the output matrix, too, whose weights are counted there? */
+static bool multiplies(const struct plan *p, const struct model_matrix *table)
+{
+    for (size_t i = 0; i < p->n_ops; i++)
+        for (int k = 0; k < p->ops[i].n_parts; k++)
+            if (p->ops[i].part[k].weight == table ||
+                (table->tensor && p->ops[i].part[k].weight->tensor == table->tensor))
+                return true;
+    return false;
+}
+
 static void lower_embed(struct lowering *l, const struct plan_op *op, uint64_t rows)
 {
     size_t dim = op->table ? op->table->cols : op->n;
+    if (op->table && !multiplies(l->plan, op->table))
+        l->w->table_values += (double)op->table->rows * (double)op->table->cols;
     struct npu_op *x = npu_work_op(l->w, NPU_GATHER, "embed", -1, -1, put(l, op->dst, rows, dim));
     x->m = rows;
     x->n = dim;
@@ -234,6 +247,48 @@ static void lower_kv(struct lowering *l, const struct plan_op *op)
     struct npu_op *x = npu_work_op(l->w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
     x->m = rows;
     x->n = layer->n_kv_head * (layer->k_dim + layer->v_dim);
+}
+
+/* ---- of a share: exchanges with the other chips ---- */
+
+static void exchange(struct lowering *l, const struct plan_op *op, enum npu_exchange how, int in)
+{
+    static const char *const names[] = {
+        [NPU_ALL_GATHER] = "gather", [NPU_ALL_REDUCE] = "reduce", [NPU_SEND] = "receive"};
+    uint64_t rows = rows_of(l, op);
+    int out = put(l, op->dst, rows, op->n);
+    struct npu_op *x = npu_work_op(l->w, NPU_EXCHANGE, names[how], op->layer, in, out);
+    x->m = rows;
+    x->k = op->n_groups;
+    x->n = op->n;
+    x->how = how;
+}
+
+/* A row is gathered, multiplied by this chip's rows of the weights, and the results are gathered.
+ */
+static bool is_between_gathers(const struct plan *p, size_t i)
+{
+    const struct plan_op *op = &p->ops[i];
+    return i + 2 < p->n_ops && op[0].kind == PLAN_GATHER && !op[0].spread &&
+           op[1].kind == PLAN_MATMUL && op[1].n_parts == 1 && op[1].src == op[0].dst &&
+           op[2].kind == PLAN_GATHER && !op[2].to_first && op[2].dst == op[1].part[0].dst;
+}
+
+/* The same by sums: this chip's part of the row by all rows of the weights. */
+static void lower_reduced(struct lowering *l, const struct plan_op *op)
+{
+    uint64_t rows = rows_of(l, &op[1]);
+    int in = l->now[op[0].dst], before = l->now[op[1].dst];
+    size_t t = 0; /* whose rows of the weights begin there */
+    while (t + 1 < op[2].n_groups && op[2].bounds[t] < op[1].part[0].at)
+        t++;
+    int out = product(l->w, op[1].src == PLAN_GATE ? "down" : "output", op[1].layer, rows,
+                      op[0].bounds[t + 1] - op[0].bounds[t], op[2].n, in);
+    if (op[1].add) {
+        l->w->ops[l->w->n_ops - 1].in2 = before;
+        l->w->ops[l->w->n_ops - 1].passes = 1;
+    }
+    exchange(l, &op[2], NPU_ALL_REDUCE, out);
 }
 
 static void lower_op(struct lowering *l, const struct plan_op *op)
@@ -296,8 +351,8 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     case PLAN_SOFTCAP:
         vector(w, "softcap", op->layer, rows, op->n, 3, 1, in, put(l, op->dst, rows, op->n));
         break;
-    case PLAN_RECEIVE:
-    case PLAN_GATHER: put(l, op->dst, rows, op->n); break; /* dev_price_links_ps */
+    case PLAN_RECEIVE: exchange(l, op, NPU_SEND, -1); break;
+    case PLAN_GATHER: exchange(l, op, NPU_ALL_GATHER, in); break;
     case PLAN_SEND:
     case PLAN_KIND_N: break;
     }
@@ -316,11 +371,19 @@ struct npu_work *npu_work_mix(const struct plan *p, const struct npu_mix *mix, e
     w->weight_bits = format == NPU_BF16 ? 16 : format == NPU_INT4 ? 4.5 : 8;
     for (int b = 0; b < PLAN_BUF_N; b++)
         l.now[b] = -1;
-    for (size_t i = 0; i < p->n_ops && rows_of(&l, &p->ops[i]) > 0; i++)
-        lower_op(&l, &p->ops[i]);
+    for (size_t i = 0; i < p->n_ops && rows_of(&l, &p->ops[i]) > 0; i++) {
+        if (mix->reduce && is_between_gathers(p, i)) {
+            lower_reduced(&l, &p->ops[i]);
+            i += 2;
+        } else {
+            lower_op(&l, &p->ops[i]);
+        }
+    }
     w->tokens = n_seq;
-    w->host_in = all * 4;
-    w->host_out = mix->wanted * 4; /* the chip picks the token */
+    if (p->n_ops && p->ops[0].kind != PLAN_RECEIVE)
+        w->host_in = all * 4;
+    if (p->n_ops && p->ops[p->n_ops - 1].kind != PLAN_SEND)
+        w->host_out = mix->wanted * 4; /* the chip picks the token */
     npu_work_done(w);
     return w;
 }

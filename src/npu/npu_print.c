@@ -4,7 +4,7 @@
 
 static const char *const kinds[] = {"open", "await", "load", "matrix", "vector", "store", "arrive"};
 static const char *const queues[] = {"load", "matrix", "vector", "store"};
-static const char *const levels[] = {"here", "shared", "memory"};
+static const char *const levels[] = {"here", "shared", "memory", "peer"};
 static const char *const bases[] = {"weight", "in", "in2", "out"};
 static const char *const sems[] = {"",       "w-free", "a-free", "r-free", "w-full",
                                    "a-full", "r-full", "o-free", "t-free", "o-full",
@@ -13,7 +13,11 @@ static const char *const sems[] = {"",       "w-free", "a-free", "r-free", "w-fu
 static void print_cmd(const struct npu_cmd *c, struct str *out)
 {
     str_addf(out, "    %-7s", kinds[c->kind]);
-    if (c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE)
+    bool crosses = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
+    if (crosses)
+        str_addf(out, " %llu B to other chips, %llu ps", (unsigned long long)c->bytes,
+                 (unsigned long long)c->addr);
+    else if (c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE)
         str_addf(out, " %llu B %s %s+%llx sram %x..%x", (unsigned long long)c->bytes,
                  levels[c->level], bases[c->base], (unsigned long long)c->addr, c->sram,
                  c->sram + c->size);

@@ -33,7 +33,8 @@ enum npu_queue { NPU_Q_LOAD, NPU_Q_MATRIX, NPU_Q_VECTOR, NPU_Q_STORE, NPU_N_QUEU
 enum npu_level {
     NPU_HERE,   /* in the core's own memory: nothing moves */
     NPU_SHARED, /* shared memory or another core's, over the chip's network */
-    NPU_MEMORY  /* DRAM */
+    NPU_MEMORY, /* DRAM */
+    NPU_PEER    /* STORE: other chips; addr is then how long that takes, ps (npu_link.h) */
 };
 
 enum npu_base { NPU_BASE_WEIGHT, NPU_BASE_IN, NPU_BASE_IN2, NPU_BASE_OUT, NPU_N_BASES };
@@ -103,6 +104,7 @@ struct npu_prog {
     const struct npu_step *steps;
     size_t n_steps, n_segments, n_cmds;
     double weight_bytes, pinned_bytes; /* of all weights; of those that stay on the chip */
+    double table_bytes;                /* of embeddings, which are no product's weights */
     double peak_bytes;                 /* activations alive at once */
     uint64_t memory;                   /* bytes of DRAM: weights, tensors, keys and values */
 };

@@ -271,8 +271,9 @@ static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
     for (int i = 0; i < 3; i++)
         if (c->take[i] >= NPU_N_SEMS || c->give[i] >= NPU_N_SEMS)
             return false;
-    return c->kind < NPU_N_CMDS && c->level <= NPU_MEMORY && c->base < NPU_N_BASES &&
-           c->key < s->n_keys && c->bytes <= NPU_BYTES_MAX && c->addr <= NPU_ADDR_MAX &&
+    return c->kind < NPU_N_CMDS && c->level <= (c->kind == NPU_CMD_STORE ? NPU_PEER : NPU_MEMORY) &&
+           c->base < NPU_N_BASES && c->key < s->n_keys && c->bytes <= NPU_BYTES_MAX &&
+           c->addr <= NPU_ADDR_MAX &&
            (c->kind != NPU_CMD_MATRIX ||
             (c->m && c->k && c->n && (double)c->m * c->k * c->n <= NPU_TILE_MACS_MAX));
 }

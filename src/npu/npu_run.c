@@ -20,7 +20,7 @@
 #define PJ_SRAM       1.0  /* a byte of a core's memory */
 #define PJ_NETWORK    3.0  /* a byte across the chip and out of a large memory */
 #define PJ_VECTOR     0.8  /* an element's pass: registers and a 32-bit operation */
-#define PJ_HOST       60.0 /* a byte over PCIe, both ends */
+#define PJ_HOST       60.0 /* a byte over PCIe or to another chip, both ends */
 #define REUSE         8.0  /* how often an array uses what it reads from a core's memory */
 #define VOLTAGE_SHARE 0.6  /* of the voltage that falls with the clock */
 #define CLOCK_LEAST   0.2
@@ -67,6 +67,7 @@ static void count_energy(struct npu_answer *a, const struct npu_work *w, const s
     a->energy[NPU_E_DRAM] = (n->dram_bytes * 8 * dram->pj_bit +
                              n->activations * dram->pj_activate) *
                             memory;
+    a->energy[NPU_E_LINKS] = n->link_bytes * PJ_HOST * memory;
     a->energy[NPU_E_HOST] = host_bytes(w, c) * ask->instances * PJ_HOST * 1e-12;
 }
 
@@ -77,7 +78,7 @@ static double allowed_clock(const struct npu_answer *a, const struct npu_chip *c
     double low = CLOCK_LEAST, high = 1, dynamic = 0, room = c->v[NPU_TDP] - c->v[NPU_STATIC];
     for (int i = 0; i < NPU_E_STATIC; i++)
         dynamic += a->energy[i];
-    double dram = a->energy[NPU_E_DRAM] + a->energy[NPU_E_HOST];
+    double dram = a->energy[NPU_E_DRAM] + a->energy[NPU_E_HOST] + a->energy[NPU_E_LINKS];
     for (int i = 0; i < 40; i++) {
         double f = (low + high) / 2, v = 1 - VOLTAGE_SHARE * (1 - f);
         double watts = ((dynamic - dram) * v * v + dram) / seconds * f;
@@ -94,6 +95,17 @@ static double inputs_of(const struct npu_work *w)
     return (double)(w->tokens ? w->tokens : w->batch);
 }
 
+void npu_answer_energy(struct npu_answer *a, double samples, double seconds)
+{
+    double all = 0, rest = a->energy[NPU_E_STATIC];
+    for (int i = 0; i < NPU_N_ENERGIES; i++)
+        all += a->energy[i];
+    a->joules = all / samples;
+    a->low = ((all - rest) * (1 - ENERGY_BAND) + rest) / samples;
+    a->high = ((all - rest) * (1 + ENERGY_BAND) + rest) / samples;
+    a->watts = all / seconds;
+}
+
 static void finish(struct npu_answer *a, const struct npu_work *w, const struct npu_chip *c,
                    const struct npu_ask *ask)
 {
@@ -108,22 +120,14 @@ static void finish(struct npu_answer *a, const struct npu_work *w, const struct 
     a->clock = allowed_clock(a, c, round + waits);
     double v = 1 - VOLTAGE_SHARE * (1 - a->clock);
     for (int i = 0; i < NPU_E_STATIC; i++)
-        if (i != NPU_E_DRAM && i != NPU_E_HOST)
+        if (i != NPU_E_DRAM && i != NPU_E_HOST && i != NPU_E_LINKS)
             a->energy[i] *= v * v;
     round = MAX(round / a->clock, host * ask->instances);
     a->latency_s = once / a->clock + host + c->v[NPU_HOST_US] * 1e-6;
     double period = single ? a->latency_s : round;
     a->per_s = samples / period;
     a->energy[NPU_E_STATIC] = c->v[NPU_STATIC] * period;
-    double all = 0;
-    for (int i = 0; i < NPU_N_ENERGIES; i++)
-        all += a->energy[i];
-    a->joules = all / samples;
-    a->low = ((all - a->energy[NPU_E_STATIC]) * (1 - ENERGY_BAND) + a->energy[NPU_E_STATIC]) /
-             samples;
-    a->high = ((all - a->energy[NPU_E_STATIC]) * (1 + ENERGY_BAND) + a->energy[NPU_E_STATIC]) /
-              samples;
-    a->watts = all / period;
+    npu_answer_energy(a, samples, period);
     a->utilisation = w->macs * ask->instances / (period * npu_chip_macs(c, w->type));
 }
 

@@ -17,6 +17,7 @@
     ENERGY(NETWORK, "network")                                                                     \
     ENERGY(DRAM, "dram")                                                                           \
     ENERGY(HOST, "host")                                                                           \
+    ENERGY(LINKS, "links")                                                                         \
     ENERGY(STATIC, "static")
 
 enum npu_energy {
@@ -67,5 +68,8 @@ enum err npu_run_bench(struct npu_answer *a, struct npu_work **w, const char *wo
 enum err npu_fit(struct npu_chip *c, struct errinfo *e);
 
 const char *npu_energy_key(enum npu_energy x);
+
+/* The sums of a->energy, of a round of so many inputs or tokens in so many seconds. */
+void npu_answer_energy(struct npu_answer *a, double samples, double seconds);
 
 #endif

@@ -135,6 +135,10 @@ static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct np
     *cause = NPU_BY_NETWORK;
     if (!moves(c))
         return start;
+    if (c->level == NPU_PEER) {
+        *cause = NPU_BY_LINKS;
+        return npu_link_move(s, c, start);
+    }
     uint64_t link = MAX(start, *link_free) + rate_ps(c->bytes, s->link);
     *link_free = link;
     uint64_t end = link + s->latency;
@@ -168,9 +172,8 @@ static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
     double launch = launched ? MIN(s->launch, (double)(split - from)) : 0;
     uint32_t at = step % (uint32_t)p->n_steps;
     const struct npu_op *prev = at ? &p->work->ops[p->steps[at - 1].op] : NULL;
-    bool vector = prev && prev->kind != NPU_MATMUL && prev->kind != NPU_ATTEND;
     s->cause[NPU_BY_LAUNCH] += launch;
-    s->cause[vector ? NPU_BY_VECTOR_UNIT : NPU_BY_ORDER] += (double)(split - from) - launch;
+    s->cause[npu_op_waits(prev)] += (double)(split - from) - launch;
     if (t)
         s->cause[t->cause] += (double)(to - split);
 }
@@ -294,6 +297,9 @@ static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint64_t at)
         return;
     if (core < s->p->cores)
         s->through = step + 1;
+    const struct npu_prog *p = s->p;
+    if (!s->known.use && p->work->ops[p->steps[step % p->n_steps].op].kind == NPU_EXCHANGE)
+        npu_link_through(s, step, g->at);
     if (!s->known.use)
         npu_time_open(s, g);
 }
@@ -443,6 +449,7 @@ void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct n
     c->shared_bytes += (b->shared_bytes - a->shared_bytes) * times;
     c->here_bytes += (b->here_bytes - a->here_bytes) * times;
     c->dram_bytes += (b->dram_bytes - a->dram_bytes) * times;
+    c->link_bytes += (b->link_bytes - a->link_bytes) * times;
     s->mem.channel[0].n_act += (to->n_act - from->n_act) * (uint64_t)times;
 }
 

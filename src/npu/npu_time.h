@@ -20,6 +20,8 @@
     CAUSE(NETWORK, "network", "waiting for shared memory, other cores or the link")                \
     CAUSE(VECTOR_UNIT, "vector", "waiting for the vector unit")                                    \
     CAUSE(ORDER, "order", "waiting for other cores to be through with the operation before")       \
+    CAUSE(LINKS, "links", "exchanges with the other chips of the model")                           \
+    CAUSE(STAGES, "stages", "waiting for the stages of other chips")                               \
     CAUSE(LAUNCH, "launch", "between operations, which are launched one by one")                   \
     CAUSE(IDLE, "idle", "nothing to do: too few tiles, or the end")
 
@@ -31,7 +33,7 @@ enum npu_cause {
 };
 
 struct npu_counts { /* of all instances and rounds */
-    double macs, vector_passes, shared_bytes, here_bytes, dram_bytes, activations;
+    double macs, vector_passes, shared_bytes, here_bytes, dram_bytes, activations, link_bytes;
     uint64_t commands;
 };
 
@@ -42,6 +44,15 @@ struct npu_timing_of {          /* of a run */
     uint64_t *op_ps; /* [work's n_ops]: what each adds, of the last round of instance 0 */
     struct npu_counts counts;
 };
+
+/* What a matrix unit waits for until an operation is through: that of the vector unit, or the order
+ * of operations. */
+static inline enum npu_cause npu_op_waits(const struct npu_op *op)
+{
+    bool vector = op && op->kind != NPU_MATMUL && op->kind != NPU_ATTEND &&
+                  op->kind != NPU_EXCHANGE;
+    return vector ? NPU_BY_VECTOR_UNIT : NPU_BY_ORDER;
+}
 
 /* Called for each command; from and to in ps. */
 typedef void npu_watch(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,

@@ -109,6 +109,7 @@ struct npu_sim {
     double peak;             /* multiply-adds a cycle of a core's matrix units */
     bool multicast;
     uint64_t latency, issue;
+    uint64_t link_from; /* when the last exchange began */
     double cause[NPU_N_CAUSES];
     struct npu_repeat repeat;
     struct npu_known known;
@@ -123,6 +124,11 @@ void npu_time_enter(struct npu_sim *s, uint32_t q);
 /* Lets all queues begin step `step` at `at`, with nothing left of what was before. */
 void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at);
 void npu_time_open(struct npu_sim *s, struct npu_gate *g);
+
+/* An exchange with other chips that may start at `start`: its end (npu_link.c). */
+uint64_t npu_link_move(struct npu_sim *s, const struct npu_cmd *c, uint64_t start);
+/* Called when an exchange, step `step`, is through: what matrix units waited for it is its. */
+void npu_link_through(struct npu_sim *s, uint32_t step, uint64_t at);
 
 struct npu_sums npu_sums_now(const struct npu_sim *s, uint64_t at);
 /* Adds `times` times what came between two sums. */

@@ -164,6 +164,31 @@ struct npu_work *npu_work_slice(const struct npu_work *w, size_t n, unsigned sli
     return s;
 }
 
+bool npu_op_alike(const struct npu_op *a, const struct npu_op *b)
+{
+    return a->kind == b->kind && a->m == b->m && a->k == b->k && a->n == b->n &&
+           a->unique == b->unique && a->passes == b->passes && a->reads == b->reads &&
+           (a->in2 >= 0) == (b->in2 >= 0) && a->n_seq == b->n_seq && a->rows == b->rows &&
+           a->context == b->context && a->heads == b->heads && a->kv_heads == b->kv_heads &&
+           a->dim == b->dim && a->how == b->how;
+}
+
+bool npu_work_alike(const struct npu_work *a, const struct npu_work *b)
+{
+    bool same = a->n_ops == b->n_ops && a->n_tensors == b->n_tensors && a->type == b->type &&
+                a->weight_bits == b->weight_bits && a->batch == b->batch &&
+                a->host_in == b->host_in && a->host_out == b->host_out &&
+                a->kv_values == b->kv_values && a->table_values == b->table_values;
+    for (size_t i = 0; same && i < a->n_ops; i++) {
+        const struct npu_op *x = &a->ops[i], *y = &b->ops[i];
+        same = npu_op_alike(x, y) && x->in == y->in && x->in2 == y->in2 && x->out == y->out &&
+               x->weights_of == y->weights_of;
+    }
+    for (size_t i = 0; same && i < a->n_tensors; i++)
+        same = a->tensors[i].values == b->tensors[i].values;
+    return same;
+}
+
 void npu_work_free(struct npu_work *w)
 {
     if (!w)

@@ -20,7 +20,15 @@ enum npu_op_kind {
     NPU_VECTOR,    /* `passes` over m x n results, each of `reads` values */
     NPU_GATHER,    /* m rows of n values out of memory: an embedding */
     NPU_STORE,     /* m rows of n values to memory: keys and values */
+    NPU_EXCHANGE,  /* m rows of n values with the other chips of the model, k in all */
     NPU_N_OP_KINDS
+};
+
+/* What an exchange does with the parts that its chips have. */
+enum npu_exchange {
+    NPU_ALL_GATHER, /* each gets all of them side by side */
+    NPU_ALL_REDUCE, /* each gets their sum */
+    NPU_SEND        /* from a chip of the stage before to this one */
 };
 
 struct npu_op {
@@ -35,6 +43,7 @@ struct npu_op {
     int weights_of;   /* the operation whose weights these are, which came before; -1: its own */
     /* ATTEND: sequences, rows (queries) of each, positions seen by the last row, heads */
     uint64_t n_seq, rows, context, heads, kv_heads, dim;
+    enum npu_exchange how; /* EXCHANGE */
 };
 
 struct npu_tensor {
@@ -58,6 +67,7 @@ struct npu_work {
     size_t n_tensors, cap_tensors;
     double macs;          /* of products */
     double weight_values; /* of all operations */
+    double table_values;  /* of embeddings, which lie in memory beside them */
     double kv_values;     /* of all sequences: what must lie in memory */
 };
 
@@ -80,6 +90,9 @@ struct npu_mix {
         uint64_t n_seq, rows, past; /* 0 sequences: there is no such group */
     } group[NPU_GROUPS];
     uint64_t wanted, out; /* rows whose hidden states, and of those whose logits, are wanted */
+    /* Of a share of a plan: two gathers around a product become a product with a part of each row
+     * of the weights, and the sum of the parts.  Faster, and not the bits of one chip. */
+    bool reduce;
 };
 
 /* The same for such a step: products are of all rows together, attention is group by group. */
@@ -96,6 +109,11 @@ void npu_work_free(struct npu_work *w);
  * floats, or in int8 where there are none.  UNSUPPORTED names what the chip can. */
 enum err npu_work_type(const struct npu_chip *c, enum npu_type format, enum npu_type *out,
                        struct errinfo *e);
+
+/* Operations of one shape, which a chip does alike wherever their data is. */
+bool npu_op_alike(const struct npu_op *a, const struct npu_op *b);
+/* Works that take a chip the same time: all operations alike, and joined alike. */
+bool npu_work_alike(const struct npu_work *a, const struct npu_work *b);
 
 /* Used by the makers. */
 struct npu_work *npu_work_new(const char *name, uint64_t batch, enum npu_type type);

@@ -110,7 +110,8 @@ struct plan_op {
     const struct model_norm *norm;    /* NORM */
     size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
                * SPREAD, COMBINE: the row's; ROUTE: the experts */
-    size_t n_groups; /* NORM; GATHER: ranks; ADD: parts of dst that src is added to; 0: the row */
+    size_t n_groups; /* NORM; GATHER: ranks; SEND, RECEIVE: those of all stages; ADD: parts of dst
+                      * that src is added to; 0: the row */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;

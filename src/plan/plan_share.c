@@ -291,8 +291,12 @@ static void put_op(struct share *s, const struct plan_op *op)
 
 static void put_stream(struct share *s, enum plan_kind kind)
 {
-    put(s->plan,
-        &(struct plan_op){.kind = kind, .layer = -1, .dst = PLAN_X, .src = PLAN_X, .n = s->m->dim});
+    put(s->plan, &(struct plan_op){.kind = kind,
+                                   .layer = -1,
+                                   .dst = PLAN_X,
+                                   .src = PLAN_X,
+                                   .n = s->m->dim,
+                                   .n_groups = s->of.tensor * s->of.pipeline});
 }
 
 /* What follows the gathered logits is for the first rank alone. */
