@@ -80,17 +80,21 @@ def nvfp4(rng, name, shape, packed):
     return values * scales.double().numpy().repeat(16, 1) * np.float64(whole)
 
 
+def drawn(model, name, shape, rng, q8, by_nvfp4):
+    if by_nvfp4 and any(x in name for x in ("proj", "query_key_value", "dense")):
+        return nvfp4(rng, name, shape, model.packed)
+    if len(shape) == 2:
+        size = (1.0 if "embed" in name else shape[-1] ** -0.5) * (2 if "gate.weight" in name else 1)
+        return exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
+    return np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + 1
+
+
 def math_model(kind, config, rng, q8, by_nvfp4):
     model = family_math.MODELS[kind](config)
     model.packed = {}
     for name, shape in model.shapes().items():
-        if by_nvfp4 and any(x in name for x in ("proj", "query_key_value", "dense")):
-            w = nvfp4(rng, name, shape, model.packed)
-        elif len(shape) == 2:
-            size = (1.0 if "embed" in name else shape[-1] ** -0.5) * (2 if "gate.weight" in name else 1)
-            w = exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
-        else:
-            w = np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + 1
+        w = model.draw(name, shape, rng, exact)
+        w = drawn(model, name, shape, rng, q8, by_nvfp4) if w is None else w
         model.w[name] = torch.from_numpy(np.ascontiguousarray(w)).double()
     return model
 
@@ -143,8 +147,10 @@ def convert(folder, out, kind, patch, arch, impl):
         self.gguf_writer.add_vocab_size(N_VOCAB)
 
     kind_of = gguf.MODEL_ARCH[arch] if arch else cls.model_arch
-    # no_mtp: the tiny models have no layers that guess further tokens
-    bare = type(cls.__name__, (cls,), dict(set_vocab=set_vocab, model_arch=kind_of, no_mtp=True))
+    # no_mtp: the tiny models have no layers that guess further tokens; lerp_weights: RWKV's, which its
+    # class keeps from one model to the next
+    bare = type(cls.__name__, (cls,), dict(set_vocab=set_vocab, model_arch=kind_of, no_mtp=True,
+                                       lerp_weights={}))
     with torch.inference_mode():
         bare(Path(folder), kind, Path(out), eager=True, hparams=hparams).write()
 

@@ -92,7 +92,7 @@ static size_t act_numbers(const struct dev_cpu *d)
         const struct plan_op *op = &d->plan->ops[i];
         size_t rows = op->kind == PLAN_MATMUL    ? act_rows(d)
                       : op->kind == PLAN_EXPERTS ? d->opts.rows_max * m->n_chosen
-                      : op->kind == PLAN_HEADS   ? d->opts.rows_max * m->n_head
+                      : op->kind == PLAN_HEADS   ? d->opts.rows_max * op->n_groups
                                                  : 0;
         if (rows)
             most = MAX(most, rows * mm_act_width(op->part[0].weight->cols));
@@ -132,7 +132,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     const struct model_mixer_sizes *x = &m->mixer;
     size_t head = x->heads ? x->inner / x->heads : 0;
     s->taps = carve(c, x->taps, sizeof *s->taps);
-    s->state = carve(c, 3 * MAX(x->state, head), sizeof *s->state);
+    s->state = carve(c, 4 * MAX(x->state, head), sizeof *s->state);
 }
 
 /* The work area, in one piece. */
@@ -164,7 +164,7 @@ static enum err check_panels(const struct dev_cpu *d, const struct plan_op *op, 
 {
     size_t panel = (size_t)d->mm->panel_rows;
     for (int k = 0; op->kind != PLAN_MATMUL && k < op->n_parts; k++) {
-        size_t rows = plan_part_rows(d->plan, op, k);
+        size_t rows = plan_part_rows(op, k);
         if (rows % panel != 0)
             return err_set(e, ERR_UNSUPPORTED,
                            "%s: the %zu rows of a matrix in %.*s are no multiple of %zu",

@@ -244,7 +244,7 @@ static void multiply(const struct walker *w, const struct cpu_op *co, size_t e, 
     struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
     const struct plan_part *part = &op->part[i];
-    size_t rows = plan_part_rows(d->plan, op, i), k = part->weight->cols;
+    size_t rows = plan_part_rows(op, i), k = part->weight->cols;
     size_t first = d->routes.begin[e];
     size_t own = (e - op->expert) * rows;
     struct mm_job job = {.weights = cpu_weights_from(d, co, i, own),
@@ -283,7 +283,7 @@ static void multiply_units(const struct walker *w, const struct cpu_op *co, size
     const struct share here = active_of(d, co->op);
     for (size_t a = here.from; a < here.to && len > 0; a++)
         for (int i = 0; i < co->op->n_parts && len > 0; i++) {
-            size_t rows = plan_part_rows(d->plan, co->op, i), units = num_div_up(rows, unit);
+            size_t rows = plan_part_rows(co->op, i), units = num_div_up(rows, unit);
             size_t some = at < units ? MIN(len, units - at) : 0;
             if (some)
                 multiply(w, co, d->routes.active[a], i, at * unit, MIN((at + some) * unit, rows));
@@ -319,7 +319,7 @@ void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
     struct pieces p = {.n_threads = (size_t)w->n_threads};
     size_t at, len, macs = 0;
     for (int i = 0; i < op->n_parts; i++) {
-        size_t rows = plan_part_rows(d->plan, op, i);
+        size_t rows = plan_part_rows(op, i);
         p.units += num_div_up(rows, unit) * (here.to - here.from);
         macs += rows * k;
     }

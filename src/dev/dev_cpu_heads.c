@@ -18,7 +18,7 @@ static const float *from_row(const struct dev_cpu *d, const struct plan_op *op, 
 static void quantize_heads(const struct walker *w, const struct plan_op *op, size_t n, size_t k)
 {
     const struct dev_cpu *d = w->d;
-    struct share s = share_of(w, n * d->plan->model->n_head);
+    struct share s = share_of(w, n * op->n_groups);
     for (size_t i = s.from; i < s.to; i++) {
         size_t head = i / n, row = i % n;
         struct mm_act a = cpu_acts_part(d, head * n, n, k);
@@ -31,7 +31,7 @@ static void multiply_head(const struct walker *w, const struct cpu_op *co, size_
 {
     struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    size_t rows = plan_part_rows(d->plan, op, 0), n = op_rows(d, op);
+    size_t rows = plan_part_rows(op, 0), n = op_rows(d, op);
     const struct model_matrix *weight = op->part[0].weight;
     struct mm_job job = {.weights = cpu_weights_from(d, co, 0, head * rows),
                          .format = weight->format,
@@ -51,8 +51,8 @@ void cpu_run_heads(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    const size_t rows = plan_part_rows(d->plan, op, 0), unit = 2 * (size_t)d->mm->panel_rows;
-    const size_t units = num_div_up(rows, unit), n_heads = d->plan->model->n_head;
+    const size_t rows = plan_part_rows(op, 0), unit = 2 * (size_t)d->mm->panel_rows;
+    const size_t units = num_div_up(rows, unit), n_heads = op->n_groups;
     if (co->quantizes_src) {
         quantize_heads(w, op, op_rows(d, op), op->part[0].weight->cols);
         os_pool_barrier(d->pool);

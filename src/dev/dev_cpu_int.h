@@ -53,7 +53,7 @@ struct cpu_scratch {
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */
     const float **taps;  /* [taps of a convolution] */
-    float *state;        /* a head's numbers on their way to its state: [3 * its dimensions] */
+    float *state;        /* a head's numbers on their way to its state: [4 * its dimensions] */
 };
 
 /* The experts of a step's rows in the layer that runs.  A slot is a row of one expert; slots are
@@ -237,7 +237,29 @@ void cpu_run_predict(const struct walker *w, const struct cpu_op *co);
 void cpu_run_correct(const struct walker *w, const struct cpu_op *co);
 void cpu_run_sparse(const struct walker *w, const struct cpu_op *co);
 
-/* dev_cpu_state.c */
+/* Where an operation's state begins in a slot's. */
+static inline float *cpu_state_at(const struct dev_cpu *d, uint32_t slot, const struct plan_op *op)
+{
+    CHECK(slot < d->opts.n_states);
+    return d->states + slot * d->plan->state_floats + op->state;
+}
+
+/* What a row has of input i. */
+static inline const float *cpu_in_row(const struct dev_cpu *d, const struct plan_op *op, int i,
+                                      size_t row)
+{
+    return buf_row(d, op->in[i].buf, row) + op->in[i].at;
+}
+
+/* dev_cpu_wkv.c */
+void cpu_run_shift(const struct walker *w, const struct cpu_op *co);
+void cpu_run_lerp(const struct walker *w, const struct cpu_op *co);
+void cpu_run_wkv(const struct walker *w, const struct cpu_op *co);
+
+/* dev_cpu_state.c.  keep: some columns of a state after a row, into the slot that is to keep it, if
+ * one is: len numbers from `at` on, and n - 1 times `stride` further. */
+void cpu_keep_state(const struct dev_cpu *d, const struct plan_op *op, size_t row,
+                    const float *state, size_t at, size_t stride, size_t n, size_t len);
 void cpu_run_conv(const struct walker *w, const struct cpu_op *co);
 void cpu_run_scan(const struct walker *w, const struct cpu_op *co);
 void cpu_run_deltarule(const struct walker *w, const struct cpu_op *co);

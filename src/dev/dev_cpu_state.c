@@ -14,17 +14,6 @@
 #define CHANNELS 256 /* of a unit of a convolution */
 #define LANES    64  /* of a unit of a scan by channels */
 
-static float *state_at(const struct dev_cpu *d, uint32_t slot, const struct plan_op *op)
-{
-    CHECK(slot < d->opts.n_states);
-    return d->states + slot * d->plan->state_floats + op->state;
-}
-
-static const float *in_row(const struct dev_cpu *d, const struct plan_op *op, int i, size_t row)
-{
-    return buf_row(d, op->in[i].buf, row) + op->in[i].at;
-}
-
 /* ln(1 + e^x) */
 static float softplus(float x)
 {
@@ -59,7 +48,7 @@ static void conv_unit(const struct walker *w, const struct plan_op *op, const st
     const struct dev_cpu *d = w->d;
     const struct model_mixer *x = op->mixer;
     size_t taps = d->plan->model->mixer.taps;
-    float *tail = state_at(d, d->step_rows[run->row].state, op);
+    float *tail = cpu_state_at(d, d->step_rows[run->row].state, op);
     const float **rows = d->scratch[w->thread].taps;
     for (size_t i = 0; i < run->n_rows; i++) {
         float *dst = buf_row(d, op->dst, run->row + i) + from;
@@ -72,7 +61,7 @@ static void conv_unit(const struct walker *w, const struct plan_op *op, const st
             d->kern.silu_mul(dst, dst, d->ones, len);
         uint32_t keep = d->step_rows[run->row + i].keep;
         if (keep != DEV_NONE)
-            keep_tail(d, op, run, tail, i + 1, state_at(d, keep, op), from, len);
+            keep_tail(d, op, run, tail, i + 1, cpu_state_at(d, keep, op), from, len);
     }
     keep_tail(d, op, run, tail, run->n_rows, tail, from, len);
 }
@@ -90,14 +79,13 @@ void cpu_run_conv(const struct walker *w, const struct cpu_op *co)
 
 /* ---- state spaces ---- */
 
-/* Some columns of a state after a row, into the slot that is to keep it. */
-static void keep_state(const struct dev_cpu *d, const struct plan_op *op, size_t row,
-                       const float *state, size_t at, size_t stride, size_t n, size_t len)
+void cpu_keep_state(const struct dev_cpu *d, const struct plan_op *op, size_t row,
+                    const float *state, size_t at, size_t stride, size_t n, size_t len)
 {
     uint32_t keep = d->step_rows[row].keep;
     if (keep == DEV_NONE)
         return;
-    float *to = state_at(d, keep, op) + at;
+    float *to = cpu_state_at(d, keep, op) + at;
     for (size_t j = 0; j < n; j++)
         memcpy(to + j * stride, state + at + j * stride, len * sizeof *to);
 }
@@ -109,9 +97,9 @@ static void scan_unit(const struct walker *w, const struct plan_op *op, const st
     const struct dev_cpu *d = w->d;
     const struct model_mixer *m = op->mixer;
     const struct model_mixer_sizes *s = &d->plan->model->mixer;
-    float *state = state_at(d, d->step_rows[run->row].state, op), dt[LANES], x[LANES];
+    float *state = cpu_state_at(d, d->step_rows[run->row].state, op), dt[LANES], x[LANES];
     for (size_t r = run->row; r < run->row + run->n_rows; r++) {
-        const float *in = in_row(d, op, 0, r) + from, *steps = in_row(d, op, 1, r) + from;
+        const float *in = cpu_in_row(d, op, 0, r) + from, *steps = cpu_in_row(d, op, 1, r) + from;
         float *y = buf_row(d, op->dst, r) + from;
         for (size_t i = 0; i < len; i++) {
             dt[i] = softplus(steps[i]);
@@ -121,14 +109,14 @@ static void scan_unit(const struct walker *w, const struct plan_op *op, const st
                                  .n = len,
                                  .stride = s->inner,
                                  .x = x,
-                                 .b = in_row(d, op, 2, r),
-                                 .c = in_row(d, op, 3, r),
+                                 .b = cpu_in_row(d, op, 2, r),
+                                 .c = cpu_in_row(d, op, 3, r),
                                  .dt = dt,
                                  .a = m->a + from};
         d->kern.scan_each(y, state + from, &scan);
         for (size_t i = 0; i < len; i++)
             y[i] += m->d[from + i] * in[i];
-        keep_state(d, op, r, state, from, s->inner, s->state, len);
+        cpu_keep_state(d, op, r, state, from, s->inner, s->state, len);
     }
 }
 
@@ -139,24 +127,24 @@ static void scan_head(const struct walker *w, const struct plan_op *op, const st
     const struct model_mixer *m = op->mixer;
     const struct model_mixer_sizes *s = &d->plan->model->mixer;
     size_t dim = s->inner / s->heads, group = head / (s->heads / s->groups), at = head * dim;
-    float *state = state_at(d, d->step_rows[run->row].state, op);
+    float *state = cpu_state_at(d, d->step_rows[run->row].state, op);
     float *x = d->scratch[w->thread].state;
     for (size_t r = run->row; r < run->row + run->n_rows; r++) {
-        const float *in = in_row(d, op, 0, r) + at;
+        const float *in = cpu_in_row(d, op, 0, r) + at;
         float *y = buf_row(d, op->dst, r) + at;
-        float dt = softplus(in_row(d, op, 1, r)[head] + m->dt_bias[head]);
+        float dt = softplus(cpu_in_row(d, op, 1, r)[head] + m->dt_bias[head]);
         for (size_t i = 0; i < dim; i++)
             x[i] = dt * in[i];
         struct kern_scan scan = {.n_state = s->state,
                                  .n = dim,
                                  .stride = dim,
                                  .x = x,
-                                 .b = in_row(d, op, 2, r) + group * s->state,
-                                 .c = in_row(d, op, 3, r) + group * s->state,
+                                 .b = cpu_in_row(d, op, 2, r) + group * s->state,
+                                 .c = cpu_in_row(d, op, 3, r) + group * s->state,
                                  .fade = expf(dt * m->a[head])};
         d->kern.scan(y, state + at * s->state, &scan);
         d->kern.add(y, in, m->d[head], dim);
-        keep_state(d, op, r, state, at * s->state, dim, s->state, dim);
+        cpu_keep_state(d, op, r, state, at * s->state, dim, s->state, dim);
     }
 }
 
@@ -195,8 +183,8 @@ static void delta_fades(const struct dev_cpu *d, const struct plan_op *op, size_
                         float *fades, float *beta)
 {
     size_t n = d->plan->model->mixer.state;
-    const float *steps = in_row(d, op, 3, row) + head * n;
-    *beta = 1 / (1 + expf(-in_row(d, op, 4, row)[head]));
+    const float *steps = cpu_in_row(d, op, 3, row) + head * n;
+    *beta = 1 / (1 + expf(-cpu_in_row(d, op, 4, row)[head]));
     for (size_t i = 0; i < n; i++)
         fades[i] = expf(op->mixer->a[head] * softplus(steps[i]));
 }
@@ -212,8 +200,8 @@ static void delta_gates(const struct dev_cpu *d, const struct plan_op *op, size_
         b = head / per * 2 * per + head % per;
         step = b + per;
     }
-    *beta = 1 / (1 + expf(-in_row(d, op, 4, row)[b]));
-    float dt = softplus(in_row(d, op, 3, row)[step] + op->mixer->dt_bias[head]);
+    *beta = 1 / (1 + expf(-cpu_in_row(d, op, 4, row)[b]));
+    float dt = softplus(cpu_in_row(d, op, 3, row)[step] + op->mixer->dt_bias[head]);
     fades[0] = expf(op->mixer->a[head] * dt);
     for (size_t i = 1; i < s->state; i++)
         fades[i] = fades[0];
@@ -227,20 +215,20 @@ static void delta_head(const struct walker *w, const struct plan_op *op, const s
     bool tiled = d->plan->model->arch->flags & MODEL_HEADS_TILED;
     size_t n = s->state, dim = s->inner / s->heads;
     size_t of = tiled ? head % s->groups : head / (s->heads / s->groups);
-    float *state = state_at(d, d->step_rows[run->row].state, op) + head * n * dim;
+    float *state = cpu_state_at(d, d->step_rows[run->row].state, op) + head * n * dim;
     float *q = d->scratch[w->thread].state, *k = q + n, *fades = k + n;
     for (size_t r = run->row; r < run->row + run->n_rows; r++) {
         struct kern_delta step = {
-            .n_k = n, .n_v = dim, .q = q, .k = k, .v = in_row(d, op, 2, r) + head * dim};
-        unit_length(q, in_row(d, op, 0, r) + of * n, 1 / sqrtf((float)n), n);
-        unit_length(k, in_row(d, op, 1, r) + of * n, 1, n);
+            .n_k = n, .n_v = dim, .q = q, .k = k, .v = cpu_in_row(d, op, 2, r) + head * dim};
+        unit_length(q, cpu_in_row(d, op, 0, r) + of * n, 1 / sqrtf((float)n), n);
+        unit_length(k, cpu_in_row(d, op, 1, r) + of * n, 1, n);
         if (op->mixer->kind == MODEL_DELTA_EACH)
             delta_fades(d, op, head, r, fades, &step.beta);
         else
             delta_gates(d, op, head, r, fades, &step.beta);
         step.fade = fades;
         d->kern.delta(buf_row(d, op->dst, r) + head * dim, state, &step);
-        keep_state(d, op, r, state - head * n * dim, head * n * dim, dim, n, dim);
+        cpu_keep_state(d, op, r, state - head * n * dim, head * n * dim, dim, n, dim);
     }
 }
 

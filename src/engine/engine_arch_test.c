@@ -174,6 +174,9 @@ static void note_errors(const struct gguf *g, const char *name, unsigned blocks,
         [MODEL_SCAN_HEADS] = "state spaces of heads",
         [MODEL_DELTA] = "gated delta rule",
         [MODEL_DELTA_EACH] = "delta rule with a gate a channel",
+        [MODEL_WKV6] = "RWKV 6's states",
+        [MODEL_GATED] = "gated linear attention",
+        [MODEL_WKV7] = "RWKV 7's states",
     };
     struct span arch;
     struct errinfo e;

@@ -22,9 +22,10 @@ static size_t below(size_t n)
     return (size_t)(num_rand(&rng) % n);
 }
 
-/* Of layers that attend, scan, convolve, and follow the delta rule. */
-static const char *const files[] = {"arch/llama", "family/lfm2", "family/mamba", "family/mamba2",
-                                    "family/qwen3next"};
+/* Of layers that attend, scan, convolve, follow the delta rule, and of RWKV. */
+static const char *const files[] = {"arch/llama",    "family/lfm2",      "family/mamba",
+                                    "family/mamba2", "family/qwen3next", "family/rwkv6",
+                                    "family/rwkv7"};
 
 struct opened {
     struct gguf *g;

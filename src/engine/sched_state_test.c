@@ -6,8 +6,8 @@
 #define N_JOBS  30
 #define N_VOCAB 64
 
-/* Hybrids whose files know long contexts: layers that scan beside some that attend, and alone. */
-static const char *const files[] = {"family/granitehybrid", "family/mamba2"};
+/* Files that know long contexts: layers that scan beside some that attend, and alone; RWKV. */
+static const char *const files[] = {"family/granitehybrid", "family/mamba2", "family/rwkv7"};
 
 static void open_state_engine(struct server *v, const char *file, size_t ctx_total, size_t seqs)
 {

@@ -21,6 +21,7 @@
  *   scan       a head's step of a state space, see struct kern_scan
  *   scan_each  the same for channels that fade by themselves
  *   delta      a head's step of the gated delta rule, see struct kern_delta
+ *   wkv6, wkv7  a head's step of RWKV's states, see struct kern_wkv
  *   softcap    x[n] = cap * tanh(x / cap)
  *   rope_half  turns the pairs (x[i], x[i + n/2]) by the angles whose cosines are cos_sin[i] and
  *              sines cos_sin[n/2 + i], i < n/2 (the NeoX order)
@@ -119,6 +120,17 @@ struct kern_delta {
     size_t n_k, n_v;
     const float *q, *k, *v, *fade; /* [n_k], [n_k], [n_v], [n_k] */
     float beta;
+};
+
+/* wkv6 (Peng et al. 2024): y[i] = sum of r[j] * (h[j][i] + first[j] * k[j] * v[i]) over j, and then
+ * h[j][i] = fade[j] * h[j][i] + k[j] * v[i]; where first is NULL, y is what r reads of that (gated
+ * linear attention, Yang et al. 2024).
+ * wkv7 (Peng et al. 2025): h[j][i] = fade[j] * h[j][i] + k[j] * v[i] - back[j] * sum of away[l] *
+ * h[l][i] over l, and y[i] = sum of r[j] * h[j][i] over j. */
+struct kern_wkv {
+    size_t n_k, n_v;
+    const float *r, *k, *v, *fade;    /* [n_k], [n_k], [n_v], [n_k] */
+    const float *first, *away, *back; /* [n_k] */
 };
 
 /* n_q: of the largest call. */

@@ -151,23 +151,28 @@ static void check_states(struct pair p, size_t n)
     const float *b = floats(p.a, n_state, 1), *c = floats(p.a, n_state, 1);
     const float *x = floats(p.a, n, 1), *rows[3] = {x, floats(p.a, n, 1), floats(p.a, n, 1)};
     float *dt = floats(p.a, n, 0.5f), *a = floats(p.a, all, 0.5f), *h[2], *y[2];
-    float *fades = floats(p.a, n_state, 1);
+    float *fades = floats(p.a, n_state, 1), *back = floats(p.a, n_state, 0.2f);
     for (size_t i = 0; i < n; i++)
         dt[i] = fabsf(dt[i]);
-    for (int kind = 0; kind < 4; kind++) {
-        static const char *const names[] = {"scan", "scan_each", "delta", "conv"};
+    for (int kind = 0; kind < 7; kind++) {
+        static const char *const names[] = {"scan", "scan_each", "delta", "wkv6",
+                                            "wkv6", "wkv7",      "conv"};
         if (!wanted(names[kind]))
             continue;
         twins(p, all, 1, &h[0], &h[1]);
         twins(p, n, 1, &y[0], &y[1]);
         struct kern_scan scan = {n_state, n, n, x, b, c, 0.7f, dt, a};
         struct kern_delta delta = {n_state, n, b, c, x, fades, 0.6f};
+        struct kern_wkv wkv = {n_state, n, b, c, x, fades, kind == 3 ? NULL : a, c, back};
         for (int i = 0; i < 2; i++) {
             const struct kern *k = i ? p.k : p.ref;
             switch (kind) {
             case 0: k->scan(y[i], h[i], &scan); break;
             case 1: k->scan_each(y[i], h[i], &scan); break;
             case 2: k->delta(y[i], h[i], &delta); break;
+            case 3:
+            case 4: k->wkv6(y[i], h[i], &wkv); break;
+            case 5: k->wkv7(y[i], h[i], &wkv); break;
             default: k->conv(y[i], rows, a, n_state > 2 ? n : 0, 3, n); break;
             }
         }

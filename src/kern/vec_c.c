@@ -160,6 +160,34 @@ static void delta_c(float *y, float *h, const struct kern_delta *s)
     }
 }
 
+static void wkv6_c(float *y, float *h, const struct kern_wkv *s)
+{
+    for (size_t i = 0; i < s->n_v; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < s->n_k; j++) {
+            float *x = &h[j * s->n_v + i], was = *x, in = s->k[j] * s->v[i];
+            *x = was * s->fade[j] + in;
+            sum += (double)s->r[j] * (double)(s->first ? was + s->first[j] * in : *x);
+        }
+        y[i] = (float)sum;
+    }
+}
+
+static void wkv7_c(float *y, float *h, const struct kern_wkv *s)
+{
+    for (size_t i = 0; i < s->n_v; i++) {
+        double said = 0, sum = 0;
+        for (size_t j = 0; j < s->n_k; j++)
+            said += (double)h[j * s->n_v + i] * (double)s->away[j];
+        for (size_t j = 0; j < s->n_k; j++) {
+            float *x = &h[j * s->n_v + i];
+            *x = *x * s->fade[j] + s->k[j] * s->v[i] - s->back[j] * (float)said;
+            sum += (double)*x * (double)s->r[j];
+        }
+        y[i] = (float)sum;
+    }
+}
+
 static void softcap_c(float *x, float cap, size_t n)
 {
     for (size_t i = 0; i < n; i++)

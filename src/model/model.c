@@ -86,7 +86,7 @@ static enum err read_some(struct model *m, const char *name, bool one, size_t ot
     const char *key = model_key(m, name);
     const struct gguf_key *k = gguf_key(m->gguf, key);
     if (!k || k->kind != GGUF_ARRAY || !k->a.data || !k->a.n)
-        return read_size(m, name, otherwise, m->mixer.taps ? 0 : 1, hi, out, e);
+        return read_size(m, name, otherwise, m->mixer.taps || m->mixer.state ? 0 : 1, hi, out, e);
     *out = 0;
     for (size_t i = 0; i < k->a.n; i++) {
         int64_t v = gguf_array_i64(&k->a, i);
@@ -155,8 +155,8 @@ static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
     TRY(read_some(m, "attention.head_count", true, 0, 65536, &m->n_head, e));
-    size_t heads = MAX(m->n_head, (size_t)1);
-    TRY(read_some(m, "attention.head_count_kv", false, heads, heads, &m->n_kv_head, e));
+    size_t heads = MAX(m->n_head, (size_t)1), most = m->n_head ? m->n_head : 65536;
+    TRY(read_some(m, "attention.head_count_kv", false, heads, most, &m->n_kv_head, e));
     if (m->n_head == 0 || m->n_kv_head == 0) { /* no layer attends: the least that has a shape */
         m->n_head = m->n_kv_head = 1;
         m->k_dim = m->v_dim = m->n_rot = 2;
@@ -229,6 +229,7 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(maybe_size(m, "attention.indexer.top_k", INT32_MAX, &m->ctx_dense, e));
     m->ctx_trained = m->ctx_dense ? MIN(m->ctx_trained, m->ctx_dense) : m->ctx_trained;
     TRY(read_heads(m, e));
+    TRY(maybe_size(m, "rescale_every_n_layers", INT32_MAX, &m->halve_every, e));
     TRY(maybe_size(m, "attention.shared_kv_layers", m->n_layer, &m->n_shared_kv, e));
     TRY(maybe_size(m, "embedding_length_per_layer_input", dim_max / m->n_layer, &m->n_input, e));
     m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);

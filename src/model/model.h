@@ -165,18 +165,54 @@ enum model_mixer_kind {
     MODEL_SCAN,       /* a selective state space of channels (Gu and Dao 2023) */
     MODEL_SCAN_HEADS, /* of heads (Dao and Gu 2024) */
     MODEL_DELTA,      /* the gated delta rule (Yang et al. 2024) */
-    MODEL_DELTA_EACH  /* each number of a key fades by itself (Kimi Team 2025) */
+    MODEL_DELTA_EACH, /* each number of a key fades by itself (Kimi Team 2025) */
+    MODEL_WKV6,       /* RWKV 6 (Peng et al. 2024) */
+    MODEL_GATED,      /* the same without what a token adds at once (Yang et al. 2024; QRWKV 6) */
+    MODEL_WKV7        /* RWKV 7: what is said of a key is taken back in part (Peng et al. 2025) */
 };
 
 /* Sizes of the model's mixers; 0 where they have no such thing. */
 struct model_mixer_sizes {
     size_t taps;     /* of the convolution */
     size_t inner;    /* channels of what is mixed */
-    size_t state;    /* of a channel; DELTA: of a key */
+    size_t state;    /* of a channel; DELTA, WKV: of a key */
     size_t heads;    /* of inner */
-    size_t groups;   /* of heads that share what they read and write with; DELTA: heads of keys */
+    size_t groups;   /* of heads that share what they read and write with; else heads of keys */
     size_t rank;     /* SCAN: of the step sizes */
     bool bare_norms; /* SCAN: steps, b and c are normed without gains */
+};
+
+/* high(f(low x)) + bias, by way of few numbers. */
+struct model_low_rank {
+    struct model_matrix low, high; /* [rank][dim], [n][rank]; rows 0: there is none */
+    const float *bias;             /* [n] or NULL */
+};
+
+/* What RWKV's products read: the row, moved towards the one before it by a number each. */
+enum model_lerp {
+    MODEL_LERP_R,
+    MODEL_LERP_W,
+    MODEL_LERP_K,
+    MODEL_LERP_V,
+    MODEL_LERP_A,
+    MODEL_LERP_G,
+    MODEL_LERP_N
+};
+
+/* The parts of WKV6, GATED and WKV7 (the families' time mixing). */
+struct model_wkv {
+    const float *lerp[MODEL_LERP_N]; /* [dim] */
+    const float *lerp_x;             /* WKV6, GATED: [dim], for what these numbers grow by: */
+    struct model_matrix lerp_low, lerp_high; /* [5 * rank][dim], a [dim][rank] each */
+    struct model_matrix r, k, v;             /* [inner][dim]; of groups: k and v */
+    const float *r_bias, *k_bias, *v_bias;   /* or NULL */
+    struct model_matrix gate;                /* WKV6, GATED: [inner][dim] */
+    struct model_low_rank decay;
+    const float *first;             /* WKV6: [inner] */
+    struct model_low_rank rate;     /* WKV7: how much of a key is taken back */
+    struct model_low_rank share;    /* WKV7: of the first layer's values; none in that */
+    struct model_low_rank gate_low; /* WKV7: or none */
+    const float *k_k, *k_a, *r_k;   /* WKV7: [inner] */
 };
 
 struct model_mixer {
@@ -197,6 +233,13 @@ struct model_mixer {
     const float *dt_bias;   /* SCAN: [inner]; else [heads] */
     const float *a;         /* SCAN: [state][inner]; else [heads]: negative */
     const float *d;         /* as a has channels or heads; DELTA: NULL */
+    struct model_wkv wkv;
+};
+
+/* The feed-forward block of RWKV reads the row before, too (the families' channel mixing). */
+struct model_channels {
+    const float *lerp_k, *lerp_r; /* [dim]; NULL: there is no such thing; RWKV 7: no lerp_r */
+    struct model_matrix r;        /* [dim][dim]: its sigmoid scales the result; rows 0: none */
 };
 
 /* A part of a token's own embedding for the layer, which the stream's gate lets in (Gemma 3n). */
@@ -246,6 +289,7 @@ struct model_layer {
     bool local; /* it has a window */
     struct model_mixer mixer;
     struct model_ffn ffn; /* n 0: the layer has experts alone, or neither */
+    struct model_channels channels;
     struct model_experts experts;
     struct model_layer_input input;
     struct model_streams streams;
@@ -285,6 +329,7 @@ struct model {
     size_t n_input;     /* numbers of a token's embedding for each layer; 0: there is none */
     size_t n_expert, n_chosen, ff_expert; /* 0: no layer has experts */
     size_t n_group, n_group_chosen;       /* experts are chosen out of some groups; 1: no groups */
+    size_t halve_every;   /* layers after which the stream is halved; 0: it never is (RWKV 6) */
     size_t n_layer_ahead; /* layers of the file after these, which guess further tokens */
     size_t ctx_trained;
     size_t ctx_dense; /* attention beyond it is sparse, which is not computed; 0: it never is */

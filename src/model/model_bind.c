@@ -404,6 +404,8 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
     bool experts = m->n_expert && there(b, i, "ffn_gate_inp"), alone = false;
+    if (there(b, i, "channel_mix_key"))
+        return model_bind_channels(b, i, l);
     if (!experts && !there(b, i, "ffn_up") &&
         model_layer_size(b->m, "feed_forward_length", (size_t)i, m->ff) == 0)
         return ERR_OK;
@@ -446,6 +448,8 @@ static enum err bind_input(struct binder *b, int i, struct model_layer *l)
     const float *scale;
     TRY(vector(b, full_name(b, i, "layer_output_scale", "weight"), 1, true, &scale));
     l->out_scale = scale ? scale[0] : 1;
+    if (m->halve_every && ((size_t)i + 1) % m->halve_every == 0)
+        l->out_scale /= 2;
     TRY(model_bind_streams(b, i, &l->streams));
     if (!m->n_input)
         return ERR_OK;

@@ -50,6 +50,10 @@ enum err model_bind_norm(struct binder *b, int layer, const char *name, size_t n
 /* The layer's mixer, if it has one (model_mixer.c). */
 enum err model_read_mixer(struct model *m, struct errinfo *e);
 enum err model_bind_mixer(struct binder *b, int layer, struct model_mixer *out);
+/* RWKV's mixer, and its feed-forward block with the norm before it (model_wkv.c). */
+bool model_has_wkv(struct binder *b, int layer);
+enum err model_bind_wkv(struct binder *b, int layer, struct model_mixer *out);
+enum err model_bind_channels(struct binder *b, int layer, struct model_layer *out);
 
 /* What encoders have beside their layers (model_encoder.c): keys, then tensors. */
 enum err model_read_encoder(struct model *m, struct errinfo *e);

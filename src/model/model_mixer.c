@@ -20,6 +20,22 @@ static enum err size_of(struct model *m, const char *name, size_t hi, size_t *ou
     return ERR_OK;
 }
 
+/* RWKV's heads are parts of the width; fewer may have keys and values of their own. */
+static enum err read_wkv(struct model *m, struct errinfo *e)
+{
+    struct model_mixer_sizes *x = &m->mixer;
+    size_t head;
+    TRY(size_of(m, "wkv.head_size", 65536, &head, e));
+    if (!head)
+        return ERR_OK;
+    x->state = head;
+    x->inner = m->dim;
+    x->heads = m->dim / head;
+    TRY(size_of(m, "attention.head_count_kv", 65536, &x->groups, e));
+    x->groups = x->groups ? x->groups : x->heads;
+    return ERR_OK;
+}
+
 enum err model_read_mixer(struct model *m, struct errinfo *e)
 {
     struct model_mixer_sizes *x = &m->mixer;
@@ -37,7 +53,7 @@ enum err model_read_mixer(struct model *m, struct errinfo *e)
     x->taps = short_taps ? short_taps : x->taps;
     x->groups = MAX(x->groups, (size_t)1);
     x->heads = x->rank;
-    return ERR_OK;
+    return read_wkv(m, e);
 }
 
 /* The sizes that heads need; the product of the widest row is checked against the tensors. */
@@ -220,6 +236,8 @@ enum err model_bind_mixer(struct binder *b, int i, struct model_mixer *x)
         return bind_delta_each(b, i, x);
     if (model_bind_there(b, i, "shortconv.in_proj"))
         return bind_conv(b, i, x);
+    if (model_has_wkv(b, i))
+        return model_bind_wkv(b, i, x);
     if (!model_bind_there(b, i, "ssm_out"))
         return ERR_OK;
     if (model_bind_there(b, i, "ssm_x")) {

@@ -487,6 +487,78 @@ static void refuses_what_latent_heads_have_no_place_for(void **state)
     unlink(path);
 }
 
+/* A whole file in memory. */
+static char *read_bytes(const char *path, size_t *n)
+{
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    *n = (size_t)ftell(f);
+    rewind(f);
+    char *bytes = mem_alloc(*n);
+    assert_int_equal(fread(bytes, 1, *n, f), *n);
+    fclose(f);
+    return bytes;
+}
+
+/* Behind the first occurrence of a text in the file. */
+static char *behind(char *bytes, size_t n, const char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i + len < n; i++)
+        if (memcmp(bytes + i, text, len) == 0)
+            return bytes + i + len;
+    fail_msg("%s is not in the file", text);
+    return NULL;
+}
+
+static void expect_corrupt(const char *bytes, size_t n, const char *says)
+{
+    struct gguf *g;
+    struct model *m;
+    struct errinfo e;
+    if (gguf_open_bytes(&g, bytes, n, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    assert_int_equal(model_open(&m, g, &e), ERR_CORRUPT);
+    if (!strstr(e.text, says))
+        fail_msg("'%s' does not say '%s'", e.text, says);
+    gguf_close(g);
+}
+
+/* RWKV: heads that do not fit the width, or a part that is not there. */
+static void refuses_states_that_do_not_fit(void **state)
+{
+    static const struct {
+        const char *file, *key;
+        uint32_t value;
+        const char *says;
+    } keys[] = {
+        {"rwkv7",      "rwkv7.wkv.head_size",                0,     "head_count"   },
+        {"rwkv7",      "rwkv7.wkv.head_size",                3,     "10 heads of 3"},
+        {"rwkv7",      "rwkv7.wkv.head_size",                64,    "0 heads of 64"},
+        {"rwkv6",      "rwkv6.wkv.head_size",                70000, "head_size"    },
+        {"rwkv6qwen2", "rwkv6qwen2.attention.head_count_kv", 3,     "with 3 of"    },
+    };
+    static const char *const parts[] = {"blk.0.time_mix_lerp_fuse", "blk.1.time_mix_w",
+                                        "blk.2.time_mix_r_", "blk.1.channel_mix_valu"};
+    char path[80];
+    size_t n;
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(keys); i++) {
+        snprintf(path, sizeof path, "tests/data/family/%s.gguf", keys[i].file);
+        char *bytes = read_bytes(path, &n), *at = behind(bytes, n, keys[i].key);
+        memcpy(at + 4, &keys[i].value, 4); /* behind the number that says that it is 32 bits */
+        expect_corrupt(bytes, n, keys[i].says);
+        mem_free(bytes);
+    }
+    for (size_t i = 0; i < N_ELEMS(parts); i++) {
+        char *bytes = read_bytes("tests/data/family/rwkv7.gguf", &n);
+        *behind(bytes, n, parts[i]) = '_';
+        expect_corrupt(bytes, n, parts[i]);
+        mem_free(bytes);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +568,7 @@ int main(void)
         cmocka_unit_test(refuses_sizes),
         cmocka_unit_test(refuses_huge_numbers),
         cmocka_unit_test(refuses_tensors),
+        cmocka_unit_test(refuses_states_that_do_not_fit),
         cmocka_unit_test(refuses_numbers),
         cmocka_unit_test(scales_gemma_by_its_size),
         cmocka_unit_test(first_files_of_gemma2_say_less),

@@ -144,7 +144,7 @@ static void lower_experts(struct lowering *l, const struct plan_op *op)
     uint64_t n = 0, all = rows_of(l, op), slots = num_div_up(all * op->n_experts, m->n_expert);
     uint64_t met = num_div_up(experts_met(m, all / m->n_chosen) * op->n_experts, m->n_expert);
     for (int i = 0; i < op->n_parts; i++)
-        n += plan_part_rows(l->plan, op, i);
+        n += plan_part_rows(op, i);
     int out = product(l->w, "experts", op->layer, num_div_up(slots, met), op->part[0].weight->cols,
                       n * met, l->now[op->src]);
     for (int i = 0; i < op->n_parts; i++)
@@ -212,6 +212,17 @@ static bool multiplies(const struct plan *p, const struct model_matrix *table)
                 (table->tensor && p->ops[i].part[k].weight->tensor == table->tensor))
                 return true;
     return false;
+}
+
+/* What makes each number of a row of those at its place. */
+static void lower_each(struct lowering *l, const struct plan_op *op)
+{
+    uint64_t rows = rows_of(l, op);
+    bool gates = op->kind == PLAN_BLEND || op->kind == PLAN_SIGMOID;
+    double passes = gates ? PASSES_GLU : op->kind == PLAN_LERP ? 2 : 1;
+    double reads = op->kind == PLAN_SIGMOID ? 1 : op->kind == PLAN_BLEND ? 3 : 2;
+    vector(l->w, plan_kind_name(op->kind), op->layer, rows, op->n, passes, reads, l->now[op->src],
+           put(l, op->dst, rows, op->n));
 }
 
 static void lower_embed(struct lowering *l, const struct plan_op *op, uint64_t rows)
@@ -312,9 +323,6 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
     case PLAN_GLU:
         vector(w, "glu", op->layer, rows, op->n, PASSES_GLU, 2, in, put(l, op->dst, rows, op->n));
         break;
-    case PLAN_ADD:
-        vector(w, "add", op->layer, rows, op->n, 1, 2, in, put(l, op->dst, rows, op->n));
-        break;
     case PLAN_TYPE:
     case PLAN_POSITION:
         vector(w, "position", -1, rows, m->dim, 1, 2, in, put(l, op->dst, rows, m->dim));
@@ -340,7 +348,13 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_CONV:
     case PLAN_SCAN:
+    case PLAN_WKV:
     case PLAN_DELTARULE: lower_mixer(l, op); break;
+    case PLAN_SHIFT:
+    case PLAN_LERP:
+    case PLAN_BLEND:
+    case PLAN_SIGMOID:
+    case PLAN_ADD: lower_each(l, op); break;
     case PLAN_ROUTE: vector(w, "route", op->layer, rows, op->n, PASSES_SOFTMAX, 1, in, in); break;
     case PLAN_SPREAD: l->now[op->dst] = in; break; /* an address for each row */
     case PLAN_EXPERTS: lower_experts(l, op); break;

@@ -60,6 +60,7 @@ static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size
     add_part(op, dst, w, NULL);
     op->to.stride = dst_stride;
     op->from.stride = src_stride;
+    op->n_groups = p->model->n_head;
     return op;
 }
 
@@ -150,56 +151,17 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     op->cap = m->attn_cap;
     op->window = l->window;
     op->sinks = l->sinks;
-    if (l->q_gated || l->gate.rows) {
-        op = emit(p, PLAN_MUL, i, PLAN_MIX, PLAN_Q_GATE);
-        op->n = m->n_head * l->v_dim;
-        op->sigmoid = true;
-    }
+    if (l->q_gated || l->gate.rows)
+        emit_mul(p, i, PLAN_MIX, PLAN_Q_GATE, m->n_head * l->v_dim)->sigmoid = true;
 }
 
 /* ---- mixers ---- */
-
-/* A place of n floats in a sequence's state. */
-static void take_state(struct plan *p, struct plan_op *op, size_t n)
-{
-    op->state = p->state_floats;
-    p->state_floats += num_align(n, 16);
-}
-
-static struct plan_op *emit_mixed(struct plan *p, int i, enum plan_kind kind, enum plan_buf dst,
-                                  enum plan_buf src, size_t n_state)
-{
-    struct plan_op *op = emit(p, kind, i, dst, src);
-    op->mixer = &p->model->layers[i].mixer;
-    take_state(p, op, n_state);
-    return op;
-}
 
 static void emit_conv(struct plan *p, int i)
 {
     const struct model_mixer *x = &p->model->layers[i].mixer;
     emit_mixed(p, i, PLAN_CONV, PLAN_CONV_OUT, PLAN_CONV_IN,
                (p->model->mixer.taps - 1) * x->n_conv);
-}
-
-static void emit_mul(struct plan *p, int i, enum plan_buf dst, enum plan_buf src, size_t n)
-{
-    emit(p, PLAN_MUL, i, dst, src)->n = n;
-}
-
-static void add_in(struct plan_op *op, enum plan_buf buf, size_t at)
-{
-    CHECK(op->n_in < PLAN_IN_MAX);
-    op->in[op->n_in++] = (struct plan_in){buf, at};
-}
-
-/* y *= silu(z) */
-static void emit_gate(struct plan *p, int i)
-{
-    struct plan_op *op = emit(p, PLAN_GLU, i, PLAN_Y, PLAN_Z);
-    op->src2 = PLAN_Y;
-    op->act = MODEL_SILU;
-    op->n = p->model->mixer.inner;
 }
 
 static void emit_y_norm(struct plan *p, int i, const struct model_norm *norm)
@@ -299,8 +261,7 @@ static void emit_delta_each(struct plan *p, int i, enum plan_buf src)
     add_in(op, PLAN_STEPS, 0);
     add_in(op, PLAN_BETA, 0);
     emit_y_norm(p, i, &x->norm);
-    emit_mul(p, i, PLAN_Y, PLAN_Z, s->inner);
-    p->ops[p->n_ops - 1].sigmoid = true;
+    emit_mul(p, i, PLAN_Y, PLAN_Z, s->inner)->sigmoid = true;
 }
 
 /* Gives the buffer of what meets the mixer's last matrix. */
@@ -314,6 +275,9 @@ static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
     case MODEL_SCAN_HEADS: emit_scan_heads(p, i, src); break;
     case MODEL_DELTA: emit_delta(p, i, src); break;
     case MODEL_DELTA_EACH: emit_delta_each(p, i, src); break;
+    case MODEL_WKV6:
+    case MODEL_GATED:
+    case MODEL_WKV7: plan_mix_wkv(p, i, src); break;
     case MODEL_CONV:
         op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
         add_part(op, PLAN_STATE_B, &x->b, NULL);
@@ -427,11 +391,27 @@ static void emit_beside(struct plan *p, int i, enum plan_buf x, enum plan_buf sr
     emit_meet(p, i, x, &l->ffn_post_norm);
 }
 
+/* A block that reads the row before, too, and may have a gate of the whole (RWKV). */
+static void emit_channels(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
+{
+    const struct model_layer *l = &p->model->layers[i];
+    plan_shift(p, i, src);
+    emit_block(p, i, PLAN_DELTA, plan_lerp(p, i, src, l->channels.lerp_k), &l->ffn, false);
+    if (l->channels.r.rows) {
+        enum plan_buf from = plan_lerp(p, i, src, l->channels.lerp_r);
+        emit_matmul(p, i, PLAN_Z, from, &l->channels.r, NULL);
+        emit_mul(p, i, PLAN_DELTA, PLAN_Z, p->model->dim)->sigmoid = true;
+    }
+    emit_meet(p, i, x, &l->ffn_post_norm);
+}
+
 static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
 {
     const struct model_layer *l = &p->model->layers[i];
     bool at_once = adds_at_once(p, &l->ffn_post_norm);
-    if (l->experts.router_norm.gain) {
+    if (l->channels.lerp_k) {
+        emit_channels(p, i, x, src);
+    } else if (l->experts.router_norm.gain) {
         emit_beside(p, i, x, src);
     } else if (l->experts.router.rows) {
         emit_experts(p, i, l->experts.input_norm.gain ? PLAN_EXPERTS_IN : src);
@@ -506,14 +486,21 @@ static void emit_end(struct plan *p, int i, enum plan_buf x, enum plan_buf input
     emit_by(p, PLAN_SCALE, i, x, m->dim, l->out_scale, 1);
 }
 
+/* Do all rows go on to the end?  Those of several streams do, and those whose last block reads the
+ * row before it. */
+static bool picks_late(const struct model *m)
+{
+    return m->n_streams || m->layers[m->n_layer - 1].channels.lerp_k;
+}
+
 /* Once the last layer has stored its keys, values and state, only the rows count of which something
  * is wanted: the rest of it, most of its work, is for them alone.  Blocks in parallel: the norm of
  * the second is made before the first one's output meets the stream. */
 static void emit_layer(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    size_t n_streams = p->model->n_streams; /* all rows of them go on to the end */
-    bool last = (size_t)i + 1 == p->model->n_layer && !n_streams && !p->model->vision;
+    size_t n_streams = p->model->n_streams;
+    bool last = (size_t)i + 1 == p->model->n_layer && !picks_late(p->model) && !p->model->vision;
     bool parallel = p->model->parallel;
     bool mixes = l->mixer.kind != MODEL_NO_MIXER, feeds = l->ffn.n || l->experts.router.rows;
     enum plan_buf x = last ? PLAN_PICKED : PLAN_X, mix = PLAN_MIX, src = x, input = PLAN_INPUT;
@@ -626,8 +613,9 @@ static void emit_soft(struct plan *p)
 static void emit_head(struct plan *p)
 {
     const struct model *m = p->model;
-    if (m->n_streams) {
+    if (m->n_streams)
         plan_end_streams(p);
+    if (picks_late(m)) {
         emit(p, PLAN_PICK, -1, PLAN_PICKED, PLAN_X);
         p->ops[p->n_ops - 1].rows = PLAN_ROWS_WANTED;
     }

@@ -59,6 +59,15 @@ enum plan_buf {
     PLAN_STEPS, /* sizes of steps, before they are made positive */
     PLAN_BETA,
     PLAN_Y,
+    PLAN_SHIFTED, /* the row before, less the row */
+    PLAN_LERPED,  /* the row on its way to that */
+    PLAN_LERP_BY, /* what the numbers for it grow by, of all that read it */
+    PLAN_LOW,     /* of low-rank products */
+    PLAN_STATE_R,
+    PLAN_STATE_K,
+    PLAN_STATE_V,
+    PLAN_V_SHARE,   /* how much of the first layer's values counts */
+    PLAN_V_FIRST,   /* these: alive throughout */
     PLAN_SCALED,    /* of a matrix that has a scale, and whose result is added to something */
     PLAN_SPREAD_IN, /* spread, and so is what follows: */
     PLAN_SPREAD_GATE,
@@ -109,9 +118,9 @@ struct plan_op {
     size_t grid, square;              /* POOL: rows are grid x grid */
     const struct model_norm *norm;    /* NORM */
     size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
-               * SPREAD, COMBINE: the row's; ROUTE: the experts */
-    size_t n_groups; /* NORM; GATHER: ranks; SEND, RECEIVE: those of all stages; ADD: parts of dst
-                      * that src is added to; 0: the row */
+               * SPREAD, COMBINE, SHIFT, LERP, BLEND, SIGMOID: the row's; ROUTE: the experts */
+    size_t n_groups; /* NORM, HEADS; GATHER: ranks; SEND, RECEIVE: those of all stages; ADD: parts
+                      * of dst that src is added to; 0: the row */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
@@ -127,12 +136,14 @@ struct plan_op {
     size_t src2_at;     /* GLU: where src2 begins in its row, beyond `at` */
     enum model_act act; /* GLU */
     bool sigmoid;       /* MUL: by the sigmoid of src */
-    /* CONV, SCAN, DELTARULE: the block's numbers, and where its state begins in a sequence's. */
+    /* CONV, SCAN, DELTARULE, WKV: the block's numbers.  And of SHIFT: where the state begins in a
+     * sequence's. */
     const struct model_mixer *mixer;
     size_t state;
-    struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta */
+    struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta;
+                                     * WKV: r, steps, k, v, of RWKV 7 the rate; LERP */
     int n_in;
-    /* GLU: the activation's own; TYPE, CORRECT: [n]; SCALE, spread: an expert's */
+    /* GLU: the activation's own; TYPE, CORRECT, LERP: [n]; SCALE, spread: an expert's */
     const float *numbers;
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
@@ -171,11 +182,11 @@ const char *plan_kind_name(enum plan_kind k);
 const char *plan_buf_name(enum plan_buf b);
 
 /* The rows of a MATMUL's, EXPERTS' or HEADS' weight that one result has. */
-static inline size_t plan_part_rows(const struct plan *p, const struct plan_op *op, int part)
+static inline size_t plan_part_rows(const struct plan_op *op, int part)
 {
     size_t rows = op->part[part].weight->rows;
     return op->kind == PLAN_EXPERTS ? rows / op->n_experts
-           : op->kind == PLAN_HEADS ? rows / p->model->n_head
+           : op->kind == PLAN_HEADS ? rows / op->n_groups
                                     : rows;
 }
 

@@ -43,7 +43,7 @@ static void check_plan(const struct model *m)
         CHECK_ALL(op->kind == PLAN_STORE || p->width[op->dst] > 0);
         CHECK_ALL(p->width[op->src] > 0 && (op->kind != PLAN_ROPE || op->angles));
         for (int k = 0; k < op->n_parts; k++)
-            CHECK_ALL(p->width[op->part[k].dst] >= plan_part_rows(p, op, k));
+            CHECK_ALL(p->width[op->part[k].dst] >= plan_part_rows(op, k));
     }
     str_init(&out, (size_t)1 << 20);
     plan_print(p, &out);

@@ -3,6 +3,7 @@
 #ifndef PLAN_PLAN_INT_H
 #define PLAN_PLAN_INT_H
 
+#include "base/num.h"
 #include "plan/plan.h"
 
 /* The most operations of a layer are fewer than these, whatever a row chooses. */
@@ -77,6 +78,45 @@ static inline void emit_take(struct plan *p, int i, enum plan_buf dst, enum plan
     op->n_groups = 1;
 }
 
+static inline struct plan_op *emit_mul(struct plan *p, int i, enum plan_buf dst, enum plan_buf src,
+                                       size_t n)
+{
+    struct plan_op *op = emit(p, PLAN_MUL, i, dst, src);
+    op->n = n;
+    return op;
+}
+
+/* y *= silu(z) */
+static inline void emit_gate(struct plan *p, int i)
+{
+    struct plan_op *op = emit(p, PLAN_GLU, i, PLAN_Y, PLAN_Z);
+    op->src2 = PLAN_Y;
+    op->act = MODEL_SILU;
+    op->n = p->model->mixer.inner;
+}
+
+/* A place of n floats in a sequence's state. */
+static inline void take_state(struct plan *p, struct plan_op *op, size_t n)
+{
+    op->state = p->state_floats;
+    p->state_floats += num_align(n, 16);
+}
+
+static inline struct plan_op *emit_mixed(struct plan *p, int i, enum plan_kind kind,
+                                         enum plan_buf dst, enum plan_buf src, size_t n_state)
+{
+    struct plan_op *op = emit(p, kind, i, dst, src);
+    op->mixer = &p->model->layers[i].mixer;
+    take_state(p, op, n_state);
+    return op;
+}
+
+static inline void add_in(struct plan_op *op, enum plan_buf buf, size_t at)
+{
+    CHECK(op->n_in < PLAN_IN_MAX);
+    op->in[op->n_in++] = (struct plan_in){buf, at};
+}
+
 /* Scales what matrices with scales give (plan_scales.c): after everything else is emitted. */
 void plan_scale_results(struct plan *p);
 
@@ -96,5 +136,11 @@ void plan_join_laurel(struct plan *p, int layer, enum plan_buf normed);
 void plan_correct_streams(struct plan *p, int layer);
 void plan_add_to_streams(struct plan *p, int layer, enum plan_buf src);
 void plan_end_streams(struct plan *p);
+
+/* RWKV (plan_wkv.c): src's row before, less the row; src moved towards that by numbers [dim], into
+ * the buffer that is given; and the mixer, of what its last matrix reads, in y. */
+void plan_shift(struct plan *p, int layer, enum plan_buf src);
+enum plan_buf plan_lerp(struct plan *p, int layer, enum plan_buf src, const float *numbers);
+void plan_mix_wkv(struct plan *p, int layer, enum plan_buf src);
 
 #endif

@@ -26,6 +26,9 @@ bool plan_by_rows(const struct plan_op *op)
     case PLAN_WEIGH:
     case PLAN_MUL:
     case PLAN_COMBINE:
+    case PLAN_LERP:
+    case PLAN_BLEND:
+    case PLAN_SIGMOID:
     case PLAN_ADD: return true;
     default: return false;
     }
@@ -53,7 +56,8 @@ static void touch_all(struct life life[PLAN_BUF_N], const struct plan_op *op, si
 {
     touch(&life[op->src], at);
     touch(&life[op->dst], at);
-    if (op->kind == PLAN_STORE || op->kind == PLAN_CORRECT || (op->kind == PLAN_GLU && !op->alone))
+    if (op->kind == PLAN_STORE || op->kind == PLAN_CORRECT || op->kind == PLAN_LERP ||
+        op->kind == PLAN_BLEND || (op->kind == PLAN_GLU && !op->alone))
         touch(&life[op->src2], at);
     for (int k = 0; k < op->n_parts; k++)
         touch(&life[op->part[k].dst], at);
@@ -83,6 +87,8 @@ static void find_meetings(const struct plan *p, size_t from, size_t to, struct m
         life[PLAN_INPUTS] = life[PLAN_X];
     if (p->model->n_streams)
         life[PLAN_STREAMS] = life[PLAN_X];
+    if (p->model->layers[0].mixer.kind == MODEL_WKV7)
+        life[PLAN_V_FIRST] = life[PLAN_X];
     for (int a = 0; a < PLAN_BUF_N; a++) {
         out->used[a] |= life[a].used;
         for (int b = 0; b < PLAN_BUF_N; b++)
@@ -127,6 +133,14 @@ static size_t conv_width(const struct model *m)
     return n;
 }
 
+/* Behind the last number of a row that a product's part gives. */
+static size_t part_end(const struct plan_op *op, int k)
+{
+    size_t at = op->kind == PLAN_HEADS ? op->to.at + (op->n_groups - 1) * op->to.stride
+                                       : op->part[k].at;
+    return at + plan_part_rows(op, k);
+}
+
 /* Whole cache lines, so that threads do not share them; spread rows each. */
 static size_t width_of(const struct plan *p, enum plan_buf b)
 {
@@ -136,7 +150,7 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
         const struct plan_op *op = &p->ops[i];
         for (int k = 0; k < op->n_parts; k++)
             if (op->part[k].dst == b)
-                n = MAX(n, op->part[k].at + plan_part_rows(p, op, k));
+                n = MAX(n, part_end(op, k));
         if (op->kind == PLAN_MATMUL &&
             (op->src == b || (op->src == PLAN_PICKED_MIX && b == PLAN_MIX)))
             read = MAX(read, op->part[0].weight->cols);
@@ -157,6 +171,9 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
     case PLAN_DELTA:
     case PLAN_SHARED:
     case PLAN_EXPERTS_IN:
+    case PLAN_SHIFTED:
+    case PLAN_LERPED:
+    case PLAN_V_FIRST:
     case PLAN_PICKED:
     case PLAN_SPREAD_IN: n = m->dim; break;
     case PLAN_CONV_OUT: n = conv_width(m); break;

@@ -43,6 +43,15 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_STEPS] = "steps",
     [PLAN_BETA] = "beta",
     [PLAN_Y] = "y",
+    [PLAN_SHIFTED] = "shifted",
+    [PLAN_LERPED] = "lerped",
+    [PLAN_LERP_BY] = "lerp_by",
+    [PLAN_LOW] = "low",
+    [PLAN_STATE_R] = "r",
+    [PLAN_STATE_K] = "state_k",
+    [PLAN_STATE_V] = "state_v",
+    [PLAN_V_SHARE] = "v_share",
+    [PLAN_V_FIRST] = "v_first",
     [PLAN_SCALED] = "scaled",
     [PLAN_SPREAD_IN] = "spread_in",
     [PLAN_SPREAD_GATE] = "spread_gate",
@@ -75,7 +84,7 @@ static void print_matrix(const struct model_matrix *w, struct str *out)
              w->rows, w->cols);
 }
 
-static void print_parts(const struct plan *p, const struct plan_op *op, struct str *out)
+static void print_parts(const struct plan_op *op, struct str *out)
 {
     for (int i = 0; i < op->n_parts; i++) {
         str_addf(out, "%s%s", i ? ", " : "", buf_names[op->part[i].dst]);
@@ -88,7 +97,7 @@ static void print_parts(const struct plan *p, const struct plan_op *op, struct s
     if (op->kind == PLAN_EXPERTS)
         str_addf(out, ", each row with its own of %zu", op->n_experts);
     if (op->kind == PLAN_HEADS)
-        str_addf(out, ", each of %zu heads with its own", p->model->n_head);
+        str_addf(out, ", each of %zu heads with its own", op->n_groups);
 }
 
 static void print_attend(const struct model *m, const struct plan_op *op, struct str *out)
@@ -137,6 +146,46 @@ static void print_mixer(const struct model *m, const struct plan_op *op, struct 
     for (int k = 0; k < op->n_in; k++)
         str_addf(out, "%s %s[%zu]", k ? "," : "", buf_names[op->in[k].buf], op->in[k].at);
     str_addf(out, ", state at %zu", op->state);
+}
+
+static void print_lerp(const struct plan_op *op, struct str *out)
+{
+    const char *dst = buf_names[op->dst], *src = buf_names[op->src], *src2 = buf_names[op->src2];
+    switch (op->kind) {
+    case PLAN_SHIFT:
+        str_addf(out, "%s = %s of the token before - %s, %zu, state at %zu", dst, src, src, op->n,
+                 op->state);
+        break;
+    case PLAN_LERP:
+        str_addf(out, "%s = %s + %s * numbers, %zu", dst, src, src2, op->n);
+        if (op->n_in)
+            str_addf(out, ", and %s[%zu]", buf_names[op->in[0].buf], op->in[0].at);
+        break;
+    case PLAN_BLEND: str_addf(out, "%s += (%s - %s) * sigmoid(%s)", dst, src, dst, src2); break;
+    default: str_addf(out, "%s = sigmoid(%s), %zu", dst, dst, op->n); break;
+    }
+}
+
+static void print_scale(const struct plan_op *op, struct str *out)
+{
+    str_addf(out, "%s *= ", buf_names[op->dst]);
+    if (op->numbers)
+        str_addf(out, "its expert's scale");
+    else
+        str_addf(out, "%g", (double)op->by);
+}
+
+static void print_link(const struct plan_op *op, struct str *out)
+{
+    const char *dst = buf_names[op->dst], *src = buf_names[op->src];
+    switch (op->kind) {
+    case PLAN_GATHER:
+        str_addf(out, "%s[%zu], each rank's part%s", dst, op->n,
+                 op->to_first ? ", to the first" : "");
+        break;
+    case PLAN_SEND: str_addf(out, "%s to the next stage", src); break;
+    default: str_addf(out, "%s of the stage before", dst); break;
+    }
 }
 
 static void print_streams(const struct plan_op *op, struct str *out)
@@ -194,7 +243,7 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_NORM: print_norm(m, op, out); break;
     case PLAN_EXPERTS:
     case PLAN_HEADS:
-    case PLAN_MATMUL: print_parts(p, op, out); break;
+    case PLAN_MATMUL: print_parts(op, out); break;
     case PLAN_CLAMP: str_addf(out, "%s within %g", dst, (double)op->by); break;
     case PLAN_ROPE:
         str_addf(out, "%s%s%s by position, %zu of %zu, %s", dst, op->alone ? "" : ", ",
@@ -220,26 +269,23 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_MUL: str_addf(out, "%s *= %s%s", dst, op->sigmoid ? "sigmoid of " : "", src); break;
     case PLAN_CONV:
     case PLAN_SCAN:
+    case PLAN_WKV:
     case PLAN_DELTARULE: print_mixer(m, op, out); break;
     case PLAN_ADD: str_addf(out, "%s += %s * %g", dst, src, (double)op->by); break;
-    case PLAN_SCALE:
-        if (op->numbers)
-            str_addf(out, "%s *= its expert's scale", dst);
-        else
-            str_addf(out, "%s *= %g", dst, (double)op->by);
-        break;
+    case PLAN_SCALE: print_scale(op, out); break;
     case PLAN_SOFTCAP:
         str_addf(out, "%s = %g tanh(%s / %g)", dst, (double)op->by, src, (double)op->by);
         break;
     case PLAN_WEIGH: str_addf(out, "%s *= sigmoid(%s)", dst, src); break;
     case PLAN_ROUTE: print_route(m, op, out); break;
     case PLAN_SPREAD: str_addf(out, "%s = %s, a row an expert", dst, src); break;
+    case PLAN_SHIFT:
+    case PLAN_LERP:
+    case PLAN_BLEND:
+    case PLAN_SIGMOID: print_lerp(op, out); break;
     case PLAN_GATHER:
-        str_addf(out, "%s[%zu], each rank's part%s", dst, op->n,
-                 op->to_first ? ", to the first" : "");
-        break;
-    case PLAN_SEND: str_addf(out, "%s to the next stage", src); break;
-    case PLAN_RECEIVE: str_addf(out, "%s of the stage before", dst); break;
+    case PLAN_SEND:
+    case PLAN_RECEIVE: print_link(op, out); break;
     case PLAN_COMBINE: str_addf(out, "%s = sum of %s by weight", dst, src); break;
     case PLAN_KIND_N: break;
     }

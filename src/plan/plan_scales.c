@@ -36,7 +36,7 @@ static void scale_one(struct plan *p, const struct plan_op *op)
     for (int k = 0; k < op->n_parts; k++) {
         const struct model_matrix *w = op->part[k].weight;
         enum plan_buf dst = op->add ? PLAN_SCALED : op->part[k].dst;
-        n = op->kind == PLAN_HEADS ? op->to.stride * p->model->n_head : plan_part_rows(p, op, k);
+        n = op->kind == PLAN_HEADS ? op->to.stride * op->n_groups : plan_part_rows(op, k);
         made->part[k].dst = dst;
         if (!w->scale)
             continue;

@@ -66,11 +66,14 @@ static const struct type_row *row_of(enum format f)
 
 /* ---- what becomes of a tensor ---- */
 
-/* Parts of names of what has two dimensions but is small, or no matrix of a product. */
+/* Parts of names of what has two dimensions but is small, or no matrix of a product; of RWKV the
+ * shares of the row before, and low-rank products. */
 static const char *const never[] = {
-    "_norm.",      "ffn_gate_inp.", "position_embd.", "token_types.", "ssm_conv1d.",
-    "shortconv.",  "time_mix_",     "attn_rel_b.",    "altup",        "laurel",
-    "rope_freqs.", "patch_embd.",   "indexer.",       "tid2eid.",     "rope_factors_",
+    "_norm.",       "ffn_gate_inp.", "position_embd.", "token_types.",    "ssm_conv1d.",
+    "shortconv.",   "attn_rel_b.",   "altup",          "laurel",          "rope_freqs.",
+    "patch_embd.",  "indexer.",      "tid2eid.",       "rope_factors_",   "_lerp_",
+    "time_mix_w1.", "time_mix_w2.",  "time_mix_decay", "time_mix_first.", "time_mix_a1.",
+    "time_mix_a2.", "time_mix_v1.",  "time_mix_v2.",   "time_mix_g1.",    "time_mix_g2.",
 };
 
 static bool is_matrix(const struct gguf_tensor *t)
