@@ -114,7 +114,7 @@ static enum err model_run(struct chip_answer *out, const struct model *m, const 
     if (ask->chips <= 1 && t.groups > 1)
         return err_set(e, ERR_USAGE, "--in-flight is of several chips' stages: --chips");
     enum err r = ask->chips > 1 ? chip_team_run(out, m, c, ask, &t, e) : one_chip(out, m, c, &t, e);
-    return r == ERR_TOOBIG ? chip_team_smallest(m, c, ask, &t, e) : r;
+    return r == ERR_TOOBIG && !ask->quiet ? chip_team_smallest(m, c, ask, &t, e) : r;
 }
 
 static enum err language(struct chip_answer *out, const struct npu_chip *c,

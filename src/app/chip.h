@@ -32,6 +32,7 @@ struct chip_ask {
     int64_t batch, context, in_flight;
     int64_t chips;     /* --chips and --split of the settings (chip_ask_settings); 0: as 1 */
     const char *split; /* NULL: tensor */
+    bool quiet;        /* looks for no number of chips that would be enough */
 };
 
 /* The options that fill it in. */
@@ -126,7 +127,8 @@ json_t *chip_range(struct npu_chip *c, const struct npu_answer *nominal, chip_as
 /* One object, as docs/CHIPS.md describes it; the caller's. */
 json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,
                   const struct chip_answer *a);
-json_t *chip_assumed(const struct npu_chip *c); /* names of assumed parameters */
+/* Names of assumed numbers that matter to so many chips. */
+json_t *chip_assumed(const struct npu_chip *c, size_t n_chips);
 /* Of several chips: how they are split, their link, and their stages. */
 void chip_json_team(json_t *o, const struct npu_chip *c, const struct chip_ask *ask,
                     const struct npu_team *t);

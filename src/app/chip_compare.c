@@ -3,6 +3,7 @@
 #include "app/chip.h"
 
 #include "base/num.h"
+#include "npu/npu_link.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +16,19 @@ enum err chip_list(struct cmd_args *a, struct errinfo *e)
     TRY(cmd_parse(a, NULL, 0, 0, 0, e));
     if (a->done)
         return ERR_OK;
-    printf("%-18s %-38s %6s %9s %9s %9s %7s %6s %s\n", "chip", "", "cores", "int8 TOPS",
-           "16b TFLOPS", "GB/s", "GB", "W", "assumed");
+    printf("%-18s %-38s %6s %9s %9s %9s %7s %9s %6s %s\n", "chip", "", "cores", "int8 TOPS",
+           "16b TFLOPS", "GB/s", "GB", "link GB/s", "W", "assumed");
     for (size_t i = 0; chip_name(i); i++) {
         struct npu_chip *c;
         TRY(chip_open(&c, chip_name(i), e));
-        json_t *assumed = chip_assumed(c);
-        printf("%-18s %-38s %6.0f %9.1f %9.1f %9.1f %7.0f %6.0f %zu of %d numbers\n", c->name,
+        char link[16] = "host";
+        if (!npu_way_of(c, 2).host)
+            snprintf(link, sizeof link, "%.0f", npu_way_of(c, 2).gb_s);
+        json_t *assumed = chip_assumed(c, 1);
+        printf("%-18s %-38s %6.0f %9.1f %9.1f %9.1f %7.0f %9s %6.0f %zu of %d numbers\n", c->name,
                c->title, c->v[NPU_CORES], 2e-12 * npu_chip_macs(c, NPU_INT8),
                2e-12 * npu_chip_macs(c, NPU_BF16), npu_chip_dram_bytes(c) / 1e9, c->v[NPU_DRAM_GB],
-               c->v[NPU_TDP], json_array_size(assumed), NPU_N_FIELDS);
+               link, c->v[NPU_TDP], json_array_size(assumed), NPU_N_FIELDS);
         json_decref(assumed);
         npu_chip_free(c);
     }

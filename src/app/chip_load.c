@@ -135,7 +135,7 @@ static json_t *result(const struct dry *x, const struct ask *a, const struct loa
         json_array_append_new(bars, json_integer(r->bars.n[i]));
     json_object_set_new(o, "ttft_bars", bars);
     put(o, "ttft_bar_ms", r->bars.width);
-    json_object_set_new(o, "assumed", chip_assumed(x->chip));
+    json_object_set_new(o, "assumed", chip_assumed(x->chip, engine_sim(x->en)->n_chips));
     put(o, "host_s", host_s);
     return o;
 }

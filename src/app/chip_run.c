@@ -68,6 +68,7 @@ static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t
     struct chip_answer a;
     struct errinfo e;
     more.batch = batch;
+    more.quiet = true;
     if (chip_answer(&a, c, &more, &e) != ERR_OK) /* they do not fit into its memory */
         return false;
     bool ok = a.answer.latency_s * 1e3 <= limit_ms;

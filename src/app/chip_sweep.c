@@ -88,6 +88,7 @@ static void run_point(const struct sweep *s, size_t i)
     struct npu_chip *c;
     struct chip_answer a;
     struct chip_ask ask = *s->ask;
+    ask.quiet = true;
     struct errinfo e;
     if (chip_open(&c, s->chip, &e) != ERR_OK)
         return;

@@ -163,8 +163,7 @@ static json_t *link_json(const struct npu_chip *c, const struct npu_team *t)
                                      : "full",
                           "gb_s", way.gb_s, "us", c->v[NPU_PEER_US]);
     json_object_set_new(o, "assumed",
-                        json_boolean(c->source[rate].assumed || c->source[NPU_PEER_US].assumed ||
-                                     !c->source[NPU_PEER_US].text));
+                        json_boolean(c->source[rate].assumed || c->source[NPU_PEER_US].assumed));
     return o;
 }
 

@@ -262,11 +262,11 @@ static void dev_chip_close(struct dev *dev)
 
 /* ---- opening ---- */
 
-static void list_assumed(struct dev_chip *d, const struct npu_chip *c)
+static void list_assumed(struct dev_chip *d, const struct npu_chip *c, size_t n)
 {
     str_init(&d->assumed, ASSUMED_BYTES_MAX);
     for (int f = 0; f < NPU_N_FIELDS; f++)
-        if (c->source[f].assumed)
+        if (c->source[f].assumed && (n > 1 || !npu_field_of_links((enum npu_field)f)))
             str_addf(&d->assumed, "%s%s", d->assumed.n ? ", " : "",
                      npu_field_key((enum npu_field)f));
 }
@@ -288,7 +288,7 @@ static void set_sim(struct dev_chip *d, const struct dev_opts *o, enum npu_type 
         return;
     }
     size_t n = d->peers ? d->peers->n * d->peers->a_stage : 1;
-    list_assumed(d, c);
+    list_assumed(d, c, n);
     d->sim = (struct dev_sim){.chip = c,
                               .name = c->name,
                               .title = c->title,

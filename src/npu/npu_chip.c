@@ -38,6 +38,11 @@ const char *npu_field_text(enum npu_field f)
     return fields[f].text;
 }
 
+bool npu_field_of_links(enum npu_field f)
+{
+    return f == NPU_PEER_GBS || f == NPU_PEER_US || f == NPU_PEER_MOST;
+}
+
 enum npu_field npu_field_find(const char *key)
 {
     int i = 0;

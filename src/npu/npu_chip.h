@@ -86,6 +86,7 @@ void npu_chip_free(struct npu_chip *c);
 const char *npu_field_key(enum npu_field f);  /* "core.count" */
 const char *npu_field_unit(enum npu_field f); /* "MHz" */
 const char *npu_field_text(enum npu_field f);
+bool npu_field_of_links(enum npu_field f); /* says nothing of one chip alone */
 /* NPU_N_FIELDS: there is none of that key. */
 enum npu_field npu_field_find(const char *key);
 /* USAGE: out of the field's range, which the text says. */

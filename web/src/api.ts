@@ -22,6 +22,7 @@ export interface Chat {
 /** What an answer would have taken on the simulated chip. */
 export interface Sim {
   device: string;
+  chips: number;
   ttft_ms: number | null;
   tpot_ms: number | null;
   joules: number;
@@ -32,6 +33,7 @@ export interface Sim {
 export interface Device {
   name: string;
   title: string;
+  chips: number;
   computes: string;
   clock: 'wall' | 'paced' | 'virtual';
   watts: number;

@@ -394,6 +394,7 @@ export function ModelPicker() {
           <span>{now?.name ?? t('model')}</span>
           {now?.device && (
             <span class="on-chip" title={t('simHint')}>
+              {now.device.chips > 1 && `${now.device.chips} × `}
               {now.device.name} <i class="sim">{t('sim')}</i>
             </span>
           )}
