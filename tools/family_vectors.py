@@ -46,7 +46,7 @@ MOE = dict(num_experts=8, num_experts_per_tok=3, moe_intermediate_size=32)
 
 # Name of the file: the class of transformers, or that of family_math.py, and what its config says
 # beyond BASE; if need be which of those parts it takes, what it leaves out, the matrices' format, the
-# seed, and see convert.
+# seed, how many tokens, `margin` (see Margins), and see convert.
 MODELS = json.load(open(os.path.join(HERE, "family_vectors.json")))
 
 
@@ -155,6 +155,58 @@ def convert(folder, out, kind, patch, arch, impl):
         bare(Path(folder), kind, Path(out), eager=True, hparams=hparams).write()
 
 
+class Margins:
+    """How clear a model's choices of positions and experts are: the least distance, in deviations of a row's
+    scores, between the last one that is chosen and the first that is not.  Who computes with rounded numbers
+    chooses otherwise where that is small, and is not wrong: so models are made in which it is not."""
+
+    def __init__(self):
+        self.least = float("inf")
+
+    def watched(self, topk):
+        def watch(scores, k, *args, **kwargs):
+            for row in scores.reshape(-1, scores.shape[-1]):
+                seen = row[row > torch.finfo(torch.float32).min / 2].sort(descending=True).values
+                if 0 < k < len(seen):
+                    self.least = min(self.least, float((seen[k - 1] - seen[k]) / seen.std()))
+            return topk(scores, k, *args, **kwargs)
+
+        return watch
+
+    def __enter__(self):
+        self.plain = torch.topk, torch.Tensor.topk
+        torch.topk, torch.Tensor.topk = map(self.watched, self.plain)
+        return self
+
+    def __exit__(self, *_):
+        torch.topk, torch.Tensor.topk = self.plain
+
+
+def random_model(extra, m, seed, q8):
+    rng = np.random.default_rng(seed)
+    if "math" in m:
+        model = math_model(m["math"], extra, rng, q8, m.get("nvfp4", False))
+    else:
+        config = getattr(transformers, m["class"] + "Config")(**extra)
+        config._attn_implementation = "eager"
+        config._experts_implementation = "eager"
+        model = getattr(transformers, m.get("head", m["class"] + "ForCausalLM"))(config).double().eval()
+        randomize(model, rng, q8)
+    return model, rng.integers(0, N_VOCAB, m.get("tokens", N_TOKENS))
+
+
+def clear_model(extra, m, seed, q8):
+    """The first seed whose choices are clear."""
+    while True:
+        model, ids = random_model(extra, m, seed, q8)
+        with Margins() as margins:
+            av.logits_of(model, ids, False)
+        if margins.least >= m["margin"]:
+            print(f"seed {seed}, margin {margins.least:.3g}: ", end="")
+            return model, ids
+        seed += 1
+
+
 def quiet():
     """Nothing printed but by the script; the same sums on every machine."""
     transformers.logging.set_verbosity_error()
@@ -184,7 +236,7 @@ def main():
 
 
 def make(name, m, a):
-    rng = np.random.default_rng(m.get("seed", 1000 + sum(name.encode())))
+    seed = m.get("seed", 1000 + sum(name.encode()))
     parts = dict(base=BASE, rms=RMS, mean=MEAN, moe=MOE)
     extra = {}
     for p in ["base"] + m.get("with", ["rms"]):
@@ -193,15 +245,7 @@ def make(name, m, a):
     for k in m.get("without", []):
         extra.pop(k)
     q8 = m.get("format", "q8_0") == "q8_0"
-    if "math" in m:
-        model = math_model(m["math"], extra, rng, q8, m.get("nvfp4", False))
-    else:
-        config = getattr(transformers, m["class"] + "Config")(**extra)
-        config._attn_implementation = "eager"
-        config._experts_implementation = "eager"
-        model = getattr(transformers, m.get("head", m["class"] + "ForCausalLM"))(config).double().eval()
-        randomize(model, rng, q8)
-    ids = rng.integers(0, N_VOCAB, N_TOKENS)
+    model, ids = (clear_model if "margin" in m else random_model)(extra, m, seed, q8)
     with tempfile.TemporaryDirectory() as folder:
         if "math" in m:
             save_math(model, folder, m["class"] + "ForCausalLM")

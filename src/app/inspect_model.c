@@ -70,6 +70,7 @@ static void describe_model(json_t *o, const struct model *m)
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
         kv += l->attends && !l->reuses_kv ? l->n_kv_head * (l->k_dim + l->v_dim) : 0;
+        kv += l->indexer.q.rows ? m->index_dim : 0;
     }
     set_size(o, "kv_bytes_a_token", kv * sizeof(uint16_t));
     json_object_set_new(o, "rope_base", json_real((double)m->rope_base));

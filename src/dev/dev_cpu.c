@@ -44,6 +44,10 @@ static void size_pages(struct dev_cpu *d)
     d->kv = mem_alloc(m->n_layer * sizeof *d->kv);
     for (size_t i = 0; i < d->plan->n_ops; i++) {
         const struct plan_op *op = &d->plan->ops[i];
+        if (op->kind == PLAN_STORE_INDEX) {
+            d->kv[op->layer].index_at = d->page_bytes;
+            d->page_bytes += kern_k_bytes(KERN_KV_f16, m->index_dim);
+        }
         if (op->kind != PLAN_ATTEND)
             continue;
         const struct model_layer *l = &m->layers[op->layer];
@@ -113,6 +117,29 @@ static void carve_routes(struct carver *c, struct dev_cpu *d)
     s->active = carve(c, m->n_expert, sizeof *s->active);
 }
 
+/* Nothing is chosen in contexts whose positions are all seen. */
+static bool is_chosen(const struct dev_cpu *d)
+{
+    return d->plan->model->index_top_k && d->opts.ctx_max > d->plan->model->index_top_k;
+}
+
+static void carve_index(struct carver *c, struct dev_cpu *d)
+{
+    size_t n = is_chosen(d) ? d->opts.rows_max : 0, width = num_align(d->opts.ctx_max, DEV_PAGE);
+    d->index_rows = MIN(n, MAX(CPU_INDEX_SCORES / width, (size_t)1));
+    d->chosen = carve(c, n, d->plan->model->index_top_k * sizeof *d->chosen);
+    d->index_scores = carve(c, d->index_rows, width * sizeof *d->index_scores);
+}
+
+/* Pages for the positions that a row sees. */
+static void carve_taken(struct carver *c, const struct dev_cpu *d, struct cpu_scratch *s)
+{
+    const struct model *m = d->plan->model;
+    size_t pages = is_chosen(d) ? num_div_up(m->index_top_k, DEV_PAGE) : 0;
+    s->taken = carve(c, pages,
+                     kern_k_bytes(d->opts.kv, m->k_dim) + kern_v_bytes(d->opts.kv, m->v_dim));
+}
+
 static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_scratch *s)
 {
     const struct model *m = d->plan->model;
@@ -129,6 +156,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
     s->left = carve(c, act_width(d->plan), sizeof *s->left);
+    carve_taken(c, d, s);
     const struct model_mixer_sizes *x = &m->mixer;
     size_t head = x->heads ? x->inner / x->heads : 0;
     s->taps = carve(c, x->taps, sizeof *s->taps);
@@ -149,6 +177,7 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->act.neg32 = carve(c, acts / 32, sizeof(int32_t));
     d->act.neg16 = carve(c, acts / 16, sizeof(int32_t));
     carve_routes(c, d);
+    carve_index(c, d);
     d->tiles = carve(c, n, sizeof *d->tiles);
     d->runs = carve(c, p->state_floats ? n : 0, sizeof *d->runs);
     size_t parts = d->split_rows * num_div_up(d->opts.ctx_max, KERN_PART);

@@ -15,7 +15,9 @@
 /* Numbers of all parts of sequences that are taken apart: one head of keys, as latent attention has
  * it, and many threads would make tens of gigabytes of a long context's.  One row is always. */
 #define CPU_PARTS_MAX ((size_t)128 << 20)
-#define CPU_OUT_TERMS 2 /* 8-bit terms of the activations that meet the output matrix */
+/* Numbers of all scores of the rows that choose positions together; one row is always. */
+#define CPU_INDEX_SCORES ((size_t)8 << 20)
+#define CPU_OUT_TERMS    2 /* 8-bit terms of the activations that meet the output matrix */
 
 /* A plan's operation, and what this device decided about it. */
 struct cpu_op {
@@ -34,12 +36,14 @@ struct cpu_op {
 /* Consecutive rows of one sequence. */
 struct cpu_tile {
     size_t row, n_rows;
-    size_t end; /* positions of the sequence that one of them may see */
+    size_t end;  /* positions of the sequence that one of them may see */
+    bool chosen; /* it is one row, which sees the positions that were chosen: `end` of them */
 };
 
-/* A layer's part of a page: where it begins, and bytes of a head's keys and values. */
+/* A layer's part of a page: where it begins, and bytes of a head's keys and values; where its index
+ * keys begin. */
 struct cpu_kv {
-    size_t at, k_bytes, v_bytes;
+    size_t at, k_bytes, v_bytes, index_at;
 };
 
 /* One thread's memory, apart from the others'. */
@@ -53,6 +57,7 @@ struct cpu_scratch {
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */
     const float **taps;  /* [taps of a convolution] */
+    char *taken;         /* pages of keys and values of the positions that a row sees */
     float *state;        /* a head's numbers on their way to its state: [4 * its dimensions] */
 };
 
@@ -97,6 +102,9 @@ struct dev_cpu {
     const float *slopes; /* [n_head] or NULL: of the model's heads */
     const float *ones;   /* [CPU_PIECE] */
     struct cpu_routes routes;
+    int32_t *chosen;             /* [rows_max][index_top_k]: positions that a row sees, ascending */
+    size_t index_rows;           /* whose scores are kept at once */
+    float *index_scores;         /* [index_rows][ctx_max, in whole pages] */
     struct cpu_scratch *scratch; /* [n_threads] */
 
     /* the step that runs */
@@ -223,6 +231,27 @@ static inline struct mm_act cpu_acts_part(const struct dev_cpu *d, size_t at, si
                            .rows = n};
 }
 
+/* Behind a row or, of a picture's, behind the picture. */
+static inline int32_t cpu_after(const struct dev_row *row)
+{
+    return row->see_to > row->pos ? row->see_to : row->pos + 1;
+}
+
+/* Does a row see chosen positions alone? */
+static inline bool cpu_chooses(const struct dev_cpu *d, const struct dev_row *row)
+{
+    size_t most = d->plan->model->index_top_k;
+    return most && (size_t)cpu_after(row) > most;
+}
+
+/* dev_cpu_index.c */
+void cpu_run_store_index(const struct walker *w, const struct cpu_op *co);
+void cpu_run_index(const struct walker *w, const struct cpu_op *co);
+/* The tile's chosen positions [from, to), copied to pages of the thread's own: number i of them is
+ * slot i % DEV_PAGE of page i / DEV_PAGE, which are keys and, k_bytes after them, values. */
+void cpu_take_chosen(const struct walker *w, const struct plan_op *op, const struct cpu_tile *tile,
+                     size_t head, size_t from, size_t to);
+
 /* dev_cpu_heads.c */
 void cpu_run_heads(const struct walker *w, const struct cpu_op *co);
 void cpu_run_copy(const struct walker *w, const struct cpu_op *co);
@@ -275,6 +304,13 @@ void cpu_run_spread(const struct walker *w, const struct cpu_op *co);
 void cpu_run_scale_slots(const struct walker *w, const struct cpu_op *co);
 void cpu_run_experts(const struct walker *w, const struct cpu_op *co);
 void cpu_run_combine(const struct walker *w, const struct cpu_op *co);
+
+/* Page `page` of those that a thread has copied. */
+static inline char *cpu_taken(const struct dev_cpu *d, const struct cpu_scratch *s, int layer,
+                              size_t page)
+{
+    return s->taken + page * (d->kv[layer].k_bytes + d->kv[layer].v_bytes);
+}
 
 /* Page `page`, layer, head: its keys; its values follow after k_bytes. */
 static inline char *cpu_page(const struct dev_cpu *d, uint32_t page, int layer, size_t head)

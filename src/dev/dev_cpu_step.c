@@ -86,7 +86,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
 {
     const struct dev_cpu *d = w->d;
     const struct plan_op *op = co->op;
-    bool mean = d->plan->model->arch->norm == MODEL_MEAN && !op->norm->rms;
+    bool mean = model_norm_mean(d->plan->model, op->norm);
     void (*by_size)(float *, const float *, const float *, size_t, float) = mean ? d->kern.meannorm
                                                                                  : d->kern.rmsnorm;
     struct share s = share_of(w, op_rows(d, op));
@@ -192,15 +192,15 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
         cpu_run_lora(w, co);
 }
 
-static void turn(const struct dev_cpu *d, float *x, const struct plan_groups *at, size_t n_heads,
-                 const float *cos_sin, size_t n_rot)
+static void turn(const struct dev_cpu *d, const struct plan_op *op, float *x,
+                 const struct plan_groups *at, size_t n_heads, const float *cos_sin)
 {
     x += at->at;
     for (size_t h = 0; h < n_heads; h++, x += at->stride)
-        if (d->plan->model->arch->rope == MODEL_PAIR)
-            d->kern.rope_pair(x, cos_sin, n_rot);
+        if (op->turn == MODEL_PAIR)
+            d->kern.rope_pair(x, cos_sin, op->angles->n_rot);
         else
-            d->kern.rope_half(x, cos_sin, n_rot);
+            d->kern.rope_half(x, cos_sin, op->angles->n_rot);
 }
 
 static void run_rope(const struct walker *w, const struct cpu_op *co)
@@ -208,13 +208,12 @@ static void run_rope(const struct walker *w, const struct cpu_op *co)
     const struct dev_cpu *d = w->d;
     const struct model *m = d->plan->model;
     const struct plan_op *op = co->op;
-    size_t table = op->angles == &m->angles ? 0 : d->opts.rows_max, n_rot = op->angles->n_rot;
-    size_t n_kv_head = op->alone ? 0 : m->layers[op->layer].n_kv_head;
+    size_t table = op->angles == &m->angles ? 0 : d->opts.rows_max;
     struct share s = share_of(w, d->n_rows);
     for (size_t r = s.from; r < s.to; r++) {
         const float *cos_sin = d->cos_sin + (table + r) * cpu_angles_width(d);
-        turn(d, buf_row(d, op->dst, r), &op->to, m->n_head, cos_sin, n_rot);
-        turn(d, buf_row(d, op->src, r), &op->from, n_kv_head, cos_sin, n_rot);
+        turn(d, op, buf_row(d, op->dst, r), &op->to, op->n_groups, cos_sin);
+        turn(d, op, buf_row(d, op->src, r), &op->from, op->alone ? 0 : op->n, cos_sin);
     }
 }
 
@@ -264,18 +263,12 @@ static int32_t first_seen(const struct dev_cpu *d, const struct plan_op *op, int
     return m->arch->flags & MODEL_CHUNKS ? pos / window * window : MAX(0, pos + 1 - window);
 }
 
-/* Behind a row or, of a picture's, behind the picture. */
-static int32_t after(const struct dev_row *row)
-{
-    return MAX(row->pos + 1, row->see_to);
-}
-
 /* The one after the last; `end` is the text's. */
 static int32_t seen_to(const struct dev_cpu *d, const struct plan_op *op, const struct dev_row *row,
                        size_t end)
 {
     if (!d->plan->model->bidirectional)
-        return after(row);
+        return cpu_after(row);
     return op->window ? MIN((int32_t)end, row->pos + (int32_t)op->window / 2 + 1) : (int32_t)end;
 }
 
@@ -296,16 +289,21 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             s->q[n_q] = buf_row(d, op->src, r) + g * l->k_dim;
             s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * l->v_dim;
             s->at[n_q] = pos;
-            s->to[n_q] = seen_to(d, op, &d->step_rows[r], tile->end);
+            s->to[n_q] = tile->chosen ? (int32_t)tile->end
+                                      : seen_to(d, op, &d->step_rows[r], tile->end);
             s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
             s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
         }
     size_t n_pages = num_div_up(MIN(to, tile->end), DEV_PAGE);
+    if (tile->chosen)
+        cpu_take_chosen(w, op, tile, head, from, MIN(to, tile->end));
     for (size_t p = from / DEV_PAGE; p < n_pages; p++) {
         bool seen = (int32_t)(p + 1) * DEV_PAGE > s->from[0];
-        s->k[p] = seen ? cpu_page(d, first->pages[p], op->layer, head) : NULL;
-        s->v[p] = seen ? (const char *)s->k[p] + d->kv[op->layer].k_bytes : NULL;
+        s->k[p] = tile->chosen ? cpu_taken(d, s, op->layer, p)
+                  : seen       ? cpu_page(d, first->pages[p], op->layer, head)
+                               : NULL;
+        s->v[p] = s->k[p] ? (const char *)s->k[p] + d->kv[op->layer].k_bytes : NULL;
     }
     return (struct kern_attend){.kv = d->opts.kv,
                                 .n_q = n_q,
@@ -544,6 +542,8 @@ static void (*const runs[PLAN_KIND_N])(const struct walker *, const struct cpu_o
     [PLAN_CLAMP] = run_rows,
     [PLAN_ROPE] = run_rope,
     [PLAN_STORE] = run_store,
+    [PLAN_STORE_INDEX] = cpu_run_store_index,
+    [PLAN_INDEX] = cpu_run_index,
     [PLAN_ATTEND] = run_attend,
     [PLAN_GLU] = run_glu,
     [PLAN_HEADS] = cpu_run_heads,
@@ -607,13 +607,14 @@ static void find_ends(struct dev_cpu *d)
         size_t last = t->row + t->n_rows - 1;
         bool goes_on = last + 1 < d->n_rows && rows[last + 1].pages == rows[last].pages;
         bool both = d->plan->model->bidirectional && goes_on;
-        t->end = both ? t[1].end : 0;
-        for (size_t r = t->row; !both && r <= last; r++)
-            t->end = MAX(t->end, (size_t)after(&rows[r]));
+        t->end = both ? t[1].end : t->chosen ? d->plan->model->index_top_k : 0;
+        for (size_t r = t->row; !both && !t->chosen && r <= last; r++)
+            t->end = MAX(t->end, (size_t)cpu_after(&rows[r]));
     }
 }
 
-/* Rows that attend together: as many as a tile holds, unless threads would lack tiles. */
+/* Rows that attend together: as many as a tile holds, unless threads would lack tiles.  A row that
+ * sees positions of its own choice attends alone. */
 static void make_tiles(struct dev_cpu *d)
 {
     size_t n_heads = d->plan->model->n_kv_head, units = CPU_SHARES * (size_t)d->opts.n_threads;
@@ -622,11 +623,13 @@ static void make_tiles(struct dev_cpu *d)
     d->n_tiles = 0;
     for (size_t r = 0; r < d->n_rows; r++) {
         struct cpu_tile *t = d->n_tiles ? &d->tiles[d->n_tiles - 1] : NULL;
-        if (t && t->n_rows < most && d->step_rows[r].pages == d->step_rows[r - 1].pages)
+        const struct dev_row *row = &d->step_rows[r];
+        bool chosen = cpu_chooses(d, row);
+        if (t && !chosen && !t->chosen && t->n_rows < most && row->pages == row[-1].pages)
             t->n_rows++;
         else
-            d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1, 0};
-        longest = MAX(longest, (size_t)after(&d->step_rows[r]));
+            d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1, 0, chosen};
+        longest = MAX(longest, chosen ? d->plan->model->index_top_k : (size_t)cpu_after(row));
     }
     d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
     find_ends(d);
@@ -639,7 +642,7 @@ static void make_runs(struct dev_cpu *d)
         if (r > 0 && d->step_rows[r].state == d->step_rows[r - 1].state)
             d->runs[d->n_runs - 1].n_rows++;
         else
-            d->runs[d->n_runs++] = (struct cpu_tile){r, 1, 0};
+            d->runs[d->n_runs++] = (struct cpu_tile){r, 1, 0, false};
 }
 
 void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)

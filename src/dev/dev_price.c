@@ -295,6 +295,7 @@ static double kv_values(const struct plan *p)
     for (size_t i = 0; i < p->n_ops; i++) {
         const struct model_layer *l = &p->model->layers[MAX(p->ops[i].layer, 0)];
         n += p->ops[i].kind == PLAN_STORE ? (double)(l->n_kv_head * (l->k_dim + l->v_dim)) : 0;
+        n += p->ops[i].kind == PLAN_STORE_INDEX ? (double)p->model->index_dim : 0;
     }
     return n;
 }

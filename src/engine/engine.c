@@ -101,11 +101,8 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     struct dev_need need;
     if (o->ctx > en->model->ctx_trained)
         return err_set(e, ERR_CONTEXT,
-                       "%s: a context of %zu tokens is more than the model's own %zu%s", path,
-                       o->ctx, en->model->ctx_trained,
-                       en->model->ctx_dense ? ", beyond which its attention is sparse: that is not "
-                                              "supported"
-                                            : "");
+                       "%s: a context of %zu tokens is more than the model's own %zu", path, o->ctx,
+                       en->model->ctx_trained);
     o->ctx = given ? o->ctx : en->model->ctx_trained;
     TRY(need_of(en, &need, e));
     size_t page = need.page + o->beside.page, fixed = need.weights + need.work + o->beside.fixed;

@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define N_MAX      64
+#define N_MAX      96
 #define NEAR       1e-7
 #define NEAR_PLAIN 1e-6
 #define NEAR_Q8    1e-3

@@ -28,6 +28,7 @@
  *   rope_pair  the same for the pairs (x[2i], x[2i + 1])
  *   quantize   x[n] as 8-bit integers with a scale for each 32, see struct mm_act; n % 32 == 0
  *   put_k, put_v  floats into a page, see struct kern_put
+ *   index      a page's positions by what chooses among them, see struct kern_index
  *   attend     softmax(q K^T) V over pages, see struct kern_attend
  *   attend_part  the same for positions [part * KERN_PART, (part + 1) * KERN_PART) alone, not yet
  *              divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum, the result
@@ -96,6 +97,31 @@ struct kern_attend {
     const int32_t *at;    /* [n_q], with slope: the queries' own positions; NULL: to - 1 */
     float *scratch;       /* kern_attend_scratch floats */
 };
+
+/* score[t] = sum of weight[h] * max(q[h] . k of position t, 0) over h, in order, for the KERN_PAGE
+ * positions t of a page; those that hold nothing get a score of no meaning. */
+struct kern_index {
+    size_t n_heads, dim;
+    const float *q, *weight; /* [n_heads][dim], [n_heads] */
+    const void *k;           /* a page of keys in binary16 */
+};
+
+/* The places of the k largest of n > k numbers, ascending; of equal ones the first.  NaN has a
+ * place beyond the infinities. */
+void kern_choose(const float *x, size_t n, size_t k, int32_t *out);
+
+/* Copies keys or values of positions at[0] to at[n - 1] of a page to slot `slot` and after of
+ * another. */
+struct kern_take {
+    enum kern_kv kv;
+    size_t dim;
+    void *to;
+    const void *from;
+    size_t slot, n;
+    const uint8_t *at;
+};
+void kern_take_k(const struct kern_take *t);
+void kern_take_v(const struct kern_take *t);
 
 /* The position of query i. */
 static inline int32_t kern_attend_at(const struct kern_attend *a, size_t i)

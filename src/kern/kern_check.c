@@ -239,6 +239,33 @@ static const void **random_pages(struct pair p, enum kern_kv kv, bool keys, size
     return pages;
 }
 
+/* Whole pages, as close to the reference as the weights' sizes say. */
+static void check_index(struct pair p, size_t n_heads, size_t dim)
+{
+    float *want = floats(p.a, KERN_PAGE, 1), *got = floats(p.a, KERN_PAGE, 1);
+    const void **page = random_pages(p, KERN_KV_f16, true, 1, dim);
+    struct kern_index x = {.n_heads = n_heads,
+                           .dim = dim,
+                           .q = floats(p.a, n_heads * dim, 3),
+                           .weight = floats(p.a, n_heads, 1),
+                           .k = page[0]};
+    memcpy(got + KERN_PAGE, want + KERN_PAGE, PAD * sizeof *got);
+    p.ref->index(want, &x);
+    p.k->index(got, &x);
+    expect_close(p.k->level, "index", want, got, KERN_PAGE, 1e-5f,
+                 1e-6f * (float)n_heads * sqrtf((float)dim));
+    if (bench && n_heads == 64 && dim == 128)
+        BENCH(p.k->level, "index", kern_k_bytes(KERN_KV_f16, dim), n_heads * dim * KERN_PAGE,
+              p.k->index(got, &x));
+}
+
+static void check_indexes(struct pair p)
+{
+    for (int i = 0; i < 20; i++)
+        check_index(p, 1 + rnd_below(70), 1 + rnd_below(140));
+    check_index(p, 64, 128);
+}
+
 static void attend_into(const struct kern *k, struct kern_attend a, float *to)
 {
     float *out[256];
@@ -352,6 +379,8 @@ static void check_vectors(enum cpu_level level)
         check_quantize(p, n);
     if (wanted("attend"))
         check_attends(p);
+    if (wanted("index"))
+        check_indexes(p);
     arena_done(&a);
 }
 

@@ -226,8 +226,6 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(maybe_size(m, "expert_feed_forward_length", dim_max, &m->ff, e));
     TRY(read_some(m, "feed_forward_length", false, m->ff, dim_max, &m->ff, e));
     TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
-    TRY(maybe_size(m, "attention.indexer.top_k", INT32_MAX, &m->ctx_dense, e));
-    m->ctx_trained = m->ctx_dense ? MIN(m->ctx_trained, m->ctx_dense) : m->ctx_trained;
     TRY(read_heads(m, e));
     TRY(maybe_size(m, "rescale_every_n_layers", INT32_MAX, &m->halve_every, e));
     TRY(maybe_size(m, "attention.shared_kv_layers", m->n_layer, &m->n_shared_kv, e));
@@ -425,6 +423,7 @@ static enum err open_all(struct model *m, struct errinfo *e)
     TRY(read_numbers(m, e));
     TRY(read_windows(m, e));
     TRY(read_layer_heads(m, e));
+    TRY(model_read_indexer(m, e));
     TRY(model_bind(m, &factors, e));
     TRY(model_read_angles(m, &factors, e));
     if (m->arch->act == MODEL_XIELU)

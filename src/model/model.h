@@ -84,6 +84,7 @@ struct model_arch {
     const char *name;
     const char *models; /* of the family, for people */
     enum model_rope rope;
+    enum model_rope index_rope; /* of what chooses positions */
     enum model_norm_kind norm;
     enum model_act act;
     enum model_gating gating;
@@ -115,6 +116,7 @@ struct model_norm {
     const float *bias; /* or NULL */
     size_t n, n_gains; /* gains of one group, and of how many groups: 1, or one each */
     bool rms;          /* the mean stays, whatever the family does */
+    bool mean;         /* it is taken away, whatever the family does */
 };
 
 /* Angles of rotation: position * inverse[i] for pair i. */
@@ -155,6 +157,17 @@ struct model_latent {
     struct model_norm q_norm, kv_norm;
     struct model_matrix to_low;   /* [n_head * kv_low][head - n_rot]: a head's behind the other's */
     struct model_matrix to_value; /* [n_head * value][kv_low] */
+};
+
+/* Chooses the positions that a layer's latent attention sees, where there are more than it is to
+ * see (DeepSeek-AI 2025): those of the largest sums over heads of weight * max(q k, 0), whose keys
+ * are one head's.  The makers' code turns queries and keys by a Hadamard matrix before it makes
+ * them 8-bit, which changes no product of theirs: here they stay as they are. */
+struct model_indexer {
+    struct model_matrix q;       /* [heads * dim][q_low]; rows 0: the layer before has chosen */
+    struct model_matrix k;       /* [dim][the model's dim] */
+    struct model_matrix weights; /* [heads][the model's dim] */
+    struct model_norm k_norm;
 };
 
 /* What a layer has beside attention, or in its place: a block whose state is of one size, however
@@ -281,7 +294,8 @@ struct model_layer {
     const float *q_bias, *k_bias, *v_bias, *o_bias; /* or NULL */
     const float *sinks;                             /* [n_head] or NULL: scores of nothing */
     struct model_latent latent;                     /* instead of q, k and v; or all empty */
-    bool attends;                                   /* false: it has no attention, and no pages */
+    struct model_indexer indexer;
+    bool attends;    /* false: it has no attention, and no pages */
     bool q_gated;    /* a head's rows of q are its query, then a gate of what it mixes */
     size_t kv_index; /* of those that store keys and values */
     bool reuses_kv;  /* it attends to what an earlier layer stored: kv_index is that one's */
@@ -332,7 +346,8 @@ struct model {
     size_t halve_every;   /* layers after which the stream is halved; 0: it never is (RWKV 6) */
     size_t n_layer_ahead; /* layers of the file after these, which guess further tokens */
     size_t ctx_trained;
-    size_t ctx_dense; /* attention beyond it is sparse, which is not computed; 0: it never is */
+    /* The most positions that attention sees, and sizes of what chooses them; 0: it sees all. */
+    size_t index_top_k, index_heads, index_dim;
     enum model_gating gating;
     enum model_act act;
     bool experts_norm, parallel;
@@ -380,6 +395,12 @@ void model_close(struct model *m);
 
 /* By keys and names alone, before anything is opened: false for encoders and rerankers. */
 bool model_writes_text(const struct gguf *g);
+
+/* Is the mean taken away? */
+static inline bool model_norm_mean(const struct model *m, const struct model_norm *n)
+{
+    return n->mean || (m->arch->norm == MODEL_MEAN && !n->rms);
+}
 
 /* "llama, qwen2, ..." */
 const char *model_arch_list(void);

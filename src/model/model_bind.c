@@ -218,18 +218,6 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
     return ERR_OK;
 }
 
-/* What chooses the positions that are seen, once there are more than are chosen: contexts end
- * before (model.c), where all are seen. */
-static void skip_indexer(struct binder *b, int i)
-{
-    static const char *const names[] = {"attn_q_b", "attn_k", "k_norm", "proj"};
-    for (size_t k = 0; b->m->ctx_dense && k < N_ELEMS(names); k++) {
-        const char *name = arena_printf(&b->m->arena, "indexer.%s", names[k]);
-        take(b, full_name(b, i, name, "weight"));
-        take(b, full_name(b, i, name, "bias"));
-    }
-}
-
 static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
 {
     const struct model *m = b->m;
@@ -242,7 +230,6 @@ static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
     TRY(weight(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low));
     TRY(norm(b, i, "attn_kv_a_norm", m->kv_low, 1, &x->kv_norm));
     TRY(weight(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low));
-    skip_indexer(b, i);
     return weight(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value);
 }
 
@@ -254,6 +241,7 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
         TRY(bind_latent(b, i, &l->latent));
     else
         TRY(bind_qkv(b, i, l));
+    TRY(model_bind_indexer(b, i, &l->indexer));
     size_t mixed = m->n_head * (m->kv_low ? m->value_dim : l->v_dim);
     if (!m->kv_low && there(b, i, "attn_gate"))
         TRY(weight(b, i, "attn_gate", mixed, m->dim, &l->gate));

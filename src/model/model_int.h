@@ -55,6 +55,10 @@ bool model_has_wkv(struct binder *b, int layer);
 enum err model_bind_wkv(struct binder *b, int layer, struct model_mixer *out);
 enum err model_bind_channels(struct binder *b, int layer, struct model_layer *out);
 
+/* What chooses the positions that a layer sees (model_indexer.c): keys, then a layer's tensors. */
+enum err model_read_indexer(struct model *m, struct errinfo *e);
+enum err model_bind_indexer(struct binder *b, int layer, struct model_indexer *out);
+
 /* What encoders have beside their layers (model_encoder.c): keys, then tensors. */
 enum err model_read_encoder(struct model *m, struct errinfo *e);
 enum err model_bind_encoder(struct binder *b);

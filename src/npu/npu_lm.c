@@ -13,6 +13,7 @@
 #define PASSES_GELU    4
 #define PASSES_GLU     5
 #define PASSES_ROPE    3
+#define PASSES_INDEX   2 /* what is positive, times a weight */
 
 static int vector(struct npu_work *w, const char *name, int layer, uint64_t m, uint64_t n,
                   double passes, double reads, int in, int out)
@@ -166,6 +167,8 @@ static void lower_group(struct lowering *l, const struct plan_op *op, const stru
     uint64_t context = g->past + g->rows;
     if (op->window && context > op->window)
         context = op->window;
+    if (op->n && context > op->n) /* of so many that were chosen */
+        context = op->n;
     struct npu_op *x = npu_work_op(l->w, NPU_ATTEND, "attend", op->layer, in, out);
     x->n_seq = g->n_seq;
     x->rows = g->rows;
@@ -187,6 +190,27 @@ static void lower_attend(struct lowering *l, const struct plan_op *op)
     for (int i = 0; i < NPU_GROUPS; i++)
         if (l->mix->group[i].n_seq)
             lower_group(l, op, &l->mix->group[i], in, out);
+}
+
+/* Scores of all positions, and no values of theirs: attention of half the size. */
+static void lower_index(struct lowering *l, const struct plan_op *op)
+{
+    const struct model *m = l->plan->model;
+    uint64_t half = num_div_up(m->index_dim, 2);
+    int out = npu_work_tensor(l->w, l->all * m->index_heads * half);
+    for (int i = 0; i < NPU_GROUPS; i++) {
+        const struct npu_group *g = &l->mix->group[i];
+        if (!g->n_seq || g->past + g->rows <= op->n)
+            continue;
+        struct npu_op *x = npu_work_op(l->w, NPU_ATTEND, "index", op->layer, l->now[op->src], out);
+        x->n_seq = g->n_seq;
+        x->rows = g->rows;
+        x->context = g->past + g->rows;
+        x->heads = m->index_heads;
+        x->kv_heads = 1;
+        x->dim = half;
+        x->passes = PASSES_INDEX;
+    }
 }
 
 /* Each row's step on its own part of the vector unit: a pass for each number of the state that a
@@ -250,14 +274,16 @@ static void lower_kv(struct lowering *l, const struct plan_op *op)
     const struct model_layer *layer = &l->plan->model->layers[op->layer];
     uint64_t rows = rows_of(l, op);
     if (op->kind == PLAN_ROPE) {
-        uint64_t heads = l->plan->model->n_head + (op->alone ? 0 : layer->n_kv_head);
-        vector(l->w, "rope", op->layer, rows, heads * layer->k_dim, PASSES_ROPE, 1, l->now[op->dst],
-               put(l, op->dst, rows, heads * layer->k_dim));
+        uint64_t dim = op->dst == PLAN_INDEX_Q ? l->plan->model->index_dim : layer->k_dim;
+        uint64_t width = (op->n_groups + (op->alone ? 0 : op->n)) * dim;
+        vector(l->w, "rope", op->layer, rows, width, PASSES_ROPE, 1, l->now[op->dst],
+               put(l, op->dst, rows, width));
         return;
     }
-    struct npu_op *x = npu_work_op(l->w, NPU_STORE, "store", op->layer, l->now[PLAN_K], -1);
+    struct npu_op *x = npu_work_op(l->w, NPU_STORE, "store", op->layer, l->now[op->src], -1);
     x->m = rows;
-    x->n = layer->n_kv_head * (layer->k_dim + layer->v_dim);
+    x->n = op->kind == PLAN_STORE_INDEX ? l->plan->model->index_dim
+                                        : layer->n_kv_head * (layer->k_dim + layer->v_dim);
 }
 
 /* ---- of a share: exchanges with the other chips ---- */
@@ -318,7 +344,9 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_MATMUL: lower_matmul(l, op); break;
     case PLAN_ROPE:
+    case PLAN_STORE_INDEX:
     case PLAN_STORE: lower_kv(l, op); break;
+    case PLAN_INDEX: lower_index(l, op); break;
     case PLAN_ATTEND: lower_attend(l, op); break;
     case PLAN_GLU:
         vector(w, "glu", op->layer, rows, op->n, PASSES_GLU, 2, in, put(l, op->dst, rows, op->n));

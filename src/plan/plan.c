@@ -29,13 +29,24 @@ static void emit_meet(struct plan *p, int layer, enum plan_buf x, const struct m
     emit_add(p, layer, x, PLAN_DELTA, p->model->residual_scale);
 }
 
+/* Turns the heads of q and k, which are n_q and n_k. */
+static struct plan_op *emit_rope(struct plan *p, int i, enum plan_buf q, size_t n_q,
+                                 enum plan_buf k, size_t n_k)
+{
+    struct plan_op *op = emit(p, PLAN_ROPE, i, q, k);
+    op->angles = p->model->layers[i].angles;
+    op->turn = p->model->arch->rope;
+    op->n_groups = n_q;
+    op->n = n_k;
+    return op;
+}
+
 static void emit_turn(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
     if (!l->angles)
         return;
-    struct plan_op *op = emit(p, PLAN_ROPE, i, PLAN_Q, PLAN_K);
-    op->angles = l->angles;
+    struct plan_op *op = emit_rope(p, i, PLAN_Q, p->model->n_head, PLAN_K, l->n_kv_head);
     op->to.stride = op->from.stride = l->k_dim;
     op->alone = l->reuses_kv;
     if (op->alone)
@@ -76,24 +87,59 @@ static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struc
     op->n_groups = m->n_head;
 }
 
+/* What chooses positions is made beside the layer's keys and queries, out of the same. */
+static void emit_index_keys(struct plan *p, int i, const struct model_indexer *x)
+{
+    emit_norm(p, i, PLAN_INDEX_K, PLAN_INDEX_K, &x->k_norm);
+    if (x->k_norm.gain)
+        p->ops[p->n_ops - 1].by = 1e-6f; /* the models' code */
+}
+
+static void emit_index_turn(struct plan *p, int i)
+{
+    const struct model *m = p->model;
+    struct plan_op *op = emit_rope(p, i, PLAN_INDEX_Q, m->index_heads, PLAN_INDEX_K, 1);
+    op->turn = m->arch->index_rope;
+    op->to.stride = op->from.stride = m->index_dim;
+}
+
+static void emit_index(struct plan *p, int i)
+{
+    if (!p->model->layers[i].indexer.q.rows)
+        return;
+    emit(p, PLAN_STORE_INDEX, i, PLAN_INDEX_K, PLAN_INDEX_K);
+    struct plan_op *op = emit(p, PLAN_INDEX, i, PLAN_INDEX_Q, PLAN_INDEX_Q);
+    op->src2 = PLAN_INDEX_WEIGHTS;
+    op->n = p->model->index_top_k;
+}
+
 /* Queries in the small space and the turned part behind them, as keys are; values are the keys'
  * first part. */
 static void emit_latent(struct plan *p, int i, enum plan_buf src)
 {
     const struct model *m = p->model;
     const struct model_latent *x = &m->layers[i].latent;
+    const struct model_indexer *index = &m->layers[i].indexer;
     size_t plain = m->head_dim - m->n_rot;
     enum plan_buf low = src;
     struct plan_op *op = emit_matmul(p, i, PLAN_K, src, &x->kv_low, NULL);
     if (m->q_low) {
         add_part(op, PLAN_Q_LOW, &x->q_low, NULL);
+        if (index->q.rows) {
+            add_part(op, PLAN_INDEX_K, &index->k, NULL);
+            add_part(op, PLAN_INDEX_WEIGHTS, &index->weights, NULL);
+        }
         low = emit_norm(p, i, PLAN_Q_LOW, PLAN_Q_LOW, &x->q_norm);
     }
     emit_norm(p, i, PLAN_K, PLAN_K, &x->kv_norm);
-    emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
+    emit_index_keys(p, i, index);
+    op = emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
+    if (index->q.rows)
+        add_part(op, PLAN_INDEX_Q, &index->q, NULL);
     if (m->layers[i].angles) {
-        op = emit(p, PLAN_ROPE, i, PLAN_Q_HEADS, PLAN_K);
-        op->angles = m->layers[i].angles;
+        if (index->q.rows)
+            emit_index_turn(p, i);
+        op = emit_rope(p, i, PLAN_Q_HEADS, m->n_head, PLAN_K, 1);
         op->to = (struct plan_groups){plain, m->head_dim};
         op->from = (struct plan_groups){m->kv_low, m->k_dim};
     }
@@ -146,7 +192,9 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
         emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = m->n_head * l->k_dim;
     if (!l->reuses_kv)
         emit(p, PLAN_STORE, i, PLAN_K, PLAN_K)->src2 = m->kv_low ? PLAN_K : PLAN_V;
+    emit_index(p, i);
     struct plan_op *op = emit(p, PLAN_ATTEND, i, PLAN_MIX, PLAN_Q);
+    op->n = m->index_top_k;
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
     op->window = l->window;

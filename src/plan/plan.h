@@ -34,6 +34,9 @@ enum plan_buf {
     PLAN_UP,
     PLAN_Q_LOW, /* of latent queries; the heads before they meet the small space */
     PLAN_Q_HEADS,
+    PLAN_INDEX_Q, /* of what chooses positions */
+    PLAN_INDEX_K,
+    PLAN_INDEX_WEIGHTS,
     PLAN_VALUES,       /* of latent values: of each head, out of what it mixed */
     PLAN_DELTA,        /* a block's output where it is not added at once */
     PLAN_SCORES,       /* of experts */
@@ -118,9 +121,10 @@ struct plan_op {
     size_t grid, square;              /* POOL: rows are grid x grid */
     const struct model_norm *norm;    /* NORM */
     size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
-               * SPREAD, COMBINE, SHIFT, LERP, BLEND, SIGMOID: the row's; ROUTE: the experts */
-    size_t n_groups; /* NORM, HEADS; GATHER: ranks; SEND, RECEIVE: those of all stages; ADD: parts
-                      * of dst that src is added to; 0: the row */
+               * SPREAD, COMBINE, SHIFT, LERP, BLEND, SIGMOID: the row's; ROUTE: the experts; INDEX,
+               * ATTEND: the most positions that are seen, 0: all; ROPE: heads of k */
+    size_t n_groups; /* NORM, HEADS; GATHER: ranks; SEND, RECEIVE: those of all stages; ROPE: heads of
+                      * q; ADD: parts of dst that src is added to; 0: the row */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
@@ -151,6 +155,7 @@ struct plan_op {
     const float *sinks;                /* ATTEND: [n_head] or NULL */
     const float *bias;                 /* ROUTE: [n] or NULL, for the choice alone */
     const struct model_angles *angles; /* ROPE */
+    enum model_rope turn;              /* ROPE */
 };
 
 struct plan {

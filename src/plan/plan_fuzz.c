@@ -27,6 +27,7 @@ static void check_model(const struct model *m)
         const struct model_layer *l = &m->layers[i];
         CHECK_ALL((!l->angles || l->angles->inverse) && l->window <= INT32_MAX);
         CHECK_ALL(!l->attends || ((m->kv_low || l->q.cols == m->dim) && l->o.rows == m->dim));
+        CHECK_ALL(!m->index_top_k || !l->attends || i > 0 || l->indexer.q.rows);
         CHECK_ALL(!l->q_norm.gain == !l->k_norm.gain);
         CHECK_ALL(!l->ffn.n || (l->ffn.down.rows == m->dim && l->ffn.down.cols == l->ffn.n));
         CHECK_ALL(!l->experts.router.rows || l->experts.router.rows == m->n_expert);

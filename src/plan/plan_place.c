@@ -13,6 +13,7 @@ bool plan_by_rows(const struct plan_op *op)
     case PLAN_NORM:
     case PLAN_ROPE:
     case PLAN_STORE:
+    case PLAN_STORE_INDEX:
     case PLAN_POSITION:
     case PLAN_TYPE:
     case PLAN_COPY:
@@ -56,8 +57,8 @@ static void touch_all(struct life life[PLAN_BUF_N], const struct plan_op *op, si
 {
     touch(&life[op->src], at);
     touch(&life[op->dst], at);
-    if (op->kind == PLAN_STORE || op->kind == PLAN_CORRECT || op->kind == PLAN_LERP ||
-        op->kind == PLAN_BLEND || (op->kind == PLAN_GLU && !op->alone))
+    if (op->kind == PLAN_STORE || op->kind == PLAN_INDEX || op->kind == PLAN_CORRECT ||
+        op->kind == PLAN_LERP || op->kind == PLAN_BLEND || (op->kind == PLAN_GLU && !op->alone))
         touch(&life[op->src2], at);
     for (int k = 0; k < op->n_parts; k++)
         touch(&life[op->part[k].dst], at);

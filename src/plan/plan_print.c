@@ -19,6 +19,9 @@ static const char *const buf_names[PLAN_BUF_N] = {
     [PLAN_UP] = "up",
     [PLAN_Q_LOW] = "q_low",
     [PLAN_Q_HEADS] = "q_heads",
+    [PLAN_INDEX_Q] = "index_q",
+    [PLAN_INDEX_K] = "index_k",
+    [PLAN_INDEX_WEIGHTS] = "index_weights",
     [PLAN_VALUES] = "values",
     [PLAN_DELTA] = "delta",
     [PLAN_SCORES] = "scores",
@@ -112,12 +115,14 @@ static void print_attend(const struct model *m, const struct plan_op *op, struct
     if (m->alibi > 0)
         str_addf(out, ", slopes from 2^(-%g / heads)", (double)m->alibi);
     str_addf(out, op->sinks ? ", sinks" : "");
+    if (op->n)
+        str_addf(out, ", %zu positions at most", op->n);
 }
 
 static void print_norm(const struct model *m, const struct plan_op *op, struct str *out)
 {
     str_addf(out, "%s = %s(%s) * gain%s, %zu x %zu, eps %g", buf_names[op->dst],
-             m->arch->norm == MODEL_RMS || op->norm->rms ? "rms" : "mean", buf_names[op->src],
+             model_norm_mean(m, op->norm) ? "mean" : "rms", buf_names[op->src],
              op->norm->bias ? " + bias" : "", op->n_groups, op->n, (double)op->by);
 }
 
@@ -223,6 +228,14 @@ static void print_route(const struct model *m, const struct plan_op *op, struct 
              op->bias ? " + bias" : "", (double)m->experts_scale, gatings[m->gating]);
 }
 
+static void print_rope(const struct model *m, const struct plan_op *op, struct str *out)
+{
+    str_addf(out, "%s%s%s by position, %zu of %zu, %s", buf_names[op->dst], op->alone ? "" : ", ",
+             op->alone ? "" : buf_names[op->src], op->angles->n_rot, op->to.stride,
+             op->turn == MODEL_PAIR ? "pairs" : "halves");
+    str_addf(out, op->angles == &m->angles ? "" : ", local base");
+}
+
 static void print_op(const struct plan *p, const struct plan_op *op, struct str *out)
 {
     const struct model *m = p->model;
@@ -245,12 +258,7 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
     case PLAN_HEADS:
     case PLAN_MATMUL: print_parts(op, out); break;
     case PLAN_CLAMP: str_addf(out, "%s within %g", dst, (double)op->by); break;
-    case PLAN_ROPE:
-        str_addf(out, "%s%s%s by position, %zu of %zu, %s", dst, op->alone ? "" : ", ",
-                 op->alone ? "" : src, op->angles->n_rot, op->to.stride,
-                 m->arch->rope == MODEL_PAIR ? "pairs" : "halves");
-        str_addf(out, op->angles == &m->angles ? "" : ", local base");
-        break;
+    case PLAN_ROPE: print_rope(m, op, out); break;
     case PLAN_COPY:
         str_addf(out, "%s[%zu + %zu i] = %s[%zu + %zu i], %zu of %zu", dst, op->to.at,
                  op->to.stride, src, op->from.at, op->from.stride, op->n, op->n_groups);
@@ -264,6 +272,11 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
                  m->temper_length);
         break;
     case PLAN_STORE: str_addf(out, "pages = %s, %s", src, src2); break;
+    case PLAN_STORE_INDEX: str_addf(out, "pages of index keys = %s", src); break;
+    case PLAN_INDEX:
+        str_addf(out, "%zu positions by the sum of %s * max(%s index K, 0), %zu heads", op->n, src2,
+                 src, m->index_heads);
+        break;
     case PLAN_ATTEND: print_attend(m, op, out); break;
     case PLAN_GLU: print_glu(op, out); break;
     case PLAN_MUL: str_addf(out, "%s *= %s%s", dst, op->sigmoid ? "sigmoid of " : "", src); break;

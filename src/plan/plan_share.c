@@ -371,14 +371,16 @@ static enum err check(const struct model *m, const struct plan_ranks *of, struct
  * family whose layers share more is not computed wrongly. */
 static enum err check_stage(const struct share *s, const struct plan *part, struct errinfo *e)
 {
-    bool made[PLAN_BUF_N] = {[PLAN_X] = true}, there = true;
+    bool made[PLAN_BUF_N] = {[PLAN_X] = true}, there = true, chosen = false;
     int stored = -1;
     for (size_t i = 0; i < part->n_ops && there; i++) {
         const struct plan_op *op = &part->ops[i];
         if (op->kind == PLAN_STORE)
             stored = op->layer;
+        chosen |= op->kind == PLAN_INDEX;
         there = op->kind == PLAN_EMBED || made[op->src];
-        there = there && (op->kind != PLAN_ATTEND || stored == op->layer);
+        if (op->kind == PLAN_ATTEND)
+            there = there && stored == op->layer && (chosen || !op->n);
         for (int k = 0; k < op->n_in; k++)
             there = there && made[op->in[k].buf];
         for (int k = 0; k < op->n_parts; k++)
@@ -390,6 +392,19 @@ static enum err check_stage(const struct share *s, const struct plan *part, stru
                            "the family %s, whose layers read more of each other than the residual "
                            "stream, is not dealt out by its layers",
                            s->m->arch->name);
+}
+
+/* All of them, so that each rank says the same. */
+static enum err check_stages(const struct share *s, struct errinfo *e)
+{
+    size_t n = s->m->n_layer, of = s->of.pipeline;
+    enum err r = ERR_OK;
+    for (size_t k = 0; of > 1 && k < of && r == ERR_OK; k++) {
+        struct plan *part = plan_of_layers(s->m, n * k / of, n * (k + 1) / of);
+        r = check_stage(s, part, e);
+        plan_free(part);
+    }
+    return r;
 }
 
 /* What a matrix with a scale gives would have to be scaled before it is gathered. */
@@ -420,7 +435,7 @@ enum err plan_share_new(struct plan **out, const struct model *m, const struct p
     if (of->tensor > 1)
         cut(&s);
     struct plan *part = plan_of_layers(s.m, s.from, s.to);
-    enum err r = of->pipeline > 1 ? check_stage(&s, part, e) : ERR_OK;
+    enum err r = check_stages(&s, e);
     if (r == ERR_OK && of->tensor > 1)
         r = check_scales(m, part, e);
     put_all(&s, part);
