@@ -52,6 +52,9 @@ set_tests_properties(app.chats app.accounts app.tools PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 1800)
 add_test(NAME app.shares COMMAND python3 tests/shares_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.shares PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300)
+add_test(NAME app.lora COMMAND python3 tests/lora_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.lora PROPERTIES
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300 SKIP_RETURN_CODE 77)
 add_test(NAME app.runs COMMAND python3 tests/runs_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.runs PROPERTIES
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300 SKIP_RETURN_CODE 77)

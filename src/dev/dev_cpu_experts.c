@@ -326,4 +326,6 @@ void cpu_run_experts(const struct walker *w, const struct cpu_op *co)
     p.small = macs < CPU_SMALL_MACS / n;
     while ((len = cpu_piece_next(w, &p, &at)) > 0)
         multiply_units(w, co, at, len, unit);
+    if (d->adapts)
+        cpu_run_lora(w, co);
 }

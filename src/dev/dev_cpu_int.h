@@ -295,8 +295,11 @@ void cpu_run_deltarule(const struct walker *w, const struct cpu_op *co);
 void cpu_clear_state(struct dev *dev, uint32_t slot);
 void cpu_copy_state(struct dev *dev, uint32_t to, uint32_t from);
 
-/* dev_cpu_lora.c: after a MATMUL, for the rows that have adapters. */
+/* dev_cpu_lora.c: after a MATMUL or EXPERTS, for the rows that have adapters; and of a row's
+ * embedding. */
 void cpu_run_lora(const struct walker *w, const struct cpu_op *co);
+void cpu_embed_lora(const struct dev_cpu *d, const struct model_matrix *table,
+                    const struct dev_row *row, float *dst);
 
 /* dev_cpu_experts.c */
 void cpu_run_route(const struct walker *w, const struct cpu_op *co);

@@ -50,6 +50,7 @@ static void run_embed(const struct walker *w, const struct cpu_op *co)
         else
             format_dequant(t->format, dst, t->data + token * format_bytes(t->format, t->cols),
                            t->cols);
+        cpu_embed_lora(d, t, &d->step_rows[r], dst);
         if (co->op->by != 1)
             d->kern.scale(dst, co->op->by, t->cols);
     }

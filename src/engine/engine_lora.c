@@ -11,21 +11,34 @@
 
 _Static_assert(ENGINE_LORA_MAX == DEV_LORA_MAX, "a sequence's adapters are the device's");
 
-/* Products alone are adapted: every pair has to be of a matrix of one. */
-static enum err all_are_products(const struct engine *en, const struct model_lora *l,
-                                 const struct gguf *g, struct errinfo *e)
+/* Is a pair's tensor one that the operation takes adapters of?  *other: it is used otherwise. */
+static bool adapts(const struct plan_op *op, const struct model_lora_pair *p, bool *other)
+{
+    bool found = false;
+    if (p->embeds)
+        return op->kind == PLAN_EMBED && op->table && op->table->tensor == p->tensor;
+    for (int j = 0; j < op->n_parts; j++)
+        if (op->part[j].weight->tensor == p->tensor) {
+            bool product = op->kind == PLAN_MATMUL || op->kind == PLAN_EXPERTS;
+            *other |= !product;
+            found |= product;
+        }
+    return found;
+}
+
+/* Embeddings, products and experts' products are adapted: every pair has to be of one. */
+static enum err all_are_used(const struct engine *en, const struct model_lora *l,
+                             const struct gguf *g, struct errinfo *e)
 {
     for (size_t i = 0; i < model_lora_n(l); i++) {
-        const struct gguf_tensor *t = model_lora_at(l, i)->tensor;
+        const struct model_lora_pair *p = model_lora_at(l, i);
         bool found = false, other = false;
         for (size_t k = 0; k < en->plan->n_ops; k++)
-            for (int j = 0; j < en->plan->ops[k].n_parts; j++)
-                if (en->plan->ops[k].part[j].weight->tensor == t)
-                    *(en->plan->ops[k].kind == PLAN_MATMUL ? &found : &other) = true;
+            found |= adapts(&en->plan->ops[k], p, &other);
         if (!found || other)
             return err_set(e, ERR_UNSUPPORTED,
                            "%s: adapters of the tensor %.*s are not supported in this family",
-                           gguf_path(g), (int)t->name.n, t->name.p);
+                           gguf_path(g), (int)p->tensor->name.n, p->tensor->name.p);
     }
     return ERR_OK;
 }
@@ -48,7 +61,7 @@ enum err engine_lora_add(struct engine *en, const struct gguf *adapter, struct e
         return err_set(e, ERR_MEMORY, "%s: %zu MiB as floats, and %zu MiB are free",
                        gguf_path(adapter), floats >> 18, left >> 20);
     TRY(model_lora_open(&l, adapter, en->model, e));
-    enum err r = all_are_products(en, l, adapter, e);
+    enum err r = all_are_used(en, l, adapter, e);
     if (r != ERR_OK) {
         model_lora_close(l);
         return r;

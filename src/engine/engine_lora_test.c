@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: MIT
- * engine_lora_test.c - adapters beside weights that hold the same: W + scale * alpha / rank * B A.
- */
+ * engine_lora_test.c - adapters beside weights that hold the same: W + scale * alpha / rank * B A,
+ * where experts have one for each, and of embeddings the two are turned. */
 #include "base/test.h"
 
 #include "base/num.h"
 #include "engine/engine.h"
 #include "gguf/gguf_made.h"
+#include "kern/format.h"
 
 #include <math.h>
 #include <string.h>
 
-#define MODEL "tests/data/arch/llama-f32.gguf"
 #define RANK  4
 #define ALPHA 6.0f
 #define N     80 /* more than a page */
 
-static const char *const adapted[] = {"blk.0.attn_q.weight", "blk.0.attn_v.weight",
-                                      "blk.0.attn_output.weight", "blk.0.ffn_up.weight",
-                                      "blk.0.ffn_down.weight"};
+/* Weights of halves are rounded when an adapter is added to them. */
+static const struct model_file {
+    const char *path, *family;
+    double near;
+    const char *adapted[6];
+} files[] = {
+    {"tests/data/arch/llama-f32.gguf",
+     "llama", 1e-9,
+     {"blk.0.attn_q.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
+      "blk.0.ffn_up.weight", "blk.0.ffn_down.weight"}                        },
+    {"tests/data/family/dbrx.gguf",
+     "dbrx",  1e-6,
+     {"token_embd.weight", "blk.0.ffn_up_exps.weight", "blk.0.ffn_gate_exps.weight",
+      "blk.1.ffn_down_exps.weight", "blk.1.attn_qkv.weight", "output.weight"}},
+};
 
 static float *random_floats(struct arena *a, uint64_t *rng, size_t n)
 {
@@ -27,9 +39,9 @@ static float *random_floats(struct arena *a, uint64_t *rng, size_t n)
     return x;
 }
 
-static char *read_file(struct arena *a, size_t *n)
+static char *read_file(struct arena *a, const struct model_file *m, size_t *n)
 {
-    FILE *f = fopen(MODEL, "rb");
+    FILE *f = fopen(m->path, "rb");
     assert_non_null(f);
     assert_int_equal(fseek(f, 0, SEEK_END), 0);
     *n = (size_t)ftell(f);
@@ -55,34 +67,55 @@ static struct gguf *open_made(struct gguf_made *f)
     return open_bytes(bytes, f->all.n);
 }
 
+static void add_to(const struct gguf_tensor *t, size_t i, double by)
+{
+    float *w = (float *)(uintptr_t)t->data;
+    uint16_t *half = (uint16_t *)(uintptr_t)t->data;
+    if (t->type == GGUF_TYPE_F32)
+        w[i] += (float)by;
+    else
+        half[i] = half_from_float(half_to_float(half[i]) + (float)by);
+}
+
+/* Writes a pair, and adds it times `scale` to the weights that t holds. */
+static void make_pair(struct arena *a, struct gguf_made *f, uint64_t *rng,
+                      const struct gguf_tensor *t, const char *weight, float scale)
+{
+    size_t cols = (size_t)t->dims[0], rows = (size_t)t->dims[1], each = (size_t)t->dims[2];
+    float *low = random_floats(a, rng, each * cols * RANK);
+    float *up = random_floats(a, rng, each * rows * RANK);
+    bool embeds = strcmp(weight, "token_embd.weight") == 0;
+    char name[128];
+    snprintf(name, sizeof name, "%s.lora_%c", weight, embeds ? 'b' : 'a');
+    if (embeds) /* [cols][RANK], its rows are those of the matrix */
+        gguf_made_tensor(f, name, GGUF_TYPE_F32, RANK, cols, low);
+    else
+        gguf_made_stack(f, name, GGUF_TYPE_F32, cols, RANK, each, low);
+    snprintf(name, sizeof name, "%s.lora_%c", weight, embeds ? 'a' : 'b');
+    gguf_made_stack(f, name, GGUF_TYPE_F32, RANK, rows, each, up);
+    for (size_t i = 0; i < each * rows * cols; i++) {
+        size_t c = i % cols, r = i / cols, e = r / rows;
+        double sum = 0;
+        for (size_t k = 0; k < RANK; k++)
+            sum += (double)up[r * RANK + k] *
+                   (double)low[embeds ? c * RANK + k : (e * RANK + k) * cols + c];
+        add_to(t, i, sum * (double)(scale * ALPHA / RANK));
+    }
+}
+
 /* Writes an adapter, and adds it times `scale` to the weights that `model` holds. */
-static void make(struct arena *a, struct gguf_made *f, uint64_t *rng, struct gguf *model,
-                 float scale)
+static void make(struct arena *a, struct gguf_made *f, uint64_t *rng, const struct model_file *m,
+                 struct gguf *model, float scale)
 {
     gguf_made_begin(f);
     gguf_made_str(f, "general.type", "adapter");
-    gguf_made_str(f, "general.architecture", "llama");
+    gguf_made_str(f, "general.architecture", m->family);
     gguf_made_str(f, "adapter.type", "lora");
     gguf_made_f32(f, "adapter.lora.alpha", ALPHA);
-    for (size_t i = 0; i < N_ELEMS(adapted); i++) {
-        const struct gguf_tensor *t = gguf_tensor(model, adapted[i]);
+    for (size_t i = 0; i < N_ELEMS(m->adapted) && m->adapted[i]; i++) {
+        const struct gguf_tensor *t = gguf_tensor(model, m->adapted[i]);
         assert_non_null(t);
-        assert_int_equal(t->type, GGUF_TYPE_F32);
-        size_t cols = (size_t)t->dims[0], rows = (size_t)t->dims[1];
-        float *low = random_floats(a, rng, cols * RANK), *up = random_floats(a, rng, rows * RANK);
-        float *w = (float *)(uintptr_t)t->data;
-        char name[128];
-        snprintf(name, sizeof name, "%s.lora_a", adapted[i]);
-        gguf_made_tensor(f, name, GGUF_TYPE_F32, cols, RANK, low);
-        snprintf(name, sizeof name, "%s.lora_b", adapted[i]);
-        gguf_made_tensor(f, name, GGUF_TYPE_F32, RANK, rows, up);
-        for (size_t r = 0; r < rows; r++)
-            for (size_t c = 0; c < cols; c++) {
-                double sum = 0;
-                for (size_t k = 0; k < RANK; k++)
-                    sum += (double)up[r * RANK + k] * (double)low[k * cols + c];
-                w[r * cols + c] += (float)(sum * (double)(scale * ALPHA / RANK));
-            }
+        make_pair(a, f, rng, t, m->adapted[i], scale);
     }
 }
 
@@ -91,7 +124,7 @@ static struct engine *open_engine(const struct gguf *g, enum cpu_level level)
     struct engine *en;
     struct errinfo e;
     struct engine_opts o = {.out_max = N, .n_threads = 2, .level = level};
-    o.ctx = 256, o.ctx_total = 2048, o.batch = 3 * N;
+    o.ctx = 128, o.ctx_total = 2048, o.batch = 3 * N;
     if (engine_open(&en, g, &o, &e) != ERR_OK)
         fail_msg("%s", e.text);
     return en;
@@ -125,19 +158,18 @@ static float *run(struct engine *en, struct arena *a, const struct engine_lora *
 
 /* Two adapters, one of them by half: the merged weights' logits, and what is known is told apart.
  */
-static void merged_weights_agree(void **state)
+static void check_merged(const struct model_file *m)
 {
-    (void)state;
     struct arena a;
     struct gguf_made made[2];
     struct errinfo e;
     uint64_t rng = test_seed();
     size_t n, known, vocab;
     arena_init(&a);
-    char *plain = read_file(&a, &n), *merged = read_file(&a, &n);
+    char *plain = read_file(&a, m, &n), *merged = read_file(&a, m, &n);
     struct gguf *g = open_bytes(plain, n), *gm = open_bytes(merged, n);
-    make(&a, &made[0], &rng, gm, 0.5f);
-    make(&a, &made[1], &rng, gm, -1);
+    make(&a, &made[0], &rng, m, gm, 0.5f);
+    make(&a, &made[1], &rng, m, gm, -1);
     for (int level = CPU_c; level < CPU_LEVEL_N; level++) {
         if (!cpu_has((enum cpu_level)level))
             continue;
@@ -161,9 +193,9 @@ static void merged_weights_agree(void **state)
         assert_int_equal(known, 0); /* what was read without is another text */
         float *exact = run(want, &a, &none, N, &known);
         double d = test_nmse(got, exact, vocab);
-        print_message("%s: %.2g, without %.2g\n", cpu_level_name((enum cpu_level)level), d,
-                      test_nmse(base, exact, vocab));
-        assert_true(d < (level == CPU_c ? 1e-9 : 1e-6) && test_nmse(base, exact, vocab) > 1e-3);
+        print_message("%s %s: %.2g, without %.2g\n", m->family,
+                      cpu_level_name((enum cpu_level)level), d, test_nmse(base, exact, vocab));
+        assert_true(d < (level == CPU_c ? m->near : 1e-6) && test_nmse(base, exact, vocab) > 1e-3);
         float *again = run(en, &a, &both, N, &known);
         assert_true(known >= ENGINE_PAGE);
         assert_memory_equal(again, got, vocab * sizeof *got);
@@ -182,19 +214,25 @@ static void merged_weights_agree(void **state)
     arena_done(&a);
 }
 
-/* Rows with adapters, without, and with others in one step: the bits of each by itself. */
-static void steps_mix(void **state)
+static void merged_weights_agree(void **state)
 {
     (void)state;
+    for (size_t i = 0; i < N_ELEMS(files); i++)
+        check_merged(&files[i]);
+}
+
+/* Rows with adapters, without, and with others in one step: the bits of each by itself. */
+static void check_mixed(const struct model_file *m)
+{
     struct arena a;
     struct gguf_made made;
     struct errinfo e;
     uint64_t rng = test_seed();
     size_t n, known;
     arena_init(&a);
-    char *plain = read_file(&a, &n), *merged = read_file(&a, &n);
+    char *plain = read_file(&a, m, &n), *merged = read_file(&a, m, &n);
     struct gguf *g = open_bytes(plain, n), *gm = open_bytes(merged, n);
-    make(&a, &made, &rng, gm, 1);
+    make(&a, &made, &rng, m, gm, 1);
     struct engine *en = open_engine(g, cpu_best());
     struct gguf *ga = open_made(&made);
     assert_int_equal(engine_lora_add(en, ga, &e), ERR_OK);
@@ -233,6 +271,13 @@ static void steps_mix(void **state)
     arena_done(&a);
 }
 
+static void steps_mix(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(files); i++)
+        check_mixed(&files[i]);
+}
+
 /* Adapters that do not fit, each by its words. */
 static void refusals(void **state)
 {
@@ -242,17 +287,18 @@ static void refusals(void **state)
         uint64_t cols;
         bool both;
     } cases[] = {
-        {"model",   "llama", "blk.0.attn_q.weight", "no LoRA adapter",      32, true },
-        {"adapter", "qwen2", "blk.0.attn_q.weight", "family qwen2",         32, true },
-        {"adapter", "llama", "blk.0.attn_q.weight", "is missing",           32, false},
-        {"adapter", "llama", "blk.0.attn_q.weight", "do not make a matrix", 31, true },
-        {"adapter", "llama", "blk.9.attn_q.weight", "no such tensor",       32, true },
-        {"adapter", "llama", "token_embd.weight",   "not supported",        32, true },
+        {"model",   "llama", "blk.0.attn_q.weight",    "no LoRA adapter",      32, true },
+        {"adapter", "qwen2", "blk.0.attn_q.weight",    "family qwen2",         32, true },
+        {"adapter", "llama", "blk.0.attn_q.weight",    "is missing",           32, false},
+        {"adapter", "llama", "blk.0.attn_q.weight",    "do not make a matrix", 31, true },
+        {"adapter", "llama", "blk.9.attn_q.weight",    "no such tensor",       32, true },
+        {"adapter", "llama", "blk.0.attn_norm.weight", "not supported",        32, true },
+        {"adapter", "llama", "token_embd.weight",      "do not make a matrix", 32, true },
     };
     struct arena a;
     size_t n;
     arena_init(&a);
-    char *plain = read_file(&a, &n);
+    char *plain = read_file(&a, &files[0], &n);
     struct gguf *g = open_bytes(plain, n);
     struct engine *en = open_engine(g, CPU_c);
     for (size_t i = 0; i < N_ELEMS(cases); i++) {

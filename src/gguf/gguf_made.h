@@ -82,13 +82,13 @@ static inline void gguf_made_u32s(struct gguf_made *f, const char *name, const u
     str_add(&f->keys, v, (size_t)n * 4);
 }
 
-/* A tensor of d0 elements a row and d1 rows (0: a vector); data NULL gives zeros. */
-static inline void gguf_made_tensor(struct gguf_made *f, const char *name, uint32_t type,
-                                    uint64_t d0, uint64_t d1, const void *data)
+/* A tensor of d2 matrices of d1 rows (0: a vector) of d0 elements; data NULL gives zeros. */
+static inline void gguf_made_stack(struct gguf_made *f, const char *name, uint32_t type,
+                                   uint64_t d0, uint64_t d1, uint64_t d2, const void *data)
 {
-    uint64_t dims[2] = {d0, d1}, at = f->data.n;
-    uint32_t n_dims = d1 ? 2 : 1;
-    size_t bytes = gguf_type_bytes(type, (size_t)(d0 * MAX(d1, 1)));
+    uint64_t dims[3] = {d0, d1, d2}, at = f->data.n;
+    uint32_t n_dims = d2 > 1 ? 3 : d1 ? 2 : 1;
+    size_t bytes = gguf_type_bytes(type, (size_t)(d0 * MAX(d1, 1) * MAX(d2, 1)));
     gguf_made_text(&f->infos, name);
     str_add(&f->infos, &n_dims, 4);
     str_add(&f->infos, dims, n_dims * sizeof *dims);
@@ -101,6 +101,12 @@ static inline void gguf_made_tensor(struct gguf_made *f, const char *name, uint3
     while (f->data.n % GGUF_MADE_ALIGN)
         str_add_char(&f->data, 0);
     f->n_tensors++;
+}
+
+static inline void gguf_made_tensor(struct gguf_made *f, const char *name, uint32_t type,
+                                    uint64_t d0, uint64_t d1, const void *data)
+{
+    gguf_made_stack(f, name, type, d0, d1, 1, data);
 }
 
 /* The whole file; its size is f->all.n. */

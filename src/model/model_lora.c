@@ -54,35 +54,55 @@ static enum err bad(struct model_lora *l, const char *name, enum err code, const
     return err_set(l->e, code, "%s: %.200s: %s", gguf_path(l->g), name, why);
 }
 
-/* The tensor's numbers as floats; `turned`: columns become rows. */
+/* The tensor's numbers as floats; `turned`: columns of each matrix become its rows. */
 static enum err floats(struct model_lora *l, const struct gguf_tensor *t, bool turned,
                        const float **out)
 {
     int f = format_of(t->type);
-    size_t cols = (size_t)t->dims[0], n_rows = (size_t)t->dims[1];
+    size_t cols = (size_t)t->dims[0], n_rows = (size_t)t->dims[1], n = n_rows * (size_t)t->dims[2];
     if (f < 0)
         return bad(l, gguf_type_info(t->type)->name, ERR_UNSUPPORTED, "a type that is not read");
-    float *x = arena_array(&l->arena, cols * n_rows, sizeof *x);
-    float *row = mem_alloc(cols * sizeof *row);
-    for (size_t r = 0; r < n_rows; r++) {
-        format_dequant((enum format)f, row, t->data + r * format_bytes((enum format)f, cols), cols);
+    float *x = arena_array(&l->arena, cols * n, sizeof *x), *row = mem_alloc(cols * sizeof *row);
+    for (size_t i = 0; i < n; i++) {
+        size_t r = i % n_rows, before = (i - r) * cols;
+        format_dequant((enum format)f, row, t->data + i * format_bytes((enum format)f, cols), cols);
         for (size_t c = 0; c < cols; c++)
-            x[turned ? c * n_rows + r : r * cols + c] = row[c];
+            x[before + (turned ? c * n_rows + r : r * cols + c)] = row[c];
     }
     mem_free(row);
     *out = x;
     return ERR_OK;
 }
 
-static bool adaptable(const char *name)
+static bool adaptable(const char *name, const struct gguf_tensor *w)
 {
-    static const char *const never[] = {"token_embd.", "_exps.",    "ffn_gate_inp",
-                                        "attn_k_b.",   "attn_v_b.", "position_embd.",
-                                        "_norm."};
+    static const char *const never[] = {"attn_k_b.", "attn_v_b.", "position_embd.", "_norm."};
     for (size_t i = 0; i < N_ELEMS(never); i++)
         if (strstr(name, never[i]))
             return false;
-    return true;
+    return w->n_dims == 2 || (w->n_dims == 3 && strstr(name, "_exps."));
+}
+
+static enum err check_pair(struct model_lora *l, const struct model_lora_pair *p, const char *name,
+                           const struct gguf_tensor *a, const struct gguf_tensor *b)
+{
+    const struct gguf_tensor *w = p->tensor;
+    bool fits = p->embeds ? b->dims[1] == w->dims[0] && a->dims[1] == w->dims[1] &&
+                                a->dims[0] == b->dims[0]
+                          : a->dims[0] == w->dims[0] && b->dims[1] == w->dims[1] &&
+                                b->dims[0] == a->dims[1];
+    if (fits && a->dims[2] == w->dims[2] && b->dims[2] == w->dims[2] && a->dims[3] == 1 &&
+        b->dims[3] == 1 && p->rank <= MODEL_LORA_RANK_MAX)
+        return ERR_OK;
+    return err_set(l->e, ERR_CORRUPT,
+                   "%s: %s: %llu x %llu x %llu and %llu x %llu x %llu do not make a matrix of %llu "
+                   "x %llu x %llu by a rank of at most %d",
+                   gguf_path(l->g), name, (unsigned long long)b->dims[2],
+                   (unsigned long long)b->dims[1], (unsigned long long)b->dims[0],
+                   (unsigned long long)a->dims[2], (unsigned long long)a->dims[1],
+                   (unsigned long long)a->dims[0], (unsigned long long)w->dims[2],
+                   (unsigned long long)w->dims[1], (unsigned long long)w->dims[0],
+                   MODEL_LORA_RANK_MAX);
 }
 
 /* t is NAME.lora_a; its other half is looked up. */
@@ -98,22 +118,16 @@ static enum err add_pair(struct model_lora *l, const struct gguf_tensor *t)
     const struct gguf_tensor *w = gguf_tensor(l->model->gguf, name);
     if (!w)
         return bad(l, name, ERR_UNSUPPORTED, "the model has no such tensor");
-    if (!adaptable(name) || w->n_dims != 2)
+    if (!adaptable(name, w))
         return bad(l, name, ERR_UNSUPPORTED, "adapters of such tensors are not supported");
     struct model_lora_pair *p = &l->pair[l->n++];
+    bool embeds = strcmp(name, "token_embd.weight") == 0;
     *p = (struct model_lora_pair){.tensor = w,
-                                  .rank = (size_t)t->dims[1],
+                                  .rank = (size_t)t->dims[embeds ? 0 : 1],
                                   .cols = (size_t)w->dims[0],
-                                  .rows = (size_t)w->dims[1]};
-    if (t->n_dims > 2 || b->n_dims > 2 || t->dims[0] != w->dims[0] || b->dims[0] != t->dims[1] ||
-        b->dims[1] != w->dims[1] || p->rank > MODEL_LORA_RANK_MAX)
-        return err_set(l->e, ERR_CORRUPT,
-                       "%s: %s: %llu x %llu and %llu x %llu do not make a matrix "
-                       "of %llu x %llu by a rank of at most %d",
-                       gguf_path(l->g), name, (unsigned long long)b->dims[1],
-                       (unsigned long long)b->dims[0], (unsigned long long)t->dims[1],
-                       (unsigned long long)t->dims[0], (unsigned long long)w->dims[1],
-                       (unsigned long long)w->dims[0], MODEL_LORA_RANK_MAX);
+                                  .rows = (size_t)w->dims[1],
+                                  .embeds = embeds};
+    TRY(check_pair(l, p, name, t, b));
     p->by = l->alpha != 0 ? l->alpha / (float)p->rank : 1;
     l->rank = MAX(l->rank, p->rank);
     TRY(floats(l, t, false, &p->a));

@@ -5,7 +5,10 @@
  * Does: read a GGUF adapter (general.type adapter, adapter.type lora, NAME.lora_a and NAME.lora_b,
  *       as llama.cpp's convert_lora_to_gguf.py writes them), check that it is one of this model's
  *       family and that each pair fits the tensor it names, and hold the numbers as floats.
- * Does not: change the model's weights, adapt embeddings, experts or latent heads: an adapter with
+ *       Experts' pairs are stacks of one for each.  Of the embeddings' pair, which is written
+ *       turned, a token takes its row of the first; the output matrix stays as it is where both
+ *       are one, as PEFT has it.
+ * Does not: change the model's weights, adapt latent heads, norms or positions: an adapter with
  *       such tensors is refused by their names.
  * Owner: the caller; the model must outlive it, its gguf need not.  Read-only: any thread. */
 #ifndef MODEL_MODEL_LORA_H
@@ -18,10 +21,11 @@
 /* Of one tensor of the model. */
 struct model_lora_pair {
     const struct gguf_tensor *tensor;
-    size_t rank, cols, rows; /* of the tensor: rows x cols */
+    size_t rank, cols, rows; /* of the tensor, or of one expert: rows x cols */
     float by;                /* alpha / rank, or 1 where the file names no alpha */
-    const float *a;          /* [rank][cols] */
-    const float *b;          /* [rank][rows] */
+    const float *a;          /* [experts][rank][cols]; of embeddings [rows][rank] */
+    const float *b;          /* [experts][rank][rows]; of embeddings [rank][cols] */
+    bool embeds;
 };
 
 struct model_lora;
