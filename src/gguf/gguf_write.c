@@ -40,6 +40,8 @@ struct gguf_write {
     struct write_key *keys;
     struct write_tensor *tensors;
     size_t n_keys, n_tensors, cap_keys, cap_tensors;
+    uint32_t *slot; /* [n_slots]: keys by their names' hashes, a number and 1; at most half full */
+    size_t n_slots; /* a power of two */
     size_t tensor;  /* the one whose data comes */
     uint64_t begun; /* bytes of it */
     uint64_t bytes; /* of the file */
@@ -97,6 +99,7 @@ void gguf_write_free(struct gguf_write *w)
     }
     mem_free(w->buffer);
     mem_free(w->keys);
+    mem_free(w->slot);
     mem_free(w->tensors);
     arena_done(&w->arena);
     mem_free(w);
@@ -154,15 +157,35 @@ static void add_value(struct str *s, const struct gguf_key *k)
     }
 }
 
+/* Where the key of that name is, or would be. */
+static uint32_t *slot_of(const struct gguf_write *w, struct span name)
+{
+    size_t at = (size_t)num_hash(name.p, name.n, 0) & (w->n_slots - 1);
+    while (w->slot[at] && !span_eq_cstr(name, w->keys[w->slot[at] - 1].name))
+        at = (at + 1) & (w->n_slots - 1);
+    return &w->slot[at];
+}
+
+static void grow_keys(struct gguf_write *w)
+{
+    w->cap_keys = w->cap_keys ? 2 * w->cap_keys : 64;
+    w->keys = mem_grow(w->keys, w->cap_keys * sizeof *w->keys);
+    mem_free(w->slot);
+    w->n_slots = 2 * w->cap_keys;
+    w->slot = mem_alloc(w->n_slots * sizeof *w->slot);
+    for (size_t i = 0; i < w->n_keys; i++)
+        *slot_of(w, span_of(w->keys[i].name)) = (uint32_t)i + 1;
+}
+
 static struct write_key *key_named(struct gguf_write *w, struct span name)
 {
-    for (size_t i = 0; i < w->n_keys; i++)
-        if (span_eq_cstr(name, w->keys[i].name))
-            return &w->keys[i];
-    if (w->n_keys == w->cap_keys) {
-        w->cap_keys = w->cap_keys ? 2 * w->cap_keys : 64;
-        w->keys = mem_grow(w->keys, w->cap_keys * sizeof *w->keys);
-    }
+    CHECK(w->n_keys < UINT32_MAX);
+    if (w->n_keys == w->cap_keys)
+        grow_keys(w);
+    uint32_t *slot = slot_of(w, name);
+    if (*slot)
+        return &w->keys[*slot - 1];
+    *slot = (uint32_t)w->n_keys + 1;
     w->keys[w->n_keys].name = arena_dup(&w->arena, name.p, name.n);
     return &w->keys[w->n_keys++];
 }

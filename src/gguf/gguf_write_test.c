@@ -156,11 +156,39 @@ static void what_is_dropped_leaves_nothing(void **state)
     assert_null(w);
 }
 
+/* Many keys, each told anew: every one keeps its place and has its last value. */
+static void keys_are_told_anew(void **state)
+{
+    enum { KEYS = 5000 };
+    struct errinfo e;
+    struct gguf *g;
+    char name[32];
+    (void)state;
+    struct gguf_write *w = begin();
+    gguf_write_str(w, "general.architecture", SPAN("llama"));
+    for (uint32_t i = 0; i < 3 * KEYS; i++) {
+        snprintf(name, sizeof name, "key.%u", i * 7919 % KEYS);
+        gguf_write_u32(w, name, i);
+    }
+    assert_int_equal(gguf_write_head(w, &e), ERR_OK);
+    assert_int_equal(gguf_write_end(w, &e), ERR_OK);
+    gguf_write_free(w);
+    if (gguf_open(&g, path, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    assert_int_equal(gguf_n_keys(g), KEYS + 2);
+    for (uint32_t i = 2 * KEYS; i < 3 * KEYS; i++) {
+        snprintf(name, sizeof name, "key.%u", i * 7919 % KEYS);
+        assert_int_equal(gguf_key(g, name)->u, i);
+    }
+    gguf_close(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(what_is_dropped_leaves_nothing),
+        cmocka_unit_test(keys_are_told_anew),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
