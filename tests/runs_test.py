@@ -63,6 +63,19 @@ def test_no_way_out(server):
         assert server.raw(method, '/api/v1/runs/offline')[0] in (404, 405), method
 
 
+def test_many(server, folder):
+    """A list reads no more than so many files, and says that it stopped."""
+    names = [f'{folder}/runs/0{i:04}.json' for i in range(1000)]
+    for name in names:
+        with open(name, 'w', encoding='utf-8') as f:
+            f.write('{}')
+    got = json.loads(server.raw('GET', '/api/v1/runs')[2])
+    assert got == {'folder': True, 'more': True, 'runs': []}, got
+    for name in names:
+        os.unlink(name)
+    test_list(server)
+
+
 def test_without(damso):
     server = Server(damso, '-m', SMALL)
     status, _, data = server.raw('GET', '/api/v1/runs')
@@ -82,6 +95,8 @@ def main():
             for test in (test_list, test_one, test_no_way_out):
                 test(server)
                 print('ok', test.__name__, flush=True)
+            test_many(server, folder)
+            print('ok test_many', flush=True)
         finally:
             status = server.close()
         test_without(sys.argv[1])

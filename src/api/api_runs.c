@@ -4,7 +4,8 @@
  *
  * A run is a folder of that folder with a run.json, or a file NAME.json; its id is that name.  What
  * leads out of the folder (a link, "..") is none.  Of a file come only the members named here.
- * Limits: RUNS_MAX of a list, FILE_BYTES_MAX of a file. */
+ * Limits: RUNS_MAX of a list, FILE_BYTES_MAX of a file, and READS_MAX files of READ_BYTES_MAX
+ * together that are read for one list. */
 #include "api/api_call.h"
 
 #include "base/arena.h"
@@ -22,6 +23,14 @@
 #define ENTRIES_MAX    10000 /* of the folder, looked at */
 #define NAME_CHARS_MAX 100
 #define FILE_BYTES_MAX ((off_t)4 << 20)
+#define READS_MAX      1000
+#define READ_BYTES_MAX ((off_t)64 << 20)
+
+/* What is left of what an answer may read. */
+struct allowance {
+    size_t files;
+    off_t bytes;
+};
 
 /* What a list has of each; a run has all of them and those below. */
 static const char *const brief[] = {
@@ -52,7 +61,7 @@ static bool is_name(const char *s)
 }
 
 /* The whole of a plain file that is not too long; closes fd. NULL: it is none, or no JSON. */
-static json_t *read_json(int fd)
+static json_t *read_json(int fd, struct allowance *left)
 {
     struct stat st;
     json_t *o = NULL;
@@ -60,6 +69,8 @@ static json_t *read_json(int fd)
         return NULL;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
         st.st_size <= FILE_BYTES_MAX) {
+        left->files--;
+        left->bytes -= st.st_size;
         char *text = mem_alloc((size_t)st.st_size);
         size_t n = 0;
         for (ssize_t got = 1; got > 0 && n < (size_t)st.st_size; n += (size_t)MAX(got, 0))
@@ -72,7 +83,7 @@ static json_t *read_json(int fd)
 }
 
 /* A run of the folder `dir` by its name; NULL: there is none. */
-static json_t *read_run(int dir, const char *name)
+static json_t *read_run(int dir, const char *name, struct allowance *left)
 {
     const int plain = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
     size_t n = strlen(name);
@@ -81,11 +92,11 @@ static json_t *read_run(int dir, const char *name)
         return NULL;
     int sub = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECTORY);
     if (sub >= 0) {
-        o = read_json(openat(sub, "run.json", plain));
+        o = read_json(openat(sub, "run.json", plain), left);
         close(sub);
     } else {
         bool json = n > 5 && strcmp(name + n - 5, ".json") == 0;
-        o = json ? read_json(openat(dir, name, plain)) : NULL;
+        o = json ? read_json(openat(dir, name, plain), left) : NULL;
     }
     bool mlperf = json_is_string(json_object_get(o, "benchmark")) &&
                   json_is_string(json_object_get(o, "verdict"));
@@ -154,13 +165,18 @@ void api_do_runs(struct api_call *c)
 {
     struct arena *a = c->req->arena;
     json_t *list = json_array();
+    struct allowance left = {READS_MAX, READ_BYTES_MAX};
     bool more = false;
     int dir = open_folder(c);
     if (dir >= 0) {
         const char **name = arena_array(a, ENTRIES_MAX, sizeof *name);
         size_t n = names_in(dir, a, name);
         for (size_t i = 0; i < n && !more; i++) {
-            json_t *run = read_run(dir, name[i]);
+            if (left.files == 0 || left.bytes < FILE_BYTES_MAX) {
+                more = true;
+                break;
+            }
+            json_t *run = read_run(dir, name[i], &left);
             more = run && json_array_size(list) == RUNS_MAX;
             if (run && !more)
                 json_array_append_new(list, shown(run, name[i], false));
@@ -177,7 +193,8 @@ void api_do_run(struct api_call *c)
 {
     const char *name = http_param(c->req, "id");
     int dir = open_folder(c);
-    json_t *run = dir >= 0 ? read_run(dir, name) : NULL;
+    struct allowance left = {1, FILE_BYTES_MAX};
+    json_t *run = dir >= 0 ? read_run(dir, name, &left) : NULL;
     if (dir >= 0)
         close(dir);
     if (!run) {
