@@ -235,6 +235,9 @@ def test_refused(dir):
         f.write('*.*.min_duration = soon\n')
     r = run(f'{dir}/badconf', 'SingleStream', '-n', '2', '--user-conf', f'{dir}/bad.conf')
     assert r.returncode == 4 and 'LoadGen cannot read it' in r.stderr, r.stderr
+    for out, more, name in ((f'{dir}/\udcff', (), '--out'), (f'{dir}/out', ('--submitter', 'a\udcff'), '--submitter')):
+        r = run(out, 'Offline', *SHORT, *more)  # bytes that are no UTF-8
+        assert r.returncode == 2 and f'{name} is not in UTF-8' in r.stderr, r
 
 
 def test_stopped(dir):

@@ -531,6 +531,25 @@ static enum err parse(struct mlperf_work *w, const char **bench, const char **qp
     return cmd_parse(a, opts, N_ELEMS(opts), 0, 0, e);
 }
 
+/* What goes into run.json and the submission's files as text; settings are in UTF-8 (conf.c). */
+static enum err check_texts(const struct mlperf_work *w, struct errinfo *e)
+{
+    const struct {
+        const char *name, *text;
+    } all[] = {
+        {"--out",       w->out      },
+        {"--division",  w->division },
+        {"--submitter", w->submitter},
+    };
+    for (size_t i = 0; i < N_ELEMS(all); i++)
+        if (all[i].text && !utf8_valid(span_of(all[i].text)))
+            return err_set(e, ERR_USAGE,
+                           "mlperf run: %s is not in UTF-8, and JSON, which is written here, is: "
+                           "another name is needed",
+                           all[i].name);
+    return ERR_OK;
+}
+
 enum err mlperf_cmd_run(struct cmd_args *a, struct errinfo *e)
 {
     struct mlperf_work w = {
@@ -539,6 +558,7 @@ enum err mlperf_cmd_run(struct cmd_args *a, struct errinfo *e)
     TRY(parse(&w, &bench, &qps, a, e));
     if (a->done)
         return ERR_OK;
+    TRY(check_texts(&w, e));
     TRY(read_options(&w, bench, qps, e));
     if (strcmp(a->conf.clock, "virtual") == 0)
         return err_set(e, ERR_USAGE,

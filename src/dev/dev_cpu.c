@@ -188,6 +188,20 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     }
 }
 
+/* Sums of whole numbers that an int32 would not hold. */
+static enum err check_sums(const struct dev_cpu *d, const struct plan_op *op, struct errinfo *e)
+{
+    for (int k = 0; d->opts.numerics == KERN_INT8 && k < op->n_parts; k++)
+        if (op->part[k].weight->cols > CONTRACT_INT8_COLS)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "%s: %.*s has %zu columns, and the contract int8 adds up products of %d "
+                           "at most; --numerics bf16 has no such limit",
+                           gguf_path(d->plan->model->gguf), (int)op->part[k].weight->name.n,
+                           op->part[k].weight->name.p, op->part[k].weight->cols,
+                           CONTRACT_INT8_COLS);
+    return ERR_OK;
+}
+
 /* Matrices that lie one behind the other are packed as one: each has to begin with a panel. */
 static enum err check_panels(const struct dev_cpu *d, const struct plan_op *op, struct errinfo *e)
 {
@@ -219,8 +233,10 @@ static enum err needs(struct dev_cpu *d, struct dev_need *need, struct errinfo *
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: the model knows %zu positions, and a context of %zu was asked for",
                        gguf_path(m->gguf), m->positions.rows, d->opts.ctx_max);
-    for (size_t i = 0; i < d->plan->n_ops; i++)
+    for (size_t i = 0; i < d->plan->n_ops; i++) {
         TRY(check_panels(d, &d->plan->ops[i], e));
+        TRY(check_sums(d, &d->plan->ops[i], e));
+    }
     if (c.over || need->weights == SIZE_MAX)
         return err_set(e, ERR_MEMORY, "%s: the model is too large to be computed with",
                        gguf_path(m->gguf));

@@ -5,6 +5,7 @@
 
 #include "base/num.h"
 #include "engine/engine.h"
+#include "gguf/gguf_made.h"
 
 #include <string.h>
 
@@ -24,6 +25,42 @@ static struct gguf *open_file(void)
     if (gguf_open(&g, MODEL, &e) != ERR_OK)
         fail_msg("%s", e.text);
     return g;
+}
+
+/* A llama of one layer whose feed-forward block is ff wide, all zeros. */
+static void put_wide(struct gguf_made *f, uint32_t ff)
+{
+    enum { DIM = 32, VOCAB_WIDE = 8 };
+    const struct {
+        const char *name;
+        uint64_t cols, rows;
+    } parts[] = {
+        {"token_embd",        DIM, VOCAB_WIDE},
+        {"blk.0.attn_q",      DIM, DIM       },
+        {"blk.0.attn_k",      DIM, DIM       },
+        {"blk.0.attn_v",      DIM, DIM       },
+        {"blk.0.attn_output", DIM, DIM       },
+        {"blk.0.ffn_gate",    DIM, ff        },
+        {"blk.0.ffn_up",      DIM, ff        },
+        {"blk.0.ffn_down",    ff,  DIM       },
+        {"blk.0.attn_norm",   DIM, 0         },
+        {"blk.0.ffn_norm",    DIM, 0         },
+        {"output_norm",       DIM, 0         },
+    };
+    gguf_made_begin(f);
+    gguf_made_str(f, "general.architecture", "llama");
+    gguf_made_u32(f, "llama.block_count", 1);
+    gguf_made_u32(f, "llama.context_length", 64);
+    gguf_made_u32(f, "llama.embedding_length", DIM);
+    gguf_made_u32(f, "llama.feed_forward_length", ff);
+    gguf_made_u32(f, "llama.attention.head_count", 1);
+    gguf_made_f32(f, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (size_t i = 0; i < N_ELEMS(parts); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.weight", parts[i].name);
+        gguf_made_tensor(f, name, parts[i].rows ? GGUF_TYPE_Q8_0 : GGUF_TYPE_F32, parts[i].cols,
+                         parts[i].rows, NULL);
+    }
 }
 
 static struct opened open_model(size_t ctx, size_t ctx_total, size_t batch)
@@ -177,6 +214,38 @@ static void memory_is_counted_before_it_is_taken(void **state)
     gguf_close(g);
 }
 
+/* The contract int8 adds up products in an int32: a matrix of more columns than that surely holds
+ * is refused, one of as many is not. */
+static void int8_has_a_limit(void **state)
+{
+    static const struct {
+        uint32_t ff;
+        enum kern_numerics numerics;
+        enum err want;
+    } cases[] = {
+        {133120, KERN_INT8, ERR_OK         },
+        {133152, KERN_INT8, ERR_UNSUPPORTED},
+        {133152, KERN_BF16, ERR_OK         }
+    };
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(cases); i++) {
+        struct gguf_made f;
+        struct gguf *g;
+        struct engine *en;
+        struct errinfo e;
+        struct engine_opts opts = {.ctx = 64, .batch = 1, .n_threads = 1, .level = cpu_best()};
+        put_wide(&f, cases[i].ff);
+        const void *bytes = gguf_made_end(&f);
+        assert_int_equal(gguf_open_bytes(&g, bytes, f.all.n, &e), ERR_OK);
+        opts.numerics = cases[i].numerics;
+        assert_int_equal(engine_open(&en, g, &opts, &e), cases[i].want);
+        assert_true(en || (strstr(e.text, "ffn_down") && strstr(e.text, "133144")));
+        engine_close(en);
+        gguf_close(g);
+        gguf_made_done(&f);
+    }
+}
+
 /* ---- pages ---- */
 
 /* All of the engine's pages are free when one sequence can have them all. */
@@ -290,6 +359,7 @@ int main(void)
         cmocka_unit_test(no_free_page_is_busy),
         cmocka_unit_test(foreign_tokens_are_refused),
         cmocka_unit_test(memory_is_counted_before_it_is_taken),
+        cmocka_unit_test(int8_has_a_limit),
         cmocka_unit_test(pages_come_back),
         cmocka_unit_test(shared_beginnings_do_not_touch_each_other),
         cmocka_unit_test(a_prefill_can_be_ended_and_taken_up),

@@ -24,6 +24,7 @@
 #include "cpu/cpu.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum kern_numerics {
     KERN_NATIVE, /* as this machine does it fastest (mm.h): bits differ from level to level */
@@ -43,6 +44,8 @@ const struct mm_kernel *contract_mm(enum kern_numerics n, enum cpu_level level);
 
 #define CONTRACT_ROWS   4  /* rows of weights that are multiplied together */
 #define CONTRACT_TOKENS 16 /* tokens whose activations are prepared at once */
+/* Columns whose products of INT8 an int32 surely holds. */
+#define CONTRACT_INT8_COLS (INT32_MAX / (127 * 127))
 
 /* Columns as they are kept: whole vectors. */
 static inline size_t contract_width(size_t k)

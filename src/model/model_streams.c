@@ -3,6 +3,8 @@
  * their tensors; and gates that count where they stand out. */
 #include "model/model_int.h"
 
+#include "base/num.h"
+
 #include <math.h>
 
 enum err model_read_streams(struct model *m, struct errinfo *e)
@@ -49,12 +51,16 @@ enum err model_bind_stream_ends(struct binder *b)
     return bind_each(b, "altup_unembd_proj", &b->m->stream_out);
 }
 
-/* Rows as many as the tensor has. */
+/* Rows as many as the tensor has: of some hundreds, and never more than a layer is wide. */
 static enum err bind_low(struct binder *b, int i, const char *name, size_t cols,
                          struct model_matrix *out)
 {
     const struct gguf_tensor *t = gguf_tensor(b->m->gguf, model_bind_name(b, i, name, "weight"));
-    size_t rows = t ? (size_t)t->dims[1] : 0;
+    size_t rows = t ? (size_t)MIN(t->dims[1], (uint64_t)SIZE_MAX) : 0;
+    if (t && (rows < 1 || rows > b->m->dim))
+        return err_set(b->e, ERR_CORRUPT,
+                       "%s: layer %d's %s has %zu rows, which is outside 1 to %zu",
+                       gguf_path(b->m->gguf), i, name, rows, b->m->dim);
     return model_bind_rows(b, i, name, 0, rows, rows, cols, out);
 }
 

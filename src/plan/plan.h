@@ -123,8 +123,8 @@ struct plan_op {
     size_t n; /* NORM: a group's width; EMBED, POOL, GLU, MUL, ADD, TYPE, SCALE, CLAMP, WEIGH,
                * SPREAD, COMBINE, SHIFT, LERP, BLEND, SIGMOID: the row's; ROUTE: the experts; INDEX,
                * ATTEND: the most positions that are seen, 0: all; ROPE: heads of k */
-    size_t n_groups; /* NORM, HEADS; GATHER: ranks; SEND, RECEIVE: those of all stages; ROPE: heads of
-                      * q; ADD: parts of dst that src is added to; 0: the row */
+    size_t n_groups; /* NORM, HEADS; GATHER: ranks; SEND, RECEIVE: those of all stages; ROPE: heads
+                      * of q; ADD: parts of dst that src is added to; 0: the row */
     /* HEADS, COPY, ROPE: where a group begins in its row, and from one to the next. */
     struct plan_groups {
         size_t at, stride;
