@@ -42,6 +42,20 @@ static uint64_t ps(double ns)
     return (uint64_t)(ns * 1000 + 0.5);
 }
 
+static struct npu_divisor divisor(uint64_t by)
+{
+    struct npu_divisor d = {.by = by, .shift = 64};
+    if ((by & (by - 1)) == 0)
+        for (d.shift = 0; (uint64_t)1 << d.shift < by; d.shift++)
+            ;
+    return d;
+}
+
+static uint64_t part(uint64_t x, const struct npu_divisor *d)
+{
+    return d->shift < 64 ? x >> d->shift : x / d->by;
+}
+
 void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, double bits,
                      double mtps, unsigned in_step)
 {
@@ -64,6 +78,8 @@ void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, dou
     CHECK(t->sets >= 1 && t->sets <= NPU_BANKS_MAX && t->burst_bytes > 0);
     t->set_bursts = t->set_bytes / t->burst_bytes;
     t->set_data = t->set_bursts * t->burst;
+    t->by_set = divisor(t->set_bursts);
+    t->by_sets = divisor(t->sets);
     t->hides = t->set_data >= t->groups * t->act_gap &&
                t->set_data * t->sets >= t->ras + t->rp + t->wr + t->rcd;
 }
@@ -72,7 +88,7 @@ void npu_channel_init(struct npu_channel *c)
 {
     *c = (struct npu_channel){0};
     for (int i = 0; i < NPU_BANKS_MAX; i++)
-        c->row[i] = -1;
+        c->set[i].row = -1;
 }
 
 /* When a controller that sees NPU_LOOK_AHEAD bursts ahead of the bus sees the one that comes next,
@@ -80,8 +96,8 @@ void npu_channel_init(struct npu_channel *c)
 static uint64_t seen_at(struct npu_channel *c, uint64_t at)
 {
     uint64_t first = c->n_bursts > NPU_LOOK_AHEAD ? c->n_bursts - NPU_LOOK_AHEAD : 0;
-    while (c->tail < c->head && c->run_end[c->tail % NPU_LOOK_AHEAD] <= first)
-        c->seen = c->run_time[c->tail++ % NPU_LOOK_AHEAD];
+    while (c->tail != c->head && c->runs[c->tail % NPU_LOOK_AHEAD].end <= first)
+        c->seen = c->runs[c->tail++ % NPU_LOOK_AHEAD].time;
     return MAX(at, c->seen);
 }
 
@@ -90,18 +106,17 @@ static void note_run(struct npu_channel *c, uint64_t bursts, uint64_t end)
 {
     c->n_bursts += bursts;
     if (c->head - c->tail == NPU_LOOK_AHEAD)
-        c->seen = c->run_time[c->tail++ % NPU_LOOK_AHEAD];
-    c->run_end[c->head % NPU_LOOK_AHEAD] = c->n_bursts;
-    c->run_time[c->head++ % NPU_LOOK_AHEAD] = end;
+        c->seen = c->runs[c->tail++ % NPU_LOOK_AHEAD].time;
+    c->runs[c->head++ % NPU_LOOK_AHEAD] = (struct npu_past_run){c->n_bursts, end};
 }
 
 /* Opens a set: one activation a group, not before the controller sees the transfer.  When its first
  * burst may go.  An activation that waits for its own bank does not hold up those of other banks,
  * so what is kept is how far the budget of activations is spent, not when the last one was. */
-static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, unsigned set,
+static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, uint64_t ready,
                          uint64_t at)
 {
-    uint64_t first = 0, ready = c->ready[set];
+    uint64_t first = 0;
     c->act_free = MAX(c->act_free, seen_at(c, at));
     c->n_act += t->groups;
     if (c->act_free >= ready) { /* the budget alone bounds: one after the other */
@@ -127,24 +142,24 @@ static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, unsi
 static uint64_t run(struct npu_channel *c, const struct npu_timing *t, uint64_t set_row,
                     uint64_t bursts, bool write, uint64_t at)
 {
-    unsigned set = (unsigned)(set_row % t->sets);
-    int64_t row = (int64_t)(set_row / t->sets);
+    int64_t row = (int64_t)part(set_row, &t->by_sets);
+    struct npu_set *set = &c->set[set_row - (uint64_t)row * t->sets];
     /* a controller gathers writes until they are worth a turn: short ones share it */
     uint64_t bus = c->bus_free, turn = c->writing && !write ? t->wtr : t->rtw;
     if (c->writing != write && bus)
         bus += turn * MIN(bursts, NPU_WRITE_BATCH) / NPU_WRITE_BATCH;
     c->writing = write;
     uint64_t start = MAX(at, bus), opened = 0;
-    if (c->row[set] != row) {
-        uint64_t data = activate(c, t, set, at);
+    if (set->row != row) {
+        uint64_t data = activate(c, t, set->ready, at);
         start = MAX(start, data);
         opened = c->opened;
-        c->row[set] = row;
+        set->row = row;
     }
     uint64_t end = start + bursts * t->burst;
     c->bus_free = end;
     note_run(c, bursts, end);
-    c->ready[set] = MAX(opened + t->ras, end + (write ? t->wr : 0)) + t->rp;
+    set->ready = MAX(opened + t->ras, end + (write ? t->wr : 0)) + t->rp;
     return end;
 }
 
@@ -157,9 +172,9 @@ static uint64_t run_sets(struct npu_channel *c, const struct npu_timing *t, uint
     c->act_free = MAX(c->act_free, end - data);
     uint64_t last = set_row + sets - 1;
     for (uint64_t i = 0; i < MIN(t->sets, sets); i++) {
-        unsigned set = (unsigned)((last - i) % t->sets);
-        c->row[set] = (int64_t)((last - i) / t->sets);
-        c->ready[set] = end - i * data + (write ? t->wr : 0) + t->rp;
+        uint64_t row = part(last - i, &t->by_sets);
+        c->set[last - i - row * t->sets] = (struct npu_set){
+            .row = (int64_t)row, .ready = end - i * data + (write ? t->wr : 0) + t->rp};
     }
     c->bus_free = end;
     note_run(c, sets * t->set_bursts, end);
@@ -170,16 +185,16 @@ static uint64_t run_sets(struct npu_channel *c, const struct npu_timing *t, uint
 static uint64_t serve(struct npu_channel *c, const struct npu_timing *t, uint64_t first,
                       uint64_t left, bool write, uint64_t at)
 {
-    uint64_t set_row = first / t->set_bursts, end = at;
+    uint64_t set_row = part(first, &t->by_set), end = at;
     uint64_t n = MIN(left, (set_row + 1) * t->set_bursts - first);
     if (at > c->bus_free + t->idle)
         for (unsigned i = 0; i < t->sets; i++)
-            c->row[i] = -1;
+            c->set[i].row = -1;
     while (left) {
         end = run(c, t, set_row++, n, write, at);
         left -= n;
         if (t->hides && left > 2 * t->set_bursts) {
-            uint64_t sets = left / t->set_bursts - 1;
+            uint64_t sets = part(left, &t->by_set) - 1;
             end = run_sets(c, t, set_row, sets, write);
             set_row += sets;
             left -= sets * t->set_bursts;
@@ -205,7 +220,8 @@ void npu_mem_init(struct npu_mem *m, const struct npu_chip *c)
     while (all % in_step || all / in_step > NPU_CHANNELS_MAX)
         in_step++;
     unsigned channels = all / in_step;
-    *m = (struct npu_mem){.n_channels = channels, .in_step = in_step};
+    *m = (struct npu_mem){
+        .n_channels = channels, .by_channels = divisor(channels), .in_step = in_step};
     npu_timing_init(&m->time, type, c->v[NPU_DRAM_BITS], c->v[NPU_DRAM_RATE], in_step);
     m->stripe = m->time.burst_bytes * NPU_STRIPE;
     m->latency = ps(c->v[NPU_DRAM_LATENCY]);
@@ -230,9 +246,10 @@ uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool wri
         return t;
     uint64_t first = addr / m->time.burst_bytes, last = (addr + bytes - 1) / m->time.burst_bytes;
     uint64_t stripe = first / NPU_STRIPE, n = last / NPU_STRIPE - stripe + 1, end = t;
-    uint64_t round = stripe / m->n_channels, each = n / m->n_channels, more = n % m->n_channels;
-    unsigned channel = (unsigned)(stripe % m->n_channels);
-    unsigned last_in = (unsigned)((n - 1) % m->n_channels);
+    uint64_t round = part(stripe, &m->by_channels), each = part(n, &m->by_channels);
+    uint64_t more = n - each * m->n_channels;
+    unsigned channel = (unsigned)(stripe - round * m->n_channels);
+    unsigned last_in = (unsigned)(more ? more - 1 : m->n_channels - 1);
     for (unsigned i = 0; i < MIN(n, m->n_channels); i++) {
         uint64_t from = round * NPU_STRIPE, bursts = (each + (i < more)) * NPU_STRIPE;
         if (i == 0) {

@@ -32,15 +32,25 @@ const char *npu_dram_list(void);                             /* "ddr3, ddr4, ...
 /* A channel.  Bursts that follow each other lie in different groups of banks, so that the bus never
  * waits for a group: `groups` banks are open together as one set. */
 struct npu_channel {
-    uint64_t bus_free;             /* when the data bus is */
-    uint64_t act_free;             /* when the budget of activations allows the next */
-    uint64_t opened;               /* the last activation */
-    uint64_t ready[NPU_BANKS_MAX]; /* when a set may be activated again */
-    int64_t row[NPU_BANKS_MAX];    /* open in a set; -1: none */
-    uint64_t n_act, n_bursts;
-    uint64_t run_end[NPU_LOOK_AHEAD], run_time[NPU_LOOK_AHEAD]; /* of the last runs: a ring */
-    uint64_t head, tail, seen;
+    uint64_t bus_free; /* when the data bus is */
+    uint64_t act_free; /* when the budget of activations allows the next */
+    uint64_t opened;   /* the last activation */
+    uint64_t n_act, n_bursts, seen;
+    uint32_t head, tail; /* of `runs`, which is a ring */
     bool writing;
+    struct npu_set {
+        uint64_t ready; /* when it may be activated again */
+        int64_t row;    /* the open one; -1: none */
+    } set[NPU_BANKS_MAX];
+    struct npu_past_run {
+        uint64_t end, time; /* bursts up to its end; when they were through */
+    } runs[NPU_LOOK_AHEAD];
+};
+
+/* A divisor that is a power of two more often than not. */
+struct npu_divisor {
+    uint64_t by;
+    unsigned shift; /* 64: by is no power of two */
 };
 
 struct npu_timing { /* of a channel; ps */
@@ -48,6 +58,7 @@ struct npu_timing { /* of a channel; ps */
     uint64_t burst_bytes, set_bytes; /* of all channels in step */
     uint64_t set_bursts, set_data;   /* bursts of a set of rows; how long they take */
     uint64_t idle;
+    struct npu_divisor by_set, by_sets; /* set_bursts, sets */
     unsigned sets, groups;
     bool hides; /* the data of a set of rows hides the activation of the next */
 };
@@ -56,8 +67,9 @@ struct npu_mem {
     struct npu_timing time;
     struct npu_channel channel[NPU_CHANNELS_MAX];
     unsigned n_channels;
-    uint64_t stripe;  /* bytes that go to one channel before the next one's turn */
-    uint64_t latency; /* of the way to memory and back */
+    struct npu_divisor by_channels; /* n_channels */
+    uint64_t stripe;                /* bytes that go to one channel before the next one's turn */
+    uint64_t latency;               /* of the way to memory and back */
     double pj_bit, pj_activate;
     unsigned in_step; /* real channels behind one that is simulated */
 };

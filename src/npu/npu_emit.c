@@ -84,8 +84,10 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a)
         n += e->streams[i].n;
     struct npu_cmd *cmds = arena_array(a, n, sizeof *cmds);
     uint32_t *from = arena_array(a, n_streams + 1, sizeof *from);
+    unsigned queues = 0;
     n = 0;
     for (size_t i = 0; i < n_streams; i++) {
+        queues |= (unsigned)(e->streams[i].n > 0) << i % NPU_N_QUEUES;
         from[i] = (uint32_t)n;
         if (e->streams[i].n)
             memcpy(cmds + n, e->streams[i].cmds, e->streams[i].n * sizeof *cmds);
@@ -97,6 +99,7 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a)
                               .from = from,
                               .n_cmds = n,
                               .n_keys = e->n_keys,
+                              .queues = (uint8_t)queues,
                               .beside = e->beside,
                               .half = e->half};
     return s;

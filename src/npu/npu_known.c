@@ -66,7 +66,7 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
         const struct npu_channel *c = &s->mem.channel[i];
         most = MAX(most, MAX(c->bus_free + s->mem.time.idle + 1, MAX(c->act_free, c->seen)));
         for (unsigned k = 0; k < s->mem.time.sets; k++)
-            most = MAX(most, c->ready[k]);
+            most = MAX(most, c->set[k].ready);
     }
     return most <= over;
 }

@@ -86,6 +86,7 @@ struct npu_segment {
     const uint32_t *from; /* [cores * NPU_N_QUEUES + 1]: a core's queue, in order of cores */
     size_t n_cmds;
     uint32_t n_keys;
+    uint8_t queues;  /* those with commands, of any core, as bits */
     unsigned beside; /* tiles of a core at once */
     uint64_t half;   /* bytes of a half that its buffers use */
 };

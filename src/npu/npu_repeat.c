@@ -19,16 +19,12 @@
 #define WORTH      3 /* periods: fewer are simulated */
 #define LOOKS      4 /* of a period: the state is compared so often */
 
-static const struct npu_segment *segment_at(const struct npu_prog *p, size_t step)
-{
-    return p->steps[step % p->n_steps].segment;
-}
-
 /* How many steps from `from` on are equal to those `period` before them. */
-static size_t run_length(const struct npu_prog *p, size_t n_steps, size_t from, size_t period)
+static size_t run_length(const struct npu_segment *const *at, size_t n_steps, size_t from,
+                         size_t period)
 {
     size_t i = from + period;
-    while (i < n_steps && segment_at(p, i) == segment_at(p, i - period))
+    while (i < n_steps && at[i] == at[i - period])
         i++;
     return i - from;
 }
@@ -37,12 +33,15 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
 {
     struct npu_repeat best = {0};
     size_t covered = 0;
+    const struct npu_segment **at = mem_alloc(n_steps * sizeof *at);
+    for (size_t i = 0; i < n_steps; i++)
+        at[i] = p->steps[i % p->n_steps].segment;
     for (size_t from = 0; from + WORTH < n_steps && from < p->n_steps && n_steps - from > covered;
          from++)
         for (size_t period = 1; period <= MIN(PERIOD_MAX, (n_steps - from) / WORTH); period++) {
-            if (segment_at(p, from) != segment_at(p, from + period))
+            if (at[from] != at[from + period])
                 continue;
-            size_t n = run_length(p, n_steps, from, period) / period * period;
+            size_t n = run_length(at, n_steps, from, period) / period * period;
             if (n >= WORTH * period && n > covered) {
                 covered = n;
                 best = (struct npu_repeat){.from = (uint32_t)from,
@@ -50,6 +49,7 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
                                            .times = (uint32_t)(n / period)};
             }
         }
+    mem_free(at);
     if (!best.period)
         return best;
     best.stride = MAX(best.period / LOOKS, 1u);
@@ -97,10 +97,12 @@ static void add_core(struct digest *d, const struct npu_sim *sim, const struct n
                      uint64_t oldest)
 {
     for (unsigned set = 0; set < 2; set++) /* that of this step's half first */
-        for (int i = 0; i < NPU_N_SEMS; i++) {
+        for (unsigned i = 0; i < NPU_N_SEMS; i++) {
             const struct npu_semaphore *s = &c->sem[(d->step + set) % 2][i];
-            add(d, s->n + ((uint64_t)(is_beyond(sim, s->sleeper, d->end) ? NPU_NOBODY : s->sleeper)
-                           << 8));
+            uint64_t sleeper = is_beyond(sim, s->sleeper, d->end) ? NPU_NOBODY : s->sleeper;
+            if (s->n == 0 && sleeper == NPU_NOBODY)
+                continue;
+            add(d, i + ((uint64_t)s->n << 8) + (sleeper << 16));
             for (uint32_t k = 0; k < s->n; k++)
                 add_token(d, &s->token[(s->head + k) % NPU_TOKENS], oldest);
         }
@@ -120,7 +122,7 @@ static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldes
         add_time(d, c->seen, oldest);
         add(d, c->writing);
         for (unsigned k = 0; k < m->time.sets; k++)
-            add_time(d, c->ready[k], oldest);
+            add_time(d, c->set[k].ready, oldest);
     }
 }
 
@@ -170,7 +172,7 @@ static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
             for (int k = 0; k < NPU_TOKENS; k++) {
                 struct npu_token *t = &c->sem[set][i].token[k];
                 t->at += by;
-                t->from += by;
+                t->work += by;
                 t->end += t->end ? by : 0;
             }
     c->in_free += by;
@@ -183,6 +185,9 @@ static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
 static void swap_halves(struct npu_sim *s)
 {
     for (unsigned i = 0; i < s->n_cores; i++) {
+        uint16_t has = s->cores[i].has[0];
+        s->cores[i].has[0] = s->cores[i].has[1];
+        s->cores[i].has[1] = has;
         struct npu_semaphore(*sem)[NPU_N_SEMS] = s->cores[i].sem, kept[NPU_N_SEMS];
         memcpy(kept, sem[0], sizeof kept);
         memcpy(sem[0], sem[1], sizeof kept);
@@ -221,9 +226,9 @@ static void shift_memory(struct npu_mem *m, uint64_t by)
         c->act_free += by;
         c->seen += by;
         for (int k = 0; k < NPU_BANKS_MAX; k++)
-            c->ready[k] += by;
+            c->set[k].ready += by;
         for (int k = 0; k < NPU_LOOK_AHEAD; k++)
-            c->run_time[k] += by;
+            c->runs[k].time += by;
     }
 }
 

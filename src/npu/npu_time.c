@@ -16,6 +16,8 @@
 #include <math.h>
 #include <string.h>
 
+#define ALWAYS static inline __attribute__((always_inline))
+
 const char *npu_cause_key(enum npu_cause c)
 {
     static const char *const keys[] = {
@@ -38,9 +40,10 @@ const char *npu_cause_text(enum npu_cause c)
 
 /* ---- the heap: the earliest first, of those the lowest number ---- */
 
+/* Without a jump, which nothing could foresee. */
 static bool before(struct npu_wait a, struct npu_wait b)
 {
-    return a.at < b.at || (a.at == b.at && a.q < b.q);
+    return (a.at < b.at) | ((a.at == b.at) & (a.q < b.q));
 }
 
 static void push(struct npu_sim *s, struct npu_wait w)
@@ -60,8 +63,7 @@ static uint32_t pop(struct npu_sim *s)
         size_t child = 2 * i + 1;
         if (child >= s->n_heap)
             break;
-        if (child + 1 < s->n_heap && before(s->heap[child + 1], s->heap[child]))
-            child++;
+        child += child + 1 < s->n_heap && before(s->heap[child + 1], s->heap[child]);
         if (!before(s->heap[child], last))
             break;
         s->heap[i] = s->heap[child];
@@ -73,12 +75,22 @@ static uint32_t pop(struct npu_sim *s)
 
 /* ---- semaphores and gates ---- */
 
-static void give(struct npu_sim *s, struct npu_core *c, unsigned set, unsigned sem,
-                 const struct npu_token *t)
+/* What a command leaves. */
+struct done {
+    uint64_t at, end, from; /* as a token's */
+    enum npu_cause cause;
+};
+
+ALWAYS void give(struct npu_sim *s, struct npu_core *c, unsigned set, unsigned sem,
+                 const struct done *d, uint64_t at)
 {
     struct npu_semaphore *x = &c->sem[set][sem];
     CHECK(x->n < NPU_TOKENS);
-    x->token[(x->head + x->n++) % NPU_TOKENS] = *t;
+    struct npu_token *t = &x->token[(x->head + x->n++) % NPU_TOKENS];
+    t->at = at;
+    t->end = d->end;
+    t->work = d->from | (uint64_t)d->cause << NPU_CAUSE_SHIFT;
+    c->has[set] |= (uint16_t)(1u << sem);
     if (x->sleeper != NPU_NOBODY) {
         s->todo[s->n_todo++] = x->sleeper;
         x->sleeper = NPU_NOBODY;
@@ -119,7 +131,9 @@ static struct npu_gate *key_gate(const struct npu_sim *s, unsigned core, uint32_
 
 static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
 {
-    return (uint64_t)ceil((double)bytes * ps_a_byte);
+    double exact = (double)bytes * ps_a_byte;
+    uint64_t ps = (uint64_t)exact;
+    return ps + ((double)ps < exact);
 }
 
 static bool moves(const struct npu_cmd *c)
@@ -167,7 +181,7 @@ static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
     if (to <= from)
         return;
     const struct npu_prog *p = s->p;
-    uint64_t split = t ? MIN(MAX(t->from, from), to) : to;
+    uint64_t split = t ? MIN(MAX(npu_token_from(t), from), to) : to;
     bool launched = !s->known.use || from == s->known.sums.at; /* not between a step's tiles */
     double launch = launched ? MIN(s->launch, (double)(split - from)) : 0;
     uint32_t at = step % (uint32_t)p->n_steps;
@@ -175,7 +189,7 @@ static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
     s->cause[NPU_BY_LAUNCH] += launch;
     s->cause[npu_op_waits(prev)] += (double)(split - from) - launch;
     if (t)
-        s->cause[t->cause] += (double)(to - split);
+        s->cause[npu_token_cause(t)] += (double)(to - split);
 }
 
 static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu_cmd *c,
@@ -211,9 +225,9 @@ struct taken {
     uint64_t end;
 };
 
-static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct npu_cmd *c,
+ALWAYS uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct npu_cmd *c,
                           const struct npu_step *step, uint64_t start, const struct taken *taken,
-                          struct npu_token *done)
+                          struct done *done)
 {
     const struct npu_tile_time *t = tile_time(s, c, step->segment->beside);
     s->cause[NPU_BY_USEFUL] += t->useful;
@@ -224,11 +238,11 @@ static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
     uint64_t end = start + t->busy;
     if (c->pieces > 1 && taken->end) { /* the last piece comes late */
         uint64_t piece = taken->end + t->busy / c->pieces;
-        s->cause[taken->last->cause] += (double)(MAX(piece, end) - end);
+        s->cause[npu_token_cause(taken->last)] += (double)(MAX(piece, end) - end);
         end = MAX(piece, end);
     }
     k->worked_until = end;
-    *done = (struct npu_token){
+    *done = (struct done){
         .at = end + (c->last ? t->tail : 0), .from = start, .cause = NPU_BY_EDGES};
     return end;
 }
@@ -236,27 +250,30 @@ static uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
 /* ---- one command ---- */
 
 /* When the command's tokens let it start.  False: the queue sleeps. */
-static bool may_start(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t *start,
-                      struct taken *taken)
+ALWAYS bool may_start(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q,
+                      const struct npu_cmd *c, uint64_t *start, struct taken *taken)
 {
     struct npu_queue_state *x = &s->queues[q];
     struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
+    struct npu_semaphore *sem = k->sem[x->step % 2];
+    unsigned needs = 1u << c->take[0] | 1u << c->take[1] | 1u << c->take[2];
+    unsigned missing = needs & ~(unsigned)k->has[x->step % 2];
+    if (missing) {
+        sem[__builtin_ctz(missing)].sleeper = q;
+        return false;
+    }
     *start = x->ready;
     for (int i = 0; i < 3; i++) {
         if (c->take[i] == NPU_NO_SEM)
             continue;
-        struct npu_semaphore *sem = &k->sem[x->step % 2][c->take[i]];
-        if (sem->n == 0) {
-            sem->sleeper = q;
-            return false;
-        }
-        const struct npu_token *t = &sem->token[sem->head];
+        const struct npu_semaphore *of = &sem[c->take[i]];
+        const struct npu_token *t = &of->token[of->head];
         taken->end = MAX(taken->end, t->end);
         if (t->at > (taken->last ? taken->last->at : 0))
             taken->last = t;
         *start = MAX(*start, t->at);
     }
-    if (c->kind == NPU_CMD_AWAIT && x->step > 0) {
+    if (kind == NPU_CMD_AWAIT && x->step > 0) {
         struct npu_gate *g = step_gate(s, q / NPU_N_QUEUES, x->step - 1);
         if (g->count < s->p->cores) {
             sleep_at(s, g, q);
@@ -268,10 +285,10 @@ static bool may_start(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, ui
 }
 
 /* False: others have their turn before, or the queue sleeps. */
-static bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t start)
+ALWAYS bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t start)
 {
     struct npu_wait w = {start, q};
-    if (!(c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE) || (!moves(c) && !c->key))
+    if (!moves(c) && !c->key)
         return true;
     if (s->n_todo || s->through || (s->n_heap && before(s->heap[0], w))) {
         s->queues[q].ready = start;
@@ -305,22 +322,24 @@ static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint64_t at)
 }
 
 /* Does the command; gives when its queue may go on. */
-static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const struct npu_cmd *c,
-                        const struct npu_step *step, uint64_t start, struct npu_token *done,
-                        const struct taken *taken)
+ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, unsigned core,
+                        const struct npu_cmd *c, const struct npu_step *step, uint64_t start,
+                        struct done *done, const struct taken *taken)
 {
     struct npu_core *k = &s->cores[core];
     uint32_t at = s->queues[q].step;
     bool follows = c->key && !c->first;
+    enum npu_cause cause = NPU_BY_ORDER;
     uint64_t next = start;
-    *done = (struct npu_token){.at = start, .from = start, .cause = NPU_BY_ORDER};
-    switch ((enum npu_cmd_kind)c->kind) {
+    *done = (struct done){.at = start, .from = start, .cause = NPU_BY_ORDER};
+    switch (kind) {
     case NPU_CMD_AWAIT:
         if (at > 0)
             next = done->at = start + c->bytes * 1000;
         break;
     case NPU_CMD_LOAD:
-        done->at = move(s, c, step, &k->in_free, false, follows, start, &done->cause);
+        done->at = move(s, c, step, &k->in_free, false, follows, start, &cause);
+        done->cause = cause;
         if (follows)
             done->at = MAX(done->at, key_gate(s, core, at, c->key)->at);
         if (c->first && c->key) {
@@ -339,11 +358,12 @@ static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const stru
         break;
     case NPU_CMD_VECTOR:
         next = start + (uint64_t)(ceil(c->m / s->chip->v[NPU_VEC_LANES]) * s->cycle + 0.5);
-        *done = (struct npu_token){.at = next, .from = start, .cause = NPU_BY_VECTOR_UNIT};
+        *done = (struct done){.at = next, .from = start, .cause = NPU_BY_VECTOR_UNIT};
         s->out->counts.vector_passes += c->m;
         break;
     case NPU_CMD_STORE:
-        done->at = move(s, c, step, &k->out_free, true, false, start, &done->cause);
+        done->at = move(s, c, step, &k->out_free, true, false, start, &cause);
+        done->cause = cause;
         k->stored_until = MAX(k->stored_until, done->at);
         break;
     case NPU_CMD_ARRIVE:
@@ -356,58 +376,91 @@ static uint64_t perform(struct npu_sim *s, uint32_t q, unsigned core, const stru
     return next;
 }
 
-static void take_tokens(struct npu_core *k, unsigned set, const struct npu_cmd *c)
+ALWAYS void take_tokens(struct npu_core *k, unsigned set, const struct npu_cmd *c)
 {
     for (int i = 0; i < 3; i++)
         if (c->take[i] != NPU_NO_SEM) {
             struct npu_semaphore *sem = &k->sem[set][c->take[i]];
             sem->head = (sem->head + 1) % NPU_TOKENS;
-            sem->n--;
+            if (--sem->n == 0)
+                k->has[set] &= (uint16_t) ~(1u << c->take[i]);
         }
 }
 
-static void give_tokens(struct npu_sim *s, struct npu_core *k, unsigned set,
-                        const struct npu_cmd *c, struct npu_token *done, uint64_t next)
+ALWAYS void give_tokens(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_core *k, unsigned set,
+                        const struct npu_cmd *c, const struct done *done, uint64_t next)
 {
-    uint64_t at = done->at;
-    for (int i = 0; i < 3; i++) { /* inputs are free when the last row has entered */
-        done->at = c->kind == NPU_CMD_MATRIX && i < 2 ? next : at;
+    for (int i = 0; i < 3; i++) /* inputs are free when the last row has entered */
         if (c->give[i] != NPU_NO_SEM)
-            give(s, k, set, c->give[i], done);
-    }
-    done->at = at;
+            give(s, k, set, c->give[i], done, kind == NPU_CMD_MATRIX && i < 2 ? next : done->at);
 }
 
-/* All that the queue can do now. */
-static void go(struct npu_sim *s, uint32_t q)
+/* All that the queue can do now.  Which queue it is, is known where this is compiled: of the kinds
+ * of commands, its own alone are looked for. */
+ALWAYS void go_as(struct npu_sim *s, uint32_t q, enum npu_queue queue)
 {
     struct npu_queue_state *x = &s->queues[q];
     unsigned core = q / NPU_N_QUEUES;
     struct npu_core *k = &s->cores[core];
+    bool shares = queue == NPU_Q_LOAD || queue == NPU_Q_STORE;
     while (x->step < s->n_steps) {
         const struct npu_cmd *c = x->cmd;
         struct taken taken = {0};
-        struct npu_token done;
+        struct done done;
         uint64_t start;
         unsigned set = x->step % 2;
-        if (!may_start(s, q, c, &start, &taken) || !has_turn(s, q, c, start))
+        enum npu_cmd_kind kind = queue == NPU_Q_MATRIX   ? NPU_CMD_MATRIX
+                                 : queue == NPU_Q_VECTOR ? NPU_CMD_VECTOR
+                                                         : (enum npu_cmd_kind)c->kind;
+        __builtin_prefetch(c + 1);
+        if (!may_start(s, kind, q, c, &start, &taken) || (shares && !has_turn(s, q, c, start)))
             return;
         take_tokens(k, set, c);
-        uint64_t next = perform(s, q, core, c, x->in, start, &done, &taken);
+        uint64_t next = perform(s, kind, q, core, c, x->in, start, &done, &taken);
         next = MAX(next, start + s->issue);
-        give_tokens(s, k, set, c, &done, next);
+        give_tokens(s, kind, k, set, c, &done, next);
         if (s->watch)
-            s->watch(s->arg, core, (enum npu_queue)(q % NPU_N_QUEUES), c, x->in->op, start,
-                     done.at);
+            s->watch(s->arg, core, queue, c, x->in->op, start, done.at);
         x->ready = next;
         if (++x->cmd == x->behind) {
             x->step++;
             npu_time_enter(s, q);
         }
-        if (c->kind == NPU_CMD_ARRIVE && s->through) {
+        if (kind == NPU_CMD_ARRIVE && s->through) {
             s->todo[s->n_todo++] = q;
             return;
         }
+    }
+}
+
+static void go_load(struct npu_sim *s, uint32_t q)
+{
+    go_as(s, q, NPU_Q_LOAD);
+}
+
+static void go_matrix(struct npu_sim *s, uint32_t q)
+{
+    go_as(s, q, NPU_Q_MATRIX);
+}
+
+static void go_vector(struct npu_sim *s, uint32_t q)
+{
+    go_as(s, q, NPU_Q_VECTOR);
+}
+
+static void go_store(struct npu_sim *s, uint32_t q)
+{
+    go_as(s, q, NPU_Q_STORE);
+}
+
+static void go(struct npu_sim *s, uint32_t q)
+{
+    switch ((enum npu_queue)(q % NPU_N_QUEUES)) {
+    case NPU_Q_LOAD: go_load(s, q); break;
+    case NPU_Q_MATRIX: go_matrix(s, q); break;
+    case NPU_Q_VECTOR: go_vector(s, q); break;
+    case NPU_Q_STORE: go_store(s, q); break;
+    case NPU_N_QUEUES: break;
     }
 }
 
@@ -419,10 +472,14 @@ void npu_time_enter(struct npu_sim *s, uint32_t q)
     for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
         x->in = &s->p->steps[x->step % s->p->n_steps];
         const struct npu_segment *g = x->in->segment;
+        if (!(g->queues >> q % NPU_N_QUEUES & 1))
+            continue;
         x->cmd = g->cmds + g->from[at];
         x->behind = g->cmds + g->from[at + 1];
-        if (x->cmd != x->behind)
+        if (x->cmd != x->behind) {
+            __builtin_prefetch(x->cmd);
             return;
+        }
     }
 }
 
@@ -461,11 +518,16 @@ void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at)
                                          NPU_O_FREE, NPU_T_FREE, NPU_V_FREE};
     for (unsigned i = 0; i < s->n_cores; i++)
         for (int set = 0; set < 2; set++) {
+            struct npu_core *c = &s->cores[i];
             for (int x = 0; x < NPU_N_SEMS; x++)
-                s->cores[i].sem[set][x] = (struct npu_semaphore){.sleeper = NPU_NOBODY};
+                c->sem[set][x] = (struct npu_semaphore){.sleeper = NPU_NOBODY};
             for (size_t x = 0; x < N_ELEMS(slots); x++)
-                s->cores[i].sem[set][slots[x]].n = NPU_SLOTS;
-            s->cores[i].sem[set][NPU_HALF].n = 1;
+                c->sem[set][slots[x]].n = NPU_SLOTS;
+            c->sem[set][NPU_HALF].n = 1;
+            c->has[set] = 0;
+            for (int x = 0; x < NPU_N_SEMS; x++)
+                if (c->sem[set][x].n || x == NPU_NO_SEM)
+                    c->has[set] |= (uint16_t)(1u << x);
         }
     s->n_heap = s->n_todo = 0;
     for (uint32_t q = s->n_cores * NPU_N_QUEUES; q-- > 0;) {
@@ -485,12 +547,13 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     for (size_t i = 0; i < p->n_steps; i++)
         s->n_keys = MAX(s->n_keys, p->steps[i].segment->n_keys);
     size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
-    s->cores = mem_alloc(s->n_cores * sizeof *s->cores);
-    s->queues = mem_alloc(n_queues * sizeof *s->queues);
-    s->heap = mem_alloc(n_queues * sizeof *s->heap);
-    s->todo = mem_alloc(n_queues * sizeof *s->todo);
-    s->gates = mem_alloc(instances * s->n_steps * sizeof *s->gates);
-    s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys);
+    struct arena *a = &s->arena;
+    s->cores = arena_array(a, s->n_cores, sizeof *s->cores);
+    s->queues = arena_array(a, n_queues, sizeof *s->queues);
+    s->heap = arena_array(a, n_queues, sizeof *s->heap);
+    s->todo = arena_array(a, n_queues, sizeof *s->todo);
+    s->gates = arena_array(a, instances * s->n_steps, sizeof *s->gates);
+    s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys); /* few are ever touched */
     for (size_t i = 0; i < instances * s->n_steps; i++)
         s->gates[i].sleepers = NPU_NOBODY;
     npu_mem_init(&s->mem, s->chip);
@@ -575,15 +638,12 @@ void npu_time(struct npu_timing_of *t, const struct npu_prog *p, unsigned instan
     *t = (struct npu_timing_of){.op_ps = op_ps};
     if (op_ps)
         memset(op_ps, 0, p->work->n_ops * sizeof *op_ps);
+    arena_init(&s.arena);
     init(&s, instances, rounds);
     run(&s);
     report(&s, instances, rounds);
     npu_repeat_done(&s.repeat);
     npu_known_done(&s.known);
-    mem_free(s.cores);
-    mem_free(s.queues);
-    mem_free(s.heap);
-    mem_free(s.todo);
-    mem_free(s.gates);
     mem_free(s.keys);
+    arena_done(&s.arena);
 }

@@ -11,15 +11,27 @@
 #define NPU_NOBODY UINT32_MAX
 
 struct npu_token {
-    uint64_t at, from; /* when it was given; when the work behind it began */
-    uint64_t end;      /* LOAD: when the last piece is there; at is that of the first */
-    enum npu_cause cause;
+    uint64_t at;   /* when it was given */
+    uint64_t end;  /* LOAD: when the last piece is there; at is that of the first */
+    uint64_t work; /* when the work behind it began, and which enum npu_cause it is: 60 + 4 bits */
 };
 
-struct npu_semaphore {
-    struct npu_token token[NPU_TOKENS];
-    uint32_t head, n;
+#define NPU_CAUSE_SHIFT 60
+
+static inline uint64_t npu_token_from(const struct npu_token *t)
+{
+    return t->work & (((uint64_t)1 << NPU_CAUSE_SHIFT) - 1);
+}
+
+static inline enum npu_cause npu_token_cause(const struct npu_token *t)
+{
+    return (enum npu_cause)(t->work >> NPU_CAUSE_SHIFT);
+}
+
+struct npu_semaphore { /* as long as a line of the cache */
+    _Alignas(64) struct npu_token token[NPU_TOKENS];
     uint32_t sleeper; /* a queue, or NPU_NOBODY */
+    uint8_t head, n;
 };
 
 struct npu_queue_state {
@@ -31,10 +43,11 @@ struct npu_queue_state {
 };
 
 struct npu_core {
-    struct npu_semaphore sem[2][NPU_N_SEMS];
-    uint64_t in_free, out_free; /* the link, both ways */
-    uint64_t worked_until;      /* the matrix unit */
-    uint64_t stored_until;      /* the last store */
+    struct npu_semaphore sem[2][NPU_N_SEMS]; /* NPU_NO_SEM has a token of time 0, always */
+    uint16_t has[2];                         /* semaphores with a token, as bits */
+    uint64_t in_free, out_free;              /* the link, both ways */
+    uint64_t worked_until;                   /* the matrix unit */
+    uint64_t stored_until;                   /* the last store */
 };
 
 struct npu_gate { /* a step's end, or a shared tile's arrival */
@@ -90,6 +103,7 @@ struct npu_known {
 };
 
 struct npu_sim {
+    struct arena arena; /* of all lists but what is known and seen */
     const struct npu_prog *p;
     const struct npu_chip *chip;
     struct npu_timing_of *out;
