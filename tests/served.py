@@ -113,7 +113,7 @@ class Server:
 
     def __init__(self, damso, *args, folder=None, models=None, **env):
         self.dir, self.own = folder or tempfile.mkdtemp(), not folder
-        env = {'PATH': os.environ['PATH'], 'HOME': self.dir, 'DAMSO_MODELS_DIR': models or MODELS,
+        env = {'PATH': os.environ['PATH'], 'HOME': self.dir, 'DAMSO_MODELS_DIR': models or MODELS or '',
                'DAMSO_CTX': '2048', 'DAMSO_STORE': store_of(self.dir), **env}
         for name in ('DAMSO_CPU', 'DAMSO_SANDBOX', 'ASAN_OPTIONS', 'TSAN_OPTIONS'):
             if name in os.environ:

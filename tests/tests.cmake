@@ -65,6 +65,9 @@ set_tests_properties(app.users PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} 
 add_test(NAME app.replicas COMMAND python3 tests/replicas_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.replicas PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 900
     SKIP_RETURN_CODE 77 RUN_SERIAL ON)
+add_test(NAME app.routing COMMAND python3 tests/routing_test.py $<TARGET_FILE:damso>)
+set_tests_properties(app.routing PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 300
+    SKIP_RETURN_CODE 77)
 add_test(NAME app.deploy COMMAND tests/clients/run.sh tests/deploy_test.py $<TARGET_FILE:damso>)
 set_tests_properties(app.deploy PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} TIMEOUT 120
     SKIP_RETURN_CODE 77)

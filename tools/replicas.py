@@ -3,12 +3,13 @@
 """Three replicas behind HAProxy with many clients, and what may happen to them; prints the table of docs/SCALE.md:
     DAMSO_TEST_MODELS=FOLDER tools/replicas.py build/damso [--clients 200] [--model FILE] [--spaces]
 Needs PostgreSQL and haproxy (tests/postgres.sh install).  --spaces: each replica in a network namespace of its own,
-with a wire that is cut, and a database whose disk gets full; needs root."""
-import argparse, os, shutil, signal, subprocess, sys, tempfile, threading, time
+with a wire that is cut, and a database whose disk gets full; needs root.  --busy N: before that, for a minute, N
+programs compute beside all of it; prints the oldest sign of life that another replica would have seen."""
+import argparse, atexit, os, shutil, signal, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'tests'))
 from replicas import Cluster, back, check_kept, run_clients
-from served import SMALL, Postgres, until
+from served import MODELS, SMALL, Postgres, until
 
 DISK_MB = 400
 INSIDE = 'DAMSO_REPLICAS_INSIDE'
@@ -59,11 +60,30 @@ class FullDisk:
 
 
 def small_disk():
-    """A database on a file system of DISK_MB."""
+    """A database on a file system of DISK_MB, which goes however this program ends."""
     folder = tempfile.mkdtemp()
     os.mkdir(f'{folder}/pg')
     subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={DISK_MB}m', 'none', f'{folder}/pg'], check=True)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(subprocess.run, ['umount', '-l', f'{folder}/pg'])
     return Postgres(folder)
+
+
+def oldest_beat(cluster, clients, busy, seconds=60):
+    """The oldest sign of life of any replica while `busy` programs compute, in seconds, and the errors of clients."""
+    began = time.monotonic()
+    programs = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(busy)]
+    try:
+        said = cluster.sql('DO $$BEGIN CREATE TEMP TABLE ages (age float8); FOR i IN 1..%d LOOP INSERT INTO ages SELECT '
+                           'extract(epoch FROM clock_timestamp() - max(beat)) FROM beats WHERE beat > now() - '
+                           "interval '1 hour' GROUP BY id; PERFORM pg_sleep(0.02); END LOOP; END$$; "
+                           'SELECT max(age), count(*) FROM ages' % (seconds * 50))
+    finally:
+        for p in programs:
+            p.kill()
+            p.wait()
+    load, errors = os.getloadavg()[0], sum(e[1] >= began for c in clients for e in c.errors)
+    return *said.split('|'), load, errors
 
 
 def stay(seconds, begin, end):
@@ -106,6 +126,9 @@ def suffer(name, begin, end, cluster, clients, rate):
 
 
 def main(a):
+    model = a.model if os.path.exists(a.model) else f'{MODELS}/{a.model}.gguf'
+    if not os.path.exists(model):
+        sys.exit(f'{a.model}: no such file, and DAMSO_TEST_MODELS is {MODELS or "not set"}')
     Postgres.one = small_disk() if a.spaces else Postgres()
     cluster = Cluster(os.path.abspath(a.damso), '--linger', '3', '--drain', '60', spaces=a.spaces, model=a.model)
     clients, go = run_clients(cluster, a.clients, a.look)
@@ -115,6 +138,10 @@ def main(a):
           '| fault | every client has an answer after | nine tenths of the questions a second after | of | errors, the last '
           'after |', flush=True)
     try:
+        if a.busy:
+            age, n, load, errors = oldest_beat(cluster, clients, a.busy)
+            print(f'{a.busy} programs beside it, load {load:.1f}: the oldest sign of life was {float(age):.2f} s old, of {n} '
+                  f'looks; {errors} errors', flush=True)
         for fault in faults_of(cluster, a):
             suffer(*fault, cluster, clients, rate)
     finally:
@@ -132,6 +159,7 @@ parser.add_argument('--clients', type=int, default=200)
 parser.add_argument('--model', default=SMALL)
 parser.add_argument('--look', type=float, default=0.4, help='seconds between looks of a client whether its answer is there')
 parser.add_argument('--spaces', action='store_true')
+parser.add_argument('--busy', type=int, default=0, help='programs that compute beside it for a minute')
 asked = parser.parse_args()
 if asked.spaces and INSIDE not in os.environ:
     if os.geteuid() != 0 or not shutil.which('ip'):

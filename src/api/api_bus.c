@@ -11,13 +11,22 @@
 /* What is told to servers, not to listeners, has no owner and is of this "chat". */
 #define TO_SERVERS "servers"
 
-/* Looks for answers whose server is gone; one at a time. */
-struct api_bus_left {
-    struct api *api;
+#define LEFT_AT_ONCE 16
+
+struct left_one {
+    struct api_bus_left *all;
     struct store_op op;
     struct store_chats x;
     struct arena arena;
-    atomic_bool busy, stop;
+};
+
+/* Looks for answers whose server is gone: for one, and once there was one, for many together, which
+ * the store keeps with one wait for the disk. */
+struct api_bus_left {
+    struct api *api;
+    struct left_one one[LEFT_AT_ONCE];
+    atomic_size_t under_way;
+    atomic_bool busy, stop, found; /* found: one of those under way was left */
 };
 
 /* ---- a request that waits ---- */
@@ -182,47 +191,63 @@ static void came(void *arg, const struct store_news *news)
 
 static void left_came(struct store_op *op, void *arg);
 
-static void left_look(struct api_bus_left *l)
+static void left_look(struct api_bus_left *l, size_t n);
+
+/* The last of those that were sent together decides whether there are more. */
+static void left_over(struct left_one *o)
 {
-    arena_init(&l->arena);
-    l->x = (struct store_chats){0};
-    l->op = (struct store_op){.what = STORE_RUNNING_LEFT,
-                              .chats = &l->x,
-                              .arena = &l->arena,
-                              .done = left_came,
-                              .arg = l};
-    if (store_send(l->api->o.store, &l->op, NULL) == ERR_OK)
+    struct api_bus_left *l = o->all;
+    arena_done(&o->arena);
+    if (atomic_fetch_sub(&l->under_way, 1) != 1)
         return;
-    arena_done(&l->arena);
-    atomic_store(&l->busy, false);
+    if (atomic_load(&l->found) && !atomic_load(&l->stop))
+        left_look(l, LEFT_AT_ONCE);
+    else
+        atomic_store(&l->busy, false);
+}
+
+static void left_look(struct api_bus_left *l, size_t n)
+{
+    atomic_store(&l->found, false);
+    atomic_store(&l->under_way, n);
+    for (size_t i = 0; i < n; i++) {
+        struct left_one *o = &l->one[i];
+        arena_init(&o->arena);
+        o->all = l;
+        o->x = (struct store_chats){0};
+        o->op = (struct store_op){.what = STORE_RUNNING_LEFT,
+                                  .chats = &o->x,
+                                  .arena = &o->arena,
+                                  .done = left_came,
+                                  .arg = o};
+        if (store_send(l->api->o.store, &o->op, NULL) != ERR_OK)
+            left_over(o);
+    }
 }
 
 static void left_came(struct store_op *op, void *arg)
 {
-    struct api_bus_left *l = arg;
-    bool found = op->err == ERR_OK && l->x.n_messages && l->x.n_chats;
-    if (found) {
-        const struct store_chats *x = &l->x;
+    struct left_one *o = arg;
+    const struct store_chats *x = &o->x;
+    struct api_chats *chats = o->all->api->chats;
+    if (op->err == ERR_OK && x->n_messages && x->n_chats) {
+        atomic_store(&o->all->found, true);
         log_at(LOG_WARN, "chats", "stopped=1 why=\"its server is gone\"");
         api_events_tell(
-            l->api->chats, x->owner, x->id, "message",
+            chats, x->owner, x->id, "message",
             api_pack("{ss so}", "chat", x->id, "message", api_chats_message(&x->messages[0])));
         if (!x->chats[0].deleted)
-            api_events_tell(l->api->chats, x->owner, x->id, "chat",
+            api_events_tell(chats, x->owner, x->id, "chat",
                             api_pack("{so}", "chat", api_chats_chat(&x->chats[0])));
     }
-    arena_done(&l->arena);
-    if (found && !atomic_load(&l->stop))
-        left_look(l);
-    else
-        atomic_store(&l->busy, false);
+    left_over(o);
 }
 
 static void beat(void *arg)
 {
     struct api *a = arg;
     if (!atomic_exchange(&a->left->busy, true))
-        left_look(a->left);
+        left_look(a->left, 1);
 }
 
 /* ---- life ---- */

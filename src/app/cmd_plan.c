@@ -37,7 +37,13 @@ static enum err open_kind(struct dry *d, struct fleet_answer *x, struct dev_spee
     speeds->idle_w = x->kind->idle >= 0 ? x->kind->idle : speeds->busy_w;
     speeds->pages = 2 * num_div_up(c->ctx ? (size_t)c->ctx : ctx, ENGINE_PAGE) *
                     (size_t)c->parallel;
-    return dry_open_measured(d, c, speeds, a->workload, ctx, e);
+    TRY(dry_open_measured(d, c, speeds, a->workload, ctx, e));
+    if (!x->kind->tensor)
+        return ERR_OK;
+    size_t n = strlen(x->title);
+    snprintf(x->title + n, sizeof x->title - n, ", %zu stages of %zu processes", x->kind->pipeline,
+             x->kind->tensor);
+    return fleet_ranks(speeds, x->kind, engine_model(d->en), e);
 }
 
 /* When replicas of a cell are away. */
@@ -88,6 +94,10 @@ static enum err answer(struct fleet_answer *x, struct cmd_plan_ask *a, size_t i,
     if (x->source == FLEET_CHIP && (x->kind->watts >= 0 || x->kind->idle >= 0))
         return err_set(e, ERR_USAGE,
                        "%.60s: watts= and idle= are of measured machines; a chip's are simulated",
+                       x->kind->name);
+    if (x->source != FLEET_SPEEDS && x->kind->tensor)
+        return err_set(e, ERR_USAGE,
+                       "%.60s: tensor= and pipeline= are of machines by `damso bench --json`",
                        x->kind->name);
     if (x->source == FLEET_LEVELS && a->parallel[i])
         return err_set(e, ERR_USAGE, "%.60s: parallel= was the server's own", x->kind->name);

@@ -4,6 +4,7 @@
 
 #include "base/num.h"
 #include "os/os_map.h"
+#include "plan/plan_share.h"
 
 #include <errno.h>
 #include <math.h>
@@ -41,14 +42,35 @@ const char *cmd_plan_limit_name(int limit)
 
 /* ---- the curve ---- */
 
+/* What powers of the shares can come to: all hours with requests alike; nothing but the busiest
+ * ones. */
+static enum err check_peak(const double curve[FLEET_HOURS], double peak, struct errinfo *e)
+{
+    double busiest = 0, n_busiest = 0, n_some = 0;
+    for (int h = 0; h < FLEET_HOURS; h++)
+        busiest = MAX(busiest, curve[h]);
+    for (int h = 0; h < FLEET_HOURS; h++) {
+        n_busiest += curve[h] == busiest;
+        n_some += curve[h] > 0;
+    }
+    if (peak >= 1 / n_some && peak <= 1 / n_busiest)
+        return ERR_OK;
+    return err_set(e, ERR_USAGE,
+                   "--peak-share %g: with this curve, in which %.0f hours have requests and %.0f "
+                   "are the busiest, it is from %.4g to %.4g",
+                   peak, n_some, n_busiest, 1 / n_some, 1 / n_busiest);
+}
+
 /* Shares to a power, so that the busiest hour has the share that is asked for. */
 static void sharpen(double curve[FLEET_HOURS], double peak)
 {
-    double low = 0, high = 64, made[FLEET_HOURS];
+    double low = 0, high = 1e6, busiest = 0, made[FLEET_HOURS];
+    for (int h = 0; h < FLEET_HOURS; h++)
+        busiest = MAX(busiest, curve[h]);
     for (int i = 0; i < 100; i++) {
         double power = (low + high) / 2, sum = 0, most = 0;
         for (int h = 0; h < FLEET_HOURS; h++)
-            sum += made[h] = pow(curve[h], power);
+            sum += made[h] = curve[h] > 0 ? pow(curve[h] / busiest, power) : 0;
         for (int h = 0; h < FLEET_HOURS; h++) {
             made[h] /= sum;
             most = MAX(most, made[h]);
@@ -102,8 +124,10 @@ static enum err set_curve(struct cmd_plan_ask *a, const struct cmd_plan_options 
     for (int h = 0; h < FLEET_HOURS; h++)
         curve[h] /= sum;
     TRY(real(&peak, "--peak-share", o->peak_share, 1.0 / 24, 1, e));
-    if (peak > 0)
+    if (peak > 0) {
+        TRY(check_peak(curve, peak, e));
         sharpen(curve, peak);
+    }
     return ERR_OK;
 }
 
@@ -137,21 +161,28 @@ static enum err read_word(const struct word *words, size_t n, const char *text, 
         return ERR_OK;
     }
     return err_set(e, ERR_USAGE,
-                   "'%.*s' of %.60s: price=, hour=, watts=, idle= or parallel= are known",
+                   "'%.*s' of %.60s: price=, hour=, watts=, idle=, parallel=, tensor=, pipeline=, "
+                   "machines=, gbit= or us= are known",
                    (int)MIN(len, 60u), text, kind);
 }
 
 static enum err read_kind(struct cmd_plan_ask *a, const char *text, struct errinfo *e)
 {
     size_t i = a->n_kinds, n = strcspn(text, ",");
+    int64_t tensor = 0, pipeline = 0, machines = 0;
     struct fleet_kind *k = &a->kind[i];
     *k = (struct fleet_kind){.name = a->name[i], .price = -1, .hour = -1, .watts = -1, .idle = -1};
     const struct word words[] = {
-        {"price",    &k->price, NULL,            0, 1e9 },
-        {"hour",     &k->hour,  NULL,            0, 1e6 },
-        {"watts",    &k->watts, NULL,            0, 1e6 },
-        {"idle",     &k->idle,  NULL,            0, 1e6 },
-        {"parallel", NULL,      &a->parallel[i], 1, 4096},
+        {"price",    &k->price, NULL,            0,    1e9           },
+        {"hour",     &k->hour,  NULL,            0,    1e6           },
+        {"watts",    &k->watts, NULL,            0,    1e6           },
+        {"idle",     &k->idle,  NULL,            0,    1e6           },
+        {"parallel", NULL,      &a->parallel[i], 1,    4096          },
+        {"tensor",   NULL,      &tensor,         1,    PLAN_RANKS_MAX},
+        {"pipeline", NULL,      &pipeline,       1,    PLAN_RANKS_MAX},
+        {"machines", NULL,      &machines,       1,    PLAN_RANKS_MAX},
+        {"gbit",     &k->gbit,  NULL,            1e-3, 1e5           },
+        {"us",       &k->us,    NULL,            0,    1e6           },
     };
     if (n == 0 || n >= sizeof a->name[i])
         return err_set(e, ERR_USAGE, "'%.60s': a chip or a file of at most %zu letters", text,
@@ -167,6 +198,16 @@ static enum err read_kind(struct cmd_plan_ask *a, const char *text, struct errin
                        k->name);
     if (k->idle > k->watts && k->watts >= 0)
         return err_set(e, ERR_USAGE, "%.60s: idle= is more than watts=", k->name);
+    if (!tensor && !pipeline && (machines || k->gbit > 0 || k->us > 0))
+        return err_set(e, ERR_USAGE,
+                       "%.60s: machines=, gbit= and us= are for tensor= or pipeline=", k->name);
+    if (tensor || pipeline) {
+        k->tensor = (size_t)MAX(tensor, 1);
+        k->pipeline = (size_t)MAX(pipeline, 1);
+        k->machines = (size_t)machines;
+    }
+    if (k->tensor * k->pipeline > PLAN_RANKS_MAX)
+        return err_set(e, ERR_USAGE, "%.60s: more than %d processes", k->name, PLAN_RANKS_MAX);
     a->n_kinds++;
     return ERR_OK;
 }

@@ -59,6 +59,10 @@ static void put_replica(json_t *o, const struct fleet_answer *x)
     put(o, "capacity_low_per_s", r->low);
     json_object_set_new(o, "searches_per_s", found);
     json_object_set_new(o, "runs", runs_json(r->run, r->n_runs));
+    if (r->alone_tpot > 0) {
+        put(o, "alone_ttft_ms", r->alone_ttft);
+        put(o, "alone_tpot_ms", r->alone_tpot);
+    }
     put_n(o, "simulated_runs", r->n_simulated);
     put_n(o, "simulated_requests", r->n_requests);
 }
@@ -214,6 +218,9 @@ static void print_kind(const struct fleet_answer *x)
         printf("  cannot: %s\n", x->error);
         return;
     }
+    if (x->replica.alone_tpot > 0)
+        printf("  alone       first token after %.4g ms, then %.4g tokens a second\n",
+               x->replica.alone_ttft, 1000 / x->replica.alone_tpot);
     printf("  a replica   %.4g requests a second", x->replica.capacity);
     if (x->source == FLEET_LEVELS)
         printf(", its best measured level\n");

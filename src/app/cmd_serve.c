@@ -339,7 +339,7 @@ static enum err serve(struct serve *s, struct errinfo *e)
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     TRY(keep_files(s, e));
-    TRY(store_open(&s->opts.store, s->conf->store, e));
+    TRY(store_open_leased(&s->opts.store, s->conf->store, (unsigned)s->conf->lease, e));
     serve_pull_run(s->pull);
     tool_run(s->tool);
     enum err r = serve_api(s, &signals, e);

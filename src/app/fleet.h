@@ -51,6 +51,10 @@ struct fleet_kind {
     const char *name;   /* a chip, or a JSON of `damso bench` or `damso bench serve` */
     double price, hour; /* to buy one, or to have it for an hour with its power */
     double watts, idle; /* measured ones: busy, idle */
+    /* Machines that compute a model together, of which each is as measured: processes of a stage;
+     * stages; machines, 0: one for each process; the network between them.  tensor 0: one alone. */
+    size_t tensor, pipeline, machines;
+    double gbit, us;
 };
 
 /* ---- one replica ---- */
@@ -73,6 +77,7 @@ struct fleet_replica {
     size_t n_runs, n_simulated;       /* runs of the scheduler */
     uint64_t n_requests;              /* simulated in all */
     double answer_tokens;             /* of a request, mean */
+    double alone_ttft, alone_tpot;    /* ms, means of requests one at a time */
     char why[300];                    /* capacity 0: what keeps it from any */
 };
 
@@ -101,6 +106,10 @@ enum err fleet_whole(struct fleet_whole *out, struct fleet_replica *r, struct en
  * CORRUPT, naming what is missing. */
 enum err fleet_speeds_read(struct dev_speeds *s, const char *path, char title[128],
                            struct errinfo *e);
+/* Of a kind with `tensor`: sets what its machines' exchanges add; m has its angles.  Errors: USAGE,
+ * naming what does not go together; those of plan_share_new. */
+enum err fleet_ranks(struct dev_speeds *s, const struct fleet_kind *k, const struct model *m,
+                     struct errinfo *e);
 /* A replica out of the levels of `damso bench serve --json`: its best one within the limits. */
 enum err fleet_levels_read(struct fleet_replica *r, const struct fleet_kind *k,
                            const struct fleet_ask *a, const char *path, struct errinfo *e);

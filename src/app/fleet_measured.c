@@ -142,8 +142,9 @@ enum err fleet_speeds_read(struct dev_speeds *s, const char *path, char title[12
 
 /* ---- damso bench serve ---- */
 
-/* The percentiles of a level that limits are of. */
-static void take_level(struct fleet_run *out, const json_t *l, const struct fleet_ask *a)
+/* The percentiles of a level that limits are of.  Errors: CORRUPT, naming what it has not. */
+static enum err take_level(struct fleet_run *out, const json_t *l, const struct fleet_ask *a,
+                           const char *path, size_t i, struct errinfo *e)
 {
     const json_t *ttft = json_object_get(l, "ttft_ms"), *tpot = json_object_get(l, "tpot_ms");
     double s = member_number(l, "seconds");
@@ -155,8 +156,18 @@ static void take_level(struct fleet_run *out, const json_t *l, const struct flee
         .tpot_p50 = member_number(tpot, "p50"),
         .within = member_number(l, "errors") == 0
     };
-    for (int i = 0; i < FLEET_LIMITS; i++)
-        out->within &= a->limit_ms[i] <= 0 || out->ms[i] <= a->limit_ms[i];
+    for (int k = 0; k < FLEET_LIMITS; k++) {
+        if (a->limit_ms[k] > 0 && !(out->ms[k] > 0 && out->ms[k] < 1e9))
+            return err_set(e, ERR_CORRUPT,
+                           "%.300s: level %zu: no %s_ms with p%.0f over 0, which a limit is of",
+                           path, i + 1, FLEET_LIMIT_TPOT(k) ? "tpot" : "ttft",
+                           100 * FLEET_LIMIT_SHARE(k));
+        out->within &= a->limit_ms[k] <= 0 || out->ms[k] <= a->limit_ms[k];
+    }
+    if (out->rate > 0 && out->rate < 1e9)
+        return ERR_OK;
+    return err_set(e, ERR_CORRUPT, "%.300s: level %zu: no requests without errors, or no seconds",
+                   path, i + 1);
 }
 
 static int by_rate(const void *a, const void *b)
@@ -188,11 +199,7 @@ enum err fleet_levels_read(struct fleet_replica *r, const struct fleet_kind *k,
         code = err_set(e, ERR_CORRUPT, "%.300s: it has no 1 to %d levels", path, FLEET_RUNS);
     for (size_t i = 0; i < n && code == ERR_OK; i++) {
         struct fleet_run *run = &r->run[r->n_runs++];
-        take_level(run, json_array_get(levels, i), a);
-        if (!(run->rate > 0 && run->rate < 1e9 && run->ms[FLEET_TTFT_P90] > 0))
-            code = err_set(e, ERR_CORRUPT,
-                           "%.300s: level %zu: no requests, seconds and ttft_ms over 0", path,
-                           i + 1);
+        code = take_level(run, json_array_get(levels, i), a, path, i, e);
     }
     json_decref(o);
     if (code != ERR_OK)

@@ -11,16 +11,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NEAR      1.01 /* a search ends when the rates are so near each other */
-#define STRIDE    1.25 /* from a rate to the next, before one on the other side is found */
-#define WARM      0.15 /* of the counted requests come before them */
-#define THINK     2.0  /* and so many times to think of a conversation */
-#define LONG_RUN  5    /* the run that checks a capacity counts so many times the requests */
-#define BACK_OFF  0.98
-#define BACKS_MAX 25
-#define LIMITS    5 /* a run lasts so many times the longest limit: a queue needs time to show */
-#define COUNT_MAX 50000.0
-#define SLOWEST   1e-4 /* of what can be done at all: slower rates are not looked at */
+#define NEAR        1.01 /* a search ends when the rates are so near each other */
+#define STRIDE      1.25 /* from a rate to the next, before one on the other side is found */
+#define WARM        0.15 /* of the counted requests come before them */
+#define THINK       2.0  /* and so many times to think of a conversation */
+#define LONG_RUN    5    /* the run that checks a capacity counts so many times the requests */
+#define BACK_OFF    0.98
+#define BACKS_MAX   25
+#define LIMITS      5 /* a run lasts so many times the longest limit: a queue needs time to show */
+#define COUNT_MAX   50000.0
+#define QUEUE_SHARE 10   /* of all requests that may wait in the end, where no limit is of waits */
+#define SLOWEST     1e-4 /* of what can be done at all: slower rates are not looked at */
 
 /* Student's t, one-sided 95 %, for FLEET_SEEDS - 1 = 3 degrees of freedom. */
 #define T_95 2.353
@@ -66,11 +67,19 @@ static void end_early(struct load_opts *o, const struct fleet_ask *a, double n)
                                         .most = (size_t)(1.2 * most_late(i, n)) + 3};
 }
 
-static bool holds(const struct load_result *l)
+/* Of times to the first token: without them nothing else would say that a queue grows. */
+static bool waits_count(const struct fleet_ask *a)
+{
+    return a->limit_ms[FLEET_TTFT_P90] > 0 || a->limit_ms[FLEET_TTFT_P99] > 0;
+}
+
+static bool holds(const struct load_result *l, const struct fleet_ask *a)
 {
     for (int i = 0; i < FLEET_LIMITS && !l->gave_up; i++)
         if ((double)l->n_late[i] > most_late(i, (double)l->n_counted))
             return false;
+    if (!waits_count(a) && l->queue_last > MAX(a->load.running_max, l->n_counted / QUEUE_SHARE))
+        return false;
     return !l->gave_up;
 }
 
@@ -84,12 +93,12 @@ static enum err held(bool *out, struct fleet_replica *r, struct engine *en,
     struct load_opts o = opts_of(r, a, rate, n, seed);
     end_early(&o, a, n);
     TRY(load_run(en, &o, &l, e));
-    *out = holds(&l);
+    *out = holds(&l, a);
     return ERR_OK;
 }
 
 static void note(struct fleet_run *out, struct fleet_replica *r, const struct load_result *l,
-                 double rate)
+                 const struct fleet_ask *a, double rate)
 {
     double done = MAX((double)l->n_done, 1);
     *out = (struct fleet_run){
@@ -97,7 +106,7 @@ static void note(struct fleet_run *out, struct fleet_replica *r, const struct lo
         .ms = {l->ttft.p90, l->ttft.p99, l->tpot.p90, l->tpot.p99},
         .ttft_p50 = l->ttft.p50,
         .tpot_p50 = l->tpot.p50,
-        .within = holds(l)
+        .within = holds(l, a)
     };
     out->busy = MIN(rate * l->busy_s / done, 1);
     out->cached = l->n_prompt ? (double)l->n_cached / (double)l->n_prompt : 0;
@@ -116,7 +125,7 @@ enum err fleet_run(struct fleet_run *out, struct fleet_replica *r, struct engine
         o.late[i] = (struct load_late){
             .tpot = FLEET_LIMIT_TPOT(i), .ms = a->limit_ms[i], .most = SIZE_MAX};
     TRY(load_run(en, &o, &l, e));
-    note(out, r, &l, rate);
+    note(out, r, &l, a, rate);
     return ERR_OK;
 }
 
@@ -237,8 +246,11 @@ enum err fleet_replica(struct fleet_replica *out, struct engine *en, const struc
     double most, guess;
     *out = (struct fleet_replica){.idle_w = engine_sim(en)->static_w};
     TRY(bounds(&alone, &most, out, en, a, e));
+    out->alone_ttft = alone.ttft.mean;
+    out->alone_tpot = alone.tpot.mean;
     guess = most * 0.7;
-    if (!holds(&alone)) {
+    alone.queue_last = 0; /* they come as others end */
+    if (!holds(&alone, a)) {
         explain(out, a, &alone);
         return ERR_OK;
     }
@@ -287,7 +299,7 @@ static enum err all_held(bool *out, struct fleet_replica *r, struct engine *en,
         o.mine = mine;
         o.mine_arg = &s;
         TRY(load_run(en, &o, &l, e));
-        *out = holds(&l);
+        *out = holds(&l, a);
     }
     return ERR_OK;
 }

@@ -231,6 +231,9 @@ static struct dev_cost measured(const struct dev_speeds *speeds, const struct np
         past += n * (double)m->group[i].past;
     }
     double s = step_s(speeds, rows) + speeds->s_row_past * past;
+    if (speeds->share > 0)
+        s = s * speeds->share + speeds->s_step + speeds->s_row * rows +
+            speeds->s_wanted * (double)m->wanted;
     return (struct dev_cost){(uint64_t)(s * 1e12 + 0.5), s * speeds->busy_w};
 }
 

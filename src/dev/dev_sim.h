@@ -28,6 +28,10 @@ struct dev_speeds {
         double rows, s; /* ascending in rows; seconds, with nothing before the rows */
     } step[DEV_SPEEDS_MAX];
     double s_row_past;
+    /* Of processes that compute it together (fleet_ranks.c): what of all that one of them has to
+     * do, 0: it is alone; and what their exchanges add to a step, for each row, and for each of
+     * which something is wanted. */
+    double share, s_step, s_row, s_wanted;
     double busy_w, idle_w; /* of the machine; 0: not known */
     uint64_t pages;        /* of context that it holds */
 };

@@ -229,6 +229,7 @@ static enum err begin(struct load *l, const struct talk *t, struct errinfo *e)
     struct request *q = new_request(l, t);
     enum err r = sched_push(l->s, &q->job, e);
     l->n_begun++;
+    l->r->queue_last = sched_load(l->s).queued;
     if (r == ERR_OK) {
         l->n_under_way++;
         return ERR_OK;

@@ -83,7 +83,8 @@ struct load_result {
     struct load_bars bars;
     double running_mean, queue_mean, pages_mean; /* over time; pages: share in use */
     size_t running_most, queue_most, pages;
-    double rows_mean; /* of a step */
+    size_t queue_last; /* that waited when the last one came, with a rate; set also by gave_up */
+    double rows_mean;  /* of a step */
     uint64_t n_steps, n_preempted, n_prices;
 };
 

@@ -428,9 +428,15 @@ static void store_free(struct store *s)
 
 enum err store_open(struct store **out, const char *url, struct errinfo *e)
 {
+    return store_open_leased(out, url, STORE_LEASE_S, e);
+}
+
+enum err store_open_leased(struct store **out, const char *url, unsigned lease_s, struct errinfo *e)
+{
     struct store_db *db;
     *out = NULL;
     TRY(store_open_db(&db, url, e));
+    db->lease_ms = (int64_t)lease_s * 1000;
     struct store *s = mem_alloc(sizeof *s);
     s->db = db;
     s->tail = &s->head;

@@ -34,6 +34,7 @@
 #define STORE_LIST_MAX         ((size_t)1000)      /* objects or items of one answer */
 #define STORE_QUEUE_MAX        ((size_t)1024)      /* operations that wait */
 #define STORE_QUEUE_BYTES_MAX  ((size_t)256 << 20) /* bodies that wait */
+#define STORE_LEASE_S          5u                  /* unless another is said */
 
 enum store_kind { STORE_RESPONSE, STORE_CHAT_COMPLETION, STORE_N_KINDS };
 
@@ -120,6 +121,10 @@ struct store;
  * and NOTFOUND (who may not in, and where there is no such database), each naming the store
  * without its password. */
 enum err store_open(struct store **out, const char *url, struct errinfo *e);
+/* The same with a lease, in seconds: a server of the same PostgreSQL that is silent for so long is
+ * taken for gone, and what it holds is taken from it (store_bus.h).  The same for all of them. */
+enum err store_open_leased(struct store **out, const char *url, unsigned lease_s,
+                           struct errinfo *e);
 /* Runs what waits, then ends.  NULL is fine.  Nothing may be sent meanwhile. */
 void store_close(struct store *s);
 

@@ -17,7 +17,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BEAT_NS         1000000000u
+#define BEATS           5 /* in a lease: so many signs of life would have to be missed */
+#define BEAT_NS_MAX     1000000000u
+#define AGAIN_NS        100000000u /* until the next, after one that failed or found work */
 #define PACE_NS         8000000u /* between two looks or tellings: what comes meanwhile goes together */
 #define TOLD_AT_ONCE    200
 #define READ_AT_ONCE    1000
@@ -36,7 +38,8 @@ struct store_bus {
     void *arg;
     pthread_t thread;
     int wake_fd;
-    uint64_t beat_ns, paced_ns;
+    uint64_t every_ns, beat_ns, paced_ns; /* between beats; of the last one */
+    uint64_t since_ns; /* beats have come without a gap of a lease; 0: none yet */
 
     pthread_mutex_t mu;
     struct told *told, **told_tail;
@@ -79,6 +82,14 @@ static uint64_t number(const PGresult *res, int row, int column)
     return PQgetisnull(res, row, column) ? 0 : strtoull(PQgetvalue(res, row, column), NULL, 10);
 }
 
+static bool bus_command(struct store_bus *b, const char *text)
+{
+    PGresult *res = bus_run(b, text, 0, NULL);
+    bool good = is_good(b, res);
+    PQclear(res);
+    return good;
+}
+
 /* The first server of a new database, and the first after a crash. */
 static bool new_epoch(struct store_bus *b)
 {
@@ -86,10 +97,94 @@ static bool new_epoch(struct store_bus *b)
     snprintf(text, sizeof text,
              "INSERT INTO events_last VALUES (1, %lld, 0, 0) ON CONFLICT (one) DO NOTHING",
              (long long)randombytes_uniform(INT32_MAX) << 20 | randombytes_uniform(1 << 20));
+    return bus_command(b, text);
+}
+
+/* ---- signs of life ---- */
+
+/* What is too old for anyone; one of the servers is enough. */
+static bool forget(struct store_bus *b)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "WITH d AS (DELETE FROM events WHERE n IN (SELECT n FROM events WHERE told < now() "
+             "- interval '%d seconds' ORDER BY told LIMIT 5000) RETURNING n), s AS (DELETE FROM "
+             "limit_slots AS l WHERE NOT EXISTS (SELECT 1 FROM beats WHERE id = l.runner)), "
+             "r AS (DELETE FROM beats WHERE beat < now() - interval '1 day'), "
+             "t AS (DELETE FROM tries WHERE last < now() - interval '1 day') "
+             "UPDATE events_last SET gone = greatest(gone, (SELECT max(n) FROM d)) "
+             "WHERE EXISTS (SELECT 1 FROM d)",
+             STORE_BUS_KEPT_S);
+    return bus_command(b, text);
+}
+
+/* Ends the connections of servers that are silent for a lease, which ends what they have begun and
+ * frees the rows that they hold; once they wake they connect anew, and their turns are over.
+ * *n: connections.  Connections of another role may not be ended and are left alone. */
+static bool fence(struct store_bus *b, uint64_t *n)
+{
+    char text[1024];
+    long long lease_ms = (long long)b->s->db.lease_ms;
+    snprintf(text, sizeof text,
+             "SELECT count(pg_terminate_backend(a.pid)) FROM beats AS r JOIN pg_locks AS l ON "
+             "l.locktype = 'advisory' AND l.classid = %d AND CAST(l.objid AS BIGINT) = r.id AND "
+             "l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+             "JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.usename = current_user "
+             "WHERE r.id <> %lld AND r.beat < clock_timestamp() - interval '%lld milliseconds' "
+             "AND pg_postmaster_start_time() < clock_timestamp() - interval '%lld milliseconds'",
+             STORE_PG_LOCKS, (long long)b->s->runner, lease_ms, 2 * lease_ms);
     PGresult *res = bus_run(b, text, 0, NULL);
     bool good = is_good(b, res);
+    *n = good ? number(res, 0, 0) : 0;
     PQclear(res);
+    if (*n)
+        log_at(LOG_WARN, "store", "ended=%llu why=\"a server is silent for %lld ms\"",
+               (unsigned long long)*n, lease_ms);
     return good;
+}
+
+/* After an outage all come back at their own pace: who was not heard for a lease itself judges
+ * nobody for another one. */
+static bool may_judge(struct store_bus *b, uint64_t now)
+{
+    uint64_t lease_ns = (uint64_t)b->s->db.lease_ms * 1000000;
+    pthread_mutex_lock(&b->mu);
+    if (!b->good_ns || now - b->good_ns > lease_ns)
+        b->since_ns = now;
+    b->good_ns = now;
+    pthread_mutex_unlock(&b->mu);
+    return now - b->since_ns >= lease_ns;
+}
+
+/* *soon: there is more to look for. */
+static bool beat(struct store_bus *b, bool *soon)
+{
+    char text[160];
+    uint64_t n = 0;
+    snprintf(text, sizeof text,
+             "INSERT INTO beats (id, beat) VALUES (%lld, now()) ON CONFLICT (id) DO UPDATE SET "
+             "beat = now()", /* not in `runners`, whose rows the store's transactions change */
+             (long long)b->s->runner);
+    if (!bus_command(b, text))
+        return false;
+    bool good = !may_judge(b, os_now_ns()) || fence(b, &n);
+    if (good && randombytes_uniform(10) == 0)
+        good = forget(b);
+    *soon = n > 0;
+    b->ops->beat(b->arg);
+    return good;
+}
+
+/* Comes before everything else, and between the parts of what may take long: a lease is not to be
+ * lost for others' sake. */
+static void beat_in_time(struct store_bus *b)
+{
+    bool soon = false;
+    uint64_t now = os_now_ns();
+    if (now - b->beat_ns < b->every_ns)
+        return;
+    bool good = beat(b, &soon);
+    b->beat_ns = good && !soon ? now : now - b->every_ns + MIN(AGAIN_NS, b->every_ns);
 }
 
 /* ---- telling ---- */
@@ -176,15 +271,11 @@ static bool tell(struct store_bus *b)
         pthread_mutex_lock(&b->mu);
         b->told_bytes -= bytes;
         pthread_mutex_unlock(&b->mu);
+        beat_in_time(b);
     }
-    if (good && cut) {
-        PGresult *res = bus_run(b,
-                                "WITH c AS (UPDATE events_last SET n = n + 1, gone = n + 1 "
-                                "RETURNING 1) SELECT pg_notify('damso_events', '') FROM c",
-                                0, NULL);
-        cut = !is_good(b, res);
-        PQclear(res);
-    }
+    if (good && cut)
+        cut = !bus_command(b, "WITH c AS (UPDATE events_last SET n = n + 1, gone = n + 1 "
+                              "RETURNING 1) SELECT pg_notify('damso_events', '') FROM c");
     if (first || cut)
         put_back(b, first, cut);
     return good;
@@ -320,46 +411,12 @@ static bool run_calls(struct store_bus *b)
             read_call(c, res);
         PQclear(res);
         c->done(c, c->arg); /* it may be gone after this */
+        beat_in_time(b);
     }
     return good;
 }
 
 /* ---- the thread ---- */
-
-static bool beat(struct store_bus *b)
-{
-    char text[1024];
-    long long me = (long long)b->s->runner;
-    snprintf(text, sizeof text,
-             "INSERT INTO beats (id, beat) VALUES (%lld, now()) ON CONFLICT (id) DO UPDATE SET "
-             "beat = now()", /* not in `runners`, whose rows the store's transactions change */
-             me);
-    PGresult *res = bus_run(b, text, 0, NULL);
-    bool good = is_good(b, res);
-    PQclear(res);
-    if (good && randombytes_uniform(10) == 0) { /* one of the servers is enough */
-        snprintf(
-            text, sizeof text,
-            "WITH d AS (DELETE FROM events WHERE n IN (SELECT n FROM events WHERE told < now() "
-            "- interval '%d seconds' ORDER BY told LIMIT 5000) RETURNING n), s AS (DELETE FROM "
-            "limit_slots AS l WHERE NOT EXISTS (SELECT 1 FROM beats WHERE id = l.runner)), "
-            "r AS (DELETE FROM beats WHERE beat < now() - interval '1 day'), "
-            "t AS (DELETE FROM tries WHERE last < now() - interval '1 day') "
-            "UPDATE events_last SET gone = greatest(gone, (SELECT max(n) FROM d)) "
-            "WHERE EXISTS (SELECT 1 FROM d)",
-            STORE_BUS_KEPT_S);
-        res = bus_run(b, text, 0, NULL);
-        good = is_good(b, res);
-        PQclear(res);
-    }
-    if (good) {
-        pthread_mutex_lock(&b->mu);
-        b->good_ns = os_now_ns();
-        pthread_mutex_unlock(&b->mu);
-        b->ops->beat(b->arg);
-    }
-    return good;
-}
 
 static void hear(struct store_bus *b)
 {
@@ -374,7 +431,7 @@ static void hear(struct store_bus *b)
 
 static void bus_wait(struct store_bus *b)
 {
-    uint64_t now = os_now_ns(), until = b->beat_ns + BEAT_NS, ignored;
+    uint64_t now = os_now_ns(), until = b->beat_ns + b->every_ns, ignored;
     pthread_mutex_lock(&b->mu);
     bool work = b->told || b->cut || b->look, calls = b->calls, stop = b->stop;
     pthread_mutex_unlock(&b->mu);
@@ -398,6 +455,7 @@ static void bus_turn(struct store_bus *b)
 {
     bool good;
     uint64_t now = os_now_ns();
+    beat_in_time(b);
     hear(b);
     if (!run_calls(b))
         return;
@@ -410,12 +468,10 @@ static void bus_turn(struct store_bus *b)
         bool look = b->look || b->s->heard;
         b->look = b->s->heard = false;
         pthread_mutex_unlock(&b->mu);
-        for (good = true; look && good;)
+        for (good = true; look && good; beat_in_time(b))
             look = look_once(b, &good);
         b->s->heard |= !good;
     }
-    if (now - b->beat_ns >= BEAT_NS && beat(b))
-        b->beat_ns = now;
 }
 
 static void *bus_main(void *arg)
@@ -491,7 +547,8 @@ void store_bus_tell(struct store_bus *b, const char *owner, const char *chat, st
 bool store_bus_is_there(struct store_bus *b)
 {
     pthread_mutex_lock(&b->mu);
-    bool there = !b->good_ns || os_now_ns() - b->good_ns < 4 * (uint64_t)BEAT_NS;
+    uint64_t most_ns = (BEATS - 1) * (uint64_t)b->s->db.lease_ms * 1000000 / BEATS;
+    bool there = !b->good_ns || os_now_ns() - b->good_ns < most_ns;
     pthread_mutex_unlock(&b->mu);
     return there;
 }
@@ -530,6 +587,7 @@ enum err store_bus_open(struct store_bus **out, struct store *s, const struct st
         return ERR_OK;
     struct store_bus *b = mem_alloc(sizeof *b);
     b->s = link;
+    b->every_ns = MIN((uint64_t)link->db.lease_ms * 1000000 / BEATS, (uint64_t)BEAT_NS_MAX);
     b->ops = ops;
     b->arg = arg;
     b->told_tail = &b->told;

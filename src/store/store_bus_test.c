@@ -2,12 +2,15 @@
  * Two servers on one PostgreSQL: events in one order, also through a crash of the database; limits
  * and tries that hold over both. */
 #include "store/store_bus.h"
+#include "store/store_postgres_int.h"
 #include "store/store_testing.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define EVENTS 600
+#define EVENTS  600
+#define LEASE_S 2
 
 /* A server: what it heard of the owner "o", in order. */
 struct side {
@@ -80,7 +83,7 @@ static void side_open(struct side *s)
 {
     static const struct store_bus_ops ops = {.want = want, .came = came, .beat = beat};
     pthread_mutex_init(&s->mu, NULL);
-    expect_ok(store_open(&s->store, url, &e));
+    expect_ok(store_open_leased(&s->store, url, LEASE_S, &e));
     expect_ok(store_bus_open(&s->bus, s->store, &ops, s, &e));
     assert_non_null(s->bus);
     store_bus_look(s->bus);
@@ -243,6 +246,73 @@ static void test_crash(void **state)
     side_close(&a);
 }
 
+/* ---- a server that is silent ---- */
+
+__attribute__((format(printf, 2, 3))) static void sql_on(PGconn *c, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    PGresult *r = PQexec(c, text);
+    if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", text, PQerrorMessage(c));
+    PQclear(r);
+}
+
+/* What a server has: the lock of those that are connected, and a transaction under way. */
+static PGconn *another_server(int id, const char *beat)
+{
+    PGconn *c = PQconnectdb(url);
+    assert_int_equal(PQstatus(c), CONNECTION_OK);
+    sql_on(c, "SELECT pg_advisory_lock_shared(%d, %d)", STORE_PG_LOCKS, id);
+    sql_on(c, "INSERT INTO beats VALUES (%d, now() %s)", id, beat);
+    sql_on(c, "BEGIN");
+    sql_on(c, "INSERT INTO runners (id, batch) VALUES (%d, 1)", id);
+    return c;
+}
+
+/* Its connections are ended, and so is what it had begun; those of one that beats are not. */
+static void test_silent(void **state)
+{
+    (void)state;
+    struct side a = {0};
+    side_open(&a);
+    PGconn *silent = another_server(7, "- interval '1 hour'");
+    PGconn *heard = another_server(8, "+ interval '1 hour'");
+    struct pollfd fd = {.fd = PQsocket(silent), .events = POLLIN};
+    assert_int_equal(poll(&fd, 1, 60000), 1);
+    while (PQstatus(silent) == CONNECTION_OK && PQconsumeInput(silent))
+        assert_int_equal(poll(&fd, 1, 60000), 1);
+    assert_int_equal(PQstatus(silent), CONNECTION_BAD);
+    assert_string_equal(pg_sql(pg_database, "SELECT count(*) FROM runners WHERE id = 7"), "0");
+    sql_on(heard, "COMMIT");
+    assert_string_equal(pg_sql(pg_database, "SELECT count(*) FROM runners WHERE id = 8"), "1");
+    PQfinish(silent);
+    PQfinish(heard);
+    side_close(&a);
+}
+
+/* Rows that others hold do not keep it from saying that it lives. */
+static void test_held_up(void **state)
+{
+    (void)state;
+    struct side a = {0};
+    side_open(&a);
+    store_bus_tell(a.bus, "o", "c", SPAN("first"));
+    PGconn *other = PQconnectdb(url);
+    sql_on(other, "BEGIN");
+    sql_on(other, "LOCK TABLE events_last");
+    store_bus_tell(a.bus, "o", "c", SPAN("second")); /* waits for that */
+    int beats = atomic_load(&a.n_beats);
+    for (int i = 0; i < 3000 && atomic_load(&a.n_beats) < beats + 4; i++)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    assert_true(atomic_load(&a.n_beats) >= beats + 4);
+    PQfinish(other);
+    side_close(&a);
+}
+
 /* A file has one server. */
 static void test_none(void **state)
 {
@@ -260,8 +330,9 @@ static void test_none(void **state)
 int main(void)
 {
     setenv("DAMSO_TEST_STORE", "postgres", 1);
-    const struct CMUnitTest tests[] = {TEST_CLOSED(test_order), TEST_CLOSED(test_limits),
-                                       TEST_CLOSED(test_tries), TEST_CLOSED(test_crash),
+    const struct CMUnitTest tests[] = {TEST_CLOSED(test_order),  TEST_CLOSED(test_limits),
+                                       TEST_CLOSED(test_tries),  TEST_CLOSED(test_crash),
+                                       TEST_CLOSED(test_silent), TEST_CLOSED(test_held_up),
                                        TEST_CLOSED(test_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,13 +279,21 @@ enum err store_op_chat_list(struct store_db *db, struct store_op *op, struct err
 
 /* ---- for messages ---- */
 
+enum err store_running(struct store_db *db, enum store_sql next, int64_t *n, bool *found,
+                       struct errinfo *e)
+{
+    struct store_stmt *q = store_start(db, next);
+    store_bind_int(q, 1, db->lease_ms);
+    return store_number(q, n, found, e);
+}
+
 enum err store_stop_running(struct store_db *db, enum store_sql next, size_t *n_stopped,
                             struct errinfo *e)
 {
     int64_t n;
     bool found;
     for (*n_stopped = 0;; ++*n_stopped) {
-        TRY(store_number(store_start(db, next), &n, &found, e));
+        TRY(store_running(db, next, &n, &found, e));
         if (!found)
             return ERR_OK;
         TRY(store_row_step(db, STORE_SQL_RUNNING_STOP, n, e));

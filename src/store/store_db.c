@@ -18,6 +18,7 @@ void store_db_init(struct store_db *db, const struct store_engine *engine, const
     db->engine = engine;
     db->name = mem_alloc(strlen(name) + 1);
     strcpy(db->name, name);
+    db->lease_ms = STORE_LEASE_S * 1000;
     arena_init(&db->tmp);
 }
 

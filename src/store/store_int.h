@@ -34,6 +34,7 @@ struct store_engine {
 struct store_db {
     const struct store_engine *engine;
     char *name;
+    int64_t lease_ms;       /* store_open_leased */
     struct store_stmt stmt; /* the one that runs */
     struct arena tmp;       /* of that statement */
 };
@@ -97,9 +98,12 @@ enum err store_check_key(const struct store_key *k, struct errinfo *e);
 /* store_chats.c.  After `words` gave a row's text: what a search finds it by. */
 enum err store_index(struct store_db *db, enum store_sql words, enum store_sql add, int64_t n,
                      struct errinfo *e);
-/* Stops the answers whose row numbers `next` gives, one after the other. */
+/* Stops the answers whose row numbers `next` gives, one after the other; its ?1 is the lease. */
 enum err store_stop_running(struct store_db *db, enum store_sql next, size_t *n_stopped,
                             struct errinfo *e);
+/* The row number of one such answer. */
+enum err store_running(struct store_db *db, enum store_sql next, int64_t *n, bool *found,
+                       struct errinfo *e);
 /* The row number of the owner's chat op.chats.id; NOTFOUND. */
 enum err store_chat_row(struct store_db *db, const struct store_chats *x, int64_t *n,
                         struct errinfo *e);

@@ -405,7 +405,7 @@ enum err store_op_running_left(struct store_db *db, struct store_op *op, struct 
     int64_t n = 0;
     bool found;
     x->n_chats = x->n_messages = 0;
-    TRY(store_number(store_start(db, STORE_SQL_RUNNING_LEFT), &n, &found, e));
+    TRY(store_running(db, STORE_SQL_RUNNING_LEFT, &n, &found, e));
     if (!found)
         return ERR_OK;
     TRY(store_row_step(db, STORE_SQL_RUNNING_STOP, n, e));

@@ -37,7 +37,7 @@ static const struct {
     {"53200", ERR_MEMORY,  false, "the server has no memory for it"                         },
     {"53300", ERR_BUSY,    true,  "the server has too many connections"                     },
     {"40",    ERR_BUSY,    true,  "others change the same too often"                        },
-    {"55P03", ERR_BUSY,    true,  "another program keeps a row for over 5 s"                },
+    {"55P03", ERR_BUSY,    true,  "another program keeps a row for too long"                },
     {"57014", ERR_BUSY,    false, "the server took over 60 s"                               },
     {"57P",   ERR_IO,      true,  "the server ends"                                         },
     {"25P03", ERR_IO,      true,  "the server was away for too long in a transaction"       },
@@ -434,6 +434,7 @@ struct store_postgres *store_postgres_another(struct store_db *db)
         return NULL;
     struct store_postgres *s = mem_alloc(sizeof *s);
     store_db_init(&s->db, &store_postgres_engine, of->db.name);
+    s->db.lease_ms = db->lease_ms;
     s->runner = of->runner;
     s->url = store_copy(of->url);
     s->password = store_copy(of->password);

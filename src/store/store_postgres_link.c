@@ -192,7 +192,8 @@ static enum err store_set_up(struct store_postgres *s, struct errinfo *e)
                        s->db.name, encoding ? encoding : "unknown");
     snprintf(text, sizeof text,
              "SET lock_timeout = '5s'; SET statement_timeout = '60s';"
-             /* A paused server keeps no rows; the search words of a long text take some seconds. */
+             /* For who has nobody beside it that would end its connections (store_bus.c): the
+              * search words of a long text take some seconds on a busy machine. */
              "SET idle_in_transaction_session_timeout = '15s';"
              "SELECT set_config('synchronous_commit', 'on', false) "
              "WHERE current_setting('synchronous_commit') IN ('off', 'local');"
@@ -200,9 +201,12 @@ static enum err store_set_up(struct store_postgres *s, struct errinfo *e)
              "SELECT pg_advisory_lock_shared(%d, %lld)",
              (long long)s->runner, STORE_PG_LOCKS, (long long)s->runner);
     TRY(store_postgres_exec(s, text, NULL, e));
-    return store_postgres_exec(
-        s, s->bus ? "SET synchronous_commit = off; LISTEN damso_events" : "LISTEN damso_keys", NULL,
-        e);
+    return store_postgres_exec(s,
+                               s->bus /* a row that others hold must not cost the lease */
+                                   ? "SET synchronous_commit = off; SET lock_timeout = '1s'; "
+                                     "LISTEN damso_events"
+                                   : "LISTEN damso_keys",
+                               NULL, e);
 }
 
 static enum err store_prepare_one(struct store_postgres *s, int which, const char *text,
