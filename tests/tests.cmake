@@ -100,10 +100,11 @@ endforeach()
 find_path(SIMDE_INCLUDE simde/x86/avx512.h)
 if(machine MATCHES "x86_64|amd64" AND SIMDE_INCLUDE)
     set(emulated ${CMAKE_BINARY_DIR}/gen/emulated)
-    foreach(name vec_avx512 mm_avx512vnni)
+    foreach(name vec_avx512 vec_avx512vnni mm_avx512vnni)
         configure_file(src/kern/${name}.c ${emulated}/${name}.c COPYONLY)
     endforeach()
-    add_library(kern_emulated OBJECT ${emulated}/vec_avx512.c ${emulated}/mm_avx512vnni.c)
+    add_library(kern_emulated OBJECT ${emulated}/vec_avx512.c ${emulated}/vec_avx512vnni.c
+        ${emulated}/mm_avx512vnni.c)
     # -O1 and small tiles: the unrolled loops of emulated instructions take the optimiser minutes
     # otherwise.
     # SIMDe adds signed bytes in C where the instruction wraps.

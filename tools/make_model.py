@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes a GGUF file of a llama model with random weights, so that any size and format can be timed.
+"""Writes a GGUF file of a model with random weights, so that any size and format can be timed.
 
     pip install numpy && tools/make_model.py llama-1b Q4_K llama-1b-q4_k.gguf --vocab SMOLLM2.gguf
 
-The shape is a preset, of which single sizes can be given otherwise (--layers and so on).  All
+The shape is a preset, of which single sizes can be given otherwise (--layers and so on): a llama, a
+mixture of experts (Qwen3-30B-A3B's shape), and two with state (LFM2-1.2B's and Mamba2-1.3B's).  All
 matrices, the token embeddings and the output matrix among them, are in the one format; the output
-matrix is one of its own unless --tied; norms are F32.  Tokenizer and vocabulary are those of the
-GGUF file --vocab (SmolLM2's).  The bytes depend on the shape, the format and --seed alone.
+matrix is one of its own unless --tied; norms, routers and what belongs to states are F32.  Tokenizer
+and vocabulary are those of the GGUF file --vocab (SmolLM2's).  The bytes depend on the shape, the format and --seed alone.
 
 Blocks are random bytes with scales that put the values' mean at zero and their standard deviation
 at 0.02, as of an untrained model, so that the logits stay finite and differ; K formats have random
 6-bit, 4-bit or 8-bit sub-block scales too.  Floating point is normal.
 """
 import argparse
+import math
 import os
 import statistics
 import struct
@@ -27,12 +29,17 @@ STD = 0.02
 U32, F32, STRING, ARRAY, U64 = 4, 6, 8, 9, 10
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 
-# layers, width, feed-forward, heads, KV heads, elements a head
+# Sizes that --layers and so on may replace; 0: there is no such part.
+PARTS = ("layers", "width", "ff", "heads", "kv_heads", "head", "experts", "used")
 SHAPES = {
-    "llama-1b": (16, 2048, 8192, 32, 8, 64),
-    "llama-8b": (32, 4096, 14336, 32, 8, 128),
+    "llama-1b": ("llama", 16, 2048, 8192, 32, 8, 64, 0, 0),
+    "llama-8b": ("llama", 32, 4096, 14336, 32, 8, 128, 0, 0),
+    "qwen3-30b-a3b": ("qwen3moe", 48, 2048, 768, 32, 4, 128, 128, 8),
+    "lfm2-1b": ("lfm2", 16, 2048, 8192, 32, 8, 64, 0, 0),
+    "mamba2-1b": ("mamba2", 48, 2048, 0, 0, 0, 0, 0, 0),
 }
-PARTS = ("layers", "width", "ff", "heads", "kv_heads", "head")
+LFM2_ATTENTION = (2, 5, 8, 10, 12, 14)  # layers; the others have a convolution of 3 tokens
+MAMBA2 = {"conv_kernel": 4, "state_size": 128, "group_count": 1, "inner_size": 4096, "time_step_rank": 64}
 
 
 def uniform(low, high):
@@ -235,16 +242,25 @@ def text(s):
 
 
 def keys_of(name, fmt, shape, ctx, n_vocab):
-    layers, width, ff, heads, kv_heads, head = shape
-    values = [("general.architecture", "llama"), ("general.name", f"{name} {fmt} random weights"),
-              ("general.file_type", FILE_TYPES[fmt]), ("general.quantization_version", 2),
-              ("llama.vocab_size", n_vocab), ("llama.context_length", ctx),
-              ("llama.block_count", layers), ("llama.embedding_length", width),
-              ("llama.feed_forward_length", ff), ("llama.attention.head_count", heads),
-              ("llama.attention.head_count_kv", kv_heads), ("llama.attention.key_length", head),
-              ("llama.attention.value_length", head), ("llama.rope.dimension_count", head),
-              ("llama.rope.freq_base", 500000.0),
-              ("llama.attention.layer_norm_rms_epsilon", 1e-5)]
+    arch, layers, width, ff, heads, kv_heads, head, experts, used = shape
+    kv = [kv_heads * (i in LFM2_ATTENTION) for i in range(layers)] if arch == "lfm2" else kv_heads
+    own = {"vocab_size": n_vocab, "context_length": ctx, "block_count": layers,
+           "embedding_length": width, "feed_forward_length": ff}
+    if arch == "mamba2":
+        own |= {"attention.head_count": 0} | {f"ssm.{part}": size for part, size in MAMBA2.items()}
+    else:
+        own |= {"attention.head_count": heads, "attention.head_count_kv": kv,
+                "attention.key_length": head, "attention.value_length": head,
+                "rope.dimension_count": head, "rope.freq_base": 500000.0}
+    if experts:
+        own |= {"expert_count": experts, "expert_used_count": used,
+                "expert_feed_forward_length": ff}
+    if arch == "lfm2":
+        own["shortconv.l_cache"] = 3
+    own["attention.layer_norm_rms_epsilon"] = 1e-5
+    values = [("general.architecture", arch), ("general.name", f"{name} {fmt} random weights"),
+              ("general.file_type", FILE_TYPES[fmt]), ("general.quantization_version", 2)]
+    values += [(f"{arch}.{key}", v) for key, v in own.items()]
     out = b""
     for key, v in values:
         out += text(key)
@@ -252,32 +268,89 @@ def keys_of(name, fmt, shape, ctx, n_vocab):
             out += struct.pack("<I", STRING) + text(v)
         elif isinstance(v, float):
             out += struct.pack("<If", F32, v)
+        elif isinstance(v, list):
+            out += struct.pack(f"<IIQ{len(v)}I", ARRAY, U32, len(v), *v)
         else:
             out += struct.pack("<II", U32, v)
     return out, len(values)
 
 
+# A tensor: its name, its dimensions from the innermost, and what it holds.
+ONES, NOISE, MATRIX = range(3)  # F32 ones; F32 of the matrices' deviation; a matrix of the format
+
+
+def attention_of(shape):
+    arch, _, width, _, heads, kv_heads, head, _, _ = shape
+    yield "attn_q.weight", (width, heads * head), MATRIX
+    yield "attn_k.weight", (width, kv_heads * head), MATRIX
+    yield "attn_v.weight", (width, kv_heads * head), MATRIX
+    yield "attn_output.weight", (heads * head, width), MATRIX
+    if arch != "llama":
+        yield "attn_q_norm.weight", (head,), ONES
+        yield "attn_k_norm.weight", (head,), ONES
+
+
+def feed_forward_of(shape):
+    _, _, width, ff, _, _, _, experts, _ = shape
+    many = "_exps" if experts else ""
+    each = (experts,) if experts else ()
+    if experts:
+        yield "ffn_gate_inp.weight", (width, experts), NOISE
+    yield f"ffn_gate{many}.weight", (width, ff, *each), MATRIX
+    yield f"ffn_up{many}.weight", (width, ff, *each), MATRIX
+    yield f"ffn_down{many}.weight", (ff, width, *each), MATRIX
+
+
+def mamba2_of(width):
+    inner, state, groups = MAMBA2["inner_size"], MAMBA2["state_size"], MAMBA2["group_count"]
+    heads, conv = MAMBA2["time_step_rank"], inner + 2 * groups * state
+    yield "ssm_in.weight", (width, inner + conv + heads), MATRIX
+    yield "ssm_conv1d.weight", (MAMBA2["conv_kernel"], conv), NOISE
+    yield "ssm_conv1d.bias", (conv,), NOISE
+    yield "ssm_dt.bias", (heads,), NOISE
+    yield "ssm_a", (1, heads), -1.0
+    yield "ssm_d", (1, heads), ONES
+    yield "ssm_norm.weight", (inner // groups, groups), ONES
+    yield "ssm_out.weight", (inner, width), MATRIX
+
+
+def layer_of(shape, i):
+    arch, width = shape[0], shape[2]
+    yield "attn_norm.weight", (width,), ONES
+    if arch == "mamba2":
+        yield from mamba2_of(width)
+        return
+    if arch == "lfm2" and i not in LFM2_ATTENTION:
+        yield "shortconv.in_proj.weight", (width, 3 * width), MATRIX
+        yield "shortconv.conv.weight", (3, width), NOISE
+        yield "shortconv.out_proj.weight", (width, width), MATRIX
+    else:
+        yield from attention_of(shape)
+    yield "ffn_norm.weight", (width,), ONES
+    yield from feed_forward_of(shape)
+
+
 def tensors_of(shape, n_vocab, tied):
-    """(name, rows, columns); rows 0: a norm."""
-    layers, width, ff, heads, kv_heads, head = shape
-    yield "token_embd.weight", n_vocab, width
+    arch, layers, width = shape[:3]
+    yield "token_embd.weight", (width, n_vocab), MATRIX
     for i in range(layers):
-        for name, rows, cols in [
-                ("attn_norm", 0, width), ("attn_q", heads * head, width),
-                ("attn_k", kv_heads * head, width), ("attn_v", kv_heads * head, width),
-                ("attn_output", width, heads * head), ("ffn_norm", 0, width),
-                ("ffn_gate", ff, width), ("ffn_up", ff, width), ("ffn_down", width, ff)]:
-            yield f"blk.{i}.{name}.weight", rows, cols
-    yield "output_norm.weight", 0, width
+        for name, dims, kind in layer_of(shape, i):
+            yield f"blk.{i}.{name}", dims, kind
+    norm = "token_embd_norm" if arch == "lfm2" else "output_norm"
+    yield f"{norm}.weight", (width,), ONES
     if not tied:
-        yield "output.weight", n_vocab, width
+        yield "output.weight", (width, n_vocab), MATRIX
 
 
 def padded(n):
     return -n % ALIGN
 
 
-def write_matrix(f, fmt, n_elems, seed, index):
+def write_tensor(f, fmt, n_elems, kind, seed, index):
+    if kind not in (NOISE, MATRIX):
+        f.write(np.full(n_elems, 1 if kind == ONES else kind, "<f4").data)
+        return
+    fmt = fmt if kind == MATRIX else FORMATS["F32"]
     random = np.random.PCG64(np.random.SeedSequence([seed, index]))
 
     def raw(n):
@@ -295,24 +368,21 @@ def write(path, a, shape):
     keys, n_keys = keys_of(a.preset, a.format, shape, a.ctx, n_vocab)
     tensors = list(tensors_of(shape, n_vocab, a.tied))
     infos, offset = b"", 0
-    for name, rows, cols in tensors:
-        if rows and cols % fmt.elems:
-            sys.exit(f"make_model: {name} has {cols} columns; {a.format} needs a multiple of "
+    for name, dims, kind in tensors:
+        if kind == MATRIX and dims[0] % fmt.elems:
+            sys.exit(f"make_model: {name} has {dims[0]} columns; {a.format} needs a multiple of "
                      f"{fmt.elems}")
-        dims = [cols, rows] if rows else [cols]
-        size = rows * cols // fmt.elems * fmt.size if rows else cols * 4
+        as_ = fmt if kind == MATRIX else FORMATS["F32"]
+        size = math.prod(dims) // as_.elems * as_.size
         infos += text(name) + struct.pack(f"<I{len(dims)}Q", len(dims), *dims)
-        infos += struct.pack("<IQ", fmt.number if rows else 0, offset)
+        infos += struct.pack("<IQ", as_.number, offset)
         offset += size + padded(size)
     with open(path, "wb") as f:
         f.write(b"GGUF" + struct.pack("<IQQ", 3, len(tensors), n_keys + n_tok))
         f.write(keys + tok + infos)
         f.write(b"\0" * padded(f.tell()))
-        for i, (_, rows, cols) in enumerate(tensors):
-            if rows:
-                write_matrix(f, fmt, rows * cols, a.seed, i)
-            else:
-                f.write(np.ones(cols, "<f4").data)
+        for i, (_, dims, kind) in enumerate(tensors):
+            write_tensor(f, fmt, math.prod(dims), kind, a.seed, i)
             f.write(b"\0" * padded(f.tell()))
 
 
@@ -328,9 +398,11 @@ def main():
     for part in PARTS:
         p.add_argument("--" + part.replace("_", "-"), type=int, help="instead of the preset's")
     a = p.parse_args()
-    shape = tuple(getattr(a, part) or size for part, size in zip(PARTS, SHAPES[a.preset]))
-    if min(shape) < 1 or a.ctx < 1 or a.seed < 0 or shape[3] % shape[4]:
-        sys.exit("make_model: sizes are 1 or more, and the heads a multiple of the KV heads")
+    arch, *sizes = SHAPES[a.preset]
+    shape = (arch, *(getattr(a, part) or size for part, size in zip(PARTS, sizes)))
+    heads, kv_heads = shape[4:6]
+    if min(shape[1:]) < 0 or a.ctx < 1 or a.seed < 0 or (kv_heads and heads % kv_heads):
+        sys.exit("make_model: no size is below 0, and the heads are a multiple of the KV heads")
     unfinished = a.out + ".part"
     try:
         write(unfinished, a, shape)

@@ -114,6 +114,8 @@ size_t kern_attend_scratch(enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_d
     size_t row = kern_v_row(v_dim), scales = num_div_up(k_dim, 32) + 1;
     size_t halves = kv == KERN_KV_q4 ? KERN_PART * (k_dim + row) : 0; /* of a part, as binary16 */
     size_t turned = kv == KERN_KV_q4 ? n_q * k_dim : 0;               /* queries */
+    if (kv == KERN_KV_q8) /* queries as 16-bit integers, their scales, and those of weights */
+        turned = n_q * ((k_dim + 1) / 2 + scales - 1) + KERN_BLOCK;
     return turned + halves / 2 + scales * KERN_PART + KERN_BLOCK * (KERN_PART + row + 2) + 2 * n_q;
 }
 
@@ -134,6 +136,8 @@ void kern_init(struct kern *k, enum cpu_level level)
         kern_init_avx2(k);
     if (level >= CPU_avx512 && level != CPU_neon)
         kern_init_avx512(k);
+    if (level >= CPU_avx512vnni && level != CPU_neon)
+        kern_init_avx512vnni(k);
 #elif defined(__aarch64__)
     if (level == CPU_neon)
         kern_init_neon(k);

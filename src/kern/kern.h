@@ -176,6 +176,7 @@ void kern_init(struct kern *k, enum cpu_level level);
 void kern_init_c(struct kern *k);
 void kern_init_avx2(struct kern *k);
 void kern_init_avx512(struct kern *k);
+void kern_init_avx512vnni(struct kern *k);
 void kern_init_neon(struct kern *k);
 
 #endif

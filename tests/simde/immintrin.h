@@ -53,6 +53,12 @@ EMULATED __m512i emulated_cvtepu16_epi32(__m256i a)
     return emulated_join_si(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
                             _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)));
 }
+/* SIMDe's alias has four arguments. */
+EMULATED __m512i emulated_madd_epi16(__m512i a, __m512i b)
+{
+    return emulated_join_si(_mm256_madd_epi16(emulated_half_si(a, 0), emulated_half_si(b, 0)),
+                            _mm256_madd_epi16(emulated_half_si(a, 1), emulated_half_si(b, 1)));
+}
 EMULATED __m512i emulated_cvtepi8_epi32(__m128i a)
 {
     return emulated_join_si(_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(_mm_srli_si128(a, 8)));
@@ -77,6 +83,7 @@ static __attribute__((noinline, unused)) __m512i emulated_dpbusd(__m512i sum, __
 #undef _mm512_cvtepi8_epi32
 #undef _mm512_cvtepu8_epi32
 #undef _mm512_extractf32x8_ps
+#undef _mm512_madd_epi16
 #define _mm512_dpbusd_epi32(s, a, b) emulated_dpbusd(s, a, b)
 #define _mm512_cvtepi32_ps(a)        emulated_cvtepi32_ps(a)
 #define _mm512_cvtps_epi32(a)        emulated_cvtps_epi32(a)
@@ -85,6 +92,7 @@ static __attribute__((noinline, unused)) __m512i emulated_dpbusd(__m512i sum, __
 #define _mm512_cvtepi8_epi32(a)      emulated_cvtepi8_epi32(a)
 #define _mm512_cvtepu8_epi32(a)      emulated_cvtepu8_epi32(a)
 #define _mm512_extractf32x8_ps(a, i) emulated_half_ps(a, i)
+#define _mm512_madd_epi16(a, b)      emulated_madd_epi16(a, b)
 /* The rounding must be a constant where it is used. */
 #define _mm512_cvtps_ph(a, rounding)                                                               \
     _mm256_set_m128i(_mm256_cvtps_ph(emulated_half_ps(a, 1), rounding),                            \
