@@ -57,6 +57,14 @@ class Run(unittest.TestCase):
             self.assertIn('4 x rngd, simulated in bf16', err)
             self.assertNotEqual(err, line)
 
+    def test_a_draft_model_is_on_the_chip_too(self):
+        want, alone = reply('--device', 'atom', '--clock', 'virtual')
+        got, err = reply('--device', 'atom', '--clock', 'virtual', '--draft', SMALL)
+        self.assertEqual(got, want)
+        self.assertIn('atom, simulated in bf16', err)
+        more = reply('--device', 'atom', '--clock', 'virtual', '--draft', SMALL, '--threads', '1')[1]
+        self.assertEqual(re.search(r'first token .* tokens/J', more)[0], re.search(r'first token .* tokens/J', err)[0])
+
     def test_refused(self):
         for args, word in ((('--device', 'nochip'), 'there is no chip'),
                            (('--chips', '2'), '--device'),
@@ -64,7 +72,6 @@ class Run(unittest.TestCase):
                            (('--device', 'atom', '--chips', '31', '--split', 'pipeline'), '30 layers'),
                            (('--device', 'warboy', '--numerics', 'bf16'), 'warboy computes in int8'),
                            (('--clock', 'paced'), '--device'),
-                           (('--device', 'atom', '--draft', SMALL), '--draft'),
                            (('--device', 'README.md'), 'README.md:')):
             r = run('run', '-m', SMALL, *args, 'x')
             self.assertNotEqual(r.returncode, 0)

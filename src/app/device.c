@@ -74,10 +74,6 @@ enum err device_open(struct npu_chip **chip, const struct conf *c, struct engine
     struct plan_ranks ranks = {0};
     if (c->chips > 1)
         TRY(team(&ranks, c, e));
-    if (c->draft[0])
-        return err_set(e, ERR_USAGE,
-                       "a draft model beside a simulated chip is not supported: leave "
-                       "out --draft or --device");
     TRY(chip_open(chip, c->device, e));
     enum err r = n < 0 ? dev_chip_numerics(*chip, &o->numerics, e) : check(*chip, o->numerics, e);
     if (r != ERR_OK) {

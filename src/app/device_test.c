@@ -9,6 +9,7 @@
 #include "dev/dev_price.h"
 #include "engine/engine_cache.h"
 #include "engine/load.h"
+#include "engine/sched.h"
 #include "model/model_shape.h"
 #include "npu/npu_team.h"
 #include "os/os_sys.h"
@@ -519,6 +520,122 @@ static void one_at_a_time_is_no_load(void **state)
     assert_true(shared.ttft.p50 < r.ttft.p50);
 }
 
+/* ---- a draft model on the chip of the model it guesses for ---- */
+
+static struct engine_opts opts_on(const struct npu_chip *c, size_t ctx)
+{
+    return (struct engine_opts){
+        .ctx = ctx,
+        .out_max = 8,
+        .batch = 32,
+        .n_threads = 1,
+        .level = cpu_best(),
+        .numerics = KERN_BF16,
+        .sim = {.chip = c, .name = c->name, .clock = DEV_CLOCK_VIRTUAL}
+    };
+}
+
+/* NULL: it was refused. */
+static struct engine *open_on(const struct npu_chip *c, struct gguf *g, size_t ctx,
+                              const struct engine_need *beside, struct errinfo *e)
+{
+    struct engine *en;
+    struct engine_opts o = opts_on(c, ctx);
+    if (beside)
+        o.beside = *beside;
+    return engine_open(&en, g, &o, e) == ERR_OK ? en : NULL;
+}
+
+/* The tokens of an answer, how many steps, and what both models took. */
+static size_t answer_of(struct engine *en, struct engine *draft, int32_t out[40],
+                        struct sched_load *load)
+{
+    const struct sched_opts o = {.queue_max = 1,
+                                 .running_max = 1,
+                                 .speculate = draft ? SCHED_SPEC_ALWAYS : SCHED_SPEC_OFF,
+                                 .draft = draft,
+                                 .driven = true};
+    static const int32_t prompt[] = {5, 9, 13, 17, 21};
+    struct sched *s = sched_new(en, &o);
+    struct errinfo e;
+    struct job j;
+    job_init(&j, 40, 0);
+    j.prompt = prompt;
+    j.n_prompt = N_ELEMS(prompt);
+    j.sampling.temp = 0;
+    assert_int_equal(sched_push(s, &j, &e), ERR_OK);
+    while (sched_turn(s))
+        ;
+    *load = sched_load(s);
+    size_t n = job_n_out(&j);
+    for (size_t i = 0; i < n; i++)
+        out[i] = j.out[i].token;
+    assert_true(fabs(atomic_load(&j.sim.joules) / load->sim_joules - 1) < 1e-9);
+    assert_int_equal(sched_now(s) - 1, (uint64_t)(load->sim_s * 1e9 + 0.5)); /* from 1 on */
+    job_done(&j);
+    sched_free(s);
+    return n;
+}
+
+static void a_draft_model_takes_its_time_on_the_chip(void **state)
+{
+    (void)state;
+    struct npu_chip *c;
+    struct gguf *g;
+    struct errinfo e;
+    struct sched_load plain, guessed;
+    int32_t want[40], got[40];
+    assert_int_equal(chip_open(&c, "atom", &e), ERR_OK);
+    assert_int_equal(gguf_open(&g, "tests/data/arch/llama.gguf", &e), ERR_OK);
+    struct engine *en = open_on(c, g, 128, NULL, &e);
+    assert_non_null(en);
+    size_t n = answer_of(en, NULL, want, &plain);
+    struct engine *other = open_on(c, g, 128, NULL, &e), *draft = open_on(c, g, 128, NULL, &e);
+    assert_non_null(other);
+    assert_non_null(draft);
+    assert_int_equal(answer_of(other, draft, got, &guessed), n);
+    assert_memory_equal(got, want, n * sizeof *want);
+    assert_true(guessed.n_accepted > 0 && guessed.n_steps < plain.n_steps);
+    double both = (double)(engine_sim(other)->ns + engine_sim(draft)->ns) * 1e-9;
+    assert_true(engine_sim(draft)->ns > 0);
+    assert_true(fabs(guessed.sim_s / both - 1) < 1e-9);
+    engine_close(en);
+    engine_close(other);
+    engine_close(draft);
+    gguf_close(g);
+    npu_chip_free(c);
+}
+
+/* A chip holds the context of both, or it is refused. */
+static void a_draft_model_takes_its_room_on_the_chip(void **state)
+{
+    (void)state;
+    struct npu_chip *c;
+    struct gguf *g;
+    struct errinfo e;
+    assert_int_equal(chip_open(&c, "atom", &e), ERR_OK);
+    assert_int_equal(gguf_open(&g, "tests/data/arch/llama.gguf", &e), ERR_OK);
+    struct engine_opts o = opts_on(c, 2 * DEV_PAGE);
+    struct engine_need need;
+    assert_int_equal(engine_count(g, &o, &need, &e), ERR_OK);
+    assert_true(need.chip_fixed > 0 && need.chip_page > 0);
+    for (int room = 0; room < 3; room++) { /* for one of them; for nearly both; for both */
+        double fixed = room ? 2 * need.chip_fixed : need.chip_fixed;
+        double pages = room ? 2 + room + 0.5 : 2.5;
+        c->v[NPU_DRAM_GB] = (fixed + pages * need.chip_page) / 1e9;
+        struct engine *alone = open_on(c, g, 2 * DEV_PAGE, NULL, &e);
+        struct engine *with = open_on(c, g, 2 * DEV_PAGE, &need, &e);
+        assert_non_null(alone);
+        assert_true(!with == (room < 2));
+        if (!with)
+            assert_non_null(strstr(e.text, "and a draft model"));
+        engine_close(alone);
+        engine_close(with);
+    }
+    gguf_close(g);
+    npu_chip_free(c);
+}
+
 static void lengths_are_read(void **state)
 {
     (void)state;
@@ -552,6 +669,8 @@ int main(void)
         cmocka_unit_test(a_load_is_the_same_each_time),
         cmocka_unit_test(waits_add_up),
         cmocka_unit_test(one_at_a_time_is_no_load),
+        cmocka_unit_test(a_draft_model_takes_its_time_on_the_chip),
+        cmocka_unit_test(a_draft_model_takes_its_room_on_the_chip),
         cmocka_unit_test(lengths_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

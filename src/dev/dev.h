@@ -61,6 +61,9 @@ struct dev_need {
     size_t state;     /* of a sequence beside its pages; 0: the model has no such layers */
     size_t work;      /* buffers for rows_max and out_max, and scratch */
     size_t pages_max; /* that a simulated chip's memory holds beside the weights; SIZE_MAX: any */
+    /* The same in bytes, of the fullest chip where there are several: its memory, weights and
+     * buffers, and a page; 0: no chip. */
+    double chip_all, chip_fixed, chip_page;
 };
 
 /* Is shown, by one thread amid a step, what a matrix is about to be multiplied by: rows of its

@@ -94,14 +94,23 @@ static size_t pages_of(const struct dev_room *r)
     return (size_t)((r->all - r->weights - r->buffers) / r->page);
 }
 
-/* What the memory of a chip of each stage holds, of which the largest share decides: pages are the
- * fewest, the rest is of all chips. */
+/* What a chip's memory needs of what it has: for the fewest pages, and for what is beside it. */
+static void note_room(struct dev_need *need, const struct dev_room *r)
+{
+    need->pages_max = r->page > 0 ? MIN(need->pages_max, pages_of(r)) : need->pages_max;
+    need->chip_all = r->all;
+    need->chip_fixed = MAX(need->chip_fixed, r->weights + r->buffers);
+    need->chip_page = MAX(need->chip_page, r->page);
+}
+
+/* What the memory of a chip of each stage holds, of which the largest share decides.  *sum: of all
+ * chips. */
 static enum err team_room(const struct plan *p, const struct dev_opts *o,
-                          const struct plan_ranks *of, struct dev_room *sum, size_t *pages,
+                          const struct plan_ranks *of, struct dev_room *sum, struct dev_need *need,
                           struct errinfo *e)
 {
     *sum = (struct dev_room){0};
-    *pages = SIZE_MAX;
+    *need = (struct dev_need){.pages_max = SIZE_MAX};
     for (size_t i = 0; i < of->pipeline; i++) {
         struct plan *share;
         struct dev_price *price;
@@ -113,7 +122,7 @@ static enum err team_room(const struct plan *p, const struct dev_opts *o,
             dev_price_free(price);
             sum->weights += room.weights * (double)of->tensor;
             sum->all += room.all * (double)of->tensor;
-            *pages = room.page > 0 ? MIN(*pages, pages_of(&room)) : *pages;
+            note_room(need, &room);
         }
         plan_free(share);
         if (r != ERR_OK)
@@ -127,11 +136,11 @@ static enum err say_how_many(const struct plan *p, const struct dev_opts *o, str
 {
     struct errinfo before = *e, other;
     struct dev_room room;
-    size_t pages;
+    struct dev_need need;
     for (size_t i = 0, n = MAX(n_chips(o), 1u) + 1; o->sim.chip && n <= DEV_CHIPS_TRIED;
          n += i++ % 2) {
         struct plan_ranks of = i % 2 ? (struct plan_ranks){1, n} : (struct plan_ranks){n, 1};
-        if (team_room(p, o, &of, &room, &pages, &other) == ERR_OK)
+        if (team_room(p, o, &of, &room, &need, &other) == ERR_OK)
             return err_set(e, ERR_TOOBIG, "%s; it fits on %zu chips: --chips %zu%s", before.text, n,
                            n, i % 2 ? " --split pipeline" : "");
     }
@@ -141,25 +150,29 @@ static enum err say_how_many(const struct plan *p, const struct dev_opts *o, str
 enum err dev_chip_need(const struct plan *p, const struct dev_opts *o, struct dev_need *need,
                        struct errinfo *e)
 {
-    struct dev_price *price;
+    struct dev_need chips = {.pages_max = SIZE_MAX};
     struct dev_room room;
-    enum npu_type type;
-    size_t pages;
     enum err r;
     if (n_chips(o) > 1) {
-        r = team_room(p, o, &o->sim.ranks, &room, &pages, e);
+        r = team_room(p, o, &o->sim.ranks, &room, &chips, e);
     } else {
+        struct dev_price *price;
+        enum npu_type type;
         r = open_price(&price, p, o, &type, &room, e);
-        pages = r == ERR_OK ? pages_of(&room) : 0;
-        if (r == ERR_OK)
+        if (r == ERR_OK) {
+            note_room(&chips, &room);
             dev_price_free(price);
+        }
     }
     if (r == ERR_TOOBIG && !o->peers)
         r = say_how_many(p, o, e);
     *need = (struct dev_need){0};
     if (r == ERR_OK && !o->sim.dry)
         r = dev_cpu_need(p, o, need, e);
-    need->pages_max = pages;
+    need->pages_max = chips.pages_max;
+    need->chip_all = chips.chip_all;
+    need->chip_fixed = chips.chip_fixed;
+    need->chip_page = chips.chip_page;
     return r;
 }
 
@@ -316,8 +329,8 @@ static enum err open_team(struct dev_chip *d, const struct plan *p, const struct
                           enum npu_type *type, struct dev_room *room, struct errinfo *e)
 {
     const struct plan_ranks *of = &o->sim.ranks;
-    size_t pages;
-    TRY(team_room(p, o, of, room, &pages, e));
+    struct dev_need need;
+    TRY(team_room(p, o, of, room, &need, e));
     TRY(type_of(o, type, e));
     d->share = mem_alloc(of->pipeline * sizeof *d->share);
     for (size_t i = of->pipeline; i-- > 0; d->team.n++)

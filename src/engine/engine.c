@@ -58,7 +58,17 @@ static const char *path_of(const struct engine *en)
     return en->model->gguf ? gguf_path(en->model->gguf) : "the model";
 }
 
-/* A simulated chip's memory holds so many pages. */
+/* Pages that a simulated chip's memory holds, with what is beside this engine. */
+static size_t chip_pages(const struct dev_need *need, const struct engine_need *beside)
+{
+    double page = need->chip_page + beside->chip_page;
+    double left = need->chip_all - need->chip_fixed - beside->chip_fixed;
+    if (need->chip_all <= 0 || page <= 0 || beside->chip_fixed <= 0)
+        return need->pages_max;
+    return left > page ? MIN(need->pages_max, (size_t)(left / page)) : 0;
+}
+
+/* A simulated chip's memory holds `most` pages. */
 static enum err fit_chip(struct engine *en, size_t most, bool given, size_t *pages,
                          struct errinfo *e)
 {
@@ -73,9 +83,10 @@ static enum err fit_chip(struct engine *en, size_t most, bool given, size_t *pag
         return err_set(
             e, ERR_MEMORY,
             "%s: %zu tokens of context are more than the %zu that fit into the memory of "
-            "%s beside the weights; a shorter context (--ctx) or fewer bits (--numerics "
+            "%s beside the weights%s; a shorter context (--ctx) or fewer bits (--numerics "
             "int8) would help",
-            path_of(en), *pages * DEV_PAGE, most * DEV_PAGE, o->sim.name);
+            path_of(en), *pages * DEV_PAGE, most * DEV_PAGE, o->sim.name,
+            o->beside.chip_fixed > 0 ? " and a draft model" : "");
     *pages = most;
     o->ctx = MIN(o->ctx, most * DEV_PAGE);
     return ERR_OK;
@@ -111,7 +122,7 @@ static enum err fit_context(struct engine *en, struct errinfo *e)
     size_t left = budget > fixed ? budget - fixed : 0;
     size_t room = page ? left / page : SIZE_MAX;
     pages = num_div_up(o->ctx_total ? o->ctx_total : o->ctx, DEV_PAGE);
-    TRY(fit_chip(en, need.pages_max, given, &pages, e));
+    TRY(fit_chip(en, chip_pages(&need, &o->beside), given, &pages, e));
     if (pages > room && !given && !o->ctx_total) {
         pages = room;
         o->ctx = MIN(o->ctx, pages * DEV_PAGE);
@@ -237,7 +248,8 @@ static enum err count(struct engine *en, const struct gguf *g, struct engine_nee
     en->opts.ctx = en->opts.ctx ? MIN(en->opts.ctx, ctx) : ctx;
     TRY(need_of(en, &dev, e));
     size_t states = dev.state ? state_slots(&en->opts) : 0;
-    *need = (struct engine_need){dev.weights + dev.work + states * dev.state, dev.page};
+    *need = (struct engine_need){dev.weights + dev.work + states * dev.state, dev.page,
+                                 dev.chip_fixed, dev.chip_page};
     return ERR_OK;
 }
 

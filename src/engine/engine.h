@@ -33,6 +33,8 @@ struct engine_seq;
 struct engine_need {
     size_t fixed; /* weights and buffers */
     size_t page;  /* of a page of context */
+    /* The same of a simulated chip's memory, of the fullest one where there are several. */
+    double chip_fixed, chip_page;
 };
 
 struct engine_opts {
@@ -44,7 +46,8 @@ struct engine_opts {
     size_t out_max;   /* rows of logits of a step; 0: 1 */
     size_t seqs;      /* sequences that run together, of models with a state for each; 0: 4 */
     size_t memory;    /* bytes that all of it may take; 0: what is free less a reserve */
-    /* Another engine of as many tokens of context, opened later: it is counted in `memory`. */
+    /* Another engine of as many tokens of context, opened later: it is counted in `memory`, and on
+     * the same simulated chip. */
     struct engine_need beside;
     int n_threads;        /* 0: all processors */
     enum cpu_level level; /* as cpu_capped gives it */

@@ -139,6 +139,21 @@ static void leave_one(struct sched *s)
 
 /* ---- asking ---- */
 
+/* On a simulated chip: rows are in the order of jobs, whose shares of the joules are theirs. */
+static void note_sim(struct sched *s, size_t n_rows)
+{
+    const struct sched_draft *d = &s->draft;
+    const struct dev_sim *sim = engine_sim(d->en);
+    if (!sim)
+        return;
+    sched_note_sim(s, sim);
+    for (size_t i = 0, k = 0; i < n_rows; i++) {
+        while (d->jobs[k]->spec->seq != d->rows[i].seq)
+            k++;
+        sched_note_joules(d->jobs[k], sim->step_joules / (double)n_rows);
+    }
+}
+
 /* The cost of a guess is that of few rows: what is read of a long text says nothing of it. */
 static bool run(struct sched *s, size_t n_rows)
 {
@@ -149,6 +164,7 @@ static bool run(struct sched *s, size_t n_rows)
         forsake(d->jobs[--d->n_jobs]); /* no page is free: for the youngest there is no room */
         return false;
     }
+    note_sim(s, n_rows);
     double ns = (double)(sched_now(s) - began);
     if (n_rows >= 16)
         d->ns_a_row = d->ns_a_row > 0 ? 0.8 * d->ns_a_row + 0.2 * ns / (double)n_rows

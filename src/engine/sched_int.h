@@ -153,6 +153,10 @@ float sched_spec_chance(const struct job_spec *p, size_t at);
 /* Rows that a step may have with guesses. */
 size_t sched_spec_rows(const struct sched *s);
 
+/* A step of either model on a simulated chip: its clock goes on. */
+void sched_note_sim(struct sched *s, const struct dev_sim *sim);
+void sched_note_joules(struct job *j, double joules);
+
 /* ---- sched_draft.c ---- */
 
 /* The draft model guesses for jobs whose own text says less, where it pays. */

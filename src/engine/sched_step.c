@@ -181,23 +181,33 @@ static void note_load(struct sched *s, uint64_t ns, uint64_t engine_ns)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* The chip's clock goes on, and each job has its rows' share of the joules. */
+void sched_note_joules(struct job *j, double joules)
+{
+    atomic_store(&j->sim.joules, atomic_load(&j->sim.joules) + joules);
+}
+
+void sched_note_sim(struct sched *s, const struct dev_sim *sim)
+{
+    const struct dev_sim *other = s->draft.en ? engine_sim(s->draft.en) : NULL;
+    atomic_fetch_add(&s->sim_ns, sim->step_ns);
+    pthread_mutex_lock(&s->lock);
+    s->load.sim_s += (double)sim->step_ns * 1e-9;
+    s->load.sim_joules += sim->step_joules;
+    s->load.sim_late = engine_sim(s->en)->n_late + (other ? other->n_late : 0);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Each job has its rows' share of the joules. */
 static void note_sim(struct sched *s)
 {
     const struct dev_sim *sim = engine_sim(s->en);
     if (!sim)
         return;
-    atomic_fetch_add(&s->sim_ns, sim->step_ns);
+    sched_note_sim(s, sim);
     for (size_t i = 0; i < s->n_running; i++) {
         struct job *j = s->running[i];
-        double share = sim->step_joules * (double)j->n_rows / (double)s->n_rows;
-        atomic_store(&j->sim.joules, atomic_load(&j->sim.joules) + share);
+        sched_note_joules(j, sim->step_joules * (double)j->n_rows / (double)s->n_rows);
     }
-    pthread_mutex_lock(&s->lock);
-    s->load.sim_s += (double)sim->step_ns * 1e-9;
-    s->load.sim_joules += sim->step_joules;
-    s->load.sim_late = sim->n_late;
-    pthread_mutex_unlock(&s->lock);
 }
 
 /* What a step took from the jobs when it could not run. */
