@@ -116,9 +116,12 @@ static void wkv6_step(const struct dev_cpu *d, const struct plan_op *op, size_t 
     const float *step = of_head(d, op, 1, head, r);
     bool gated = op->mixer->kind == MODEL_GATED;
     x->fade = fade;
+    memcpy(fade, step, n * sizeof *fade);
+    d->kern.exp(fade, n);
+    for (size_t j = 0; j < n; j++)
+        fade[j] = gated ? MAX(-fade[j], GATED_LEAST) : -fade[j];
+    d->kern.exp(fade, n);
     for (size_t j = 0; j < n; j++) {
-        float log = -expf(step[j]);
-        fade[j] = expf(gated ? MAX(log, GATED_LEAST) : log);
         k[j] = gated ? x->k[j] * (1 - fade[j]) : x->k[j];
         q[j] = gated ? x->r[j] * by : x->r[j];
     }
@@ -135,19 +138,21 @@ static void wkv7_step(const struct dev_cpu *d, const struct plan_op *op, size_t 
     const struct model_wkv *m = &op->mixer->wkv;
     size_t n = x->n_k, at = head * n;
     float *fade = scratch, *k = fade + n, *away = k + n, *back = away + n;
-    const float *step = of_head(d, op, 1, head, r), *rate = of_head(d, op, 4, head, r);
     double squares = 0;
     for (size_t j = 0; j < n; j++) {
-        fade[j] = expf(-0.60653066f / (1 + expf(-step[j])));
+        fade[j] = -0.60653066f; /* -e^-0.5 */
+        back[j] = 1;
         away[j] = x->k[j] * m->k_k[at + j];
         squares += (double)away[j] * (double)away[j];
     }
+    d->kern.sigmoid_mul(fade, of_head(d, op, 1, head, r), n);
+    d->kern.exp(fade, n);
+    d->kern.sigmoid_mul(back, of_head(d, op, 4, head, r), n); /* the rate */
     float scale = (float)(1 / fmax(sqrt(squares), 1e-12));
     for (size_t j = 0; j < n; j++) {
-        float a = 1 / (1 + expf(-rate[j]));
+        k[j] = x->k[j] * (1 + (back[j] - 1) * m->k_a[at + j]);
         away[j] *= scale;
-        back[j] = away[j] * a;
-        k[j] = x->k[j] * (1 + (a - 1) * m->k_a[at + j]);
+        back[j] *= away[j];
     }
     x->fade = fade;
     x->k = k;

@@ -17,6 +17,7 @@
  *   clamp      x[n] within -by and by
  *   mul        dst[n] *= src[n]
  *   sigmoid_mul  dst[n] *= 1 / (1 + exp(-gate[n]))
+ *   exp        x[n] = e^x
  *   conv       dst[n] = sum of x[k][n] * taps[k * stride + n] over k, in order
  *   scan       a head's step of a state space, see struct kern_scan
  *   scan_each  the same for channels that fade by themselves

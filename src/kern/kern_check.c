@@ -137,6 +137,7 @@ static void check_rows(struct pair p, size_t n)
     CHECK_ROW(clamp, 0, 0, 3, x, 1.37f, n)
     CHECK_ROW(mul, 0, 0, 3, x, z, n)
     CHECK_ROW(sigmoid_mul, 2e-6f, 1e-30f, 3, x, z, n)
+    CHECK_ROW(exp, 2e-6f, 1e-30f, 30, x, n)
     CHECK_ROW(softcap, 2e-5f, 2e-5f, 200, x, 50, n)
     if (n % 2 == 0) {
         CHECK_ROW(rope_half, 1e-6f, 1e-6f, 3, x, cs, n)

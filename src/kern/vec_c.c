@@ -106,6 +106,12 @@ static void sigmoid_mul_c(float *dst, const float *gate, size_t n)
         dst[i] /= 1 + expf(-gate[i]);
 }
 
+static void exp_c(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = expf(x[i]);
+}
+
 static void conv_c(float *dst, const float *const *x, const float *taps, size_t stride,
                    size_t n_taps, size_t n)
 {
