@@ -359,6 +359,11 @@ static enum err check(const struct model *m, const struct plan_ranks *of, struct
             return refuse(m, "with fewer experts than processes", e);
         if (l->experts.shared.n && l->experts.shared.n < of->tensor)
             return refuse(m, "whose blocks are narrow", e);
+        if (l->mixer.kind == MODEL_WKV7)
+            return err_set(e, ERR_UNSUPPORTED,
+                           "the family %s, whose layers read the first one's values, is computed "
+                           "by one process",
+                           m->arch->name);
         if (l->mixer.kind != MODEL_NO_MIXER)
             return refuse(m, "whose layers have states", e);
         if (l->ffn.n && l->ffn.n < of->tensor)
