@@ -78,6 +78,7 @@ struct fleet_replica {
     uint64_t n_requests;              /* simulated in all */
     double answer_tokens;             /* of a request, mean */
     double alone_ttft, alone_tpot;    /* ms, means of requests one at a time */
+    double full_s;                    /* from a request to its end, as many at a time as may be */
     char why[300];                    /* capacity 0: what keeps it from any */
 };
 

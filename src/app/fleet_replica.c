@@ -11,17 +11,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NEAR        1.01 /* a search ends when the rates are so near each other */
-#define STRIDE      1.25 /* from a rate to the next, before one on the other side is found */
-#define WARM        0.15 /* of the counted requests come before them */
-#define THINK       2.0  /* and so many times to think of a conversation */
-#define LONG_RUN    5    /* the run that checks a capacity counts so many times the requests */
-#define BACK_OFF    0.98
-#define BACKS_MAX   25
-#define LIMITS      5 /* a run lasts so many times the longest limit: a queue needs time to show */
-#define COUNT_MAX   50000.0
-#define QUEUE_SHARE 10   /* of all requests that may wait in the end, where no limit is of waits */
-#define SLOWEST     1e-4 /* of what can be done at all: slower rates are not looked at */
+#define NEAR         1.01 /* a search ends when the rates are so near each other */
+#define STRIDE       1.25 /* from a rate to the next, before one on the other side is found */
+#define STRIDE_AGAIN 1.03 /* the same with other numbers, of which the last search's are near */
+#define WARM         0.15 /* of the counted requests come before them */
+#define FULL         2.0  /* and all that come within so many answers of a full chip */
+#define THINK        2.0  /* or, of a fleet as a whole, within so many times to think */
+#define LONG_RUN     5    /* the run that checks a capacity counts so many times the requests */
+#define BACK_OFF     0.98
+#define BACKS_MAX    25
+#define FIRST_SEED   100
+#define LIMITS       5 /* a run lasts so many times the longest limit: a queue needs time to show */
+#define COUNT_MAX    50000.0
+#define QUEUE_SHARE  10   /* of all requests that may wait in the end, where no limit is of waits */
+#define SLOWEST      1e-4 /* of what can be done at all: slower rates are not looked at */
 
 /* Student's t, one-sided 95 %, for FLEET_SEEDS - 1 = 3 degrees of freedom. */
 #define T_95 2.353
@@ -34,8 +37,9 @@ static struct load_opts opts_of(struct fleet_replica *r, const struct fleet_ask 
                                 double n, uint64_t seed)
 {
     struct load_opts o = a->load;
-    double warm = n * WARM / rate + THINK * MAX(o.turns - 1, 0) * o.think_s;
+    double warm = n * WARM / rate + FULL * r->full_s;
     o.rate = rate;
+    o.settled = true;
     o.warm_s = warm;
     o.n_requests = (size_t)(n + warm * rate);
     o.seed = num_hash(&seed, sizeof seed, o.seed);
@@ -150,12 +154,13 @@ static enum err search(double *out, struct fleet_replica *r, struct engine *en,
                        const struct fleet_ask *a, double guess, double least, uint64_t seed,
                        struct errinfo *e)
 {
-    double low = guess, high = guess;
+    double low = guess, high = guess, stride = seed == FIRST_SEED ? STRIDE : STRIDE_AGAIN;
     bool ok;
     *out = 0;
     TRY(held(&ok, r, en, a, guess, 1, seed, e));
     for (bool up = ok; ok == up;) {
-        double next = up ? high * STRIDE : low / STRIDE;
+        double next = up ? high * stride : low / stride;
+        stride = MIN(stride * stride, STRIDE);
         if (next < least)
             return ERR_OK;
         TRY(held(&ok, r, en, a, next, 1, seed, e));
@@ -190,6 +195,7 @@ static enum err bounds(struct load_result *alone, double *most, struct fleet_rep
     o.n_requests = a->n_requests;
     TRY(load_run(en, &o, &l, e));
     *most = l.seconds > 0 ? (double)l.n_done / l.seconds : 0;
+    r->full_s = l.whole.mean / 1e3;
     o.concurrency = 1;
     o.n_requests = MAX(a->n_requests / 4, (size_t)100);
     o.salt++;
@@ -255,7 +261,7 @@ enum err fleet_replica(struct fleet_replica *out, struct engine *en, const struc
         return ERR_OK;
     }
     for (uint64_t i = 0; i < FLEET_SEEDS; i++) {
-        TRY(search(&out->found[i], out, en, a, guess, most * SLOWEST, 100 + i, e));
+        TRY(search(&out->found[i], out, en, a, guess, most * SLOWEST, FIRST_SEED + i, e));
         if (!(out->found[i] > 0)) {
             explain(out, a, &alone);
             return ERR_OK;
@@ -294,6 +300,10 @@ static enum err all_held(bool *out, struct fleet_replica *r, struct engine *en,
         struct load_result l;
         double count = LONG_RUN * count_of(a, rate / (double)n);
         struct load_opts o = opts_of(r, a, rate, count * (double)n, 1234);
+        double think = THINK * MAX(o.turns - 1, 0) * o.think_s;
+        o.settled = false;
+        o.warm_s += think;
+        o.n_requests += (size_t)(think * rate);
         end_early(&o, a, count * 1.5);
         o.n_requests = (size_t)((double)o.n_requests / MAX(o.turns, 1));
         o.mine = mine;

@@ -219,6 +219,57 @@ static void conversations_go_on(void **state)
     engine_close(en);
 }
 
+/* A run that begins settled is what a long one comes to: as much is known, and the first token
+ * comes as soon.  The tree has no room for all that users think about. */
+static void settled_runs_are_as_long_ones(void **state)
+{
+    (void)state;
+    struct engine *en = opened(16);
+    struct load_result brief, whole;
+    struct errinfo e;
+    struct load_opts o = fixed(128, 64, 16);
+    o.rate = 14;
+    o.turns = 3;
+    o.think_s = 60;
+    o.n_requests = 20000;
+    assert_int_equal(load_run(en, &o, &whole, &e), ERR_OK);
+    o.seed = 77;
+    o.settled = true;
+    o.n_requests = 3000; /* some 200 s of 1400 */
+    o.salt = 5;
+    assert_int_equal(load_run(en, &o, &brief, &e), ERR_OK);
+    double known = (double)whole.n_cached / (double)whole.n_prompt;
+    assert_true(known > 0.3 && known < 0.7); /* with room for all it would be some 0.75 */
+    assert_true(fabs((double)brief.n_cached / (double)brief.n_prompt - known) < 0.03);
+    assert_true(fabs(brief.ttft.mean / whole.ttft.mean - 1) < 0.06);
+    o.settled = false;
+    o.n_requests = 500;
+    o.salt = 6;
+    assert_int_equal(load_run(en, &o, &brief, &e), ERR_OK);
+    assert_true((double)brief.n_cached / (double)brief.n_prompt < known - 0.03); /* it is needed */
+    engine_close(en);
+}
+
+/* However long what was said is, and whatever is drawn. */
+static void the_context_is_never_exceeded(void **state)
+{
+    (void)state;
+    struct engine *en = opened(16);
+    struct load_result r;
+    struct errinfo e;
+    struct load_opts o = fixed(1, 1, 16);
+    o.prompt = (struct load_length){LOAD_LOGNORMAL, 200, 1, 2000};
+    o.answer = (struct load_length){LOAD_LOGNORMAL, 100, 1, 2000};
+    o.rate = 5;
+    o.turns = 5;
+    o.think_s = 10;
+    o.n_requests = 3000;
+    o.settled = true;
+    assert_int_equal(load_run(en, &o, &r, &e), ERR_OK);
+    assert_int_equal(r.n_done, 3000);
+    engine_close(en);
+}
+
 static void too_many_late_ones_end_a_run(void **state)
 {
     (void)state;
@@ -428,6 +479,8 @@ int main(void)
         cmocka_unit_test(a_replica_takes_what_the_formula_says),
         cmocka_unit_test(what_cannot_be_is_explained),
         cmocka_unit_test(conversations_go_on),
+        cmocka_unit_test(settled_runs_are_as_long_ones),
+        cmocka_unit_test(the_context_is_never_exceeded),
         cmocka_unit_test(too_many_late_ones_end_a_run),
         cmocka_unit_test(more_users_never_need_fewer),
         cmocka_unit_test(what_cannot_be_has_no_size),

@@ -152,6 +152,8 @@ size_t engine_pages_free(const struct engine *en);
  * so takes none for them. */
 size_t engine_pages_shared(const struct engine *en, const struct engine_lora *lora,
                            const int32_t *tokens, size_t n);
+/* Of a dry device alone: as if a text had been run and its sequence let go just now. */
+void engine_know(struct engine *en, const int32_t *tokens, size_t n);
 
 /* ---- pictures ---- */
 

@@ -17,6 +17,7 @@ struct prefix_node {
     uint32_t parent, child, sibling; /* PREFIX_NONE: none; free nodes are linked by sibling */
     uint32_t n;                      /* tokens, 1 to ENGINE_PAGE */
     uint64_t used;                   /* the clock when it last served */
+    uint32_t older, newer;           /* by that, the root between the newest and the oldest */
     uint32_t slot;                   /* of the cache's file; PREFIX_NONE */
     uint64_t lora;                   /* of the adapters it was read with (lora_key); 0: none */
     int32_t token[ENGINE_PAGE];

@@ -15,8 +15,12 @@ void prefix_init(struct engine *en)
 {
     struct prefix *p = &en->prefix;
     p->node = mem_alloc((en->n_pages + 1) * sizeof *p->node);
-    p->node[PREFIX_ROOT] = (struct prefix_node){
-        .page = PREFIX_NONE, .parent = PREFIX_NONE, .child = PREFIX_NONE, .sibling = PREFIX_NONE};
+    p->node[PREFIX_ROOT] = (struct prefix_node){.page = PREFIX_NONE,
+                                                .parent = PREFIX_NONE,
+                                                .child = PREFIX_NONE,
+                                                .sibling = PREFIX_NONE,
+                                                .older = PREFIX_ROOT,
+                                                .newer = PREFIX_ROOT};
     p->free = PREFIX_NONE;
     for (size_t i = en->n_pages; i > PREFIX_ROOT; i--) {
         p->node[i].sibling = p->free;
@@ -53,11 +57,32 @@ static uint32_t best_child(const struct prefix *p, uint64_t lora, uint32_t at,
     return best;
 }
 
+/* ---- which served last ---- */
+
+static void take_out(struct prefix *p, uint32_t at)
+{
+    struct prefix_node *n = &p->node[at];
+    p->node[n->older].newer = n->newer;
+    p->node[n->newer].older = n->older;
+}
+
+static void put_newest(struct prefix *p, uint32_t at)
+{
+    uint32_t before = p->node[PREFIX_ROOT].older;
+    p->node[at].older = before;
+    p->node[at].newer = PREFIX_ROOT;
+    p->node[before].newer = p->node[PREFIX_ROOT].older = at;
+}
+
+/* From the end of a text up, so that it is older than what it begins with. */
 static void touch(struct prefix *p, uint32_t at)
 {
     p->clock++;
-    for (; at != PREFIX_ROOT; at = p->node[at].parent)
+    for (; at != PREFIX_ROOT; at = p->node[at].parent) {
         p->node[at].used = p->clock;
+        take_out(p, at);
+        put_newest(p, at);
+    }
 }
 
 /* ---- learning ---- */
@@ -78,6 +103,7 @@ static uint32_t add_child(struct engine *en, uint64_t lora, uint32_t parent, uin
                                        .n = (uint32_t)n};
     memcpy(p->node[at].token, tokens, n * sizeof *tokens);
     p->node[parent].child = at;
+    put_newest(p, at);
     engine_page_hold(en, page);
     en->learnt[page] = true;
     return at;
@@ -91,6 +117,7 @@ static void remove_node(struct engine *en, uint32_t at)
     while (*link != at)
         link = &p->node[*link].sibling;
     *link = p->node[at].sibling;
+    take_out(p, at);
     state_forget_node(en, at);
     uint32_t page = p->node[at].page;
     en->learnt[page] = false;
@@ -172,17 +199,12 @@ void prefix_learn_rest(struct engine_seq *s)
 
 void prefix_forget_one(struct engine *en)
 {
-    struct prefix *p = &en->prefix;
-    uint32_t oldest = PREFIX_NONE;
-    for (uint32_t i = 1; i <= en->n_pages; i++) {
-        const struct prefix_node *n = &p->node[i];
-        bool leaf = n->n != 0 && n->child == PREFIX_NONE;
-        if (leaf && en->refs[n->page] == 1 &&
-            (oldest == PREFIX_NONE || n->used < p->node[oldest].used))
-            oldest = i;
-    }
-    CHECK(oldest != PREFIX_NONE);
-    remove_node(en, oldest);
+    const struct prefix_node *node = en->prefix.node;
+    uint32_t at = node[PREFIX_ROOT].newer; /* the oldest */
+    while (at != PREFIX_ROOT && (node[at].child != PREFIX_NONE || en->refs[node[at].page] != 1))
+        at = node[at].newer;
+    CHECK(at != PREFIX_ROOT);
+    remove_node(en, at);
 }
 
 /* ---- using ---- */
@@ -214,6 +236,23 @@ size_t engine_pages_shared(const struct engine *en, const struct engine_lora *lo
             break;
     }
     return n_pages;
+}
+
+void engine_know(struct engine *en, const int32_t *tokens, size_t n)
+{
+    struct engine_seq *s = engine_seq_new(en);
+    CHECK(en->opts.sim.dry && !en->model->has_state);
+    n = MIN(n, en->opts.ctx);
+    engine_seq_reuse(s, tokens, n);
+    for (; s->n < n; s->n++) {
+        if (s->n % ENGINE_PAGE == 0 && engine_pages_free(en) == 0)
+            break;
+        if (s->n % ENGINE_PAGE == 0)
+            s->pages[s->n_pages++] = engine_page_take(en);
+        s->tokens[s->n] = tokens[s->n];
+    }
+    prefix_learn(s);
+    engine_seq_free(s);
 }
 
 size_t engine_seq_reuse(struct engine_seq *s, const int32_t *tokens, size_t n)

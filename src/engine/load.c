@@ -188,8 +188,9 @@ static void go_on(struct load *l, struct request *q)
 static struct request *new_request(struct load *l, const struct talk *t)
 {
     size_t ctx = engine_ctx(l->en), said = t->n;
-    size_t n = said + MIN(draw(&l->o->prompt, &l->rng), ctx - 1 - said);
-    size_t shared = MIN(l->o->shared, n - 1), m = MIN(draw(&l->o->answer, &l->rng), ctx - n);
+    size_t more = draw(&l->o->prompt, &l->rng), answer = draw(&l->o->answer, &l->rng);
+    size_t n = said + MIN(more, ctx - 1 - said);
+    size_t shared = MIN(l->o->shared, n - 1), m = MIN(answer, ctx - n);
     struct request *q = mem_alloc(sizeof *q);
     uint64_t same = l->o->seed ^ 0x5eed;
     q->load = l;
@@ -208,6 +209,88 @@ static struct request *new_request(struct load *l, const struct talk *t)
     q->due_ns = t->due_ns;
     q->counted = t->due_ns - (double)l->first_ns >= l->o->warm_s * 1e9;
     return q;
+}
+
+/* ---- what was before ---- */
+
+#define PAST_THINKS 8 /* times to think: who asked so long ago has asked again */
+
+/* A conversation that was: its user still thinks, or it is over and its text merely known. */
+struct was {
+    struct talk talk;
+    bool thinks;
+};
+
+/* What was said up to some request of a conversation.  An own generator: later ones come alike. */
+static struct talk said(const struct load *l, uint64_t *rng)
+{
+    const struct load_opts *o = l->o;
+    size_t ctx = engine_ctx(l->en), n = 0;
+    uint64_t same = o->seed ^ 0x5eed;
+    do
+        n += draw(&o->prompt, rng) + draw(&o->answer, rng);
+    while (n < ctx && num_rand_unit(rng) < 1 - 1 / o->turns);
+    struct talk t = {.n = MIN(n, ctx)};
+    t.ids = mem_alloc(t.n * sizeof *t.ids);
+    for (size_t i = 0; i < t.n; i++)
+        t.ids[i] = (int32_t)((num_rand(i < o->shared ? &same : rng) ^ o->salt) % l->n_vocab);
+    return t;
+}
+
+/* Goes back from request to request, as far as the tree remembers; age: of the last one's end.
+ * Times to think have no memory: what is left of one is as long as a whole one. */
+static struct was *look_back(const struct load *l, uint64_t *rng, size_t *n, double *age)
+{
+    const struct load_opts *o = l->o;
+    size_t cap = 0, pages = 0, room = engine_pages_free(l->en);
+    struct was *was = NULL;
+    *n = 0;
+    for (*age = 0; pages < room && *age < PAST_THINKS * o->think_s;) {
+        *age += exponential(rng) / o->rate;
+        bool goes_on = num_rand_unit(rng) < 1 - 1 / o->turns;
+        bool thinks = goes_on && num_rand_unit(rng) < exp(-*age / o->think_s);
+        if (goes_on && !thinks) /* asked again since, which is another one of these */
+            continue;
+        if (*n == cap) {
+            cap = MAX(2 * cap, (size_t)256);
+            was = mem_grow(was, cap * sizeof *was);
+        }
+        struct was w = {said(l, rng), thinks};
+        w.thinks &= w.talk.n + 2 <= engine_ctx(l->en);
+        w.talk.due_ns = (double)l->first_ns + exponential(rng) * o->think_s * 1e9;
+        pages += num_div_up(w.talk.n, ENGINE_PAGE);
+        was[(*n)++] = w;
+    }
+    return was;
+}
+
+static void settle(struct load *l)
+{
+    const struct load_opts *o = l->o;
+    uint64_t rng = o->seed ^ 0xbef0;
+    size_t n;
+    double age, last_s = (double)o->n_requests / o->rate;
+    struct was *was = look_back(l, &rng, &n, &age);
+    while (n--) { /* the oldest first */
+        engine_know(l->en, was[n].talk.ids, was[n].talk.n);
+        if (was[n].thinks)
+            push_talk(l, was[n].talk);
+        else
+            mem_free(was[n].talk.ids);
+    }
+    mem_free(was);
+    /* Those before them are forgotten, and ask again all the same. */
+    double rate = o->rate * (1 - 1 / o->turns) * exp(-age / o->think_s);
+    for (double t = exponential(&rng) / rate; t < last_s; t += exponential(&rng) / rate) {
+        if (num_rand_unit(&rng) >= exp(-t / o->think_s))
+            continue;
+        struct talk x = said(l, &rng);
+        x.due_ns = (double)l->first_ns + t * 1e9;
+        if (x.n + 2 <= engine_ctx(l->en))
+            push_talk(l, x);
+        else
+            mem_free(x.ids);
+    }
 }
 
 /* ---- coming and going ---- */
@@ -443,6 +526,8 @@ enum err load_run(struct engine *en, const struct load_opts *o, struct load_resu
     l.s = sched_new(en, &so);
     l.first_ns = sched_now(l.s);
     l.next_ns = (double)l.first_ns;
+    if (o->settled && o->turns > 1 && o->rate > 0)
+        settle(&l);
     enum err code = run(&l, e);
     struct sched_load load = sched_load(l.s);
     sched_free(l.s); /* cancels what runs, whose makers hear of it */

@@ -49,6 +49,9 @@ struct load_opts {
     double turns, think_s;
     uint64_t seed, salt; /* salt: other tokens, lengths and times as they are */
     double warm_s;       /* requests of the first seconds are not counted */
+    /* With a rate, and not with `mine`: it begins as if it had gone on for long, with conversations
+     * whose users think, and what is known of those that were there last. */
+    bool settled;
     struct load_late late[LOAD_LATES];
     /* With a rate: conversations come to several schedulers, of which this is one.  n_requests and
      * rate / turns are conversations of all of them; true: it is this one's.  May be NULL. */
