@@ -100,7 +100,9 @@ class Plan(unittest.TestCase):
     def alone(self, kind):
         """Milliseconds of a token of one answer alone, on prompts of 128 and answers of 64."""
         o = self.answer('--users', '10', '--tpot-p90', '1000', '--prompt', '128', '--answer', '64', kind)
-        return o['kinds'][0]['alone_tpot_ms']
+        k = o['kinds'][0]
+        self.assertAlmostEqual(1000 / k['bench_decode_tokens_per_s'], k['alone_tpot_ms'], places=3)
+        return k['alone_tpot_ms']
 
     def test_machines_that_compute_together(self):
         """Compute by the share, exchanges by the network (docs/SCALE.md): counted here by hand for SHAPE."""
@@ -113,6 +115,11 @@ class Plan(unittest.TestCase):
             told = self.alone(f'{d}/bench.json,tensor={t},gbit=1,us={us}')
             self.assertAlmostEqual(told, one / t + exchanges * us / 1000 + sent * byte_ms, delta=0.02 * one)
             self.assertAlmostEqual(told - exchanges * 0.1, self.alone(f'{d}/bench.json,tensor={t},gbit=1,us=100'), places=6)
+        # A prompt's rows: each number for each row, but for the logits, which are of the last one alone.
+        o = self.answer('--users', '10', '--tpot-p90', '1000', '--prompt', '8', '--answer', '8', f'{d}/bench.json,tensor=2,gbit=1,us={us}')
+        sent = (512 * (layers - 1) + 1) * 4 * (16 * 64 + 2 * dim + ff) / 2 + 4 * vocab / 2  # of the last layer, too
+        told = 512000 / o['kinds'][0]['bench_prefill_tokens_per_s']
+        self.assertAlmostEqual(told, 512 / 2000 * 1000 / 2 + (4 * layers + 2) * us / 1000 + sent * byte_ms, delta=2)
         # Stages wait for each other: the time of one machine, and one exchange for each that begins, and the telling.
         self.assertAlmostEqual(self.alone(f'{d}/bench.json,pipeline=2,gbit=1,us={us}'),
                                one + 2 * us / 1000 + 4 * dim * byte_ms, places=3)

@@ -6,10 +6,12 @@ the table of docs/SCALE.md:
 The network is two namespaces, each with a TUN device, and a program that passes packets on as a wire of that speed and
 length would (netem, where the kernel has it, does the same).  Needs root, Open MPI and iproute2.  --priority N runs all
 of it before others' programs (SCHED_FIFO), for machines that are not idle."""
-import argparse, collections, ctypes, fcntl, json, os, re, select, signal, struct, subprocess, sys, tempfile, threading, time
+import argparse, atexit, collections, ctypes, fcntl, json, os, re, select, signal, struct, subprocess, sys, tempfile, threading, time
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 INSIDE = 'DAMSO_RANKS_INSIDE'
 HOSTS = ('10.98.0.1', '10.98.0.2')
+SPACES = tuple(f'damso-rank-{os.getpid()}-{i}' for i in (0, 1))
 MTU = 9000
 TUNSETIFF, IFF_TUN_NO_PI, CLONE_NEWNET = 0x400454ca, 0x1001, 0x40000000
 # processes, stages, machines: those of a stage on one machine share its threads
@@ -22,8 +24,9 @@ def run(*words, **kw):
 
 def tun(i):
     """A TUN device in a namespace of its own, up; its file."""
-    name = f'damso-rank{i}'
+    name = SPACES[i]
     run('ip', 'netns', 'add', name)
+    atexit.register(subprocess.run, ['ip', 'netns', 'del', name])
     out = []
 
     def make():  # a thread may be in another namespace than its process
@@ -67,6 +70,7 @@ def relay(fds, gbit, us):
 
 def start_network(a, folder):
     """A child that passes packets on; the agent by which mpirun reaches the other machine."""
+    run('ip', 'link', 'set', 'lo', 'up')  # of processes that are not over the network
     fds = [tun(0), tun(1)]
     child = os.fork()
     if not child:
@@ -80,25 +84,29 @@ def start_network(a, folder):
         os.close(fd)
     agent = f'{folder}/agent'
     with open(agent, 'w') as f:
-        f.write('#!/bin/sh\nshift\nexec ip netns exec damso-rank1 unshare -u sh -c "hostname rank1; $*"\n')
+        f.write('#!/bin/sh\nshift\nexec ip netns exec ' + SPACES[1] + ' unshare -u sh -c "hostname rank1; $*"\n')
     os.chmod(agent, 0o700)
     return child, agent
 
 
-def bench(a, agent, n, stages, machines, threads):
+def bench(a, agent, n, stages, machines, threads, model=None, *args):
     """The rows of `damso bench --json` on n processes."""
-    command = [a.damso, 'bench', '-m', a.model, '--json', '--prefill', '128', '--decode', '64', '--runs', '3', '-t', str(threads)]
+    command = [a.damso, 'bench', '-m', model or a.model, '--json', '--runs', '5', '-t', str(threads),
+               *(args or ('--prefill', '128', '--decode', '64'))]
     if a.priority:
         command = ['chrt', '-f', str(a.priority), *command]
     if n > 1:
         mpi = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-n', str(n)]
         if machines > 1:
-            mpi = ['ip', 'netns', 'exec', 'damso-rank0', *mpi, '--host', ','.join(f'{h}:{n // 2}' for h in HOSTS),
+            mpi = ['ip', 'netns', 'exec', SPACES[0], *mpi, '--host', ','.join(f'{h}:{n // 2}' for h in HOSTS),
                    '--mca', 'plm_rsh_agent', agent, '--mca', 'btl_tcp_if_include', '10.98.0.0/24',
                    '--mca', 'oob_tcp_if_include', '10.98.0.0/24']
         command = [*mpi, *command, '--pipeline-parallel', str(stages)]
     env = {**os.environ, 'OMPI_ALLOW_RUN_AS_ROOT': '1', 'OMPI_ALLOW_RUN_AS_ROOT_CONFIRM': '1'}
-    return json.loads(run(*command, env=env, timeout=600))
+    try:
+        return json.loads(run(*command, env=env, timeout=600))
+    except subprocess.CalledProcessError as e:
+        sys.exit(f'{" ".join(command)}: {e.stderr}')
 
 
 def speeds(o):
@@ -107,35 +115,63 @@ def speeds(o):
 
 
 def predicted(a, folder, base, n, stages, machines):
-    """Decode and prefill of 128, tokens a second, as `damso plan` has them of answers alone."""
-    network = f',machines=2,gbit={a.gbit},us={a.latency}' if machines > 1 else ',machines=1'
+    """Decode and prefill of 128, tokens a second, as `damso plan` says that `damso bench` would measure them."""
+    network = f',machines=2,gbit={a.swap},us={a.latency}' if machines > 1 else ',machines=1'
     kind = f'{base},tensor={n // stages},pipeline={stages}{network}'
     out = run(a.damso, 'plan', '-w', a.model, '--users', '10', '--tpot-p90', '5000', '--prompt', '128', '--answer', '64',
               '--turns', '1', '--requests', '100', '--json', kind)
     k = json.loads(out)['kinds'][0]
-    return 1000 / k['alone_tpot_ms'], 128000 / k['alone_ttft_ms']
+    assert k['bench_prefill_tokens'] == 128
+    return k['bench_decode_tokens_per_s'], k['bench_prefill_tokens_per_s']
 
 
-def ping(n=200):
-    """Milliseconds there and back, over sockets, the median."""
-    server = subprocess.Popen(['ip', 'netns', 'exec', 'damso-rank1', sys.executable, '-c', (
-        'import socket\ns = socket.create_server(("10.98.0.2", 7000))\nprint(flush=True)\nc = s.accept()[0]\n'
-        'c.setsockopt(6, 1, 1)\nwhile d := c.recv(64): c.sendall(d)')], stdout=subprocess.PIPE)
-    server.stdout.readline()
-    out = run('ip', 'netns', 'exec', 'damso-rank0', sys.executable, '-c', (
-        'import socket, time\nc = socket.create_connection(("10.98.0.2", 7000))\nc.setsockopt(6, 1, 1)\nt = []\n'
-        f'for _ in range({n}):\n b = time.monotonic()\n c.sendall(b"x" * 16)\n c.recv(64)\n t.append(time.monotonic() - b)\n'
-        'print(sorted(t)[len(t) // 2] * 1000)'))
+def exchange_us(a, agent):
+    """Of a model that computes next to nothing: two layers of four exchanges, the logits and the telling."""
+    tiny = os.path.join(ROOT, 'tests/data/arch/llama.gguf')
+    decode, _ = speeds(bench(a, agent, 2, 1, 2, 1, tiny, '-c', '64', '--prefill', '16', '--decode', '32'))
+    return round(1e6 / decode / (4 * 2 + 2))
+
+
+SWAP = """
+import socket, sys, threading, time
+c = {connect}
+c.setsockopt(6, 1, 1)
+t = []
+for _ in range(60):
+    began, got = time.monotonic(), 0
+    s = threading.Thread(target=c.sendall, args=(bytes({n}),))
+    s.start()
+    while got < {n}:
+        got += len(c.recv({n} - got))
+    s.join()
+    t.append(time.monotonic() - began)
+print(sorted(t)[30])
+"""
+
+
+def swap_gbit(us, n=256 << 10):
+    """What both ways have when both machines send each other n bytes, over and over, as processes do for a prompt."""
+    listen = f'socket.create_server(("{HOSTS[1]}", 7000)).accept()[0]'
+    server = subprocess.Popen(['ip', 'netns', 'exec', SPACES[1], sys.executable, '-c', SWAP.format(connect=listen, n=n)],
+                              stdout=subprocess.DEVNULL)
+    connect = f'socket.create_connection(("{HOSTS[1]}", 7000))'
+    for _ in range(50):
+        time.sleep(0.1)
+        r = subprocess.run(['ip', 'netns', 'exec', SPACES[0], sys.executable, '-c', SWAP.format(connect=connect, n=n)],
+                           capture_output=True, text=True)
+        if r.returncode == 0:
+            break
     server.wait(10)
-    return float(out)
+    return round(n * 8e-9 / (float(r.stdout) - us * 1e-6), 2)
 
 
 def main(a):
     with tempfile.TemporaryDirectory() as folder:
         child, agent = start_network(a, folder)
         try:
-            a.latency = round(ping() * 500) if a.latency is None else a.latency
-            print(f'# {a.latency} us from process to process; load {os.getloadavg()[0]:.1f}', flush=True)
+            a.latency = exchange_us(a, agent) if a.latency is None else a.latency
+            a.swap = swap_gbit(a.latency)
+            print(f'# {a.latency} us an exchange, {a.swap} Gbit/s each way; load {os.getloadavg()[0]:.1f}', flush=True)
             base = {}
             for threads in (1, 2):
                 o = bench(a, agent, 1, 1, 1, threads)
@@ -160,7 +196,7 @@ parser.add_argument('damso', type=os.path.abspath)
 parser.add_argument('model')
 parser.add_argument('--gbit', type=float, default=1)
 parser.add_argument('--us', type=float, default=200, help='how long the wire is')
-parser.add_argument('--latency', type=int, help='microseconds from process to process for the prediction; else measured')
+parser.add_argument('--latency', type=int, help='microseconds of an exchange for the prediction; else measured')
 parser.add_argument('--priority', type=int, default=0)
 asked = parser.parse_args()
 if INSIDE not in os.environ:

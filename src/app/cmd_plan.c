@@ -6,6 +6,7 @@
 #include "app/chip.h"
 #include "base/arena.h"
 #include "base/num.h"
+#include "dev/dev_price.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -59,6 +60,24 @@ static enum err downs(struct fleet_answer *x, struct engine *en, const struct fl
     return ERR_OK;
 }
 
+/* Steps as `damso bench` has them, of which nothing but the last token is wanted. */
+static enum err bench(struct fleet_answer *x, const struct dev_speeds *s, struct errinfo *e)
+{
+    struct dev_price *p = dev_price_measured(NULL, s, SIZE_MAX, SIZE_MAX);
+    struct dev_cost one, many;
+    size_t rows = (size_t)s->step[s->n - 1].rows;
+    enum err r = dev_price_alone(p, 1, 0, true, &one, e);
+    if (r == ERR_OK)
+        r = dev_price_alone(p, rows, 0, true, &many, e);
+    dev_price_free(p);
+    if (r != ERR_OK)
+        return r;
+    x->bench_rows = (double)rows;
+    x->bench_decode = 1e12 / (double)one.ps;
+    x->bench_prefill = (double)rows * 1e12 / (double)many.ps;
+    return ERR_OK;
+}
+
 static enum err simulate(struct fleet_answer *x, struct cmd_plan_ask *a, const struct conf *c,
                          struct errinfo *e)
 {
@@ -69,6 +88,8 @@ static enum err simulate(struct fleet_answer *x, struct cmd_plan_ask *a, const s
     f->load.running_max = (size_t)c->parallel;
     if (r == ERR_OK && d.chip && x->kind->price < 0 && d.chip->v[NPU_PRICE] > 0)
         a->kind[x->kind - a->kind].price = d.chip->v[NPU_PRICE];
+    if (r == ERR_OK && x->source == FLEET_SPEEDS)
+        r = bench(x, &speeds, e);
     if (r == ERR_OK)
         r = fleet_replica(&x->replica, d.en, f, e);
     if (r == ERR_OK && x->replica.capacity > 0)

@@ -103,6 +103,11 @@ static json_t *kind_json(const struct fleet_answer *x, const struct fleet_ask *f
     json_t *o = json_pack("{s:s, s:s, s:s}", "name", x->kind->name, "title", x->title, "source",
                           source_name(x->source));
     put_replica(o, x);
+    if (x->bench_rows > 0) {
+        put(o, "bench_decode_tokens_per_s", x->bench_decode);
+        put(o, "bench_prefill_tokens_per_s", x->bench_prefill);
+        put(o, "bench_prefill_tokens", x->bench_rows);
+    }
     if (x->error[0]) {
         json_object_set_new(o, "error", json_string(x->error));
         return o;
@@ -218,6 +223,9 @@ static void print_kind(const struct fleet_answer *x)
         printf("  cannot: %s\n", x->error);
         return;
     }
+    if (x->bench_rows > 0)
+        printf("  bench       %.4g tokens a second one by one, %.4g of a prompt of %.0f\n",
+               x->bench_decode, x->bench_prefill, x->bench_rows);
     if (x->replica.alone_tpot > 0)
         printf("  alone       first token after %.4g ms, then %.4g tokens a second\n",
                x->replica.alone_ttft, 1000 / x->replica.alone_tpot);

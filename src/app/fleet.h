@@ -151,6 +151,9 @@ struct fleet_answer {
     const struct fleet_kind *kind;
     enum fleet_source source;
     char title[128], error[300]; /* error: there is no answer, and why */
+    /* Of measured speeds: what `damso bench` would measure, tokens a second one by one and of the
+     * longest prompt that was read in one step, with the exchanges of several machines. */
+    double bench_decode, bench_prefill, bench_rows;
     struct fleet_replica replica;
     struct fleet_size size, less, more; /* for the users; a tenth less, a tenth more */
     struct fleet_run down[FLEET_DOWN];
