@@ -361,6 +361,22 @@ SPARK = (
     r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+"
 )
 
+JAIS2 = CL100K.replace(
+    r"|\s+(?!\S)|\s+", "".join(rf"|\s{{{n}}}(?!\S)" for n in (512, 256, 128, 64, 32, 16, 8, 4, "1,2")) + r"|\s{1}"
+)
+AFMOE_DIGITS = (
+    r"\p{Nd}{1,510}(?=(?>\p{Nd}{510})*(?:\P{Nd}|$))|\G\p{Nd}{510}",
+    r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)",
+    r"\A\p{Nd}{3}|\G\p{Nd}{3}",
+)
+AFMOE_SCRIPTS = (
+    r"(?:[\u4E00-\u9FFF\u3040-\u309F\u30A0-\u30FF\u3400-\u4DBF\uf900-\uFAFF\uFF65-\uFF9F\u2F00-\u2FDF]+"
+    r"|[\u0E00-\u0E7F]+|[\u0E80-\u0EFF]+|[\u1780-\u17FF]+|[\u1000-\u109F\uAA60-\uAA7F\uA9E0-\uA9FF]+"
+    r"|[\uAC00-\uD7AF\u1100-\u11FF]+)"
+)
+SUPERBPE_DIGITS = (r"\p{N}+", r"(?=(\d{3})+(?!\d))")
+TINY_AYA = steps(r"\d{1,3}(?=(?:\d{3})*\b)", O200K)
+
 # name: (pre_tokenizer, normalizer is NFC, ignore_merges); the pipelines as published
 PRES = {
     "gpt-2": (byte_level(), False, False),
@@ -408,7 +424,13 @@ PRES = {
     "spark2_5": (steps(r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", SPARK, r"\p{N}"), False, False),
     "viking": (steps(BLOOM, r"\p{N}"), False, False),
     "bloom": (steps(" ?[^(\\s|[.,!?…。，、।۔،])]+"), False, False),
+    "jais-2": (steps(JAIS2), False, False),
+    "afmoe": (steps(*AFMOE_DIGITS, AFMOE_SCRIPTS, DEEPSEEK3), False, False),
+    "tiny_aya": (TINY_AYA, False, False),
+    "superbpe": (steps(*SUPERBPE_DIGITS), False, False),
 }
+# Pipelines that leave whole texts in one piece learn from lines.
+LEARN_BY = {"superbpe": steps("[^\n]{1,24}|\n+", *SUPERBPE_DIGITS)}
 
 
 def write_gguf(path, model, tokens, types, merges=None, scores=None, pre=None, **keys):
@@ -450,7 +472,7 @@ def hf_tokenizer(vocab, merges, pre, nfc=False, ignore_merges=False):
 def make_bpe(name):
     """Trains a small vocabulary with the row's pipeline and writes NAME.gguf."""
     pre, nfc, ignore = PRES[name]
-    trained = hf_tokenizer({}, [], pre, nfc)
+    trained = hf_tokenizer({}, [], LEARN_BY.get(name, pre), nfc)
     trained.train_from_iterator(
         corpus(),
         trainers.BpeTrainer(
