@@ -24,8 +24,26 @@ def rotate(x, base, n_rot):
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
 
-def attend(q, k, v, halves, scale=None, cap=0):
-    """Causal; [heads, rows, dim] with fewer heads of k and v."""
+def rotate_pairs(x, base, n_rot):
+    """[heads, rows, dim]: neighbours among the first n_rot numbers turn together."""
+    order = list(range(0, n_rot, 2)) + list(range(1, n_rot, 2))
+    turned = rotate(x[..., :n_rot][..., order], base, n_rot)
+    out = x.clone()
+    out[..., order] = turned
+    return out
+
+
+def mean_norm(x, w, b, eps):
+    return F.layer_norm(x, (x.shape[-1],), w, b, eps)
+
+
+def gelu(x):
+    return F.gelu(x, approximate="tanh")
+
+
+def attend(q, k, v, halves, scale=None, cap=0, alibi=False, window=0):
+    """Causal; [heads, rows, dim] with fewer heads of k and v.  alibi: by the distance, the steepest
+    head falls by 2^(-8 / heads)."""
     if halves:
         k, v = k.half().double(), v.half().double()
     group = q.shape[0] // k.shape[0]
@@ -33,7 +51,13 @@ def attend(q, k, v, halves, scale=None, cap=0):
     s = q @ k.transpose(1, 2) * (scale or q.shape[-1] ** -0.5)
     if cap:
         s = cap * torch.tanh(s / cap)
+    rows = torch.arange(s.shape[1])
+    if alibi:
+        slopes = 2.0 ** (-8.0 * (torch.arange(len(q), dtype=torch.float64) + 1) / len(q))
+        s = s + slopes[:, None, None] * (rows[None, :] - rows[:, None]).double()
     s = s.masked_fill(torch.ones(s.shape[1:]).triu(1).bool(), float("-inf"))
+    if window:
+        s = s.masked_fill(rows[:, None] - rows[None, :] >= window, float("-inf"))
     return (s.softmax(-1) @ v).transpose(0, 1).reshape(q.shape[1], -1)
 
 
@@ -60,6 +84,10 @@ def experts(x, scores, k, norm, each):
 class Decoder:
     """Blocks as Llama's; what differs is in a subclass."""
     embed, norm, head = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
+    layers = "model.layers"
+    turned = ()  # the ends of names whose matrices the checkpoint has the other way round
+    less = ()  # the ends of names of gains that the checkpoint has less 1 or some other number
+    rotate = staticmethod(rotate)
 
     def __init__(self, c):
         self.c = c
@@ -73,7 +101,7 @@ class Decoder:
         d, v = c["hidden_size"], c["vocab_size"]
         out = {self.embed: (v, d), self.norm: (d,), self.head: (v, d)}
         for i in range(c["num_hidden_layers"]):
-            out.update({f"model.layers.{i}.{k}": s for k, s in self.layer_shapes(i).items()})
+            out.update({f"{self.layers}.{i}.{k}": s for k, s in self.layer_shapes(i).items()})
         return out
 
     def ffn_shapes(self, prefix, n, names=("gate_proj", "up_proj", "down_proj")):
@@ -88,7 +116,7 @@ class Decoder:
                 "self_attn.v_proj.weight": (k, d), "self_attn.o_proj.weight": (d, q)}
 
     def get(self, i, name):
-        return self.w[f"model.layers.{i}.{name}.weight"]
+        return self.w[f"{self.layers}.{i}.{name}.weight"]
 
     def ffn(self, i, x, prefix, names=("gate_proj", "up_proj", "down_proj")):
         return gated(x, *(self.get(i, f"{prefix}.{n}") for n in names))
@@ -100,7 +128,7 @@ class Decoder:
         c = self.c
         q, k, v = self.qkv(i, x)
         q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
-        q, k = (rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
+        q, k = (self.rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
         return attend(q, k, v, halves) @ self.get(i, out).T
 
     def layer(self, i, x, halves):
@@ -113,7 +141,10 @@ class Decoder:
         x = w[self.embed][torch.tensor(ids.tolist())]
         for i in range(self.c["num_hidden_layers"]):
             x = self.layer(i, x, halves)
-        return (rms(x, w[self.norm], self.c["rms_norm_eps"]) @ w[self.head].T).numpy()
+        return (self.last(x) @ w[self.head].T).numpy()
+
+    def last(self, x):
+        return rms(x, self.w[self.norm], self.c["rms_norm_eps"])
 
 
 class Deepseek(Decoder):

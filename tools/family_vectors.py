@@ -32,6 +32,7 @@ if "--convert" in sys.argv:  # the converter's own gguf package, before PyPI's
     sys.path[:0] = [os.path.join(repo, "gguf-py"), repo]
 import arch_vectors as av  # noqa: E402
 import family_math  # noqa: E402
+import family_more  # noqa: E402
 import gguf  # noqa: E402
 
 DATA = os.path.join(HERE, "..", "tests", "data", "family")
@@ -86,11 +87,11 @@ def drawn(model, name, shape, rng, q8, by_nvfp4):
     if len(shape) == 2:
         size = (1.0 if "embed" in name else shape[-1] ** -0.5) * (2 if "gate.weight" in name else 1)
         return exact(rng, shape, size) if q8 else (rng.standard_normal(shape) * size).astype(np.float16)
-    return np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + 1
+    return np.round(rng.standard_normal(shape) * 0.3 * 1024) / 1024 + (not name.endswith(model.less))
 
 
 def math_model(kind, config, rng, q8, by_nvfp4):
-    model = family_math.MODELS[kind](config)
+    model = {**family_math.MODELS, **family_more.MODELS}[kind](config)
     model.packed = {}
     for name, shape in model.shapes().items():
         w = model.draw(name, shape, rng, exact)
@@ -100,7 +101,8 @@ def math_model(kind, config, rng, q8, by_nvfp4):
 
 
 def save_math(model, folder, arch):
-    tensors = {**{k: v.float().contiguous() for k, v in model.w.items()}, **model.packed}
+    turned = {k: v.T if k.endswith(model.turned) else v for k, v in model.w.items()}
+    tensors = {**{k: v.float().contiguous() for k, v in turned.items()}, **model.packed}
     safetensors.torch.save_file(tensors,
                                 os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
     with open(os.path.join(folder, "config.json"), "w") as f:
@@ -248,7 +250,7 @@ def make(name, m, a):
     model, ids = (clear_model if "margin" in m else random_model)(extra, m, seed, q8)
     with tempfile.TemporaryDirectory() as folder:
         if "math" in m:
-            save_math(model, folder, m["class"] + "ForCausalLM")
+            save_math(model, folder, m.get("head", m["class"] + "ForCausalLM"))
         else:
             model.float().save_pretrained(folder)
             model.double()

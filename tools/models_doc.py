@@ -54,11 +54,13 @@ WORDS = {
     "MODEL_TURN_TUNED": "", "MODEL_HEADS_TILED": "",
     "MODEL_BIDIRECTIONAL": "encoder", "MODEL_STREAM_NORM": "stream normed after blocks",
     "MODEL_FIRST_BARE": "", "MODEL_GLOBAL_FIRST": "",
+    "MODEL_SCORES_BY_SIZE": "scores by the head's size", "MODEL_BESIDE_ROOT": "a block beside experts",
 }
 
 
 def ordinal(n):
-    return {2: "every second", 3: "every third", 4: "every fourth", 5: "every fifth", 6: "every sixth"}[int(n)]
+    return {2: "every second", 3: "every third", 4: "every fourth", 5: "every fifth", 6: "every sixth",
+            8: "every eighth"}[int(n)]
 
 
 def particulars(fields, blocks):
@@ -96,6 +98,16 @@ def families(errors, made):
     return out
 
 
+def refused():
+    """Families that are known and refused, by the reason."""
+    text = read("src/model/arch_not.def")
+    words = dict(re.findall(r'#define (NOT_\w+)\s+"([^"]*)"', text))
+    by = {}
+    for name, why in rows(text, "NOT_ARCH"):
+        by.setdefault(words.get(why, why.strip('"')), []).append(f"`{name}`")
+    return ["", "Refused with the reason:", ""] + [f"- {', '.join(names)}: {why}" for why, names in by.items()]
+
+
 def page():
     lines = read("tests/data/errors.tsv").splitlines()
     head = lines[0].split("\t")
@@ -108,6 +120,7 @@ def page():
         made[name] = "transformers" + (f" ({m['class']} with its parts)" if "made" in m else "")
     out = [read("tools/models_doc.md").rstrip(), "", "## Families", ""]
     out += families(errors, made)
+    out += refused()
     out += ["", "## Tensor formats", "",
             "Each equals the dequantiser of PyPI `gguf` to the bit (Q1_0 and Q2_0: that of ggml); a "
             "model of each is near what "

@@ -14,6 +14,15 @@ static const struct model_arch archs[] = {
 #undef ARCH
 };
 
+/* Known ones that are not supported. */
+static const struct {
+    const char *name, *why;
+} not_archs[] = {
+#define NOT_ARCH(id, why) {#id, why},
+#include "model/arch_not.def"
+#undef NOT_ARCH
+};
+
 const char *model_arch_list(void)
 {
     static const char list[] =
@@ -39,6 +48,10 @@ static enum err find_arch(struct model *m, struct errinfo *e)
     m->arch = model_arch_find(name);
     if (m->arch)
         return ERR_OK;
+    for (size_t i = 0; i < N_ELEMS(not_archs); i++)
+        if (span_eq_cstr(name, not_archs[i].name))
+            return err_set(e, ERR_UNSUPPORTED, "%s: the architecture '%s' is not supported: %s",
+                           gguf_path(m->gguf), not_archs[i].name, not_archs[i].why);
     return err_set(
         e, ERR_UNSUPPORTED,
         "%s: the architecture '%.*s' is not supported (docs/MODELS.md lists the %zu that "
@@ -132,6 +145,24 @@ static enum err maybe_size(struct model *m, const char *name, size_t hi, size_t 
     return ERR_OK;
 }
 
+/* Files whose matrix of keys and values is not taken apart: their value's size is what its rows
+ * leave. */
+static enum err read_latent_whole(struct model *m, const struct gguf_tensor *t, struct errinfo *e)
+{
+    uint64_t plain = m->k_dim - m->n_rot, rows = t->dims[1], each = rows / m->n_head;
+    if (m->n_kv_head != m->n_head || rows % m->n_head != 0 || m->k_dim <= m->n_rot ||
+        each <= plain || each - plain > 65536)
+        return err_set(e, ERR_CORRUPT,
+                       "%s: attn_kv_b makes %llu numbers, which is not keys of %zu and values for "
+                       "each of %zu heads, with %zu of keys",
+                       gguf_path(m->gguf), (unsigned long long)rows, (size_t)plain, m->n_head,
+                       m->n_kv_head);
+    m->v_dim = (size_t)(each - plain);
+    m->kv_from = m->kv_low;
+    m->kv_low = 0;
+    return ERR_OK;
+}
+
 /* Sizes of latent keys and values: what one head of all keeps is the small space, and behind it
  * the part that is turned. */
 static enum err read_latent(struct model *m, struct errinfo *e)
@@ -140,6 +171,9 @@ static enum err read_latent(struct model *m, struct errinfo *e)
     TRY(maybe_size(m, "attention.q_lora_rank", 65536, &m->q_low, e));
     if (m->kv_low == 0)
         return ERR_OK;
+    const struct gguf_tensor *whole = gguf_tensor(m->gguf, "blk.0.attn_kv_b.weight");
+    if (whole && !gguf_tensor(m->gguf, "blk.0.attn_k_b.weight"))
+        return read_latent_whole(m, whole, e);
     TRY(read_size(m, "attention.key_length_mla", m->k_dim, 1, 65536, &m->head_dim, e));
     TRY(read_size(m, "attention.value_length_mla", m->v_dim, 1, 65536, &m->value_dim, e));
     if (m->n_kv_head != 1 || m->k_dim != m->kv_low + m->n_rot || m->head_dim <= m->n_rot)
@@ -244,18 +278,27 @@ static float attention_scale(const struct model *m)
     if (m->kv_low)
         return 1 / sqrtf((float)m->head_dim);
     size_t by = gemma && m->n_layer == largest ? m->dim / m->n_head : m->k_dim;
-    return 1 / sqrtf((float)by);
+    return m->arch->flags & MODEL_SCORES_BY_SIZE ? 1 / (float)by : 1 / sqrtf((float)by);
 }
 
 static enum err read_scales(struct model *m, struct errinfo *e)
 {
-    float scale, otherwise = m->arch->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim) : 1;
+    const struct model_arch *row = m->arch;
+    float scale, usual = row->attn_scale > 0 ? row->attn_scale : attention_scale(m);
+    TRY(read_float(m, "attention.output_scale", usual, &usual, e)); /* grok's name */
     TRY(read_float(m, "attention.scale", 0, &scale, e));
-    float usual = m->arch->attn_scale > 0 ? m->arch->attn_scale : attention_scale(m);
     m->attn_scale = scale > 0 ? scale : usual;
-    TRY(read_float(m, "embedding_scale", otherwise, &m->embed_scale, e));
-    TRY(read_float(m, "residual_scale", 1, &m->residual_scale, e));
-    TRY(read_float(m, "logit_scale", 1, &m->logit_scale, e));
+    float embed = row->flags & MODEL_EMBED_SCALE ? sqrtf((float)m->dim)
+                  : row->embed_scale > 0         ? row->embed_scale
+                                                 : 1;
+    TRY(read_float(m, "embedding_scale", embed, &m->embed_scale, e));
+    float depth = row->depth_scale > 0 ? row->depth_scale / sqrtf((float)m->n_layer) : 1;
+    TRY(read_float(m, "residual_scale", depth, &m->residual_scale, e));
+    float logit = row->base_width        ? (float)row->base_width / (float)m->dim
+                  : row->logit_scale > 0 ? row->logit_scale
+                                         : 1;
+    TRY(read_float(m, "logit_scale", logit, &m->logit_scale, e));
+    TRY(read_float(m, "attention.value_scale", 1, &m->value_scale, e));
     if (m->logit_scale == 0 || m->residual_scale == 0)
         return err_set(e, ERR_CORRUPT, "%s: a scale of zero", gguf_path(m->gguf));
     if (m->arch->flags & MODEL_LOGITS_DIVIDED)
@@ -272,9 +315,11 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
     TRY(read_float(m, rms ? other : own, m->norm_eps, &m->norm_eps, e));
     TRY(read_float(m, "attn_logit_softcapping", m->arch->attn_cap, &m->attn_cap, e));
     TRY(read_float(m, "final_logit_softcapping", m->arch->logit_cap, &m->logit_cap, e));
+    TRY(read_float(m, "router_logit_softcapping", 0, &m->router_cap, e));
     TRY(read_float(m, "attention.clamp_kqv", 0, &m->qkv_clamp, e));
     TRY(read_float(m, "attention.max_alibi_bias", m->arch->alibi, &m->alibi, e));
-    if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0 || m->qkv_clamp < 0 || m->alibi < 0)
+    if (m->norm_eps < 0 || m->attn_cap < 0 || m->logit_cap < 0 || m->router_cap < 0 ||
+        m->qkv_clamp < 0 || m->alibi < 0)
         return err_set(e, ERR_CORRUPT, "%s: a negative epsilon, cap or slope", gguf_path(m->gguf));
     m->temper_ahead = m->arch->temper_length > 0;
     TRY(read_float(m, "attention.temperature_scale", m->arch->temper, &m->temper, e));
@@ -283,6 +328,10 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
         TRY(read_size(m, "rope.scaling.original_context_length", m->ctx_trained, 1, INT32_MAX,
                       &length, e));
     TRY(read_size(m, "attention.temperature_length", length, 1, INT32_MAX, &m->temper_length, e));
+    /* Grok 2's scores grow behind their cap, which is not computed: contexts end where that begins.
+     */
+    if (m->temper == 0 && gguf_key(m->gguf, model_key(m, "attention.temperature_length")))
+        m->ctx_trained = MIN(m->ctx_trained, m->temper_length);
     bool parallel = m->arch->flags & MODEL_PARALLEL;
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;
@@ -348,7 +397,7 @@ static enum err read_windows(struct model *m, struct errinfo *e)
     TRY(gguf_get_u32(m->gguf, model_key(m, "attention.sliding_window"), m->arch->window, &window,
                      e));
     TRY(read_pattern(m, &every, &each, e));
-    window = every ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
+    window = every || each ? MIN(window, INT32_MAX) : 0; /* positions are 32-bit */
     for (size_t i = 0; i < m->n_layer; i++) {
         struct model_layer *l = &m->layers[i];
         size_t at = m->arch->flags & MODEL_GLOBAL_FIRST ? i : i + 1;

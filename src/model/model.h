@@ -64,10 +64,12 @@ enum model_flags {
     MODEL_HEADS_TILED =
         1 << 17,            /* value head h goes with key head h % n, not with h / (n a head) */
     MODEL_V_BARE = 1 << 18, /* values are normed without gains; without a matrix they are keys */
-    MODEL_BIDIRECTIONAL = 1 << 24, /* a token sees what follows it, too */
-    MODEL_STREAM_NORM = 1 << 25,   /* the residual stream is normed after each block, and only so */
-    MODEL_FIRST_BARE = 1 << 26,    /* the first layer's attention reads the stream as it is */
-    MODEL_GLOBAL_FIRST = 1 << 27,  /* layers 0, n, 2n see everything: see window_pattern */
+    MODEL_SCORES_BY_SIZE = 1 << 19, /* scores are divided by the head's size, not by its root */
+    MODEL_BESIDE_ROOT = 1 << 20,    /* what experts and a block beside them give, by sqrt(1/2) */
+    MODEL_BIDIRECTIONAL = 1 << 24,  /* a token sees what follows it, too */
+    MODEL_STREAM_NORM = 1 << 25,  /* the residual stream is normed after each block, and only so */
+    MODEL_FIRST_BARE = 1 << 26,   /* the first layer's attention reads the stream as it is */
+    MODEL_GLOBAL_FIRST = 1 << 27, /* layers 0, n, 2n see everything: see window_pattern */
 };
 
 /* How the hidden states of a text become one; the numbers are GGUF's. */
@@ -93,8 +95,10 @@ struct model_arch {
     uint32_t unturned_pattern;
     float local_rope_base;
     uint32_t window; /* this and the caps: where the file does not say */
-    float attn_cap, logit_cap, attn_scale;
-    float alibi; /* scores fall with the distance (Press et al. 2022); 0: they do not */
+    float attn_cap, logit_cap, attn_scale, embed_scale, logit_scale;
+    float depth_scale;   /* what blocks give counts by this / sqrt(layers) */
+    uint32_t base_width; /* logits by base_width / width */
+    float alibi;         /* scores fall with the distance (Press et al. 2022); 0: they do not */
     float temper;
     uint32_t temper_length; /* see struct model */
 };
@@ -153,10 +157,13 @@ struct model_experts {
  * each head's matrices turn its query into the small space, and what it mixes there into values. */
 struct model_latent {
     struct model_matrix q_low, q_high; /* [q_low][dim], [n_head * head][q_low or dim] */
-    struct model_matrix kv_low;        /* [kv_low + n_rot][dim] */
+    struct model_matrix kv_low;        /* [kv_low + n_rot][dim]; or with kv_from for kv_low */
     struct model_norm q_norm, kv_norm;
     struct model_matrix to_low;   /* [n_head * kv_low][head - n_rot]: a head's behind the other's */
     struct model_matrix to_value; /* [n_head * value][kv_low] */
+    /* Instead of both, where heads are kept whole: a head's key without its turned part, and its
+     * value; [n_head * (k_dim - n_rot + v_dim)][kv_from]. */
+    struct model_matrix kv_high;
 };
 
 /* Chooses the positions that a layer's latent attention sees, where there are more than it is to
@@ -230,7 +237,7 @@ struct model_wkv {
 
 struct model_mixer {
     enum model_mixer_kind kind;
-    struct model_matrix x;    /* [conv][dim], what the convolution reads */
+    struct model_matrix x;    /* [conv][dim], what the convolution reads; by_head: z, too */
     struct model_matrix z;    /* [inner][dim]: the gate of the result */
     struct model_matrix b, c; /* CONV: gates before and after; SCAN: [state][inner] */
     struct model_matrix dt;   /* step sizes: SCAN: [rank][inner]; SCAN_HEADS, DELTA: [heads][dim] */
@@ -240,6 +247,8 @@ struct model_mixer {
     struct model_matrix beta; /* DELTA: [heads][dim]; rows 0: in dt, a group's before its steps */
     struct model_matrix out;  /* [dim][inner] */
     struct model_norm dt_norm, b_norm, c_norm, norm;
+    bool by_head;           /* SCAN_HEADS: a head's rows of x are its gate and its channels, and
+                             * steps, b and c are read off the channels, as SCAN's are */
     size_t n_conv;          /* channels of the convolution */
     const float *taps;      /* [taps][n_conv], the newest last */
     const float *conv_bias; /* [n_conv] or NULL */
@@ -296,6 +305,7 @@ struct model_layer {
     struct model_latent latent;                     /* instead of q, k and v; or all empty */
     struct model_indexer indexer;
     bool attends;    /* false: it has no attention, and no pages */
+    bool linear;     /* in its place o alone, of what attention would read (Nemotron NAS) */
     bool q_gated;    /* a head's rows of q are its query, then a gate of what it mixes */
     size_t kv_index; /* of those that store keys and values */
     bool reuses_kv;  /* it attends to what an earlier layer stored: kv_index is that one's */
@@ -358,14 +368,19 @@ struct model {
     float experts_scale;
     float norm_eps, embed_scale, attn_scale, attn_cap, logit_cap; /* caps: 0 for none */
     float residual_scale, logit_scale;
-    float qkv_clamp; /* 0: none */
-    float alibi;     /* the steepest head falls by 2^(-alibi / n_head), the others by its powers */
+    float router_cap;  /* of experts' scores; 0: none */
+    float value_scale; /* of attention's values */
+    float qkv_clamp;   /* 0: none */
+    float alibi; /* the steepest head falls by 2^(-alibi / n_head), the others by its powers */
     /* Queries are multiplied by 1 + temper ln(1 + floor((position + temper_ahead) / length)). */
     float temper;
     size_t temper_length, temper_ahead;
     /* Of layers whose keys and values are latent: sizes of a head, of the small spaces; 0: none
      * are. k_dim and v_dim are then what one shared head keeps. */
     size_t head_dim, value_dim, q_low, kv_low;
+    /* The small space where each head's keys and values are made of it and kept (MiniCPM3, and
+     * older files of others); 0: there is none.  k_dim and v_dim are then a head's. */
+    size_t kv_from;
     float rope_base;
     struct model_angles angles, angles_local;
     struct model_angles angles_far; /* longrope's, for contexts beyond ctx_near; or none */

@@ -233,12 +233,30 @@ static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
     return weight(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value);
 }
 
+/* Heads are kept whole: one matrix makes their keys and values. */
+static enum err bind_latent_whole(struct binder *b, int i, struct model_latent *x)
+{
+    const struct model *m = b->m;
+    size_t from = m->q_low ? m->q_low : m->dim;
+    if (m->q_low) {
+        TRY(weight(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low));
+        TRY(norm(b, i, "attn_q_a_norm", m->q_low, 1, &x->q_norm));
+    }
+    TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", m->n_head * m->k_dim, from, &x->q_high));
+    TRY(weight(b, i, "attn_kv_a_mqa", m->kv_from + m->n_rot, m->dim, &x->kv_low));
+    TRY(norm(b, i, "attn_kv_a_norm", m->kv_from, 1, &x->kv_norm));
+    return weight(b, i, "attn_kv_b", m->n_head * (m->k_dim - m->n_rot + m->v_dim), m->kv_from,
+                  &x->kv_high);
+}
+
 static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
     if (m->kv_low)
         TRY(bind_latent(b, i, &l->latent));
+    else if (m->kv_from)
+        TRY(bind_latent_whole(b, i, &l->latent));
     else
         TRY(bind_qkv(b, i, l));
     TRY(model_bind_indexer(b, i, &l->indexer));
@@ -247,7 +265,7 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
         TRY(weight(b, i, "attn_gate", mixed, m->dim, &l->gate));
     TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
     TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks));
-    if (m->kv_low) /* such heads are not normed: a file with the gains is refused */
+    if (m->kv_low || m->kv_from) /* such heads are not normed: a file with the gains is refused */
         return ERR_OK;
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
     qk = qk && !(flags & MODEL_NORM_BARE);
@@ -291,8 +309,13 @@ static enum err bind_mixing(struct binder *b, int i, struct model_layer *l)
     unsigned flags = m->arch->flags;
     bool after = flags & (MODEL_NORM_AFTER | MODEL_STREAM_NORM) ||
                  (flags & MODEL_FIRST_BARE && i == 0);
-    TRY(norm_if(b, !after, i, "attn_norm", m->dim, 1, &l->attn_norm));
     TRY(model_bind_mixer(b, i, &l->mixer));
+    l->linear = !l->n_kv_head && !l->mixer.kind && there(b, i, "attn_output") &&
+                !there(b, i, "attn_q") && !there(b, i, "attn_qkv");
+    bool needed = !after && (l->n_kv_head || l->mixer.kind || l->linear);
+    TRY(norm_if(b, needed, i, "attn_norm", m->dim, 1, &l->attn_norm));
+    if (l->linear)
+        return linear(b, i, "attn_output", m->dim, m->dim, &l->o, &l->o_bias);
     l->attends = (there(b, i, "attn_output") && l->mixer.kind != MODEL_DELTA_EACH) ||
                  (!l->mixer.kind && l->n_kv_head && !m->no_heads);
     m->has_state |= l->mixer.kind != MODEL_NO_MIXER;
@@ -371,6 +394,9 @@ static enum err bind_experts(struct binder *b, int i, struct model_experts *x)
     TRY(bind_expert_norms(b, i, x));
     TRY(linear(b, i, "ffn_gate_inp", m->n_expert, m->dim, &x->router, &x->router_bias));
     TRY(vector(b, full_name(b, i, "exp_probs_b", "bias"), m->n_expert, true, &x->choice_bias));
+    if (!x->choice_bias) /* hy_v3's has no ending */
+        TRY(vector(b, model_bind_name(b, i, "exp_probs_b", NULL), m->n_expert, true,
+                   &x->choice_bias));
     TRY(bind_block(b, i, "_exps", m->ff_expert, m->n_expert, &x->each));
     TRY(check_stack(b, &x->each.gate));
     TRY(check_stack(b, &x->each.up));
@@ -398,10 +424,13 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
         model_layer_size(b->m, "feed_forward_length", (size_t)i, m->ff) == 0)
         return ERR_OK;
     bool stream = flags & MODEL_STREAM_NORM;
-    const char *name = flags & MODEL_FFN_NORM_POST                  ? "post_attention_norm"
-                       : !stream && there(b, i, "attn_output_norm") ? "attn_output_norm" /* dbrx */
-                                                                    : "ffn_norm";
-    alone = !l->attends && !l->mixer.kind && !there(b, i, name); /* the layer has one norm */
+    bool post = flags & (MODEL_POST_NORM | MODEL_NORM_AFTER);
+    const char *name = flags & MODEL_FFN_NORM_POST ? "post_attention_norm"
+                       : !stream && !post && there(b, i, "attn_output_norm")
+                           ? "attn_output_norm" /* dbrx */
+                           : "ffn_norm";
+    /* the layer has one norm */
+    alone = !l->attends && !l->mixer.kind && !there(b, i, name) && l->attn_norm.gain;
     bool needed = !m->parallel && !alone && !(flags & MODEL_NORM_AFTER) && !stream;
     TRY(norm_if(b, needed, i, name, m->dim, 1, &l->ffn_norm));
     if (alone)
@@ -423,10 +452,13 @@ static enum err bind_ffn(struct binder *b, int i, struct model_layer *l)
         TRY(norm(b, i, "attn_output_norm", m->dim, 1, &l->attn_stream_norm));
         return norm(b, i, "layer_output_norm", m->dim, 1, &l->ffn_stream_norm);
     }
-    bool post = flags & (MODEL_POST_NORM | MODEL_NORM_AFTER);
+    bool output = post && there(b, i, "attn_output_norm"); /* grok's names */
+    bool last = post && there(b, i, "layer_output_norm");
     if (!(flags & MODEL_FFN_NORM_POST))
-        TRY(norm_if(b, post, i, "post_attention_norm", m->dim, 1, &l->attn_post_norm));
-    return norm_if(b, post, i, "post_ffw_norm", m->dim, 1, &l->ffn_post_norm);
+        TRY(norm_if(b, post, i, output ? "attn_output_norm" : "post_attention_norm", m->dim, 1,
+                    &l->attn_post_norm));
+    return norm_if(b, post, i, last ? "layer_output_norm" : "post_ffw_norm", m->dim, 1,
+                   &l->ffn_post_norm);
 }
 
 /* The layer's part of the tokens' own embeddings, and what the stream is scaled by at its end. */

@@ -173,6 +173,42 @@ static enum err bind_scan_heads(struct binder *b, int i, struct model_mixer *x)
     return model_bind_rows(b, i, "ssm_out", 0, m->dim, m->dim, s->inner, &x->out);
 }
 
+/* PLaMo 2's: as bind_scan reads what a state is written with, and as heads scan. */
+static enum err bind_scan_by_head(struct binder *b, int i, struct model_mixer *x)
+{
+    struct model *m = b->m;
+    const struct model_mixer_sizes *s = &m->mixer;
+    const struct gguf_tensor *t = gguf_tensor(m->gguf, model_bind_name(b, i, "ssm_x", "weight"));
+    size_t all = (size_t)t->dims[1], low = all - 2 * s->state, state = s->state;
+    if (all <= 2 * state || all > MODEL_DIM_MAX)
+        return err_set(b->e, ERR_CORRUPT,
+                       "%s: ssm_x of layer %d has %zu rows, of which %zu are the state's",
+                       gguf_path(m->gguf), i, all, 2 * state);
+    x->kind = MODEL_SCAN_HEADS;
+    x->by_head = true;
+    TRY(model_bind_rows(b, i, "ssm_in", 0, 2 * s->inner, 2 * s->inner, m->dim, &x->x));
+    TRY(bind_taps(b, i, "ssm_conv1d", s->inner, x));
+    TRY(model_bind_rows(b, i, "ssm_x", 0, state, all, s->inner, &x->b));
+    TRY(model_bind_rows(b, i, "ssm_x", state, state, all, s->inner, &x->c));
+    TRY(model_bind_rows(b, i, "ssm_x", 2 * state, low, all, s->inner, &x->dt));
+    TRY(model_bind_norm(b, i, "ssm_dt_norm", low, 1, &x->dt_norm));
+    TRY(model_bind_norm(b, i, "ssm_b_norm", state, 1, &x->b_norm));
+    TRY(model_bind_norm(b, i, "ssm_c_norm", state, 1, &x->c_norm));
+    TRY(model_bind_rows(b, i, "ssm_dt", 0, s->heads, s->heads, low, &x->dt_high));
+    TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_dt", "bias"), s->heads, false,
+                          &x->dt_bias));
+    TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_a", NULL), s->heads, false, &x->a));
+    TRY(model_bind_vector(b, model_bind_name(b, i, "ssm_d", NULL), s->heads, false, &x->d));
+    return model_bind_rows(b, i, "ssm_out", 0, m->dim, m->dim, s->inner, &x->out);
+}
+
+/* Does each head of a layer fade as a whole? */
+static bool fades_by_head(struct binder *b, int i)
+{
+    const struct gguf_tensor *a = gguf_tensor(b->m->gguf, model_bind_name(b, i, "ssm_a", NULL));
+    return a && a->dims[0] * a->dims[1] * a->dims[2] * a->dims[3] == b->m->mixer.heads;
+}
+
 static enum err bind_delta(struct binder *b, int i, struct model_mixer *x)
 {
     struct model *m = b->m;
@@ -240,6 +276,10 @@ enum err model_bind_mixer(struct binder *b, int i, struct model_mixer *x)
         return model_bind_wkv(b, i, x);
     if (!model_bind_there(b, i, "ssm_out"))
         return ERR_OK;
+    if (model_bind_there(b, i, "ssm_x") && fades_by_head(b, i)) {
+        TRY(check_heads(b, i));
+        return bind_scan_by_head(b, i, x);
+    }
     if (model_bind_there(b, i, "ssm_x")) {
         const struct model_mixer_sizes *s = &b->m->mixer;
         if (s->taps < 2 || !s->inner || !s->state || !s->rank ||

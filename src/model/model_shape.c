@@ -89,7 +89,7 @@ static void fill(struct model *m, const struct model_shape *s)
     m->n_vocab = s->n_vocab;
     m->ctx_trained = s->ctx_trained;
     m->norm_eps = 1e-5f;
-    m->embed_scale = m->residual_scale = m->logit_scale = 1;
+    m->embed_scale = m->residual_scale = m->logit_scale = m->value_scale = 1;
     m->angles.n_rot = m->n_rot;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
     m->act = m->arch->act;

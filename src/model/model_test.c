@@ -199,6 +199,10 @@ static void refuses_what_is_not_supported(void **state)
     (void)state;
     struct recipe r = usual("wavtokenizer");
     assert_refused(&r, ERR_UNSUPPORTED, "'wavtokenizer'|docs/MODELS.md");
+    r.arch = "dream";
+    assert_refused(&r, ERR_UNSUPPORTED, "'dream'|diffusion");
+    r.arch = "gemma4-assistant";
+    assert_refused(&r, ERR_UNSUPPORTED, "'gemma4-assistant'|another model's states");
     r = usual("llama"), r.type = GGUF_TYPE_I8;
     assert_refused(&r, ERR_UNSUPPORTED, "token_embd.weight|I8|F32|Q4_K|Q6_K");
     r = usual("llama"), r.extra = "blk.0.attn_mystery.weight";
@@ -340,6 +344,9 @@ static void refuses_numbers(void **state)
     refuse_number("attn_logit_softcapping", -1, ERR_CORRUPT, "cap");
     refuse_number("final_logit_softcapping", INFINITY, ERR_CORRUPT, "final_logit_softcapping");
     refuse_number("attention.scale", NAN, ERR_CORRUPT, "attention.scale");
+    refuse_number("attention.output_scale", NAN, ERR_CORRUPT, "attention.output_scale");
+    refuse_number("attention.value_scale", INFINITY, ERR_CORRUPT, "attention.value_scale");
+    refuse_number("router_logit_softcapping", -1, ERR_CORRUPT, "cap");
     refuse_number("rope.scaling.attn_factor", INFINITY, ERR_CORRUPT, "scaling");
     refuse_number("rope.scaling.attn_factor", 0, ERR_CORRUPT, "scaling");
     refuse_number("rope.scaling.yarn_beta_fast", NAN, ERR_CORRUPT, "scaling");

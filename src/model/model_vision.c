@@ -109,7 +109,7 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     m->n_rot = m->n_rot_local = 2; /* nothing turns: the least that has a shape */
     m->ctx_trained = m->vision->grid * m->vision->grid;
     m->attn_scale = 1 / sqrtf((float)m->k_dim);
-    m->embed_scale = m->residual_scale = m->logit_scale = 1;
+    m->embed_scale = m->residual_scale = m->logit_scale = m->value_scale = 1;
     m->angles.magnitude = 1;
     return ERR_OK;
 }

@@ -357,7 +357,7 @@ static void lower_op(struct lowering *l, const struct plan_op *op)
         break;
     case PLAN_HEADS: lower_heads(l, op); break;
     case PLAN_COPY: /* a place that HEADS leaves free, or a part that is read where it is */
-        l->now[op->dst] = l->now[op->dst] < 0 ? in : l->now[op->dst];
+        l->now[op->dst] = op->to.at == 0 || l->now[op->dst] < 0 ? in : l->now[op->dst];
         break;
     case PLAN_PREDICT:
     case PLAN_CORRECT:

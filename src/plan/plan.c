@@ -75,16 +75,24 @@ static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size
     return op;
 }
 
+/* n numbers of each of some groups. */
+static void emit_groups(struct plan *p, int i, enum plan_buf dst, struct plan_groups to,
+                        enum plan_buf src, struct plan_groups from, size_t n, size_t n_groups)
+{
+    struct plan_op *op = emit(p, PLAN_COPY, i, dst, src);
+    op->to = to;
+    op->from = from;
+    op->n = n;
+    op->n_groups = n_groups;
+}
+
 /* n numbers of each head in Q_HEADS to place `at` of its k_dim in dst. */
 static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struct plan_groups from,
                       size_t n)
 {
     const struct model *m = p->model;
-    struct plan_op *op = emit(p, PLAN_COPY, i, dst, PLAN_Q_HEADS);
-    op->to = (struct plan_groups){at, m->layers[i].k_dim};
-    op->from = from;
-    op->n = n;
-    op->n_groups = m->n_head;
+    struct plan_groups to = {at, m->layers[i].k_dim};
+    emit_groups(p, i, dst, to, PLAN_Q_HEADS, from, n, m->n_head);
 }
 
 /* What chooses positions is made beside the layer's keys and queries, out of the same. */
@@ -147,6 +155,41 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
     emit_copy(p, i, PLAN_Q, m->kv_low, (struct plan_groups){plain, m->head_dim}, m->n_rot);
 }
 
+/* A norm of latent numbers, whose epsilon is the models' code's and no key of files. */
+static enum plan_buf emit_latent_norm(struct plan *p, int i, enum plan_buf buf,
+                                      const struct model_norm *norm)
+{
+    emit_norm(p, i, buf, buf, norm);
+    p->ops[p->n_ops - 1].by = 1e-6f;
+    return buf;
+}
+
+/* Heads are kept whole: each has its own part of a key and the turned part, which is the same. */
+static void emit_latent_whole(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model *m = p->model;
+    const struct model_latent *x = &m->layers[i].latent;
+    size_t n = m->n_head, k = m->k_dim, v = m->v_dim, plain = k - m->n_rot;
+    enum plan_buf low = src;
+    struct plan_op *op = emit_matmul(p, i, PLAN_KV_LOW, src, &x->kv_low, NULL);
+    if (m->q_low) {
+        add_part(op, PLAN_Q_LOW, &x->q_low, NULL);
+        low = emit_latent_norm(p, i, PLAN_Q_LOW, &x->q_norm);
+    }
+    emit_latent_norm(p, i, PLAN_KV_LOW, &x->kv_norm);
+    emit_matmul(p, i, PLAN_Q, low, &x->q_high, NULL);
+    emit_matmul(p, i, PLAN_KV_HEADS, PLAN_KV_LOW, &x->kv_high, NULL);
+    const struct plan_groups keys = {0, plain + v}, values = {plain, plain + v};
+    const struct plan_groups turned = {plain, k}, same = {m->kv_from, 0};
+    emit_groups(p, i, PLAN_K, (struct plan_groups){0, k}, PLAN_KV_HEADS, keys, plain, n);
+    emit_groups(p, i, PLAN_K, turned, PLAN_KV_LOW, same, m->n_rot, n);
+    emit_groups(p, i, PLAN_V, (struct plan_groups){0, v}, PLAN_KV_HEADS, values, v, n);
+    if (!m->layers[i].angles)
+        return;
+    op = emit_rope(p, i, PLAN_Q, n, PLAN_K, n);
+    op->to = op->from = turned;
+}
+
 /* The queries, keys and values of a layer. */
 static void emit_qkv(struct plan *p, int i, enum plan_buf src)
 {
@@ -168,6 +211,7 @@ static void emit_qkv(struct plan *p, int i, enum plan_buf src)
     }
     emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * l->k_dim, m->qkv_clamp, 0);
     if (!l->reuses_kv) {
+        emit_by(p, PLAN_SCALE, i, PLAN_V, l->n_kv_head * l->v_dim, m->value_scale, 1);
         emit_by(p, PLAN_CLAMP, i, PLAN_K, l->k.rows, m->qkv_clamp, 0);
         emit_by(p, PLAN_CLAMP, i, PLAN_V, l->n_kv_head * l->v_dim, m->qkv_clamp, 0);
     }
@@ -186,6 +230,8 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     const struct model_layer *l = &m->layers[i];
     if (m->kv_low)
         emit_latent(p, i, src);
+    else if (m->kv_from)
+        emit_latent_whole(p, i, src);
     else
         emit_qkv(p, i, src);
     if (l->tempers)
@@ -249,10 +295,40 @@ static void emit_scan(struct plan *p, int i, enum plan_buf src)
     emit_gate(p, i);
 }
 
+/* Heads scan what is read off the channels as SCAN's is (PLaMo 2). */
+static void emit_scan_by_head(struct plan *p, int i, enum plan_buf src)
+{
+    const struct model_mixer *x = &p->model->layers[i].mixer;
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    size_t each = s->inner / s->heads;
+    const struct plan_groups to = {0, each}, z = {0, 2 * each}, channels = {each, 2 * each};
+    emit_matmul(p, i, PLAN_Q_HEADS, src, &x->x, NULL);
+    emit_groups(p, i, PLAN_Z, to, PLAN_Q_HEADS, z, each, s->heads);
+    emit_groups(p, i, PLAN_CONV_IN, to, PLAN_Q_HEADS, channels, each, s->heads);
+    emit_conv(p, i);
+    struct plan_op *op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
+    add_part(op, PLAN_STATE_B, &x->b, NULL);
+    add_part(op, PLAN_STATE_C, &x->c, NULL);
+    emit_norm(p, i, PLAN_STEPS_LOW, PLAN_STEPS_LOW, &x->dt_norm);
+    emit_norm(p, i, PLAN_STATE_B, PLAN_STATE_B, &x->b_norm);
+    emit_norm(p, i, PLAN_STATE_C, PLAN_STATE_C, &x->c_norm);
+    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, NULL);
+    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, PLAN_STATE_B, 0);
+    add_in(op, PLAN_STATE_C, 0);
+    emit_gate(p, i);
+}
+
 static void emit_scan_heads(struct plan *p, int i, enum plan_buf src)
 {
     const struct model_mixer *x = &p->model->layers[i].mixer;
     const struct model_mixer_sizes *s = &p->model->mixer;
+    if (x->by_head) {
+        emit_scan_by_head(p, i, src);
+        return;
+    }
     struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
     add_part(op, PLAN_Z, &x->z, NULL);
     add_part(op, PLAN_STEPS, &x->dt, NULL);
@@ -381,6 +457,7 @@ static void emit_route(struct plan *p, int i, enum plan_buf src)
 {
     const struct model_experts *x = &p->model->layers[i].experts;
     emit_matmul(p, i, PLAN_SCORES, src, &x->router, x->router_bias);
+    emit_by(p, PLAN_SOFTCAP, i, PLAN_SCORES, p->model->n_expert, p->model->router_cap, 0);
     struct plan_op *op = emit(p, PLAN_ROUTE, i, PLAN_SCORES, PLAN_SCORES);
     op->n = p->model->n_expert;
     op->bias = x->choice_bias;
@@ -463,8 +540,10 @@ static void emit_ffn(struct plan *p, int i, enum plan_buf x, enum plan_buf src)
         emit_beside(p, i, x, src);
     } else if (l->experts.router.rows) {
         emit_experts(p, i, l->experts.input_norm.gain ? PLAN_EXPERTS_IN : src);
-        if (l->ffn.n) /* beside them: arctic's */
+        if (l->ffn.n) /* beside them: arctic's and grok's */
             emit_block(p, i, PLAN_DELTA, src, &l->ffn, true);
+        if (l->ffn.n && p->model->arch->flags & MODEL_BESIDE_ROOT)
+            emit_by(p, PLAN_SCALE, i, PLAN_DELTA, p->model->dim, sqrtf(0.5f), 1);
         emit_meet(p, i, x, &l->ffn_post_norm);
     } else {
         emit_block(p, i, at_once ? x : PLAN_DELTA, src, &l->ffn, at_once);
@@ -576,6 +655,8 @@ static void emit_layer(struct plan *p, int i)
         plan_join_laurel(p, i, PLAN_NORMED);
     if (mixes)
         emit_out(p, i, x, y, &l->mixer.out, NULL);
+    if (l->linear)
+        emit_out(p, i, x, emit_norm(p, i, PLAN_NORMED, x, &l->attn_norm), &l->o, l->o_bias);
     if (!parallel && feeds)
         src = emit_norm(p, i, PLAN_NORMED, x, &l->ffn_norm);
     if (feeds)

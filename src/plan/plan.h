@@ -37,6 +37,8 @@ enum plan_buf {
     PLAN_INDEX_Q, /* of what chooses positions */
     PLAN_INDEX_K,
     PLAN_INDEX_WEIGHTS,
+    PLAN_KV_LOW, /* of latent keys and values that heads keep whole; what heads make of it */
+    PLAN_KV_HEADS,
     PLAN_VALUES,       /* of latent values: of each head, out of what it mixed */
     PLAN_DELTA,        /* a block's output where it is not added at once */
     PLAN_SCORES,       /* of experts */

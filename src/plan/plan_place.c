@@ -161,7 +161,10 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
     switch (b) {
     case PLAN_PATCHES: n = m->vision->patch.cols; break;
     case PLAN_Q: n = m->n_head * m->k_dim; break;            /* HEADS and COPY fill it together */
-    case PLAN_V: n = MAX(n, m->n_kv_head * m->v_dim); break; /* COPY may fill it */
+    case PLAN_K: n = MAX(n, m->n_kv_head * m->k_dim); break; /* COPY may fill these */
+    case PLAN_V: n = MAX(n, m->n_kv_head * m->v_dim); break;
+    case PLAN_CONV_IN: n = MAX(n, conv_width(m)); break;
+    case PLAN_Z: n = MAX(n, m->mixer.inner); break;
     case PLAN_VALUES: n = m->n_head * m->value_dim; break;
     case PLAN_STREAMS: n = m->n_streams * m->dim; break;
     case PLAN_INPUTS_EMBED: n = m->n_layer * m->n_input; break;

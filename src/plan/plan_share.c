@@ -64,7 +64,7 @@ static bool heads_part(const struct share *s)
 {
     const struct model *m = s->m;
     size_t n = s->of.tensor, group = m->n_head / m->n_kv_head;
-    if (n == 1 || m->alibi > 0)
+    if (n == 1 || m->alibi > 0 || m->kv_from)
         return false;
     if (n > m->n_kv_head && (n % m->n_kv_head != 0 || n / m->n_kv_head > group))
         return false;
@@ -170,7 +170,7 @@ static void cut(struct share *s)
     cut_heads(s);
     for (size_t i = s->from; i < s->to; i++) {
         struct model_layer *l = &m->layers[i];
-        if (l->attends)
+        if (l->attends || l->linear)
             cut_rows(&l->o, &l->o_bias, s->dim[s->t], s->dim[s->t + 1]);
         if (l->ffn.n)
             cut_ffn(s, &l->ffn);
@@ -242,7 +242,7 @@ static void put_product(struct share *s, const struct plan_op *op)
     const struct model_ffn *f = l ? block_of(l, w) : NULL;
     bool ends = f && w == &f->down;
     s->ff = f ? bounds_of(s, f->down.cols) : s->ff;
-    if (l && w == &l->o && s->mix)
+    if (l && w == &l->o && l->attends && s->mix)
         put_gather(s, op, op->src, s->mix);
     if (ends)
         put_gather(s, op, op->src, s->ff);
