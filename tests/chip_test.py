@@ -236,6 +236,10 @@ class Several(unittest.TestCase):
     def test_compare_sweep_trace_and_page(self):
         r = damso('compare', '--json', '--chips', '2', '--workload', self.small, 'h100-sxm', 'l4')
         self.assertEqual([(o['chip'], o['chips']) for o in json.loads(r.stdout)], [('h100-sxm', 2), ('l4', 2)])
+        r = damso('compare', '--chips', '2', '--workload', self.small, '--html', f'{self.folder.name}/c.html', 'l4')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        with open(f'{self.folder.name}/c.html', encoding='utf-8') as f:
+            self.assertIn('on 2 chips of each kind', f.read())
         r = damso('sweep', '--json', '--chip', 'h100-sxm', '--workload', self.small, 'chips=1,2,4', 'peer.us=1,5')
         points = json.loads(r.stdout)
         self.assertEqual([(p['chips'], p['peer.us']) for p in points],

@@ -253,9 +253,13 @@ void chip_html_compare(FILE *f, const json_t *list, const char *workload)
 {
     size_t i;
     json_t *o;
+    double chips = 1; /* of each kind: the same for all that have an answer */
+    json_array_foreach((json_t *)list, i, o) chips = fmax(chips, member_number(o, "chips"));
     chip_html_begin(f);
     fputs("<h1>Chips side by side <span class=\"sim\">simulated</span></h1><p>", f);
     chip_html_text(f, workload);
+    if (chips > 1)
+        fprintf(f, ", on %.0f chips of each kind", chips);
     fputs(". None of it is an MLPerf result; docs/CHIPS.md says how sure it is.</p>", f);
     scatter(f, list);
     fputs("<table><tr><th>chip</th><th>latency, ms</th><th>a second</th><th>W</th><th>a "
@@ -333,6 +337,8 @@ void chip_html_load(FILE *f, const json_t *o)
 {
     chip_html_begin(f);
     fputs("<h1>", f);
+    if (member_number(o, "chips") > 1)
+        fprintf(f, "%.0f x ", member_number(o, "chips"));
     chip_html_text(f, member_text(o, "title"));
     fputs(" under load <span class=\"sim\">simulated</span></h1><p>", f);
     chip_html_text(f, member_text(o, "workload"));
