@@ -191,6 +191,21 @@ class Served(unittest.TestCase):
         self.assertNotEqual(self.end(server), 0)
         server._ended()
 
+    def test_nothing_stays(self):
+        """Not even where nobody is left to tidy up: mpirun is killed with all that it started."""
+        def shared():
+            with open('/proc/sysvipc/shm', encoding='ascii') as f:
+                ids = [line.split()[1] for line in f.readlines()[1:]]
+            return set(ids) | {f for f in os.listdir('/dev/shm') if '_segment.' in f}
+        before = shared()
+        server = self.serve(2)
+        self.assertTrue(shared() - before)
+        for pid in (server.process.pid, *self.pids.values()):
+            os.kill(pid, signal.SIGKILL)
+        self.end(server)
+        until(lambda: not shared() - before, 10)
+        server._ended()
+
     def test_stopped(self):
         server = self.serve(2, '--rank-timeout', '2')
         text, seconds = self.broken(server, lambda: os.kill(self.pids[1], signal.SIGSTOP))

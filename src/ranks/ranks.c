@@ -42,7 +42,8 @@ struct mpi {
     int (*error_string)(int, char *, int *);
 };
 
-const char *const ranks_removes[] = {"/dev/shm", NULL}; /* btl_vader_backing_directory */
+/* btl_vader_backing_directory, where there is no memory of System V: see ranks_open */
+const char *const ranks_removes[] = {"/dev/shm", NULL};
 
 static struct {
     struct mpi mpi;
@@ -280,6 +281,9 @@ enum err ranks_open(const struct ranks_opts *o, struct errinfo *e)
     ranks.opts = *o;
     /* Its other way is to read the peers' memory, which the sandbox forbids. */
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+    /* Memory of System V, where there is such: it goes with the last process that has it, while a
+     * file in /dev/shm stays when mpirun is killed with all that it started. */
+    setenv("OMPI_MCA_shmem_sysv_priority", "90", 0);
     if (m->init_thread(NULL, NULL, MPI_THREADS_SERIALIZED, &level) != 0 ||
         level < MPI_THREADS_SERIALIZED || m->size(m->world, &n) != 0 ||
         m->rank(m->world, &me) != 0 || m->set_errhandler(m->world, m->errors_return) != 0)
