@@ -156,13 +156,15 @@ static double nearest(const float *got, const struct ref *r)
     return least;
 }
 
+#define INDEXED (1u << 31) /* attention sees chosen positions */
+
 /* What it has beside attention, and whether it has that: by the bits of enum model_mixer_kind. */
 static unsigned blocks_of(const struct model *m)
 {
     unsigned blocks = 0;
     for (size_t i = 0; i < m->n_layer; i++)
         blocks |= m->layers[i].mixer.kind ? 1u << m->layers[i].mixer.kind : 0;
-    return blocks | (m->n_attend > 0);
+    return blocks | (m->n_attend > 0) | (m->index_top_k ? INDEXED : 0);
 }
 
 static void note_errors(const struct gguf *g, const char *name, unsigned blocks, double exact,
@@ -186,7 +188,8 @@ static void note_errors(const struct gguf *g, const char *name, unsigned blocks,
     fprintf(errors, "%s\t%.*s\t%.1e\t%.1e\t", name, (int)arch.n, arch.p, exact, fast);
     for (unsigned k = 1; k < N_ELEMS(names); k++)
         fprintf(errors, "%s", blocks & 1u << k ? names[k] : "");
-    fprintf(errors, "%s\n", blocks & 1 ? "" : ", no attention");
+    fprintf(errors, "%s%s\n", blocks & INDEXED ? "attention to chosen positions" : "",
+            blocks & 1 ? "" : ", no attention");
 }
 
 /* At every level of this machine; gives the distance of the C level's nearest position. */
