@@ -69,7 +69,7 @@ class Bits(unittest.TestCase):
         self.assertEqual(self.logits(model, mpirun(n), *args) == alone, True, f'{model} {n} {args}')
 
     def test_matrices(self):
-        for model in ('arch/llama', 'arch/gemma3', 'arch/qwen3-mqa', 'family/gpt-oss', 'family/deepseek-v2'):
+        for model in ('arch/llama', 'arch/gemma3', 'arch/qwen3-mqa', 'family/gpt-oss', 'family/deepseek-v2', 'family/glm-dsa'):
             self.same(model, 2)
         self.same('arch/qwen2', 4)
         self.same('arch/llama', 2, '--step')
@@ -97,6 +97,9 @@ class Refusals(unittest.TestCase):
 
     def test_family(self):
         self.refused(0, 'the family mamba', mpirun(2, 'inspect', 'logits', '-m', f'{DATA}/family/mamba.gguf'))
+
+    def test_adapters(self):
+        self.refused(0, 'leave out --lora', mpirun(2, 'inspect', 'logits', '-m', f'{DATA}/arch/llama.gguf', '--lora', 'a=b.gguf'))
 
     def test_numbers(self):
         model = ['inspect', 'logits', '-m', f'{DATA}/arch/llama.gguf']
