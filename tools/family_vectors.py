@@ -132,11 +132,16 @@ def randomize(model, rng, q8):
             b.fill_(0.75 + rng.integers(0, 256) / 1024)
 
 
+# Arctic's map of names writes into that of all.
+NAMES = dict(gguf.TensorNameMap.block_mappings_cfg)
+
+
 def convert(folder, out, kind, patch, arch, impl):
     """By the converter itself; the vocabulary is left out.  patch: what it reads of files that other
     versions of transformers wrote; null: they have no such thing.  arch: the family in whose name it
     is written: one that computes the same, and that transformers has no class of.  impl: the class within
     the converter's that does the work."""
+    gguf.TensorNameMap.block_mappings_cfg = dict(NAMES)
     tool = importlib.import_module("convert_hf_to_gguf")
     hparams = tool.ModelBase.load_hparams(Path(folder), False)
     hparams.update(patch)
