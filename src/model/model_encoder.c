@@ -124,10 +124,12 @@ static enum err read_head_pooling(struct model *m, struct errinfo *e)
     return ERR_OK;
 }
 
-/* One score, or what speaks for yes and for no (Qwen3-Reranker). */
+/* One score, or what speaks for yes and for no (Qwen3-Reranker).  A pair's texts that have types of
+ * their own would both be read as the first. */
 static enum err check_head(const struct model *m, struct errinfo *e)
 {
     const struct model_head *h = &m->head;
+    const struct gguf_tensor *types = gguf_tensor(m->gguf, "token_types.weight");
     bool pooler_lost = m->bidirectional && !h->hidden.rows && !h->norm.gain && m->type_embed;
     if (h->out.rows != (m->bidirectional ? 1 : 2))
         return err_set(e, ERR_UNSUPPORTED,
@@ -139,6 +141,11 @@ static enum err check_head(const struct model *m, struct errinfo *e)
                        "%s: the file has the last layer of a BERT classifier and not the pooler "
                        "before it, which converters leave out: its scores would be wrong",
                        gguf_path(m->gguf));
+    if (types && types->dims[1] > 1)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "%s: the reranker tells a pair's texts apart by %llu token types, and one "
+                       "type of all tokens is supported",
+                       gguf_path(m->gguf), (unsigned long long)types->dims[1]);
     return ERR_OK;
 }
 
@@ -147,6 +154,12 @@ static enum err bind_head(struct binder *b)
     struct model *m = b->m;
     struct model_head *h = &m->head;
     bool ranks = gguf_tensor(m->gguf, "cls.output.weight") != NULL;
+    if (!ranks && model_bind_there(b, -1, "cls"))
+        return err_set(b->e, ERR_UNSUPPORTED,
+                       "%s: the file has the classifier cls.weight and no cls.output.weight behind "
+                       "it: the pooler before such a one is left out by converters, so its scores "
+                       "would be wrong",
+                       gguf_path(m->gguf));
     if (!ranks && m->pooling == MODEL_POOL_RANK)
         return err_set(b->e, ERR_CORRUPT, "%s: a reranker without the tensor cls.output.weight",
                        gguf_path(m->gguf));

@@ -84,6 +84,7 @@ static void renamed(void **state)
         {"modern-bert",           "hidden_activation",              NULL,       ERR_UNSUPPORTED, "gelu_new"         },
         {"xlm-roberta-rank",      "cls.weight",                     "cls.bias", ERR_UNSUPPORTED, "the pooler"       },
         {"xlm-roberta-rank",      "cls.bias",                       NULL,       ERR_UNSUPPORTED, "clz.bias"         },
+        {"xlm-roberta-rank",      "cls.output.weight",              NULL,       ERR_UNSUPPORTED, "no cls.output"    },
         {"gemma-embedding-dense", "dense_3.weight",                 NULL,       ERR_UNSUPPORTED, "dense_3"          },
         {"bert",                  "blk.0.layer_output_norm.weight", NULL,       ERR_CORRUPT,     "layer_output_norm"},
     };
@@ -100,6 +101,19 @@ static void renamed(void **state)
         }
         opens_as(&f, cases[i].want, cases[i].says);
     }
+}
+
+/* BERT's cross-encoders have a type for each text of a pair. */
+static void types_of_pairs(void **state)
+{
+    (void)state;
+    struct file f;
+    read_file(&f, "xlm-roberta-rank");
+    char *end = after(&f, "token_types.weight");
+    assert_int_equal(end[0], 2);     /* dimensions */
+    assert_int_equal(end[4 + 8], 1); /* the second */
+    end[4 + 8] = 2;
+    opens_as(&f, ERR_UNSUPPORTED, "2 token types");
 }
 
 static void check_head(const char *name, size_t n_out, enum model_pooling pooling)
@@ -135,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(poolings),
         cmocka_unit_test(renamed),
+        cmocka_unit_test(types_of_pairs),
         cmocka_unit_test(heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
