@@ -165,14 +165,21 @@ class Cluster:
             t.start()
         for t in threads:
             t.join()
-        self.port, self.admin = free_port(), f'{self.folder}/admin'
-        env = {'DAMSO_LISTEN': f'127.0.0.1:{self.port}', 'DAMSO_ADMIN': self.admin, 'PATH': os.environ['PATH'],
+        self.proxies = []
+        self.port, self.admin = self.add_proxy()
+
+    def add_proxy(self):
+        """One more HAProxy before all of them: its port and its socket for operators."""
+        n, port, admin = len(self.replicas), free_port(), f'{self.folder}/admin{len(self.proxies)}'
+        env = {'DAMSO_LISTEN': f'127.0.0.1:{port}', 'DAMSO_ADMIN': admin, 'PATH': os.environ['PATH'],
                **{f'DAMSO_{i + 1}': f'{r.host}:{r.port}' for i, r in enumerate(self.replicas)}}
         config = proxy_config(n, f'{self.folder}/haproxy.cfg')
-        self.proxy = subprocess.Popen(['haproxy', '-db', '-f', config], env=env, stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL)
-        until(lambda: os.path.exists(self.admin) or self.proxy.poll() is not None)
-        until(lambda: self.up() == n)
+        proxy = subprocess.Popen(['haproxy', '-db', '-f', config], env=env, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+        self.proxies.append(proxy)
+        until(lambda: os.path.exists(admin) or proxy.poll() is not None)
+        until(lambda: self.up(admin) == n)
+        return port, admin
 
     def new_key(self, damso):
         """Servers that other machines reach want one."""
@@ -180,10 +187,10 @@ class Cluster:
                                f'{self.database}?sslmode=disable'], capture_output=True, text=True, check=True,
                               env={'PATH': os.environ['PATH'], 'HOME': self.folder}).stdout.strip()
 
-    def states(self):
+    def states(self, admin=None):
         """What HAProxy says of each replica: UP, DOWN, NOLB (drained by its own word)."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(self.admin)
+            s.connect(admin or self.admin)
             s.sendall(b'show stat\n')
             rows = b''.join(iter(lambda: s.recv(65536), b'')).decode().splitlines()
         names = rows[0][2:].split(',')
@@ -195,12 +202,13 @@ class Cluster:
         return subprocess.run(['psql', '-qAt', url, '-c', text], check=True, capture_output=True,
                               text=True).stdout.removesuffix('\n')
 
-    def up(self):
-        return self.states().count('UP')
+    def up(self, admin=None):
+        return self.states(admin).count('UP')
 
     def close(self):
-        self.proxy.terminate()
-        self.proxy.wait()
+        for proxy in self.proxies:
+            proxy.terminate()
+            proxy.wait()
         ends = [r.close() for r in self.replicas]
         shutil.rmtree(self.folder)
         return ends

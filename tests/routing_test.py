@@ -32,14 +32,14 @@ def ask(port, messages, key):
     return got
 
 
-def talk(port, first, key_of):
-    """[(tokens of the prompt, of them known)] of each turn of conversations side by side, in order of turns.  first:
-    the number of the first conversation, so that others say something else."""
+def talk(ports, first, key_of):
+    """[(tokens of the prompt, of them known)] of each turn of conversations side by side, in order of turns, which go
+    to one proxy after the other.  first: the number of the first conversation, so that others say something else."""
     said, out = [[] for _ in range(CONVERSATIONS)], []
     for turn in range(TURNS):
         for n, messages in enumerate(said):
             messages.append({'role': 'user', 'content': question(first + n, turn)})
-            got = ask(port, messages, key_of(n, turn))
+            got = ask(ports[turn % len(ports)], messages, key_of(n, turn))
             messages.append({'role': 'assistant', 'content': got['choices'][0]['message']['content']})
             u = got['usage']
             out.append((u['prompt_tokens'], u['prompt_tokens_details']['cached_tokens']))
@@ -52,10 +52,12 @@ def share(turns):
 
 class Routing(unittest.TestCase):
     def answers(self, n, *ways):
-        """What talks come to, one after the other, on n replicas; and the requests that each of these had."""
+        """What talks come to, one after the other, on n replicas, behind two proxies where there are several; and the
+        rows that each of the replicas had."""
         cluster = Cluster(DAMSO, *CHIP, n=n, env={'DAMSO_CTX': '2048'})
         try:
-            told = [talk(cluster.port, i * CONVERSATIONS, way) for i, way in enumerate(ways)]
+            ports = [cluster.port] if n == 1 else [cluster.port, cluster.add_proxy()[0]]
+            told = [talk(ports, i * CONVERSATIONS, way) for i, way in enumerate(ways)]
             return told, [r.server.gauge('damso_step_rows_total') for r in cluster.replicas]
         finally:
             self.assertEqual(cluster.close(), [0] * n)

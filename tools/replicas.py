@@ -61,11 +61,12 @@ class FullDisk:
 
 def small_disk():
     """A database on a file system of DISK_MB, which goes however this program ends."""
-    folder = tempfile.mkdtemp()
-    os.mkdir(f'{folder}/pg')
-    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={DISK_MB}m', 'none', f'{folder}/pg'], check=True)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(subprocess.run, ['umount', '-l', f'{folder}/pg'])
+    disk = tempfile.mkdtemp()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={DISK_MB}m', 'none', disk], check=True)
+    atexit.register(os.rmdir, disk)
+    atexit.register(subprocess.run, ['umount', '-l', disk])
+    folder = f'{disk}/database'
+    os.mkdir(folder)
     return Postgres(folder)
 
 
