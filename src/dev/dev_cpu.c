@@ -32,6 +32,8 @@ static void size_attention(struct dev_cpu *d)
     d->n_q_max = d->tile_rows * group;
     d->split_rows = num_div_up(CPU_SHARES * (size_t)d->opts.n_threads, m->n_kv_head) - 1;
     d->split_rows = d->opts.n_threads > 1 ? MIN(d->split_rows, d->opts.rows_max) : 0;
+    if (d->pairs) /* which has no attention in parts */
+        d->split_rows = 0;
     size_t row = num_div_up(d->opts.ctx_max, KERN_PART) * m->n_head * (2 + m->v_dim);
     d->split_rows = MIN(d->split_rows, MAX(CPU_PARTS_MAX / MAX(row, (size_t)1), (size_t)1));
 }
@@ -145,7 +147,9 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     const struct model *m = d->plan->model;
     size_t n_q = d->n_q_max, pages = num_div_up(d->opts.ctx_max, DEV_PAGE);
     s->mm = carve(c, mm_scratch_bytes(d->mm, act_width(d->plan), act_rows(d)), 1);
-    s->attend = carve(c, kern_attend_scratch(d->opts.kv, n_q, m->k_dim, m->v_dim), sizeof(float));
+    size_t attend = d->pairs ? pairs_scratch(n_q, m->k_dim, m->v_dim)
+                             : kern_attend_scratch(d->opts.kv, n_q, m->k_dim, m->v_dim);
+    s->attend = carve(c, attend, sizeof(float));
     s->q = carve(c, n_q, sizeof *s->q);
     s->out = carve(c, n_q, sizeof *s->out);
     s->from = carve(c, n_q, sizeof *s->from);
@@ -176,6 +180,7 @@ static void carve_work(struct carver *c, struct dev_cpu *d)
     d->act.sum = carve(c, acts / 32, sizeof(float));
     d->act.neg32 = carve(c, acts / 32, sizeof(int32_t));
     d->act.neg16 = carve(c, acts / 16, sizeof(int32_t));
+    d->pair = carve(c, d->pairs ? n : 0, num_div_up(act_width(p), 2) * sizeof *d->pair);
     carve_routes(c, d);
     carve_index(c, d);
     d->tiles = carve(c, n, sizeof *d->tiles);
@@ -250,6 +255,9 @@ static void init(struct dev_cpu *d, const struct plan *p, const struct dev_opts 
     if (o->numerics == KERN_NATIVE) {
         kern_init(&d->kern, o->level);
         d->mm = mm_kernel(o->level);
+        d->pairs = cpu_pairs(p, d->mm);
+        if (d->pairs) /* nobody else reads a picture's pages */
+            pairs_use(&d->kern);
     } else {
         contract_init(&d->kern, o->level);
         d->mm = contract_mm(o->numerics, o->level);
@@ -316,6 +324,8 @@ static void decide(struct dev_cpu *d)
                                     op->rows == next->rows);
         if (op->n_parts == 0)
             continue;
+        for (int k = 0; k < op->n_parts && d->pairs; k++)
+            d->ops[i].pairs_src |= cpu_in_pairs(d->plan, d->mm, op->part[k].weight);
         d->ops[i].act = act_of(d, op);
         if (d->ops[i].act != MM_ACT_Q8)
             continue;

@@ -30,6 +30,7 @@ struct cpu_op {
     enum plan_rows act_rows; /* which rows are made 8-bit: those of the MATMUL that reads them */
     bool quantizes_dst;      /* its result is made 8-bit at once, for the MATMUL that reads it */
     bool quantizes_src;      /* MATMUL: nobody did so before: it does, with a barrier of its own */
+    bool pairs_src;          /* MATMUL: it makes its source pairs (pairs.h), with a barrier */
     bool barrier_after;      /* the next operation needs what other threads wrote */
 };
 
@@ -79,6 +80,7 @@ struct dev_cpu {
     struct dev_opts opts;
     struct kern kern;
     const struct mm_kernel *mm;
+    bool pairs; /* it computes in bfloat16 (pairs.h) */
     struct os_pool *pool;
     struct arena arena;
     struct cpu_op *ops; /* [plan->n_ops] */
@@ -99,6 +101,7 @@ struct dev_cpu {
     float *cos_sin; /* [2][rows_max][n_rot]: of the plain and the local angles */
     float *parts;   /* [split_rows][n_head][parts of ctx_max][2 + v_dim]: attention in parts */
     struct mm_act act;
+    uint32_t *pair;      /* [rows_max][columns / 2]: what a matrix in pairs meets */
     const float *slopes; /* [n_head] or NULL: of the model's heads */
     const float *ones;   /* [CPU_PIECE] */
     struct cpu_routes routes;

@@ -21,13 +21,31 @@
 #define PACK_SAMPLE 64                /* bytes of a matrix that the key has */
 #define PACK_PROBE  4096              /* columns of the noise that is packed for the key */
 
+bool cpu_pairs(const struct plan *p, const struct mm_kernel *mm)
+{
+    return p->model->vision && mm->numerics == KERN_NATIVE && pairs_can(mm->level, p->model->k_dim);
+}
+
+bool cpu_in_pairs(const struct plan *p, const struct mm_kernel *mm, const struct model_matrix *w)
+{
+    return cpu_pairs(p, mm) && (w->format == FORMAT_F16 || w->format == FORMAT_BF16) &&
+           w->cols % 2 == 0;
+}
+
+static size_t packed_bytes(const struct plan *p, const struct mm_kernel *mm,
+                           const struct model_matrix *w)
+{
+    return cpu_in_pairs(p, mm, w) ? pairs_mm_bytes(w->cols, w->rows)
+                                  : mm_packed_bytes(mm, w->format, w->cols, w->rows);
+}
+
 size_t cpu_pack_bytes(const struct plan *p, const struct mm_kernel *mm)
 {
     size_t total = 0;
     for (size_t i = 0; i < p->n_ops; i++)
         for (int k = 0; k < p->ops[i].n_parts; k++) {
             const struct model_matrix *w = p->ops[i].part[k].weight;
-            size_t bytes = mm_packed_bytes(mm, w->format, w->cols, w->rows);
+            size_t bytes = packed_bytes(p, mm, w);
             if (bytes > SIZE_MAX / 4 || total > SIZE_MAX / 4)
                 return SIZE_MAX;
             total += num_align(bytes, PACK_ALIGN);
@@ -37,7 +55,7 @@ size_t cpu_pack_bytes(const struct plan *p, const struct mm_kernel *mm)
 
 const void *cpu_pack_next(const struct cpu_pack *c, const struct model_matrix *w, size_t *at)
 {
-    size_t bytes = mm_packed_bytes(c->mm, w->format, w->cols, w->rows);
+    size_t bytes = packed_bytes(c->plan, c->mm, w);
     if (bytes == 0)
         return w->data;
     const char *p = c->data + *at;
@@ -54,17 +72,23 @@ struct pack_job {
     const struct model_matrix *w;
     void *dst;
     size_t from, to; /* rows */
+    bool pairs;
 };
 
 static void pack_some(void *arg, int thread, int n_threads)
 {
     const struct pack_job *j = arg;
     const struct model_matrix *w = j->w;
-    size_t step = (size_t)j->mm->panel_rows * 8;
+    size_t step = (size_t)j->mm->panel_rows * 8; /* panels of either kind */
+    float *row = j->pairs ? mem_alloc(w->cols * sizeof *row) : NULL;
     (void)thread;
     (void)n_threads;
     for (size_t r; (r = j->from + os_pool_take(j->pool, step)) < j->to;)
-        mm_pack(j->mm, w->format, w->cols, w->rows, w->data, j->dst, r, MIN(r + step, j->to));
+        if (j->pairs)
+            pairs_mm_pack(w->format, w->cols, w->data, j->dst, r, MIN(r + step, j->to), row);
+        else
+            mm_pack(j->mm, w->format, w->cols, w->rows, w->data, j->dst, r, MIN(r + step, j->to));
+    mem_free(row);
 }
 
 /* A slab after the other, whose pages then leave memory: the packed copy serves from now on. */
@@ -75,6 +99,7 @@ static void pack_one(const struct cpu_pack *c, const struct model_matrix *w, voi
     size_t slab = MAX(PACK_SLAB / row / panel, (size_t)1) * panel;
     size_t before = w->tensor ? (size_t)(w->data - w->tensor->data) : 0;
     struct pack_job job = {.mm = c->mm, .pool = pool, .w = w, .dst = dst};
+    job.pairs = cpu_in_pairs(c->plan, c->mm, w);
     for (; job.from < w->rows; job.from = job.to) {
         job.to = MIN(job.from + slab, w->rows);
         os_pool_run(pool, pack_some, &job);

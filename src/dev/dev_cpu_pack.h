@@ -12,6 +12,7 @@
 #include "dev/dev.h"
 #include "dev/dev_keep.h"
 #include "kern/mm.h"
+#include "kern/pairs.h"
 #include "os/os_pool.h"
 
 struct cpu_pack {
@@ -23,6 +24,11 @@ struct cpu_pack {
     struct dev_kept kept; /* what an earlier start packed */
     struct dev_keep_writer *writer;
 };
+
+/* Whether the plan, a picture's, is computed in bfloat16 (pairs.h), and whether its matrix is: one
+ * that the file has in 16 bits. */
+bool cpu_pairs(const struct plan *p, const struct mm_kernel *mm);
+bool cpu_in_pairs(const struct plan *p, const struct mm_kernel *mm, const struct model_matrix *w);
 
 /* Bytes of a plan's packed weights; SIZE_MAX: too large. */
 size_t cpu_pack_bytes(const struct plan *p, const struct mm_kernel *mm);

@@ -125,7 +125,10 @@ static void multiply_part(const struct walker *w, const struct cpu_op *co, int i
                          .dst_stride = d->plan->width[part->dst],
                          .add = op->add,
                          .bias = part->bias};
-    d->mm->run(&job, from, to, d->scratch[w->thread].mm);
+    if (d->pairs && cpu_in_pairs(d->plan, d->mm, part->weight))
+        pairs_mm(&job, d->pair, from, to);
+    else
+        d->mm->run(&job, from, to, d->scratch[w->thread].mm);
 }
 
 /* The i-th piece: large ones first and small ones in the end, so that all threads end together;
@@ -169,12 +172,18 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
             quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
+    if (co->pairs_src) {
+        struct share s = share_of(w, n);
+        for (size_t r = s.from; r < s.to; r++)
+            pairs_row(d->pair + r * (k / 2), buf_row(d, op->src, r), k);
+        os_pool_barrier(d->pool);
+    }
     if (w->thread == 0 && d->opts.watch)
         for (int i = 0; i < op->n_parts; i++)
             d->opts.watch->fn(d->opts.watch->arg, op->part[i].weight, 0, buf_row(d, op->src, 0),
                               d->plan->width[op->src], n);
     /* Two panels a unit; the parts lie one behind the other. */
-    const size_t unit = 2 * (size_t)d->mm->panel_rows;
+    const size_t unit = d->pairs ? PAIRS_ROWS : 2 * (size_t)d->mm->panel_rows;
     struct pieces p = {.n_threads = (size_t)w->n_threads};
     size_t at, len;
     for (int i = 0; i < op->n_parts; i++)
