@@ -452,7 +452,9 @@ static enum err read_turns(struct model *m, struct errinfo *e)
     for (size_t i = 0; i < m->n_layer; i++) {
         struct model_layer *l = &m->layers[i];
         l->angles = l->local && m->angles_local.inverse ? &m->angles_local : &m->angles;
-        if (row->rope == MODEL_UNTURNED || !turns || (unturned && (i + 1) % unturned == 0) ||
+        bool here = model_layer_size(m, "attention.rope_pattern", i, 1); /* granite_swa's */
+        if (row->rope == MODEL_UNTURNED || !turns || !here ||
+            (unturned && (i + 1) % unturned == 0) ||
             (row->flags & MODEL_WINDOW_TURNS && windows && !l->local))
             l->angles = NULL;
         l->tempers = m->temper != 0 && (!unturned || !l->angles);
