@@ -46,30 +46,35 @@ static bool before(struct npu_wait a, struct npu_wait b)
     return (a.at < b.at) | ((a.at == b.at) & (a.q < b.q));
 }
 
-static void push(struct npu_sim *s, struct npu_wait w)
+/* Puts w where it belongs between the empty place i and the top. */
+static void rise(struct npu_wait *heap, size_t i, struct npu_wait w)
 {
-    size_t i = s->n_heap++;
-    for (; i > 0 && before(w, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        s->heap[i] = s->heap[(i - 1) / 2];
-    s->heap[i] = w;
+    for (; i > 0 && before(w, heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = w;
 }
 
+static void push(struct npu_sim *s, struct npu_wait w)
+{
+    rise(s->heap, s->n_heap++, w);
+}
+
+/* The last one takes the first one's place: it mostly belongs far below, so the place goes all the
+ * way down first. */
 static uint32_t pop(struct npu_sim *s)
 {
-    uint32_t first = s->heap[0].q;
-    struct npu_wait last = s->heap[--s->n_heap];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= s->n_heap)
-            break;
-        child += child + 1 < s->n_heap && before(s->heap[child + 1], s->heap[child]);
-        if (!before(s->heap[child], last))
-            break;
-        s->heap[i] = s->heap[child];
+    struct npu_wait *heap = s->heap;
+    uint32_t first = heap[0].q;
+    size_t n = --s->n_heap, i = 0, child;
+    for (; (child = 2 * i + 1) + 1 < n; i = child) {
+        child += before(heap[child + 1], heap[child]);
+        heap[i] = heap[child];
+    }
+    if (child < n) {
+        heap[i] = heap[child];
         i = child;
     }
-    s->heap[i] = last;
+    rise(heap, i, heap[n]);
     return first;
 }
 
@@ -259,7 +264,7 @@ ALWAYS bool may_start(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q,
     unsigned needs = 1u << c->take[0] | 1u << c->take[1] | 1u << c->take[2];
     unsigned missing = needs & ~(unsigned)k->has[x->step % 2];
     if (missing) {
-        sem[__builtin_ctz(missing)].sleeper = q;
+        sem[31 - __builtin_clz(missing)].sleeper = q; /* the names stand in the order of events */
         return false;
     }
     *start = x->ready;
@@ -470,7 +475,8 @@ void npu_time_enter(struct npu_sim *s, uint32_t q)
     unsigned in_instance = q / NPU_N_QUEUES % s->p->cores;
     unsigned at = in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES;
     for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
-        x->in = &s->p->steps[x->step % s->p->n_steps];
+        size_t i = x->step < s->p->n_steps ? x->step : x->step % s->p->n_steps;
+        x->in = &s->p->steps[i];
         const struct npu_segment *g = x->in->segment;
         if (!(g->queues >> q % NPU_N_QUEUES & 1))
             continue;
