@@ -231,7 +231,7 @@ def logits_of(model, ids, halves):
         return model.logits(ids, halves)
     module = sys.modules[type(model).__module__]
     plain, single = getattr(module, "eager_attention_forward", None), torch.Tensor.float
-    to = torch.Tensor.to
+    to, kind = torch.Tensor.to, torch.Tensor.type
 
     def rounded(layer, query, key, value, *args, **kwargs):
         return plain(layer, query, key.half().to(key.dtype), value.half().to(value.dtype), *args, **kwargs)
@@ -240,6 +240,7 @@ def logits_of(model, ids, halves):
         module.eager_attention_forward = rounded
     torch.Tensor.float = torch.Tensor.double
     torch.Tensor.to = lambda x, *a, **k: to(x, *(torch.float64 if t is torch.float32 else t for t in a), **k)
+    torch.Tensor.type = lambda x, *a, **k: kind(x, *(torch.float64 if t is torch.float32 else t for t in a), **k)
     try:
         with torch.no_grad():
             return model(torch.tensor([ids.tolist()]), use_cache=False).logits[0].numpy()
@@ -247,7 +248,7 @@ def logits_of(model, ids, halves):
         if plain:
             module.eager_attention_forward = plain
         torch.Tensor.float = single
-        torch.Tensor.to = to
+        torch.Tensor.to, torch.Tensor.type = to, kind
 
 
 def write_ref(name, model, ids, halves=True):
