@@ -124,7 +124,7 @@ find_program(AARCH64_CC aarch64-linux-gnu-gcc)
 find_program(QEMU_AARCH64 qemu-aarch64)
 if(AARCH64_CC AND QEMU_AARCH64 AND NOT machine MATCHES "aarch64|arm64")
     file(GLOB neon_sources CONFIGURE_DEPENDS src/cpu/cpu.c src/kern/*.c)
-    list(FILTER neon_sources EXCLUDE REGEX "_(avx2|avx512|avx512vnni|test|bench)\\.c$")
+    list(FILTER neon_sources EXCLUDE REGEX "_(avx2|avx512|avx512vnni|avx512bf16|test|bench)\\.c$")
     list(APPEND neon_sources src/base/arena.c src/base/err.c src/os/os_sys.c)
     file(GLOB neon_headers CONFIGURE_DEPENDS src/base/*.[hd]* src/cpu/*.[hd]* src/os/*.h
          src/kern/*.h src/kern/*.def src/kern/*.inc)

@@ -51,17 +51,17 @@ void pairs_mm_pack(enum format f, size_t k, const void *src, void *dst, size_t f
 #if defined(__x86_64__)
 void pairs_use(struct kern *k)
 {
-    pairs_use_avx512vnni(k);
+    pairs_use_avx512bf16(k);
 }
 
 void pairs_row(uint32_t *to, const float *x, size_t n)
 {
-    pairs_row_avx512vnni(to, x, n);
+    pairs_row_avx512bf16(to, x, n);
 }
 
 void pairs_mm(const struct mm_job *job, const uint32_t *x, size_t from, size_t to)
 {
-    pairs_mm_avx512vnni(job, x, from, to);
+    pairs_mm_avx512bf16(job, x, from, to);
 }
 #else /* pairs_can says so */
 void pairs_use(struct kern *k)

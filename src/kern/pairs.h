@@ -40,8 +40,8 @@ void pairs_row(uint32_t *to, const float *x, size_t n);
 void pairs_mm(const struct mm_job *job, const uint32_t *x, size_t from, size_t to);
 
 /* The level's own part, called by the above only. */
-void pairs_use_avx512vnni(struct kern *k);
-void pairs_row_avx512vnni(uint32_t *to, const float *x, size_t n);
-void pairs_mm_avx512vnni(const struct mm_job *job, const uint32_t *x, size_t from, size_t to);
+void pairs_use_avx512bf16(struct kern *k);
+void pairs_row_avx512bf16(uint32_t *to, const float *x, size_t n);
+void pairs_mm_avx512bf16(const struct mm_job *job, const uint32_t *x, size_t from, size_t to);
 
 #endif

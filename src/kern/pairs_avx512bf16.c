@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * pairs_avx512vnni.c - pairs.h by vdpbf16ps.
+ * pairs_avx512bf16.c - pairs.h by vdpbf16ps.
  *
  * As in attend.inc, positions are taken in parts of KERN_PART that are joined by their maxima, and
  * blocks of KERN_BLOCK queries go over a part together.  Lanes are positions in the scores,
  * dimensions in the result; a tile of sums stays in registers: 6 queries x 64 positions, or 5
  * queries x 80 dimensions.  Scores are logarithms to base 2: the queries are scaled so. */
-#pragma GCC target("avx512bf16")
-
 #include "base/err.h"
 #include "base/num.h"
 #include "kern/lanes_avx512.inc"
@@ -403,13 +401,13 @@ static void put_sums(const struct mm_job *job, size_t token, size_t r, const flo
     }
 }
 
-void pairs_row_avx512vnni(uint32_t *to, const float *x, size_t n)
+void pairs_row_avx512bf16(uint32_t *to, const float *x, size_t n)
 {
     row_to_pairs(to, x, n, vf_set(1));
 }
 
 /* A panel stays in the second cache, and the tokens stream. */
-void pairs_mm_avx512vnni(const struct mm_job *job, const uint32_t *x, size_t from, size_t to)
+void pairs_mm_avx512bf16(const struct mm_job *job, const uint32_t *x, size_t from, size_t to)
 {
     const size_t k = job->k / 2;
     float sums[PAIRS_Q * PAIRS_ROWS];
@@ -423,7 +421,7 @@ void pairs_mm_avx512vnni(const struct mm_job *job, const uint32_t *x, size_t fro
         }
 }
 
-void pairs_use_avx512vnni(struct kern *k)
+void pairs_use_avx512bf16(struct kern *k)
 {
     k->put_k = put_k;
     k->put_v = put_v;
