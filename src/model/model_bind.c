@@ -221,42 +221,27 @@ static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
 static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
 {
     const struct model *m = b->m;
-    size_t q = m->n_head * m->head_dim, from = m->q_low ? m->q_low : m->dim;
+    size_t kv = m->kv_low ? m->kv_low : m->kv_from, head = m->kv_low ? m->head_dim : m->k_dim;
+    size_t plain = head - m->n_rot, from = m->q_low ? m->q_low : m->dim;
     if (m->q_low) {
         TRY(weight(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low));
         TRY(norm(b, i, "attn_q_a_norm", m->q_low, 1, &x->q_norm));
     }
-    TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", q, from, &x->q_high));
-    TRY(weight(b, i, "attn_kv_a_mqa", m->k_dim, m->dim, &x->kv_low));
-    TRY(norm(b, i, "attn_kv_a_norm", m->kv_low, 1, &x->kv_norm));
-    TRY(weight(b, i, "attn_k_b", m->n_head * m->kv_low, m->head_dim - m->n_rot, &x->to_low));
-    return weight(b, i, "attn_v_b", m->n_head * m->value_dim, m->kv_low, &x->to_value);
-}
-
-/* Heads are kept whole: one matrix makes their keys and values. */
-static enum err bind_latent_whole(struct binder *b, int i, struct model_latent *x)
-{
-    const struct model *m = b->m;
-    size_t from = m->q_low ? m->q_low : m->dim;
-    if (m->q_low) {
-        TRY(weight(b, i, "attn_q_a", m->q_low, m->dim, &x->q_low));
-        TRY(norm(b, i, "attn_q_a_norm", m->q_low, 1, &x->q_norm));
-    }
-    TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", m->n_head * m->k_dim, from, &x->q_high));
-    TRY(weight(b, i, "attn_kv_a_mqa", m->kv_from + m->n_rot, m->dim, &x->kv_low));
-    TRY(norm(b, i, "attn_kv_a_norm", m->kv_from, 1, &x->kv_norm));
-    return weight(b, i, "attn_kv_b", m->n_head * (m->k_dim - m->n_rot + m->v_dim), m->kv_from,
-                  &x->kv_high);
+    TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", m->n_head * head, from, &x->q_high));
+    TRY(weight(b, i, "attn_kv_a_mqa", kv + m->n_rot, m->dim, &x->kv_low));
+    TRY(norm(b, i, "attn_kv_a_norm", kv, 1, &x->kv_norm));
+    if (m->kv_from) /* heads are kept whole: one matrix makes their keys and values */
+        return weight(b, i, "attn_kv_b", m->n_head * (plain + m->v_dim), kv, &x->kv_high);
+    TRY(weight(b, i, "attn_k_b", m->n_head * kv, plain, &x->to_low));
+    return weight(b, i, "attn_v_b", m->n_head * m->value_dim, kv, &x->to_value);
 }
 
 static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
-    if (m->kv_low)
+    if (m->kv_low || m->kv_from)
         TRY(bind_latent(b, i, &l->latent));
-    else if (m->kv_from)
-        TRY(bind_latent_whole(b, i, &l->latent));
     else
         TRY(bind_qkv(b, i, l));
     TRY(model_bind_indexer(b, i, &l->indexer));

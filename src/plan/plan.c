@@ -273,10 +273,21 @@ static void emit_scan_norm(struct plan *p, int i, enum plan_buf buf, const struc
         p->ops[p->n_ops - 1].by = 1e-6f;
 }
 
+/* What is written with b, in steps, and read with c, through the gate. */
+static void emit_scanned(struct plan *p, int i)
+{
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    struct plan_op *op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    add_in(op, PLAN_CONV_OUT, 0);
+    add_in(op, PLAN_STEPS, 0);
+    add_in(op, PLAN_STATE_B, 0);
+    add_in(op, PLAN_STATE_C, 0);
+    emit_gate(p, i);
+}
+
 static void emit_scan(struct plan *p, int i, enum plan_buf src)
 {
     const struct model_mixer *x = &p->model->layers[i].mixer;
-    const struct model_mixer_sizes *s = &p->model->mixer;
     struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
     add_part(op, PLAN_Z, &x->z, NULL);
     emit_conv(p, i);
@@ -287,12 +298,7 @@ static void emit_scan(struct plan *p, int i, enum plan_buf src)
     emit_scan_norm(p, i, PLAN_STATE_B, &x->b_norm);
     emit_scan_norm(p, i, PLAN_STATE_C, &x->c_norm);
     emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, x->dt_bias);
-    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
-    add_in(op, PLAN_CONV_OUT, 0);
-    add_in(op, PLAN_STEPS, 0);
-    add_in(op, PLAN_STATE_B, 0);
-    add_in(op, PLAN_STATE_C, 0);
-    emit_gate(p, i);
+    emit_scanned(p, i);
 }
 
 /* Heads scan what is read off the channels as SCAN's is (PLaMo 2). */
@@ -313,12 +319,7 @@ static void emit_scan_by_head(struct plan *p, int i, enum plan_buf src)
     emit_norm(p, i, PLAN_STATE_B, PLAN_STATE_B, &x->b_norm);
     emit_norm(p, i, PLAN_STATE_C, PLAN_STATE_C, &x->c_norm);
     emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, NULL);
-    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
-    add_in(op, PLAN_CONV_OUT, 0);
-    add_in(op, PLAN_STEPS, 0);
-    add_in(op, PLAN_STATE_B, 0);
-    add_in(op, PLAN_STATE_C, 0);
-    emit_gate(p, i);
+    emit_scanned(p, i);
 }
 
 static void emit_scan_heads(struct plan *p, int i, enum plan_buf src)
