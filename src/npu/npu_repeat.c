@@ -60,11 +60,6 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
 void npu_repeat_done(struct npu_repeat *r)
 {
     mem_free(r->seen);
-    mem_free(r->kept.cores);
-    mem_free(r->kept.queues);
-    mem_free(r->kept.gates);
-    mem_free(r->kept.keys);
-    mem_free(r->kept.heap);
 }
 
 /* ---- the state, counted from a time and a step ---- */
@@ -166,48 +161,6 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
     add_memory(&d, &s->mem, oldest);
     add_time(&d, s->net_free, oldest);
     return d.hash;
-}
-
-/* ---- going back ---- */
-
-static void *copied(void *to, const void *from, size_t n, size_t size)
-{
-    if (!to)
-        to = mem_alloc(n * size);
-    memcpy(to, from, n * size);
-    return to;
-}
-
-static void keep(struct npu_sim *s, uint32_t step, const struct npu_sums *now)
-{
-    struct npu_snapshot *k = &s->repeat.kept;
-    size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
-    k->step = step + 1;
-    k->cores = copied(k->cores, s->cores, s->n_cores, sizeof *k->cores);
-    k->queues = copied(k->queues, s->queues, n_queues, sizeof *k->queues);
-    k->gates = copied(k->gates, s->gates, s->n_steps, sizeof *k->gates);
-    k->keys = copied(k->keys, s->keys, 2 * s->n_keys, sizeof *k->keys);
-    k->heap = copied(k->heap, s->heap, n_queues, sizeof *k->heap);
-    k->n_heap = s->n_heap;
-    k->mem = s->mem;
-    k->net_free = s->net_free;
-    k->sums = *now;
-}
-
-static void go_back(struct npu_sim *s)
-{
-    const struct npu_snapshot *k = &s->repeat.kept;
-    size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
-    memcpy(s->cores, k->cores, s->n_cores * sizeof *k->cores);
-    memcpy(s->queues, k->queues, n_queues * sizeof *k->queues);
-    memcpy(s->gates, k->gates, s->n_steps * sizeof *k->gates);
-    memcpy(s->keys, k->keys, 2 * s->n_keys * sizeof *k->keys);
-    memcpy(s->heap, k->heap, n_queues * sizeof *k->heap);
-    s->n_heap = k->n_heap;
-    s->mem = k->mem;
-    s->net_free = k->net_free;
-    memcpy(s->cause, k->sums.cause, sizeof s->cause);
-    s->out->counts = k->sums.counts;
 }
 
 /* ---- moving on ---- */
@@ -329,45 +282,6 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
     npu_sums_add(s, from, to, periods);
 }
 
-/* The furthest step that a queue is in, of what repeats. */
-static uint32_t furthest(const struct npu_sim *s, uint32_t step, uint32_t end)
-{
-    uint32_t ahead = step;
-    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
-        if (!is_beyond(s, q, end))
-            ahead = MAX(ahead, s->queues[q].step);
-    return ahead;
-}
-
-/* The state at the end of `step` is that of a period before, and so is every one in between that
- * of a period after it: from the one that was kept, whole periods may lead further. */
-static void move_on(struct npu_sim *s, uint32_t step, uint32_t end, const struct npu_sums *before,
-                    const struct npu_sums *now)
-{
-    const struct npu_repeat *r = &s->repeat;
-    uint32_t ahead = furthest(s, step, end), periods = (end - 1 - ahead) / r->period;
-    struct npu_sums from = *before, to = *now;
-    uint32_t back = r->kept.step - 1, n = step - back;
-    if (r->kept.step < r->period || back >= step || n >= r->period) {
-        skip(s, step, periods, end, &from, &to);
-        return;
-    }
-    uint64_t period_ps = now->at - before->at;
-    struct npu_gate *seen = mem_alloc(n * sizeof *seen); /* ends of steps before `back` differ */
-    memcpy(seen, s->gates + back + 1, n * sizeof *seen);
-    go_back(s);
-    ahead = furthest(s, back, end);
-    periods = (end - 1 - ahead) / r->period;
-    from.at = r->kept.sums.at - period_ps;
-    to.at = r->kept.sums.at;
-    skip(s, back, periods, end, &from, &to);
-    for (uint32_t k = 0; k < periods * r->period; k++) {
-        uint64_t at = k < n ? seen[k].at : s->gates[back + 1 + k - r->period].at + period_ps;
-        s->gates[back + 1 + k].at = at;
-    }
-    mem_free(seen);
-}
-
 void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     struct npu_repeat *r = &s->repeat;
@@ -376,7 +290,10 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
     uint32_t residue = (step + 1 - r->from) % r->period;
     if (residue % r->stride)
         return;
-    uint32_t end = r->from + r->period * r->times, ahead = furthest(s, step, end);
+    uint32_t end = r->from + r->period * r->times, ahead = step;
+    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
+        if (!is_beyond(s, q, end))
+            ahead = MAX(ahead, s->queues[q].step);
     struct npu_seen *last = &r->seen[residue / r->stride];
     bool second = last->step && last->step + r->period == step + 1;
     uint64_t since = step >= r->period ? s->gates[step - r->period].at : 0;
@@ -384,13 +301,11 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
     struct npu_sums now = npu_sums_now(s, at);
     /* what is ahead must not look behind the end in a period that is skipped */
     if (second && last->hash == hash && ahead + r->period < end) {
-        move_on(s, step, end, &last->sums, &now);
+        skip(s, step, (end - 1 - ahead) / r->period, end, &last->sums, &now);
         r->period = 0;
         return;
     }
     *last = (struct npu_seen){.hash = hash, .step = step + 1, .sums = now};
-    if (ahead < end && (end - 1 - ahead) % r->period < r->stride && s->n_cores == s->p->cores)
-        keep(s, step, &now);
     if (step >= end)
         r->period = 0;
 }

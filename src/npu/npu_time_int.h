@@ -85,25 +85,11 @@ struct npu_seen { /* the state at the end of a step */
     struct npu_sums sums;
 };
 
-/* The whole state at the end of a step: copies of what npu_sim has of these names. */
-struct npu_snapshot {
-    uint32_t step; /* + 1; 0: none */
-    struct npu_core *cores;
-    struct npu_queue_state *queues;
-    struct npu_gate *gates, *keys;
-    struct npu_wait *heap;
-    size_t n_heap;
-    struct npu_mem mem;
-    uint64_t net_free;
-    struct npu_sums sums;
-};
-
 /* Steps that come again and again, alike: [from, from + period * times). */
 struct npu_repeat {
     uint32_t from, period, times;
-    uint32_t stride;          /* each so many steps the state is looked at */
-    struct npu_seen *seen;    /* [period / stride + 1]: a period ago */
-    struct npu_snapshot kept; /* from where whole periods lead closest to the end */
+    uint32_t stride;       /* each so many steps the state is looked at */
+    struct npu_seen *seen; /* [period / stride + 1]: a period ago */
 };
 
 struct npu_known_step; /* npu_known.c */
