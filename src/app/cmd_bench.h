@@ -32,6 +32,7 @@ struct bench_work {
     double weight_bytes;          /* the matrices as they lie in memory, once a step */
     double file_bytes;            /* the same as the file has them */
     double kv_bytes;              /* keys and values that are looked at, once a step */
+    double state_bytes;           /* states beside them, read and written once a step */
 };
 
 struct bench_row {
@@ -87,7 +88,8 @@ struct bench_how {
     double kv_position; /* bytes of keys and values of a position, over all layers */
 };
 
-struct bench_work bench_work(const struct model *m, const struct bench_row *r,
+struct plan;
+struct bench_work bench_work(const struct plan *p, const struct bench_row *r,
                              const struct bench_how *how);
 /* Sets the rows beside b->machine. */
 void bench_rates(struct bench *b);

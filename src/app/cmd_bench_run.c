@@ -9,6 +9,7 @@
 
 #include "base/num.h"
 #include "os/os_sys.h"
+#include "plan/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,14 +198,16 @@ enum err bench_run(struct bench *b, struct engine *en, enum cpu_level level, str
     for (size_t i = 0; i < x.n_ids; i++)
         x.ids[i] = (int32_t)(num_rand(&rng) % engine_model(en)->n_vocab);
     x.seq = engine_seq_new(en);
+    struct plan *plan = plan_new(m);
     list_rows(b);
     for (size_t i = 0; i < b->n_rows && code == ERR_OK; i++) {
         if (b->rows[i].kind == BENCH_BATCH) /* every page is theirs */
             engine_seq_cut(x.seq, 0);
-        b->rows[i].work = bench_work(engine_model(en), &b->rows[i], &how);
+        b->rows[i].work = bench_work(plan, &b->rows[i], &how);
         code = repeat(&x, &b->rows[i], e);
     }
     b->resident = os_mem_resident_peak();
+    plan_free(plan);
     engine_seq_free(x.seq);
     mem_free(x.ids);
     return code;

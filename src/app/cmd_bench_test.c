@@ -4,6 +4,7 @@
 
 #include "app/cmd_bench.h"
 #include "base/num.h"
+#include "plan/plan.h"
 
 #include <string.h>
 
@@ -18,7 +19,10 @@ static struct model model = {.dim = 64,
                              .k_dim = 32,
                              .v_dim = 32,
                              .n_vocab = 96,
+                             .n_attend = 2,
                              .layers = layers};
+static struct plan_op ops[2 * 5 + 1];
+static struct plan plan = {.model = &model, .ops = ops, .n_ops = 2 * 5 + 1};
 
 /* Of a layer: q 128x64, k and v 64x64, o 64x128, gate and up 128x64, down 64x128. */
 #define LAYER_MACS  (2 * 128 * 64 + 2 * 64 * 64 + 3 * 128 * 64)
@@ -35,11 +39,26 @@ static struct model_matrix matrix(enum format f, size_t rows, size_t cols)
     return (struct model_matrix){.format = f, .rows = rows, .cols = cols};
 }
 
+static struct plan_op matmul(int layer, enum plan_rows rows, const struct model_matrix *a,
+                             const struct model_matrix *b, const struct model_matrix *c)
+{
+    return (struct plan_op){
+        .kind = PLAN_MATMUL,
+        .layer = layer,
+        .rows = rows,
+        .part = {{.weight = a}, {.weight = b}, {.weight = c}},
+        .n_parts = 1 + (b != NULL) + (c != NULL)
+    };
+}
+
 static int make_model(void **state)
 {
     (void)state;
-    for (int i = 0; i < 2; i++)
-        layers[i] = (struct model_layer){
+    for (int i = 0; i < 2; i++) {
+        struct model_layer *l = &layers[i];
+        *l = (struct model_layer){
+            .k_dim = 32,
+            .v_dim = 32,
             .q = matrix(FORMAT_Q8_0, 128, 64),
             .k = matrix(FORMAT_Q8_0, 64, 64),
             .v = matrix(FORMAT_Q8_0, 64, 64),
@@ -48,8 +67,15 @@ static int make_model(void **state)
                     .up = matrix(FORMAT_Q8_0, 128, 64),
                     .down = matrix(FORMAT_Q8_0, 64, 128)}
         };
-    layers[1].window = 4;
+        struct plan_op *op = ops + 5 * i;
+        op[0] = matmul(i, PLAN_ROWS_ALL, &l->q, &l->k, &l->v);
+        op[1] = (struct plan_op){.kind = PLAN_ATTEND, .layer = i, .window = i == 1 ? 4 : 0};
+        op[2] = matmul(i, PLAN_ROWS_ALL, &l->o, NULL, NULL);
+        op[3] = matmul(i, PLAN_ROWS_ALL, &l->ffn.gate, &l->ffn.up, NULL);
+        op[4] = matmul(i, PLAN_ROWS_ALL, &l->ffn.down, NULL, NULL);
+    }
     model.output = matrix(FORMAT_F16, 96, 64);
+    ops[10] = matmul(-1, PLAN_ROWS_OUT, &model.output, NULL, NULL);
     return 0;
 }
 
@@ -57,7 +83,7 @@ static struct bench_work work_of(struct bench_row r)
 {
     /* The C level reads the file's own rows and computes in floats. */
     struct bench_how how = {.level = CPU_c, .batch = 8, .kv_position = KV_BYTES};
-    return bench_work(&model, &r, &how);
+    return bench_work(&plan, &r, &how);
 }
 
 #define assert_count(a, b) assert_float_equal((float)(a), (float)(b), 0.5f)
@@ -100,6 +126,27 @@ static void prefill(void **state)
     assert_count(w.kv_bytes, (8 + 10 + 8 + 5) * KV_BYTES / 2);
 }
 
+/* Of 8 experts a token meets 2; a step of 5 rows reads those that any of them meets.  States are
+ * read and written by each sequence in each step. */
+static void experts_and_states(void **state)
+{
+    (void)state;
+    struct model_matrix router = matrix(FORMAT_F32, 8, 64), up = matrix(FORMAT_Q8_0, 8 * 32, 64);
+    struct plan_op some[2] = {matmul(0, PLAN_ROWS_ALL, &router, NULL, NULL),
+                              matmul(0, PLAN_ROWS_ALL, &up, NULL, NULL)};
+    some[1].kind = PLAN_EXPERTS;
+    some[1].n_experts = 8;
+    struct model few = {.n_chosen = 2, .n_expert = 8};
+    struct plan p = {.model = &few, .ops = some, .n_ops = 2, .state_floats = 100};
+    struct bench_row r = {.kind = BENCH_BATCH, .tokens = 3, .seqs = 5};
+    struct bench_how how = {.level = CPU_c, .batch = 8};
+    struct bench_work w = bench_work(&p, &r, &how);
+    assert_count(w.float_macs, 15 * (8 * 64 + 2 * 32 * 64));
+    double met = 1 - 0.75 * 0.75 * 0.75 * 0.75 * 0.75;
+    assert_count(w.file_bytes, 3 * (8 * 64 * 4 + met * 8 * 32 * 64 / 32 * 34));
+    assert_count(w.state_bytes, 3 * 5 * 2 * 100 * 4);
+}
+
 static void levels(void **state)
 {
     (void)state;
@@ -108,7 +155,7 @@ static void levels(void **state)
         skip();
     struct bench_row r = {.kind = BENCH_DECODE, .tokens = 1, .seqs = 1};
     struct bench_how how = {.level = best, .batch = 8, .kv_position = KV_BYTES};
-    struct bench_work w = bench_work(&model, &r, &how);
+    struct bench_work w = bench_work(&plan, &r, &how);
     assert_count(w.int8_macs, 2 * LAYER_MACS);
     assert_count(w.float_macs, HEAD_MACS);
 }
@@ -216,9 +263,10 @@ static void picture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decode),  cmocka_unit_test(batch), cmocka_unit_test(prefill),
-        cmocka_unit_test(levels),  cmocka_unit_test(rates), cmocka_unit_test(lists),
-        cmocka_unit_test(picture),
+        cmocka_unit_test(decode),  cmocka_unit_test(batch),
+        cmocka_unit_test(prefill), cmocka_unit_test(experts_and_states),
+        cmocka_unit_test(levels),  cmocka_unit_test(rates),
+        cmocka_unit_test(lists),   cmocka_unit_test(picture),
     };
     return cmocka_run_group_tests(tests, make_model, NULL);
 }

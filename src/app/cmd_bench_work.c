@@ -4,97 +4,75 @@
 
 #include "base/num.h"
 #include "kern/mm.h"
-#include "model/model.h"
+#include "plan/plan.h"
 
 #include <math.h>
 #include <stdio.h>
 
-struct counts {
-    double int8_macs, float_macs, file_bytes, packed_bytes;
+/* How often an operation's matrices are used in a run: tokens that meet each, steps that read it.
+ */
+struct uses {
+    double tokens, steps;
 };
 
-/* A matrix of which a token meets a share, and a step reads one. */
-static void count_part(struct counts *c, const struct model_matrix *w, const struct mm_kernel *kn,
-                       double met, double read)
+static struct uses uses_of(const struct plan_op *op, const struct bench_row *r, double n_steps)
 {
-    double macs = (double)w->rows * (double)w->cols * met;
-    size_t file = format_bytes(w->format, w->rows * w->cols);
-    size_t packed = mm_packed_bytes(kn, w->format, w->cols, w->rows);
-    *(mm_act_kind(kn, w->format) == MM_ACT_Q8 ? &c->int8_macs : &c->float_macs) += macs;
-    c->file_bytes += (double)file * read;
-    c->packed_bytes += (double)(packed ? packed : file) * read;
+    if (op->rows != PLAN_ROWS_ALL && r->kind == BENCH_PREFILL)
+        return (struct uses){1, 1}; /* the last token alone is wanted */
+    return (struct uses){(double)(r->tokens * MAX(r->seqs, 1)), n_steps};
 }
 
-static void count(struct counts *c, const struct model_matrix *w, const struct mm_kernel *kn)
+static void count(struct bench_work *w, const struct model_matrix *x, const struct mm_kernel *kn,
+                  struct uses u)
 {
-    count_part(c, w, kn, 1, 1);
+    double macs = (double)x->rows * (double)x->cols * u.tokens;
+    size_t file = format_bytes(x->format, x->rows * x->cols);
+    size_t packed = mm_packed_bytes(kn, x->format, x->cols, x->rows);
+    *(mm_act_kind(kn, x->format) == MM_ACT_Q8 ? &w->int8_macs : &w->float_macs) += macs;
+    w->file_bytes += (double)file * u.steps;
+    w->weight_bytes += (double)(packed ? packed : file) * u.steps;
 }
 
-static void count_block(struct counts *c, const struct model_ffn *f, const struct mm_kernel *kn,
-                        double met, double read)
+/* Positions that the queries of a run look at in a layer that sees `most` of them, each counted on
+ * its own, and those that any of a step looks at. */
+static void see(const struct bench_row *r, size_t step, size_t most, double *each, double *any)
 {
-    count_part(c, &f->gate, kn, met, read);
-    count_part(c, &f->up, kn, met, read);
-    count_part(c, &f->down, kn, met, read);
-}
-
-/* Experts in steps of some rows, which choose as if by chance. */
-static void count_experts(struct counts *c, const struct model *m, const struct model_experts *x,
-                          const struct mm_kernel *kn, size_t rows)
-{
-    double met = (double)m->n_chosen / (double)m->n_expert;
-    count(c, &x->router, kn);
-    count_block(c, &x->each, kn, met, 1 - pow(1 - met, (double)rows));
-    count_block(c, &x->shared, kn, 1, 1);
-}
-
-static struct counts count_layers(const struct model *m, const struct mm_kernel *kn, size_t rows)
-{
-    struct counts c = {0};
-    for (size_t i = 0; i < m->n_layer; i++) {
-        const struct model_layer *l = &m->layers[i];
-        const struct model_matrix *all[] = {&l->q, &l->k, &l->v, &l->o};
-        for (size_t k = 0; k < N_ELEMS(all); k++)
-            count(&c, all[k], kn);
-        count_block(&c, &l->ffn, kn, 1, 1);
-        if (l->experts.router.rows)
-            count_experts(&c, m, &l->experts, kn, rows);
+    for (size_t at = 0; at < r->tokens; at += step) {
+        size_t p = r->at + at, n = MIN(step, r->tokens - at);
+        *any += (double)MIN(p + n, most + n - 1);
+        for (size_t i = p; i < p + n; i++)
+            *each += (double)MIN(i + 1, most);
     }
-    return c;
 }
 
-/* A step of n rows of a sequence whose first is at position p, in one layer: positions that its
- * queries look at, each counted on its own, and those that any of them looks at. */
-static void see(size_t p, size_t n, size_t window, double *each, double *any)
-{
-    *any += (double)(window ? MIN(p + n, window + n - 1) : p + n);
-    for (size_t i = p; i < p + n; i++)
-        *each += (double)(window ? MIN(i + 1, window) : i + 1);
-}
-
-struct bench_work bench_work(const struct model *m, const struct bench_row *r,
+struct bench_work bench_work(const struct plan *p, const struct bench_row *r,
                              const struct bench_how *how)
 {
+    const struct model *m = p->model;
     const struct mm_kernel *kn = mm_kernel(how->level);
-    size_t step = r->kind == BENCH_PREFILL ? how->batch : 1, seqs = MAX(r->seqs, 1);
-    struct counts layers = count_layers(m, kn, step * seqs), head = {0};
-    double n_steps = (double)num_div_up(r->tokens, step), each = 0, any = 0;
-    double tokens = (double)(r->tokens * seqs);
-    /* Logits of every token of a decode, of the last one of a prefill. */
-    double heads = r->kind == BENCH_PREFILL ? 1 : tokens;
-    double head_steps = r->kind == BENCH_PREFILL ? 1 : n_steps;
-    count(&head, &m->output, kn);
-    for (size_t i = 0; i < m->n_layer; i++)
-        for (size_t at = 0; at < r->tokens; at += step)
-            see(r->at + at, MIN(step, r->tokens - at), m->layers[i].window, &each, &any);
-    return (struct bench_work){
-        .int8_macs = tokens * layers.int8_macs + heads * head.int8_macs,
-        .float_macs = tokens * layers.float_macs + heads * head.float_macs,
-        .attend_macs = each * (double)seqs * (double)m->n_head * (double)(m->k_dim + m->v_dim),
-        .weight_bytes = n_steps * layers.packed_bytes + head_steps * head.packed_bytes,
-        .file_bytes = n_steps * layers.file_bytes + head_steps * head.file_bytes,
-        .kv_bytes = any * (double)seqs * how->kv_position / (double)m->n_layer,
-    };
+    const size_t step = r->kind == BENCH_PREFILL ? how->batch : 1, seqs = MAX(r->seqs, 1);
+    const double n_steps = (double)num_div_up(r->tokens, step), n_seqs = (double)seqs;
+    struct bench_work w = {.state_bytes = 2 * n_steps * n_seqs * 4 * (double)p->state_floats};
+    for (size_t i = 0; i < p->n_ops; i++) {
+        const struct plan_op *op = &p->ops[i];
+        struct uses u = uses_of(op, r, n_steps);
+        if (op->kind == PLAN_EXPERTS) { /* chosen as if by chance */
+            double met = (double)m->n_chosen / (double)m->n_expert;
+            u.tokens *= met;
+            u.steps *= 1 - pow(1 - met, (double)(step * seqs));
+        }
+        for (int part = 0; part < op->n_parts; part++)
+            count(&w, op->part[part].weight, kn, u);
+        if (op->kind != PLAN_ATTEND)
+            continue;
+        double each = 0, any = 0;
+        see(r, step, MIN(op->window ? op->window : SIZE_MAX / 2, op->n ? op->n : SIZE_MAX / 2),
+            &each, &any);
+        const struct model_layer *l = &m->layers[op->layer];
+        w.attend_macs += each * n_seqs * (double)m->n_head * (double)(l->k_dim + l->v_dim);
+        w.kv_bytes += any * n_seqs * how->kv_position / (double)MAX(m->n_attend, 1);
+    }
+    return w;
 }
 
 static double ratio(double a, double b)
@@ -119,8 +97,8 @@ static void rate(struct bench_row *r, const struct machine *m)
     double ns = time_of(r), f32 = m->rate[MACHINE_f32].all, read = m->rate[MACHINE_read].all;
     double matrices = ratio(w->int8_macs, m->rate[MACHINE_int8].all) + ratio(w->float_macs, f32);
     r->gmacs = macs_of(w) / ns;
-    r->gbs = (w->weight_bytes + w->kv_bytes) / ns;
-    r->file_gbs = (w->file_bytes + w->kv_bytes) / ns;
+    r->gbs = (w->weight_bytes + w->kv_bytes + w->state_bytes) / ns;
+    r->file_gbs = (w->file_bytes + w->kv_bytes + w->state_bytes) / ns;
     r->matrix_share = matrices / ns;
     r->product_share = (matrices + ratio(w->attend_macs, f32)) / ns;
     r->read_share = ratio(r->gbs, read);
