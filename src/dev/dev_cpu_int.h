@@ -11,7 +11,8 @@
 #define CPU_TILE_QUERIES 256 /* queries of a head's group that attend together */
 #define CPU_TILE_LEAST   8 /* rows of a tile that are not cut further for the sake of more tiles */
 #define CPU_SHARES       8 /* units of attention a thread has at least, where there is a choice */
-#define CPU_SPAN         (2 * KERN_PART) /* positions of a unit where a sequence is taken apart */
+#define CPU_SPAN         (2 * KERN_PART) /* least positions of a unit of a sequence taken apart */
+#define CPU_UNITS        16 /* such units for each thread, where the sequence is long */
 /* Numbers of all parts of sequences that are taken apart: one head of keys, as latent attention has
  * it, and many threads would make tens of gigabytes of a long context's.  One row is always. */
 #define CPU_PARTS_MAX ((size_t)128 << 20)
@@ -118,6 +119,7 @@ struct dev_cpu {
     struct cpu_tile *runs; /* [rows_max]: all rows of a sequence each */
     size_t n_runs;
     size_t n_pieces;  /* of the longest sequence; 1: none is taken apart */
+    size_t span;      /* positions of a piece */
     bool cut_off;     /* the other processes of a share are gone */
     uint32_t *picked; /* [rows_max]: the step's row of each that something is wanted of */
     bool adapts;      /* some row has adapters */

@@ -366,13 +366,13 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
     size_t n_heads = l->n_kv_head, n = d->n_tiles * n_heads;
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n * d->n_pieces;) {
         const struct cpu_tile *t = &d->tiles[i / d->n_pieces / n_heads];
-        size_t head = i / d->n_pieces % n_heads, from = i % d->n_pieces * CPU_SPAN;
+        size_t head = i / d->n_pieces % n_heads, from = i % d->n_pieces * d->span;
         size_t n_parts = parts_of(t), part = from / KERN_PART;
         if (part >= n_parts)
             continue;
-        struct kern_attend a = attend_of(w, co, t, head, from, from + CPU_SPAN);
+        struct kern_attend a = attend_of(w, co, t, head, from, from + d->span);
         float *dst = parts_at(d, t, head, n_heads) + part * a.n_q * (2 + l->v_dim);
-        n_parts = MIN(n_parts, part + CPU_SPAN / KERN_PART);
+        n_parts = MIN(n_parts, part + d->span / KERN_PART);
         for (; part < n_parts; part++, dst += a.n_q * (2 + l->v_dim))
             d->kern.attend_part(&a, part, dst);
     }
@@ -641,7 +641,10 @@ static void make_tiles(struct dev_cpu *d)
             d->tiles[d->n_tiles++] = (struct cpu_tile){r, 1, 0, chosen};
         longest = MAX(longest, chosen ? d->plan->model->index_top_k : (size_t)cpu_after(row));
     }
-    d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, CPU_SPAN) : 1;
+    /* A unit's first pages are not asked for ahead: long sequences are taken apart in long ones. */
+    size_t share = longest * d->n_tiles * n_heads / (CPU_UNITS * (size_t)d->opts.n_threads);
+    d->span = MAX(num_div_up(share, KERN_PART) * KERN_PART, (size_t)CPU_SPAN);
+    d->n_pieces = d->n_rows <= d->split_rows ? num_div_up(longest, d->span) : 1;
     find_ends(d);
 }
 
