@@ -11,7 +11,7 @@ openai = client('openai')
 DAMSO = os.path.abspath(sys.argv.pop(1))
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data', 'served')
 WANT = json.load(open(os.path.join(DATA, 'served.json'), encoding='utf-8'))
-BERT, XLMR, QWEN = 'served-bert', 'served-xlmr', 'served-qwen3'
+BERT, XLMR, QWEN, PAIR = 'served-bert', 'served-xlmr', 'served-qwen3', 'served-bert-pair'
 NEAR = 2e-3  # of kernels that multiply 8-bit numbers, and F16's: a wrong token is off by tenths
 
 
@@ -33,7 +33,7 @@ def damage(name, tensor):
 def setUpModule():
     global server, folder
     folder = tempfile.mkdtemp()
-    for name in (BERT, XLMR, QWEN):
+    for name in (BERT, XLMR, QWEN, PAIR):
         os.symlink(f'{DATA}/{name}.gguf', f'{folder}/{name}.gguf')
     damage(XLMR, b'cls.output.bias')
     damage(BERT, b'token_embd_norm.bias')
@@ -122,7 +122,7 @@ class Encoders(unittest.TestCase):
 
     def test_lists(self):
         ids = {m['id'] for m in server.get('/v1/models')[1]['data']}
-        self.assertEqual(ids, {BERT, XLMR, QWEN, BERT + '-nan', XLMR + '-nan', 'llama'})
+        self.assertEqual(ids, {BERT, XLMR, QWEN, PAIR, BERT + '-nan', XLMR + '-nan', 'llama'})
         me = server.get('/api/v1/me')[1]  # those that one can talk with
         self.assertEqual(([m['id'] for m in me['models']], me['default_model']), (['llama'], 'llama'))
         can = lambda name: server.post('/api/show', {'model': name})[1]['capabilities']
@@ -148,7 +148,7 @@ class Rerankers(unittest.TestCase):
         return o
 
     def test_scores(self):
-        for model in (XLMR, QWEN):
+        for model in (XLMR, QWEN, PAIR):
             o = self.rank(model)
             got = {r['index']: r['relevance_score'] for r in o['results']}
             for i, want in enumerate(WANT[model]):

@@ -8,13 +8,15 @@
 As tools/family_vectors.py: tiny models of random weights that Q8_0 and F16 hold exactly, written by
 the converter that real files are made with.  What `transformers` gives in binary64 is kept:
 
-    NAME.ref   "DAMSOENC", u32 tokens, u32 width, u32 is it a reranker, i32 ids, f32 hidden states,
+    NAME.ref   "DAMSOENC", u32 tokens, u32 width, u32 is it a reranker (of pairs with token types:
+               where the second text begins), i32 ids, f32 hidden states,
                f32 those with keys and values rounded to binary16, then f32 the pooled vector through
                what the file has behind it or, of a reranker, the one score's number
 
-Three more have small vocabularies of their own, for tests of the server: tests/data/served/*.gguf
+Four more have small vocabularies of their own, for tests of the server: tests/data/served/*.gguf
 and served.json, with the vectors and scores of texts that the makers' own tokenizers and
-transformers give: served-bert (WordPiece), served-xlmr (Unigram by `sentencepiece`, a reranker of
+transformers give: served-bert (WordPiece), served-bert-pair (the same with a pooler, a
+reranker of pairs with token types), served-xlmr (Unigram by `sentencepiece`, a reranker of
 pairs), served-qwen3 (byte-level BPE by `tokenizers`, a reranker with a template).
 """
 import argparse
@@ -179,6 +181,14 @@ RENAMED = {
 }
 
 
+def keep_pooler(folder):
+    """BERT's pooler computes what RoBERTa's layer before the last one does, under whose name the converter
+    keeps it; under its own it is left out."""
+    from safetensors.torch import load_file, save_file
+    path = os.path.join(folder, "model.safetensors")
+    save_file({n.replace("bert.pooler.dense", "classifier.dense"): w for n, w in load_file(path).items()}, path)
+
+
 def save_renamed(folder, model, kind):
     from safetensors.torch import save_file
     out = {}
@@ -223,6 +233,8 @@ def save(folder, model, m, dense):
     else:
         model.float().save_pretrained(folder)
         model.double()
+        if m.get("head") == "BertForSequenceClassification":
+            keep_pooler(folder)
     write_modules(folder, m, dense)
     if "window" in m: # the class halves what it is told
         path = os.path.join(folder, "config.json")
@@ -231,19 +243,25 @@ def save(folder, model, m, dense):
         json.dump(config, open(path, "w"))
 
 
+def types_of(ids, second):
+    """second: where the second text begins, 0: there is none."""
+    return dict(token_type_ids=(torch.arange(ids.shape[1]) >= second).long()[None]) if second else {}
+
+
 class Hidden:
     """The encoder alone, as av.logits_of wants a model."""
 
-    def __init__(self, model):
+    def __init__(self, model, second):
         self.inner = getattr(model, model.base_model_prefix, model)
+        self.second = second
 
     def __call__(self, ids, use_cache=False):
-        out = self.inner(ids)
+        out = self.inner(ids, **types_of(ids, self.second))
         return type("Out", (), dict(logits=out.last_hidden_state))
 
 
-def hidden_of(model, ids, halves):
-    hidden = Hidden(model)
+def hidden_of(model, ids, halves, second=0):
+    hidden = Hidden(model, second)
     hidden.__class__.__module__ = type(hidden.inner).__module__
     return av.logits_of(hidden, ids, halves)
 
@@ -255,12 +273,12 @@ def pooled(m, hidden, dense):
     return v
 
 
-def score_of(model, m, ids):
-    single = torch.Tensor.float
+def score_of(model, m, ids, second=0):
+    single, ids = torch.Tensor.float, torch.tensor([ids.tolist()])
     torch.Tensor.float = torch.Tensor.double
     try:
         with torch.no_grad():
-            logits = model(torch.tensor([ids.tolist()])).logits[0].numpy()
+            logits = model(ids, **types_of(ids, second)).logits[0].numpy()
     finally:
         torch.Tensor.float = single
     return logits[-1][m["yes"][0]] - logits[-1][m["yes"][1]] if "yes" in m else logits[0]
@@ -275,12 +293,13 @@ def make(name, m, out):
         json.dump(dict(model=dict(type="WordPiece", vocab={str(i): i for i in range(N_VOCAB)}), added_tokens=[]),
                   open(os.path.join(folder, "tokenizer.json"), "w"))
         convert(folder, path, kind, m)
-    plain, halves = hidden_of(model, ids, False), hidden_of(model, ids, True)
+    second = m.get("second", 0)
+    plain, halves = (hidden_of(model, ids, h, second) for h in (False, True))
     m["undo"]()
     ranks = "pooling" not in m
-    end = np.array([score_of(model, m, ids)]) if ranks else pooled(m, plain, dense)
+    end = np.array([score_of(model, m, ids, second)]) if ranks else pooled(m, plain, dense)
     with open(os.path.join(out, name + ".ref"), "wb") as f:
-        f.write(b"DAMSOENC" + struct.pack("<III", len(ids), plain.shape[1], ranks))
+        f.write(b"DAMSOENC" + struct.pack("<III", len(ids), plain.shape[1], second or ranks))
         f.write(ids.astype("<i4").tobytes())
         for x in (plain, halves, end):
             f.write(x.astype("<f4").tobytes())
@@ -292,6 +311,8 @@ def make(name, m, out):
 
 SERVED = {
     "served-bert": {"class": "Bert", "pooling": "mean", "config": {"type_vocab_size": 2, "pad_token_id": 0}},
+    "served-bert-pair": {"class": "Bert", "head": "BertForSequenceClassification",
+                         "config": {"type_vocab_size": 2, "pad_token_id": 0, "num_labels": 1}},
     "served-xlmr": {"class": "XLMRoberta", "head": "XLMRobertaForSequenceClassification",
                     "config": {"type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2,
                                "max_position_embeddings": 130, "num_labels": 1}},
@@ -308,7 +329,8 @@ RERANK = ("<|im_start|>system\nJudge whether the Document meets the requirements
           "{document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
-def wordpiece(folder):
+def wordpiece(folder, pair=False):
+    """pair: ids of two texts, and where what is of the second type begins."""
     from transformers import BertTokenizerFast
     chars = sorted({c for t in CORPUS for c in t.lower() if c != " "})
     words = sorted({w for t in CORPUS for w in t.lower().strip(".?").split()})
@@ -316,7 +338,11 @@ def wordpiece(folder):
         [w for w in words if len(w) > 1 and w.isascii()]
     tok = BertTokenizerFast(vocab={t: i for i, t in enumerate(vocab)})
     tok.save_pretrained(folder)
-    return len(vocab), lambda text: tok(text)["input_ids"]
+
+    def both(q, d):
+        out = tok(q, d)
+        return out["input_ids"], out["token_type_ids"].index(1)
+    return len(vocab), both if pair else lambda text: tok(text)["input_ids"]
 
 
 def unigram(folder):
@@ -335,7 +361,7 @@ def unigram(folder):
     json.dump(dict(bos_token="<s>", eos_token="</s>", sep_token="</s>", cls_token="<s>", pad_token="<pad>",
                    unk_token="<unk>"), open(os.path.join(folder, "tokenizer_config.json"), "w"))
     ids = lambda t: [3 if i == 0 else i + 1 for i in p.encode(t)]  # fairseq's places of the first tokens
-    return p.vocab_size() + 2, lambda q, d: [0] + ids(q) + [2, 2] + ids(d) + [2]
+    return p.vocab_size() + 2, lambda q, d: ([0] + ids(q) + [2, 2] + ids(d) + [2], 0)
 
 
 def bytes_bpe(folder):
@@ -351,14 +377,16 @@ def bytes_bpe(folder):
     tok = transformers.PreTrainedTokenizerFast(tokenizer_object=t, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     tok.save_pretrained(folder)
     open(os.path.join(folder, "README.md"), "w").write("# Qwen3-Reranker\n")
-    return len(tok), lambda q, d: tok(RERANK.replace("{query}", q).replace("{document}", d))["input_ids"], \
+    return len(tok), \
+        lambda q, d: (tok(RERANK.replace("{query}", q).replace("{document}", d))["input_ids"], 0), \
         [tok.convert_tokens_to_ids(w) for w in ("yes", "no")]
 
 
 def make_served(out):
     os.makedirs(out, exist_ok=True)
     all_of = dict(texts=TEXTS, query=QUERY, documents=DOCUMENTS)
-    makers = {"served-bert": (wordpiece, "bert-bge"), "served-xlmr": (unigram, "default"), "served-qwen3": (bytes_bpe, "qwen2")}
+    makers = {"served-bert": (wordpiece, "bert-bge"),
+              "served-bert-pair": (lambda folder: wordpiece(folder, True), "bert-bge"), "served-xlmr": (unigram, "default"), "served-qwen3": (bytes_bpe, "qwen2")}
     for name, (tokenizer, pre) in makers.items():
         m = dict(SERVED[name], format="f16")
         with tempfile.TemporaryDirectory() as folder:
@@ -373,9 +401,10 @@ def make_served(out):
             all_of[name] = [[float(f"{x:.8g}") for x in v / np.linalg.norm(v)] for v in made]
             all_of[name + "-tokens"] = [ids(t) for t in TEXTS]
         else:
-            made = [score_of(model, m, np.array(ids(QUERY, d))) for d in DOCUMENTS]
+            pairs = [ids(QUERY, d) for d in DOCUMENTS]
+            made = [score_of(model, m, np.array(pair), second) for pair, second in pairs]
             all_of[name] = [float(f"{1 / (1 + np.exp(-x)):.8g}") for x in made]
-            all_of[name + "-tokens"] = [len(ids(QUERY, d)) for d in DOCUMENTS]
+            all_of[name + "-tokens"] = [len(pair) for pair, _ in pairs]
         print(f"{name}: {n} tokens, {os.path.getsize(path)} bytes", flush=True)
     json.dump(all_of, open(os.path.join(out, "served.json"), "w"), ensure_ascii=False)
 

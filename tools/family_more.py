@@ -8,7 +8,7 @@ from family_math import Decoder, attend, gated, gelu, heads, mean_norm, rms, rot
 
 
 class Grok(Decoder):
-    """Grok 2, by grok.py of SGLang, which its makers name to run it; without a dense block Grok 1, by
+    """Grok 2, by grok.py and extend_attention.py of SGLang, which its makers name to run it; without a dense block Grok 1, by
     model.py of xai-org/grok-1: capped scores, norms before and after, experts' weights as they are."""
     names = ("w1", "w3", "w2")
 

@@ -191,6 +191,8 @@ static void set_job(struct api_embed *b, size_t i)
     j->wake = job_woken;
     j->wake_arg = b;
     const struct model *m = engine_model(b->model->engine);
+    if (b->second && m->n_types > 1)
+        j->second = b->second[i];
     if (b->ranks)
         job_want_score(j, m);
     else

@@ -16,6 +16,7 @@ struct api_embed {
     const char *model_name;
     json_t *(*whole)(struct api_embed *b);
     struct tok_ids *inputs; /* [n] */
+    size_t *second;         /* [n] or NULL: job.second */
     struct job *jobs;       /* [n] */
     size_t n;
     enum job_pool pool;

@@ -97,14 +97,15 @@ static void fill(const struct rerank *r, struct span document, struct str *out)
 }
 
 static enum err encode(const struct rerank *r, struct span document, struct tok_ids *ids,
-                       struct errinfo *e)
+                       size_t *second, struct errinfo *e)
 {
     const struct api_model *m = r->embed->model;
     size_t ctx = engine_ctx(m->engine);
     struct str text;
     if (!r->template.n)
         return tok_encode_pair(m->tok, span_of(r->query), document, r->truncate ? ctx : SIZE_MAX,
-                               ids, e);
+                               ids, second, e);
+    *second = 0;
     str_init(&text, TOK_TEXT_BYTES_MAX);
     fill(r, document, &text);
     enum err err = tok_encode(m->tok, str_span(&text), TOK_SPECIAL | TOK_MARKED, ids, e);
@@ -121,7 +122,7 @@ static bool read_document(struct rerank *r, const struct api_in *in, size_t i)
     if (!text)
         return api_get_refuse(in, "documents", "[%zu] is no string and no object with a text", i);
     b->n = i + 1;
-    if (encode(r, span_of_json(text), &b->inputs[i], &e) != ERR_OK)
+    if (encode(r, span_of_json(text), &b->inputs[i], &b->second[i], &e) != ERR_OK)
         return api_refuse_err(in->fault, "documents", &e);
     if (b->inputs[i].n > ctx)
         return api_get_refuse(
@@ -139,6 +140,7 @@ static bool read_documents(struct rerank *r, const struct api_in *in)
         return api_get_refuse(in, "documents", "1 to %d documents are expected, not %zu",
                               API_PROMPTS_MAX, n);
     b->inputs = arena_array(b->call->req->arena, n, sizeof *b->inputs);
+    b->second = arena_array(b->call->req->arena, n, sizeof *b->second);
     for (size_t i = 0; i < n; i++)
         if (!read_document(r, in, i))
             return false;

@@ -41,6 +41,7 @@ struct dev_row {
     int32_t token;
     const float *x; /* in place of the token's embedding, where there is one; NULL: the token's */
     int32_t pos;
+    uint32_t type; /* which of the model's token types, where it has them */
     /* Where what it sees ends: of a picture's rows where the picture does, all of which is in this
      * step; 0: with itself.  A layer's window is not wider by it. */
     int32_t see_to;

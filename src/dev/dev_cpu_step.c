@@ -469,7 +469,9 @@ static void run_rows(const struct walker *w, const struct cpu_op *co)
         const float *src = buf_row(d, op->src, r);
         switch (op->kind) {
         case PLAN_ADD: add_row(d, op, dst, src); break;
-        case PLAN_TYPE: d->kern.add(dst, op->numbers, 1, op->n); break;
+        case PLAN_TYPE:
+            d->kern.add(dst, op->numbers + d->step_rows[r].type * op->n, 1, op->n);
+            break;
         case PLAN_SCALE: d->kern.scale(dst + op->to.at, op->by, op->n); break;
         case PLAN_CLAMP: d->kern.clamp(dst, op->by, op->n); break;
         case PLAN_MUL: (op->sigmoid ? d->kern.sigmoid_mul : d->kern.mul)(dst, src, op->n); break;
@@ -669,6 +671,7 @@ void dev_cpu_step(struct dev *dev, const struct dev_row *rows, size_t n)
     for (size_t r = 0; r < n; r++) {
         CHECK(rows[r].x || (rows[r].token >= 0 && (size_t)rows[r].token < d->plan->model->n_vocab));
         CHECK(rows[r].pos >= 0 && (size_t)rows[r].pos < d->opts.ctx_max);
+        CHECK(rows[r].type < MAX(d->plan->model->n_types, (size_t)1));
         CHECK(rows[r].see_to >= 0 && (size_t)rows[r].see_to <= d->opts.ctx_max);
         CHECK(rows[r].out < 0 || (size_t)rows[r].out == d->n_out);
         CHECK(rows[r].hidden < 0 || (size_t)rows[r].hidden == n_hidden);

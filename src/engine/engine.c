@@ -349,6 +349,7 @@ struct engine_seq *engine_seq_new(struct engine *en)
     struct engine_seq *s = mem_alloc(sizeof *s);
     s->en = en;
     s->state = DEV_NONE;
+    s->second = SIZE_MAX;
     s->tokens = mem_alloc(en->opts.ctx * sizeof *s->tokens);
     s->pages = mem_alloc(num_div_up(en->opts.ctx, DEV_PAGE) * sizeof *s->pages);
     return s;
@@ -374,6 +375,12 @@ size_t engine_seq_len(const struct engine_seq *s)
 const int32_t *engine_seq_tokens(const struct engine_seq *s)
 {
     return s->tokens;
+}
+
+void engine_seq_types(struct engine_seq *s, size_t second)
+{
+    CHECK(s->n == 0 && second > 0 && s->en->model->n_types > 1);
+    s->second = second;
 }
 
 /* The page that n falls into will be written again: when others hold it, the sequence gets a copy,
@@ -474,6 +481,7 @@ static enum err admit(struct engine *en, const struct engine_row *rows, size_t n
         at = i > 0 && rows[i].seq == rows[i - 1].seq ? at + 1 : rows[i].seq->n;
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)at,
+                                       .type = at >= rows[i].seq->second,
                                        .pages = rows[i].seq->pages,
                                        .lora = rows[i].seq->lora.n ? &rows[i].seq->lora : NULL,
                                        .out = wants_logits(&rows[i]) ? n_out++ : -1,
@@ -497,6 +505,7 @@ enum err engine_step(struct engine *en, const struct engine_row *rows, size_t n,
             s->pages[s->n_pages++] = engine_page_take(en);
         en->rows[i] = (struct dev_row){.token = rows[i].token,
                                        .pos = (int32_t)s->n,
+                                       .type = s->n >= s->second,
                                        .pages = s->pages,
                                        .state = s->state,
                                        .lora = s->lora.n ? &s->lora : NULL,

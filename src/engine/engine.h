@@ -178,6 +178,12 @@ static inline bool engine_begins_span(int32_t token)
 /* The spans of the sequence's text, in order; they live as long as it does. */
 void engine_seq_spans(struct engine_seq *s, const struct engine_span *spans, size_t n);
 
+/* ---- token types ---- */
+
+/* In the text of the sequence, which is empty, tokens from `second` on, more than 0, are of the
+ * model's second type; without this all are of the first.  Of a model that has several. */
+void engine_seq_types(struct engine_seq *s, size_t second);
+
 /* ---- steps ---- */
 
 /* What is wanted of a token. */

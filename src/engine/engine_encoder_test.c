@@ -67,7 +67,7 @@ static int teardown(void **state)
 
 /* What a .ref file holds. */
 struct ref {
-    uint32_t n, dim, ranks;
+    uint32_t n, dim, ranks; /* ranks: more than 1, of a pair whose second text begins there */
     int32_t ids[N_MAX];
     float *plain, *halves; /* [n][dim] */
     float *end;            /* [dim], or the score */
@@ -82,6 +82,7 @@ static void read_ref(struct ref *r, struct arena *a, const char *name)
     assert_int_equal(fread(magic, 1, 8, f), 8);
     assert_memory_equal(magic, "DAMSOENC", 8);
     assert_int_equal(fread(&r->n, 4, 3, f), 3);
+    assert_true(r->ranks < r->n);
     assert_true(r->n >= 2 && r->n <= N_MAX && r->dim <= 256);
     size_t all = (size_t)r->n * r->dim, n_end = r->ranks ? 1 : r->dim;
     r->plain = arena_array(a, all, 4);
@@ -140,6 +141,8 @@ static float *run(struct open *o, const int32_t *const *ids, const size_t *n, si
     assert_true(n_texts <= N_ELEMS(seqs));
     for (size_t t = 0; t < n_texts; t++) {
         seqs[t] = engine_seq_new(o->en);
+        if (o->r.ranks > 1)
+            engine_seq_types(seqs[t], o->r.ranks);
         from = t == which ? at : from;
         for (size_t i = 0; i < n[t]; i++)
             rows[at++] = (struct engine_row){seqs[t], ids[t][i], ENGINE_HIDDEN};
@@ -253,6 +256,7 @@ static void want(struct job *j, const struct open *o, size_t n)
     job_init(j, 0, 0);
     j->prompt = o->r.ids;
     j->n_prompt = n;
+    j->second = o->r.ranks > 1 ? o->r.ranks : 0;
     if (o->r.ranks)
         job_want_score(j, m);
     else
@@ -275,7 +279,7 @@ static void pooled_are_near(void **state)
                 continue;
             open_at(&o, files[i], (enum cpu_level)level, 64);
             struct sched *s = sched_new(o.en, &so);
-            assert_int_equal(engine_model(o.en)->pooling == MODEL_POOL_RANK, o.r.ranks);
+            assert_int_equal(engine_model(o.en)->pooling == MODEL_POOL_RANK, o.r.ranks > 0);
             for (size_t k = 0; k < N_JOBS; k++) {
                 want(&jobs[k], &o, k % 3 == 1 ? 1 + k % o.r.n : o.r.n);
                 assert_int_equal(sched_push(s, &jobs[k], &e), ERR_OK);

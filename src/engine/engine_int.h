@@ -73,6 +73,7 @@ struct engine_seq {
     uint32_t state;  /* its slot; DEV_NONE: none yet */
     size_t mark;     /* where a mark is asked for; 0: nowhere */
     size_t branch;   /* where it leaves a text that the tree knows, and no mark is; 0: nowhere */
+    size_t second;   /* where tokens of the second type begin */
     const struct engine_span *spans; /* [n_spans] of its text */
     size_t n_spans;
     struct dev_lora lora;

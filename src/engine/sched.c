@@ -257,6 +257,7 @@ enum err sched_push(struct sched *s, struct job *j, struct errinfo *e)
     CHECK(!j->pool || j->dim == engine_model(s->en)->dim);
     CHECK(!j->gram || (j->vocab && j->ends));
     const struct model *m = engine_model(s->en);
+    CHECK(!j->second || m->n_types > 1);
     if (!m->output.rows && (j->n_max > 0 || j->prompt_out))
         return err_set(e, ERR_UNSUPPORTED,
                        "a model of the family %s makes %s of texts and writes none", m->arch->name,

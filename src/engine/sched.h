@@ -71,6 +71,8 @@ struct job {
      * of the answer then, and job_want_prompt is not for such prompts. */
     const struct engine_span *spans;
     size_t n_spans;
+    /* Where tokens of the second type begin (engine_seq_types); 0: nowhere. */
+    size_t second;
     size_t n_max;            /* tokens of the answer; 0: the prompt is all */
     struct engine_lora lora; /* adapters of prompt and answer; of no use to guesses */
     /* What much of the answer may be, for guesses; [n_predicted], as long as the prompt lives. */

@@ -131,6 +131,8 @@ static void reuse(struct sched *s, struct job *j)
     j->seq = engine_seq_new(s->en);
     engine_seq_spans(j->seq, j->spans, j->n_spans);
     engine_seq_lora(j->seq, &j->lora);
+    if (j->second)
+        engine_seq_types(j->seq, j->second);
     j->n_read = engine_seq_reuse(j->seq, ids, n);
     engine_seq_mark(j->seq, j->n_prompt - 1); /* the last token is always read anew */
     mem_free(ids);

@@ -388,7 +388,8 @@ struct model {
     struct model_matrix embed, output; /* [n_vocab][dim]; output may be embed; rows 0: the model
                                         * writes no text */
     struct model_matrix positions;     /* [positions][dim], added to the embeddings; rows 0: none */
-    const float *type_embed;           /* [dim] or NULL: of the first type, added to all tokens */
+    const float *type_embed;           /* [n_types][dim] or NULL: each token gets its type's */
+    size_t n_types;                    /* BERT's segments: a pair's second text has another */
     struct model_matrix input_embed;   /* [n_vocab][n_layer * n_input] */
     struct model_matrix input_proj;    /* [n_layer * n_input][dim]: of the embedding */
     struct model_matrix *stream_in, *stream_out; /* [n_streams - 1]: [dim][dim], of the others */

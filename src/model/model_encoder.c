@@ -124,12 +124,10 @@ static enum err read_head_pooling(struct model *m, struct errinfo *e)
     return ERR_OK;
 }
 
-/* One score, or what speaks for yes and for no (Qwen3-Reranker).  A pair's texts that have types of
- * their own would both be read as the first. */
+/* One score, or what speaks for yes and for no (Qwen3-Reranker). */
 static enum err check_head(const struct model *m, struct errinfo *e)
 {
     const struct model_head *h = &m->head;
-    const struct gguf_tensor *types = gguf_tensor(m->gguf, "token_types.weight");
     bool pooler_lost = m->bidirectional && !h->hidden.rows && !h->norm.gain && m->type_embed;
     if (h->out.rows != (m->bidirectional ? 1 : 2))
         return err_set(e, ERR_UNSUPPORTED,
@@ -141,11 +139,6 @@ static enum err check_head(const struct model *m, struct errinfo *e)
                        "%s: the file has the last layer of a BERT classifier and not the pooler "
                        "before it, which converters leave out: its scores would be wrong",
                        gguf_path(m->gguf));
-    if (types && types->dims[1] > 1)
-        return err_set(e, ERR_UNSUPPORTED,
-                       "%s: the reranker tells a pair's texts apart by %llu token types, and one "
-                       "type of all tokens is supported",
-                       gguf_path(m->gguf), (unsigned long long)types->dims[1]);
     return ERR_OK;
 }
 
@@ -174,7 +167,7 @@ static enum err bind_head(struct binder *b)
     return check_head(m, b->e);
 }
 
-/* The types of the texts of a pair: files are of models that know one, or whose texts are alone. */
+/* The types of the texts of a pair; a text alone has the first. */
 static enum err bind_types(struct binder *b)
 {
     struct model *m = b->m;
@@ -184,8 +177,13 @@ static enum err bind_types(struct binder *b)
     if (t->n_dims > 2 || t->dims[0] != m->dim)
         return err_set(b->e, ERR_CORRUPT, "%s: token_types.weight has %llu columns, not %zu",
                        gguf_path(m->gguf), (unsigned long long)t->dims[0], m->dim);
-    return model_bind_vector(b, "token_types.weight", m->dim * (size_t)t->dims[1], false,
-                             &m->type_embed);
+    m->n_types = (size_t)t->dims[1];
+    if (m->n_types > 1 && !m->bidirectional) /* what is known of a beginning would not be by type */
+        return err_set(b->e, ERR_UNSUPPORTED,
+                       "%s: %zu token types of a model whose tokens see what is before them alone "
+                       "are not supported",
+                       gguf_path(m->gguf), m->n_types);
+    return model_bind_vector(b, "token_types.weight", m->dim * m->n_types, false, &m->type_embed);
 }
 
 enum err model_bind_encoder(struct binder *b)

@@ -103,20 +103,20 @@ static void renamed(void **state)
     }
 }
 
-/* BERT's cross-encoders have a type for each text of a pair. */
+/* Types, of which a sequence's known beginning says nothing, are of texts that are read whole. */
 static void types_of_pairs(void **state)
 {
     (void)state;
     struct file f;
-    read_file(&f, "xlm-roberta-rank");
-    char *end = after(&f, "token_types.weight");
-    assert_int_equal(end[0], 2);     /* dimensions */
-    assert_int_equal(end[4 + 8], 1); /* the second */
-    end[4 + 8] = 2;
+    read_file(&f, "bert-rank");
+    assert_int_equal(after(&f, "bert.attention.causal")[4], 0); /* behind the value's type */
+    after(&f, "bert.attention.causal")[4] = 1;
     opens_as(&f, ERR_UNSUPPORTED, "2 token types");
+    read_file(&f, "bert-rank");
+    opens_as(&f, ERR_OK, "");
 }
 
-static void check_head(const char *name, size_t n_out, enum model_pooling pooling)
+static void check_head(const char *name, size_t n_out, size_t n_types, enum model_pooling pooling)
 {
     struct file f;
     struct gguf *g;
@@ -126,6 +126,7 @@ static void check_head(const char *name, size_t n_out, enum model_pooling poolin
     assert_int_equal(gguf_open_bytes(&g, f.bytes, f.n, &e), ERR_OK);
     assert_int_equal(model_open(&m, g, &e), ERR_OK);
     assert_int_equal(m->head.out.rows, n_out);
+    assert_int_equal(m->n_types, n_types);
     assert_int_equal(m->head.pooling, pooling);
     assert_int_equal(m->pooling, MODEL_POOL_RANK);
     assert_int_equal(m->output.rows, 0);
@@ -138,10 +139,11 @@ static void check_head(const char *name, size_t n_out, enum model_pooling poolin
 static void heads(void **state)
 {
     (void)state;
-    check_head("xlm-roberta-rank", 1, MODEL_POOL_CLS);
-    check_head("modern-bert-rank", 1, MODEL_POOL_MEAN);
-    check_head("modern-bert-rank-cls", 1, MODEL_POOL_CLS);
-    check_head("qwen3-rank", 2, MODEL_POOL_LAST);
+    check_head("bert-rank", 1, 2, MODEL_POOL_CLS);
+    check_head("xlm-roberta-rank", 1, 1, MODEL_POOL_CLS);
+    check_head("modern-bert-rank", 1, 0, MODEL_POOL_MEAN);
+    check_head("modern-bert-rank-cls", 1, 0, MODEL_POOL_CLS);
+    check_head("qwen3-rank", 2, 0, MODEL_POOL_LAST);
 }
 
 int main(void)

@@ -149,7 +149,8 @@ struct plan_op {
     struct plan_in in[PLAN_IN_MAX]; /* SCAN: x, steps, b, c; DELTARULE: q, k, v, steps, beta;
                                      * WKV: r, steps, k, v, of RWKV 7 the rate; LERP */
     int n_in;
-    /* GLU: the activation's own; TYPE, CORRECT, LERP: [n]; SCALE, spread: an expert's */
+    /* GLU: the activation's own; CORRECT, LERP: [n]; TYPE: [the model's n_types][n]; SCALE, spread:
+     * an expert's */
     const float *numbers;
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */

@@ -253,7 +253,7 @@ static void print_op(const struct plan *p, const struct plan_op *op, struct str 
         print_matrix(op->table, out);
         str_addf(out, " [position]");
         break;
-    case PLAN_TYPE: str_addf(out, "%s += the first of token types", dst); break;
+    case PLAN_TYPE: str_addf(out, "%s += the row's of %zu token types", dst, m->n_types); break;
     case PLAN_PICK: str_addf(out, "%s = %s [wanted rows]", dst, src); break;
     case PLAN_NORM: print_norm(m, op, out); break;
     case PLAN_EXPERTS:

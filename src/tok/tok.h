@@ -78,9 +78,11 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
                     struct errinfo *e);
 /* Appends two texts, in which no control token is looked for, as a model reads a pair of them:
  * "[CLS] a [SEP] b [SEP]", "<s> a </s></s> b </s>", as the file asks.  out gets no more than `most`
- * ids: b's that are too many are left out.  Errors: TOOBIG, CONTEXT (a alone is too long). */
+ * ids: b's that are too many are left out.  *second: of out, where ids of the second token type
+ * begin, which WordPiece gives to b and what ends it; 0: the tokenizer gives one type to all.
+ * Errors: TOOBIG, CONTEXT (a alone is too long). */
 enum err tok_encode_pair(const struct tok *t, struct span a, struct span b, size_t most,
-                         struct tok_ids *out, struct errinfo *e);
+                         struct tok_ids *out, size_t *second, struct errinfo *e);
 void tok_ids_add(struct tok_ids *ids, int32_t id);
 void tok_ids_done(struct tok_ids *ids);
 

@@ -134,7 +134,7 @@ enum err tok_encode(const struct tok *t, struct span text, unsigned flags, struc
 }
 
 enum err tok_encode_pair(const struct tok *t, struct span a, struct span b, size_t most,
-                         struct tok_ids *out, struct errinfo *e)
+                         struct tok_ids *out, size_t *second, struct errinfo *e)
 {
     int32_t end = end_of(t);
     size_t before = out->n, n_ends = t->add_eos && end >= 0 ? 1 : 0;
@@ -146,6 +146,7 @@ enum err tok_encode_pair(const struct tok *t, struct span a, struct span b, size
     for (int i = 0; between >= 0 && i < 1 + t->add_sep; i++)
         tok_ids_add(out, between);
     size_t n = out->n - before;
+    *second = t->kind == TOK_WPM ? out->n : 0;
     if (n + n_ends >= most)
         return err_set(e, ERR_CONTEXT,
                        "the first text has %zu tokens, and only %zu are left for both", n, most);
