@@ -41,9 +41,9 @@ def gelu(x):
     return F.gelu(x, approximate="tanh")
 
 
-def attend(q, k, v, halves, scale=None, cap=0, alibi=False, window=0):
+def attend(q, k, v, halves, scale=None, cap=0, alibi=False, window=0, grow=0):
     """Causal; [heads, rows, dim] with fewer heads of k and v.  alibi: by the distance, the steepest
-    head falls by 2^(-8 / heads)."""
+    head falls by 2^(-8 / heads).  grow: the scores of queries beyond this position, by the logarithm."""
     if halves:
         k, v = k.half().double(), v.half().double()
     group = q.shape[0] // k.shape[0]
@@ -52,6 +52,8 @@ def attend(q, k, v, halves, scale=None, cap=0, alibi=False, window=0):
     if cap:
         s = cap * torch.tanh(s / cap)
     rows = torch.arange(s.shape[1])
+    if grow:
+        s = s * torch.where(rows > grow, rows.double().log2() / np.log2(grow), 1.0)[:, None]
     if alibi:
         slopes = 2.0 ** (-8.0 * (torch.arange(len(q), dtype=torch.float64) + 1) / len(q))
         s = s + slopes[:, None, None] * (rows[None, :] - rows[:, None]).double()

@@ -8,8 +8,9 @@ from family_math import Decoder, attend, gated, gelu, heads, mean_norm, rms, rot
 
 
 class Grok(Decoder):
-    """Grok 2, by grok.py and extend_attention.py of SGLang, which its makers name to run it; without a dense block Grok 1, by
-    model.py of xai-org/grok-1: capped scores, norms before and after, experts' weights as they are."""
+    """Grok 2, by grok.py and extend_attention.py of SGLang, which its makers name to run it; without a dense
+    block Grok 1, by model.py of xai-org/grok-1: capped scores that grow with the position, norms before and
+    after, experts' weights as they are."""
     names = ("w1", "w3", "w2")
 
     def layer_shapes(self, i):
@@ -29,7 +30,8 @@ class Grok(Decoder):
         q, k, v = self.qkv(i, x)
         q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
         q, k = (rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
-        mix = attend(q, k, v, halves, c["attn_output_multiplier"], c["attn_logit_softcapping"])
+        mix = attend(q, k, v, halves, c["attn_output_multiplier"], c["attn_logit_softcapping"],
+                     grow=c.get("attn_temperature_len", 0))
         return mix @ self.get(i, "self_attn.o_proj").T
 
     def block(self, i, x):

@@ -55,6 +55,7 @@ WORDS = {
     "MODEL_BIDIRECTIONAL": "encoder", "MODEL_STREAM_NORM": "stream normed after blocks",
     "MODEL_FIRST_BARE": "", "MODEL_GLOBAL_FIRST": "",
     "MODEL_SCORES_BY_SIZE": "scores by the head's size", "MODEL_BESIDE_ROOT": "a block beside experts",
+    "MODEL_SCORES_GROW": "scores grow with the length",
 }
 
 

@@ -157,6 +157,7 @@ static void carve_scratch(struct carver *c, const struct dev_cpu *d, struct cpu_
     s->at = carve(c, n_q, sizeof *s->at);
     s->sink = carve(c, n_q, sizeof *s->sink);
     s->slope = carve(c, n_q, sizeof *s->slope);
+    s->grow = carve(c, n_q, sizeof *s->grow);
     s->k = carve(c, pages, sizeof *s->k);
     s->v = carve(c, pages, sizeof *s->v);
     s->left = carve(c, act_width(d->plan), sizeof *s->left);

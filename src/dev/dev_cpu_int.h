@@ -56,6 +56,7 @@ struct cpu_scratch {
     float **out;
     int32_t *from, *to, *at;
     float *sink, *slope; /* [n_q_max] */
+    float *grow;         /* [n_q_max] */
     const void **k, **v; /* [pages of the longest sequence] */
     float *left;         /* [widest row]: what a first term leaves */
     const float **taps;  /* [taps of a convolution] */

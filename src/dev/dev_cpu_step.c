@@ -282,6 +282,13 @@ static int32_t seen_to(const struct dev_cpu *d, const struct plan_op *op, const 
     return op->window ? MIN((int32_t)end, row->pos + (int32_t)op->window / 2 + 1) : (int32_t)end;
 }
 
+/* Grok 2's (SGLang's extend_attention.py and decode_attention.py: xai_temperature_len). */
+static float growth_of(const struct plan_op *op, int32_t pos)
+{
+    bool grows = op->grow_from && (size_t)pos > op->grow_from;
+    return grows ? (float)(log((double)pos) / log((double)op->grow_from)) : 1;
+}
+
 /* The rows of a tile with one key-value head; pages of positions [from, to). */
 static struct kern_attend attend_of(const struct walker *w, const struct cpu_op *co,
                                     const struct cpu_tile *tile, size_t head, size_t from,
@@ -293,9 +300,10 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
     const struct plan_op *op = co->op;
     const struct model_layer *l = &d->plan->model->layers[op->layer];
     size_t group = d->plan->model->n_head / l->n_kv_head, n_q = 0;
-    for (size_t r = tile->row; r < tile->row + tile->n_rows; r++)
+    for (size_t r = tile->row; r < tile->row + tile->n_rows; r++) {
+        int32_t pos = d->step_rows[r].pos;
+        float growth = growth_of(op, pos);
         for (size_t g = head * group; g < (head + 1) * group; g++, n_q++) {
-            int32_t pos = d->step_rows[r].pos;
             s->q[n_q] = buf_row(d, op->src, r) + g * l->k_dim;
             s->out[n_q] = buf_row(d, op->dst, r) + op->at + g * l->v_dim;
             s->at[n_q] = pos;
@@ -304,7 +312,9 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
             s->from[n_q] = first_seen(d, op, pos);
             s->sink[n_q] = op->sinks ? op->sinks[g] : 0;
             s->slope[n_q] = d->slopes ? d->slopes[g] : 0;
+            s->grow[n_q] = growth;
         }
+    }
     size_t n_pages = num_div_up(MIN(to, tile->end), DEV_PAGE);
     if (tile->chosen)
         cpu_take_chosen(w, op, tile, head, from, MIN(to, tile->end));
@@ -330,6 +340,7 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
                                 .softcap = op->cap,
                                 .sink = op->sinks ? s->sink : NULL,
                                 .slope = d->slopes ? s->slope : NULL,
+                                .grow = op->grow_from ? s->grow : NULL,
                                 .at = s->at,
                                 .scratch = s->attend};
 }

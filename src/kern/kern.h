@@ -95,6 +95,7 @@ struct kern_attend {
     float softcap;        /* cap of the scaled scores; 0: none */
     const float *sink;    /* [n_q] or NULL: a score beside those of the positions, of no value */
     const float *slope;   /* [n_q] or NULL: a score falls by this a position away from `at` */
+    const float *grow;    /* [n_q] or NULL: the score, capped, is multiplied by this; more than 0 */
     const int32_t *at;    /* [n_q], with slope: the queries' own positions; NULL: to - 1 */
     float *scratch;       /* kern_attend_scratch floats */
 };

@@ -289,6 +289,7 @@ static void check_attend_bits(struct pair p, struct kern_attend a, const float *
         some = 1 + rnd_below(3);
         b.n_q = MIN(some, a.n_q - i), b.q = a.q + i, b.from = a.from + i, b.to = a.to + i;
         b.sink = a.sink ? a.sink + i : NULL, b.slope = a.slope ? a.slope + i : NULL;
+        b.grow = a.grow ? a.grow + i : NULL;
         b.at = a.at ? a.at + i : NULL;
         attend_into(p.k, b, other + i * a.v_dim);
     }
@@ -308,7 +309,7 @@ static void check_attend_bits(struct pair p, struct kern_attend a, const float *
 }
 
 /* Random pages and ranges, among them windows and ranges that see nothing; with and without
- * sinks and slopes. */
+ * sinks, slopes and growth. */
 static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_dim, size_t v_dim,
                          size_t n_pages, float cap)
 {
@@ -323,6 +324,7 @@ static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_di
     float *want = floats(p.a, n_q * v_dim, 1), *got = floats(p.a, n_q * v_dim, 1);
     int32_t *from = arena_array(p.a, n_q, sizeof *from), *to = arena_array(p.a, n_q, sizeof *to);
     int32_t *at = arena_array(p.a, n_q, sizeof *at);
+    float *grow = arena_array(p.a, n_q, sizeof *grow);
     memcpy(got + n_q * v_dim, want + n_q * v_dim, PAD * sizeof *got);
     a.k = random_pages(p, kv, true, n_pages, k_dim);
     a.v = random_pages(p, kv, false, n_pages, v_dim);
@@ -334,11 +336,13 @@ static void check_attend(struct pair p, enum kern_kv kv, size_t n_q, size_t k_di
         if (causal && i && to[i - 1] < (int32_t)(n_pages * KERN_PAGE))
             to[i] = to[i - 1] + 1, from[i] = from[0];
         at[i] = (int32_t)rnd_below((size_t)to[i]);
+        grow[i] = 1 + fabsf(rnd());
     }
     a.q = q, a.from = from, a.to = to;
     a.sink = rnd_below(3) ? NULL : floats(p.a, n_q, 3);
     a.slope = rnd_below(3) ? NULL : floats(p.a, n_q, 0.1f);
     a.at = rnd_below(2) ? NULL : at;
+    a.grow = rnd_below(3) ? NULL : grow;
     a.scratch = floats(p.a, kern_attend_scratch(kv, n_q, k_dim, v_dim), 1);
     uint32_t canary[PAD], *end = (uint32_t *)a.scratch + kern_attend_scratch(kv, n_q, k_dim, v_dim);
     memcpy(canary, end, sizeof canary);

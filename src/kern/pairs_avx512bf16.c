@@ -361,7 +361,7 @@ static bool open_block(struct part *p, size_t part, size_t first, size_t n)
 static void attend(const struct kern_attend *a)
 {
     struct part p;
-    CHECK(a->softcap == 0 && !a->sink && !a->slope && a->k_dim % 2 == 0);
+    CHECK(a->softcap == 0 && !a->sink && !a->slope && !a->grow && a->k_dim % 2 == 0);
     lay_out(&p, a);
     for (size_t part = 0; part * PAGES < a->n_pages; part++)
         for (size_t i = 0, n; i < a->n_q; i += n) {

@@ -328,10 +328,9 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
         TRY(read_size(m, "rope.scaling.original_context_length", m->ctx_trained, 1, INT32_MAX,
                       &length, e));
     TRY(read_size(m, "attention.temperature_length", length, 1, INT32_MAX, &m->temper_length, e));
-    /* Grok 2's scores grow behind their cap, which is not computed: contexts end where that begins.
-     */
-    if (m->temper == 0 && gguf_key(m->gguf, model_key(m, "attention.temperature_length")))
-        m->ctx_trained = MIN(m->ctx_trained, m->temper_length);
+    bool grows = m->arch->flags & MODEL_SCORES_GROW;
+    if (grows && gguf_key(m->gguf, model_key(m, "attention.temperature_length")))
+        TRY(read_size(m, "attention.temperature_length", 0, 2, INT32_MAX, &m->grow_from, e));
     bool parallel = m->arch->flags & MODEL_PARALLEL;
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;

@@ -66,6 +66,7 @@ enum model_flags {
     MODEL_V_BARE = 1 << 18, /* values are normed without gains; without a matrix they are keys */
     MODEL_SCORES_BY_SIZE = 1 << 19, /* scores are divided by the head's size, not by its root */
     MODEL_BESIDE_ROOT = 1 << 20,    /* what experts and a block beside them give, by sqrt(1/2) */
+    MODEL_SCORES_GROW = 1 << 21,    /* beyond attention.temperature_length, behind their cap */
     MODEL_BIDIRECTIONAL = 1 << 24,  /* a token sees what follows it, too */
     MODEL_STREAM_NORM = 1 << 25,  /* the residual stream is normed after each block, and only so */
     MODEL_FIRST_BARE = 1 << 26,   /* the first layer's attention reads the stream as it is */
@@ -375,6 +376,9 @@ struct model {
     /* Queries are multiplied by 1 + temper ln(1 + floor((position + temper_ahead) / length)). */
     float temper;
     size_t temper_length, temper_ahead;
+    /* Scores, capped, of a query at a later position are multiplied by ln position / ln this; 0:
+     * they are not. */
+    size_t grow_from;
     /* Of layers whose keys and values are latent: sizes of a head, of the small spaces; 0: none
      * are. k_dim and v_dim are then what one shared head keeps. */
     size_t head_dim, value_dim, q_low, kv_low;

@@ -243,6 +243,7 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     op->n = m->index_top_k;
     op->by = m->attn_scale;
     op->cap = m->attn_cap;
+    op->grow_from = m->grow_from;
     op->window = l->window;
     op->sinks = l->sinks;
     if (l->q_gated || l->gate.rows)

@@ -154,6 +154,7 @@ struct plan_op {
     const float *numbers;
     float by;  /* EMBED, ADD, SCALE: factor; NORM: epsilon; ATTEND: scale; CLAMP, SOFTCAP: cap */
     float cap; /* ATTEND: of the scores; 0: none */
+    size_t grow_from;                  /* ATTEND: see struct model */
     uint32_t window;                   /* ATTEND: 0: none */
     const float *sinks;                /* ATTEND: [n_head] or NULL */
     const float *bias;                 /* ROUTE: [n] or NULL, for the choice alone */

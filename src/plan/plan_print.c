@@ -116,6 +116,8 @@ static void print_attend(const struct model *m, const struct plan_op *op, struct
         str_addf(out, ", cap %g", (double)op->cap);
     if (m->alibi > 0)
         str_addf(out, ", slopes from 2^(-%g / heads)", (double)m->alibi);
+    if (op->grow_from)
+        str_addf(out, ", grown beyond %zu", op->grow_from);
     str_addf(out, op->sinks ? ", sinks" : "");
     if (op->n)
         str_addf(out, ", %zu positions at most", op->n);
