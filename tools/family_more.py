@@ -350,5 +350,39 @@ class Jais(Decoder):
         return (x @ w[self.head].T * (c["mup_output_alpha"] * c["mup_width_scale"])).numpy()
 
 
-MODELS = {"grok": Grok, "plamo": Plamo, "plamo2": Plamo2, "plamo3": Plamo3, "deci": Deci, "maincoder": Maincoder,
-          "plm": Plm, "refact": Refact, "jais": Jais}
+class OpenElm(Decoder):
+    """modeling_openelm.py of OpenELM-270M: normed queries and keys, and layers that have heads and blocks
+    of sizes of their own."""
+    embed = head = "transformer.token_embeddings.weight"
+    norm = "transformer.norm.weight"
+    layers = "transformer.layers"
+
+    def sizes(self, i):
+        """Heads of queries and of keys, and the block's width."""
+        c = self.c
+        step = c["ffn_dim_divisor"]
+        width = max(step, int(c["ffn_multipliers"][i] * c["hidden_size"] + step / 2) // step * step)
+        return c["num_query_heads"][i], c["num_kv_heads"][i], width
+
+    def layer_shapes(self, i):
+        d, size = self.c["hidden_size"], self.c["head_dim"]
+        n, n_kv, width = self.sizes(i)
+        return {"attn_norm.weight": (d,), "ffn_norm.weight": (d,), "attn.q_norm.weight": (size,),
+                "attn.k_norm.weight": (size,), "attn.qkv_proj.weight": ((n + 2 * n_kv) * size, d),
+                "attn.out_proj.weight": (d, n * size), "ffn.proj_1.weight": (2 * width, d),
+                "ffn.proj_2.weight": (d, width)}
+
+    def layer(self, i, x, halves):
+        c, eps, size = self.c, self.c["rms_norm_eps"], self.c["head_dim"]
+        n, n_kv, _ = self.sizes(i)
+        y = rms(x, self.get(i, "attn_norm"), eps) @ self.get(i, "attn.qkv_proj").T
+        q, k, v = (heads(t, m) for t, m in zip(y.split([n * size, n_kv * size, n_kv * size], -1), (n, n_kv, n_kv)))
+        q, k = rms(q, self.get(i, "attn.q_norm"), eps), rms(k, self.get(i, "attn.k_norm"), eps)
+        q, k = (rotate(t, c["rope_freq_constant"], size) for t in (q, k))
+        x = x + attend(q, k, v, halves) @ self.get(i, "attn.out_proj").T
+        gate, up = (rms(x, self.get(i, "ffn_norm"), eps) @ self.get(i, "ffn.proj_1").T).chunk(2, -1)
+        return x + (F.silu(gate) * up) @ self.get(i, "ffn.proj_2").T
+
+
+MODELS = {"grok": Grok, "openelm": OpenElm, "plamo": Plamo, "plamo2": Plamo2, "plamo3": Plamo3, "deci": Deci,
+          "maincoder": Maincoder, "plm": Plm, "refact": Refact, "jais": Jais}

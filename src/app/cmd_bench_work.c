@@ -69,7 +69,7 @@ struct bench_work bench_work(const struct plan *p, const struct bench_row *r,
         see(r, step, MIN(op->window ? op->window : SIZE_MAX / 2, op->n ? op->n : SIZE_MAX / 2),
             &each, &any);
         const struct model_layer *l = &m->layers[op->layer];
-        w.attend_macs += each * n_seqs * (double)m->n_head * (double)(l->k_dim + l->v_dim);
+        w.attend_macs += each * n_seqs * (double)l->n_head * (double)(l->k_dim + l->v_dim);
         w.kv_bytes += any * n_seqs * how->kv_position / (double)MAX(m->n_attend, 1);
     }
     return w;

@@ -24,10 +24,10 @@ static size_t act_width(const struct plan *p)
 static void size_attention(struct dev_cpu *d)
 {
     const struct model *m = d->plan->model;
-    size_t least = m->n_kv_head; /* heads of keys of a layer */
+    size_t group = 1; /* queries of a key-value head, in the layer that has most */
     for (size_t i = 0; i < m->n_layer; i++)
-        least = m->layers[i].attends ? MIN(least, m->layers[i].n_kv_head) : least;
-    size_t group = m->n_head / least;
+        if (m->layers[i].attends)
+            group = MAX(group, m->layers[i].n_head / m->layers[i].n_kv_head);
     d->tile_rows = MAX((size_t)1, MIN(d->opts.rows_max, CPU_TILE_QUERIES / group));
     d->n_q_max = d->tile_rows * group;
     d->split_rows = num_div_up(CPU_SHARES * (size_t)d->opts.n_threads, m->n_kv_head) - 1;

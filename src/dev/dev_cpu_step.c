@@ -299,7 +299,7 @@ static struct kern_attend attend_of(const struct walker *w, const struct cpu_op 
     const struct dev_row *first = &d->step_rows[tile->row];
     const struct plan_op *op = co->op;
     const struct model_layer *l = &d->plan->model->layers[op->layer];
-    size_t group = d->plan->model->n_head / l->n_kv_head, n_q = 0;
+    size_t group = l->n_head / l->n_kv_head, n_q = 0;
     for (size_t r = tile->row; r < tile->row + tile->n_rows; r++) {
         int32_t pos = d->step_rows[r].pos;
         float growth = growth_of(op, pos);
@@ -350,7 +350,7 @@ static void attend_done(const struct dev_cpu *d, const struct cpu_op *co,
 {
     const struct model_layer *l = &d->plan->model->layers[co->op->layer];
     const struct mm_act acts = acts_of(d, co);
-    size_t n = d->plan->model->n_head / l->n_kv_head * l->v_dim;
+    size_t n = l->n_head / l->n_kv_head * l->v_dim;
     for (size_t r = tile->row; co->quantizes_dst && r < tile->row + tile->n_rows; r++)
         mm_quantize(&d->kern, &acts, r, head * n, buf_row(d, co->op->dst, r) + head * n, n);
 }
@@ -360,13 +360,13 @@ static size_t parts_of(const struct cpu_tile *t)
     return num_div_up(t->end, KERN_PART);
 }
 
-/* Where the parts of a tile's rows with a head out of n_heads are. */
-static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t, size_t head,
-                       size_t n_heads)
+/* Where the parts of a tile's rows with a key-value head of the layer are. */
+static float *parts_at(const struct dev_cpu *d, const struct cpu_tile *t,
+                       const struct model_layer *l, size_t head)
 {
-    const struct model *m = d->plan->model;
-    size_t queries = (t->row * n_heads + head * t->n_rows) * (m->n_head / n_heads);
-    return d->parts + queries * num_div_up(d->opts.ctx_max, KERN_PART) * (2 + m->v_dim);
+    size_t queries = (t->row * l->n_kv_head + head * t->n_rows) * (l->n_head / l->n_kv_head);
+    return d->parts +
+           queries * num_div_up(d->opts.ctx_max, KERN_PART) * (2 + d->plan->model->v_dim);
 }
 
 /* Few rows of long sequences: threads take pieces of the positions, and then join their parts. */
@@ -382,7 +382,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
         if (part >= n_parts)
             continue;
         struct kern_attend a = attend_of(w, co, t, head, from, from + d->span);
-        float *dst = parts_at(d, t, head, n_heads) + part * a.n_q * (2 + l->v_dim);
+        float *dst = parts_at(d, t, l, head) + part * a.n_q * (2 + l->v_dim);
         n_parts = MIN(n_parts, part + d->span / KERN_PART);
         for (; part < n_parts; part++, dst += a.n_q * (2 + l->v_dim))
             d->kern.attend_part(&a, part, dst);
@@ -391,7 +391,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {
         const struct cpu_tile *t = &d->tiles[i / n_heads];
         struct kern_attend a = attend_of(w, co, t, i % n_heads, 0, 0);
-        d->kern.attend_join(&a, parts_at(d, t, i % n_heads, n_heads), parts_of(t));
+        d->kern.attend_join(&a, parts_at(d, t, l, i % n_heads), parts_of(t));
         attend_done(d, co, t, i % n_heads);
     }
 }

@@ -91,9 +91,9 @@ static enum err read_size(struct model *m, const char *name, size_t otherwise, s
     return ERR_OK;
 }
 
-/* The same, where layers may differ: the most that one has.  `one`: but for those that have none
- * (0) they may not.  A model of layers with states may have none at all. */
-static enum err read_some(struct model *m, const char *name, bool one, size_t otherwise, size_t hi,
+/* The same, where layers may differ: the most that one has.  A model of layers with states may have
+ * none at all. */
+static enum err read_some(struct model *m, const char *name, size_t otherwise, size_t hi,
                           size_t *out, struct errinfo *e)
 {
     const char *key = model_key(m, name);
@@ -106,9 +106,6 @@ static enum err read_some(struct model *m, const char *name, bool one, size_t ot
         if (v < 0 || (uint64_t)v > hi)
             return err_set(e, ERR_CORRUPT, "%s: %s has %lld, which is outside 0 to %zu",
                            gguf_path(m->gguf), key, (long long)v, hi);
-        if (one && v && *out && (size_t)v != *out)
-            return err_set(e, ERR_UNSUPPORTED, "%s: %s differs from layer to layer",
-                           gguf_path(m->gguf), key);
         *out = MAX(*out, (size_t)v);
     }
     return ERR_OK;
@@ -188,9 +185,9 @@ static enum err read_latent(struct model *m, struct errinfo *e)
 static enum err read_heads(struct model *m, struct errinfo *e)
 {
     const size_t dim_max = MODEL_DIM_MAX;
-    TRY(read_some(m, "attention.head_count", true, 0, 65536, &m->n_head, e));
+    TRY(read_some(m, "attention.head_count", 0, 65536, &m->n_head, e));
     size_t heads = MAX(m->n_head, (size_t)1), most = m->n_head ? m->n_head : 65536;
-    TRY(read_some(m, "attention.head_count_kv", false, heads, most, &m->n_kv_head, e));
+    TRY(read_some(m, "attention.head_count_kv", heads, most, &m->n_kv_head, e));
     if (m->n_head == 0 || m->n_kv_head == 0) { /* no layer attends: the least that has a shape */
         m->n_head = m->n_kv_head = 1;
         m->k_dim = m->v_dim = m->n_rot = 2;
@@ -258,7 +255,7 @@ static enum err read_sizes(struct model *m, struct errinfo *e)
     TRY(model_read_mixer(m, e));
     /* A model of experts alone may name their width alone. */
     TRY(maybe_size(m, "expert_feed_forward_length", dim_max, &m->ff, e));
-    TRY(read_some(m, "feed_forward_length", false, m->ff, dim_max, &m->ff, e));
+    TRY(read_some(m, "feed_forward_length", m->ff, dim_max, &m->ff, e));
     TRY(read_size(m, "context_length", 0, 1, INT32_MAX, &m->ctx_trained, e));
     TRY(read_heads(m, e));
     TRY(maybe_size(m, "rescale_every_n_layers", INT32_MAX, &m->halve_every, e));
@@ -426,9 +423,16 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
         l->k_dim = l->local ? k : k_all;
         l->v_dim = l->local ? v : v_all;
         l->n_kv_head = model_layer_size(m, "attention.head_count_kv", i, m->n_kv_head);
-        if (l->n_kv_head && m->n_head % l->n_kv_head != 0)
+        size_t heads = model_layer_size(m, "attention.head_count", i, m->n_head);
+        l->n_head = heads ? heads : m->n_head; /* 0: of a layer that does not attend */
+        if (l->n_kv_head && l->n_head % l->n_kv_head != 0)
             return err_set(e, ERR_CORRUPT, "%s: layer %zu has %zu heads with %zu of keys",
-                           gguf_path(m->gguf), i, m->n_head, l->n_kv_head);
+                           gguf_path(m->gguf), i, l->n_head, l->n_kv_head);
+        if (l->n_head != m->n_head && (m->kv_low || m->kv_from || m->alibi > 0))
+            return err_set(e, ERR_UNSUPPORTED,
+                           "%s: layers with %zu and %zu heads of latent keys, or whose scores fall "
+                           "with the distance",
+                           gguf_path(m->gguf), l->n_head, m->n_head);
     }
     if (m->n_rot_local % 2 != 0 || m->n_head * m->k_dim > MODEL_DIM_MAX ||
         m->n_head * m->v_dim > MODEL_DIM_MAX)

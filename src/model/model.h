@@ -310,7 +310,7 @@ struct model_layer {
     bool q_gated;    /* a head's rows of q are its query, then a gate of what it mixes */
     size_t kv_index; /* of those that store keys and values */
     bool reuses_kv;  /* it attends to what an earlier layer stored: kv_index is that one's */
-    size_t n_kv_head, k_dim, v_dim;
+    size_t n_head, n_kv_head, k_dim, v_dim;
     bool local; /* it has a window */
     struct model_mixer mixer;
     struct model_ffn ffn; /* n 0: the layer has experts alone, or neither */

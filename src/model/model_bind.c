@@ -190,7 +190,7 @@ static enum err norm_if(struct binder *b, bool needed, int layer, const char *na
 static enum err bind_qkv(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
-    size_t q = m->n_head * l->k_dim, k = l->n_kv_head * l->k_dim, v = l->n_kv_head * l->v_dim;
+    size_t q = l->n_head * l->k_dim, k = l->n_kv_head * l->k_dim, v = l->n_kv_head * l->v_dim;
     if (!there(b, i, "attn_qkv")) {
         const struct gguf_tensor *t = gguf_tensor(m->gguf, full_name(b, i, "attn_q", "weight"));
         l->q_gated = t && t->dims[1] == 2 * q && l->k_dim == l->v_dim;
@@ -245,16 +245,16 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
     else
         TRY(bind_qkv(b, i, l));
     TRY(model_bind_indexer(b, i, &l->indexer));
-    size_t mixed = m->n_head * (m->kv_low ? m->value_dim : l->v_dim);
+    size_t mixed = l->n_head * (m->kv_low ? m->value_dim : l->v_dim);
     if (!m->kv_low && there(b, i, "attn_gate"))
         TRY(weight(b, i, "attn_gate", mixed, m->dim, &l->gate));
     TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
-    TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), m->n_head, true, &l->sinks));
+    TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), l->n_head, true, &l->sinks));
     if (m->kv_low || m->kv_from) /* such heads are not normed: a file with the gains is refused */
         return ERR_OK;
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
     qk = qk && !(flags & MODEL_NORM_BARE);
-    TRY(norm_if(b, qk, i, "attn_q_norm", l->k_dim, m->n_head, &l->q_norm));
+    TRY(norm_if(b, qk, i, "attn_q_norm", l->k_dim, l->n_head, &l->q_norm));
     if (l->reuses_kv) {
         take(b, full_name(b, i, "attn_k_norm", "weight"));
         return ERR_OK;

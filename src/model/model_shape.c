@@ -63,6 +63,7 @@ static void fill_layer(struct model *m, struct model_layer *l, const float *zero
     l->angles = &m->angles;
     l->attends = true;
     l->kv_index = m->n_attend++;
+    l->n_head = m->n_head;
     l->n_kv_head = m->n_kv_head;
     l->k_dim = m->k_dim;
     l->v_dim = m->v_dim;

@@ -202,6 +202,7 @@ static enum err bind_layer(struct binder *b, int i, struct model_layer *l)
     TRY(linear(b, i, "attn_v", n, n, &l->v, &l->v_bias));
     TRY(linear(b, i, "attn_out", n, n, &l->o, &l->o_bias));
     l->attends = true;
+    l->n_head = m->n_head;
     l->n_kv_head = m->n_kv_head;
     l->k_dim = m->k_dim;
     l->v_dim = m->v_dim;

@@ -173,8 +173,8 @@ static void lower_group(struct lowering *l, const struct plan_op *op, const stru
     x->n_seq = g->n_seq;
     x->rows = g->rows;
     x->context = MAX(context, g->rows);
-    x->heads = m->n_head;
     const struct model_layer *layer = &m->layers[op->layer];
+    x->heads = layer->n_head;
     x->kv_heads = layer->n_kv_head;
     x->dim = layer->k_dim;
     x->passes = PASSES_SOFTMAX;
@@ -186,7 +186,8 @@ static void lower_group(struct lowering *l, const struct plan_op *op, const stru
 static void lower_attend(struct lowering *l, const struct plan_op *op)
 {
     const struct model *m = l->plan->model;
-    int in = l->now[PLAN_Q], out = put(l, op->dst, l->all, m->n_head * m->layers[op->layer].v_dim);
+    const struct model_layer *layer = &m->layers[op->layer];
+    int in = l->now[PLAN_Q], out = put(l, op->dst, l->all, layer->n_head * layer->v_dim);
     for (int i = 0; i < NPU_GROUPS; i++)
         if (l->mix->group[i].n_seq)
             lower_group(l, op, &l->mix->group[i], in, out);

@@ -46,7 +46,7 @@ static void emit_turn(struct plan *p, int i)
     const struct model_layer *l = &p->model->layers[i];
     if (!l->angles)
         return;
-    struct plan_op *op = emit_rope(p, i, PLAN_Q, p->model->n_head, PLAN_K, l->n_kv_head);
+    struct plan_op *op = emit_rope(p, i, PLAN_Q, l->n_head, PLAN_K, l->n_kv_head);
     op->to.stride = op->from.stride = l->k_dim;
     op->alone = l->reuses_kv;
     if (op->alone)
@@ -56,7 +56,7 @@ static void emit_turn(struct plan *p, int i)
 static void emit_head_norms(struct plan *p, int i)
 {
     const struct model_layer *l = &p->model->layers[i];
-    emit_head_norm(p, i, PLAN_Q, p->model->n_head * l->k_dim, &l->q_norm);
+    emit_head_norm(p, i, PLAN_Q, l->n_head * l->k_dim, &l->q_norm);
     if (l->reuses_kv)
         return;
     emit_head_norm(p, i, PLAN_K, l->n_kv_head * l->k_dim, &l->k_norm);
@@ -90,9 +90,9 @@ static void emit_groups(struct plan *p, int i, enum plan_buf dst, struct plan_gr
 static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struct plan_groups from,
                       size_t n)
 {
-    const struct model *m = p->model;
-    struct plan_groups to = {at, m->layers[i].k_dim};
-    emit_groups(p, i, dst, to, PLAN_Q_HEADS, from, n, m->n_head);
+    const struct model_layer *l = &p->model->layers[i];
+    struct plan_groups to = {at, l->k_dim};
+    emit_groups(p, i, dst, to, PLAN_Q_HEADS, from, n, l->n_head);
 }
 
 /* What chooses positions is made beside the layer's keys and queries, out of the same. */
@@ -209,7 +209,7 @@ static void emit_qkv(struct plan *p, int i, enum plan_buf src)
         emit_copy(p, i, PLAN_Q, 0, (struct plan_groups){0, 2 * l->k_dim}, l->k_dim);
         emit_copy(p, i, PLAN_Q_GATE, 0, (struct plan_groups){l->k_dim, 2 * l->k_dim}, l->k_dim);
     }
-    emit_by(p, PLAN_CLAMP, i, PLAN_Q, m->n_head * l->k_dim, m->qkv_clamp, 0);
+    emit_by(p, PLAN_CLAMP, i, PLAN_Q, l->n_head * l->k_dim, m->qkv_clamp, 0);
     if (!l->reuses_kv) {
         emit_by(p, PLAN_SCALE, i, PLAN_V, l->n_kv_head * l->v_dim, m->value_scale, 1);
         emit_by(p, PLAN_CLAMP, i, PLAN_K, l->k.rows, m->qkv_clamp, 0);
@@ -235,7 +235,7 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     else
         emit_qkv(p, i, src);
     if (l->tempers)
-        emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = m->n_head * l->k_dim;
+        emit(p, PLAN_TEMPER, i, PLAN_Q, PLAN_Q)->n = l->n_head * l->k_dim;
     if (!l->reuses_kv)
         emit(p, PLAN_STORE, i, PLAN_K, PLAN_K)->src2 = m->kv_low ? PLAN_K : PLAN_V;
     emit_index(p, i);
@@ -247,7 +247,7 @@ static void emit_attention(struct plan *p, int i, enum plan_buf src)
     op->window = l->window;
     op->sinks = l->sinks;
     if (l->q_gated || l->gate.rows)
-        emit_mul(p, i, PLAN_MIX, PLAN_Q_GATE, m->n_head * l->v_dim)->sigmoid = true;
+        emit_mul(p, i, PLAN_MIX, PLAN_Q_GATE, l->n_head * l->v_dim)->sigmoid = true;
 }
 
 /* ---- mixers ---- */

@@ -107,8 +107,9 @@ static void print_parts(const struct plan_op *op, struct str *out)
 
 static void print_attend(const struct model *m, const struct plan_op *op, struct str *out)
 {
+    const struct model_layer *l = &m->layers[op->layer];
     str_addf(out, "%s = softmax(%s K * %g) V, %zu heads on %zu", buf_names[op->dst],
-             buf_names[op->src], (double)op->by, m->n_head, m->layers[op->layer].n_kv_head);
+             buf_names[op->src], (double)op->by, l->n_head, l->n_kv_head);
     if (op->window)
         str_addf(out, ", %s %u", m->arch->flags & MODEL_CHUNKS ? "chunk" : "window", op->window);
     str_addf(out, m->bidirectional ? ", both ways" : "");

@@ -119,6 +119,7 @@ static void cut_heads(struct share *s)
         struct model_layer *l = &m->layers[i];
         if (!l->attends)
             continue;
+        l->n_head = h.n_q;
         if (l->sinks)
             l->sinks += h.q;
         if (m->kv_low) {
@@ -351,7 +352,7 @@ static enum err check(const struct model *m, const struct plan_ranks *of, struct
         const struct model_layer *l = &m->layers[i];
         if (l->attends && !m->kv_low &&
             (l->reuses_kv || l->gate.rows || !l->v.rows || l->n_kv_head != m->n_kv_head ||
-             l->k_dim != m->k_dim))
+             l->n_head != m->n_head || l->k_dim != m->k_dim))
             return refuse(m, "whose heads are not the same in all layers, or gated", e);
         if (l->experts.router_norm.gain || l->experts.input_norm.gain)
             return refuse(m, "whose experts stand beside a block", e);
