@@ -54,9 +54,10 @@ struct npu_crossing npu_cross(const struct npu_chip *c, enum npu_exchange how, u
     struct course x = way.host   ? by_host(how, n, bytes)
                       : way.ring ? by_ring(how, n, bytes)
                                  : by_switch(how, n, bytes, us * way.gb_s * 1e3);
-    return (struct npu_crossing){
-        .ps = (uint64_t)ceil(x.steps * us * 1e6 + x.bytes / way.gb_s * 1e3),
-        .bytes = (uint64_t)ceil(x.bytes)};
+    /* a link may be as slow as a file likes: bounded before they are whole numbers */
+    double ps = x.steps * us * 1e6 + x.bytes / way.gb_s * 1e3;
+    return (struct npu_crossing){.ps = (uint64_t)fmin(ceil(ps), (double)NPU_ADDR_MAX),
+                                 .bytes = (uint64_t)fmin(ceil(x.bytes), (double)NPU_BYTES_MAX)};
 }
 
 /* The first core's store queue speaks with the other chips, once all cores are through with what is
@@ -71,8 +72,8 @@ void npu_emit_exchange(struct npu_emit *e, const struct npu_op *op, const struct
     c->level = NPU_PEER;
     c->base = NPU_BASE_OUT;
     c->take[0] = NPU_S_FULL;
-    c->bytes = MIN(x.bytes, NPU_BYTES_MAX);
-    c->addr = MIN(x.ps, NPU_ADDR_MAX);
+    c->bytes = x.bytes;
+    c->addr = x.ps;
     npu_emit_end(e);
 }
 

@@ -29,8 +29,8 @@ struct npu_way {
 struct npu_way npu_way_of(const struct npu_chip *c, uint64_t cards);
 
 struct npu_crossing {
-    uint64_t ps;
-    uint64_t bytes; /* that each chip sends or, by the host, sends and receives */
+    uint64_t ps;    /* NPU_ADDR_MAX at most */
+    uint64_t bytes; /* that each chip sends or, by the host, sends and receives; NPU_BYTES_MAX */
 };
 
 /* cards: that take part, of a send those of the whole model, 2 or more; bytes: of the result. */

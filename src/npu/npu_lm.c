@@ -309,7 +309,8 @@ static bool is_between_gathers(const struct plan *p, size_t i)
     const struct plan_op *op = &p->ops[i];
     return i + 2 < p->n_ops && op[0].kind == PLAN_GATHER && !op[0].spread &&
            op[1].kind == PLAN_MATMUL && op[1].n_parts == 1 && op[1].src == op[0].dst &&
-           op[2].kind == PLAN_GATHER && !op[2].to_first && op[2].dst == op[1].part[0].dst;
+           op[2].kind == PLAN_GATHER && !op[2].to_first && op[2].dst == op[1].part[0].dst &&
+           op[2].n_groups == op[0].n_groups;
 }
 
 /* The same by sums: this chip's part of the row by all rows of the weights. */

@@ -7,7 +7,7 @@
  * that lie before anything that can still happen are all one.  If the states are equal, then, since
  * nothing depends on the time itself, every further layer goes as the last one did: the run moves
  * on over all of them at once.  Open rows alone are left out of the comparison: weights lie at new
- * rows in each layer.  So the result is what a full run gives, and npu_time_test.c holds it to
+ * rows in each layer.  So the result is what a full run gives, and npu_prog_test.c holds it to
  * that. */
 #include "npu/npu_time_int.h"
 
@@ -172,7 +172,7 @@ static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
             for (int k = 0; k < NPU_TOKENS; k++) {
                 struct npu_token *t = &c->sem[set][i].token[k];
                 t->at += by;
-                t->work += by;
+                t->work = npu_token_work(npu_token_from(t) + by, npu_token_cause(t));
                 t->end += t->end ? by : 0;
             }
     c->in_free += by;

@@ -18,6 +18,7 @@ static enum err work_of(struct npu_work **out, const struct model *m,
     TRY(plan_share_new(&p, m, &ask->ranks, rank, e));
     *whole = ask->ranks.tensor > 1 && p->model->n_head == m->n_head;
     *out = npu_work_mix(p, &ask->mix, ask->format, ask->type);
+    (*out)->kv_values *= ask->groups; /* those of all groups stay, whichever is worked on */
     plan_free(p);
     if (ask->ranks.tensor * ask->ranks.pipeline > 1)
         (*out)->name = "a chip's share";

@@ -7,6 +7,7 @@
 #include "base/test.h"
 #include "model/model_shape.h"
 #include "npu/npu_link.h"
+#include "npu/npu_prog.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -116,6 +117,8 @@ static void test_closed_forms(void **state)
         assert_int_equal(npu_cross(host, NPU_SEND, n, bytes).ps,
                          2 * us + 2 * (uint64_t)bytes * 100);
     }
+    ring->v[NPU_PEER_GBS] = 1e-300; /* a file may say so: no number overflows */
+    assert_int_equal(npu_cross(ring, NPU_ALL_GATHER, 2, bytes).ps, NPU_ADDR_MAX);
     full->v[NPU_PEER_MOST] = 4; /* a fifth goes by the host */
     assert_false(npu_way_of(full, 4).host);
     assert_true(npu_way_of(full, 5).host);
@@ -235,6 +238,8 @@ static void test_stages(void **state)
     assert_true(g->answer.per_s > 3 * t->answer.per_s);
     assert_true(g->answer.timing.share[NPU_BY_STAGES] < t->answer.timing.share[NPU_BY_STAGES]);
     check_sums(g);
+    double kv = 2.0 * 8 * (512 + 1) * 8 * (128 + 128) * 2; /* two layers of 8 sequences, 16 bits */
+    assert_true(fabs(g->memory - t->memory - 3 * kv) < 0.01 * kv); /* of all groups */
     npu_team_free(g);
 
     groups.again = false; /* reading: the first group's way, and three more behind it */

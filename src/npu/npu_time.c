@@ -94,7 +94,7 @@ ALWAYS void give(struct npu_sim *s, struct npu_core *c, unsigned set, unsigned s
     struct npu_token *t = &x->token[(x->head + x->n++) % NPU_TOKENS];
     t->at = at;
     t->end = d->end;
-    t->work = d->from | (uint64_t)d->cause << NPU_CAUSE_SHIFT;
+    t->work = npu_token_work(d->from, d->cause);
     c->has[set] |= (uint16_t)(1u << sem);
     if (x->sleeper != NPU_NOBODY) {
         s->todo[s->n_todo++] = x->sleeper;

@@ -4,6 +4,7 @@
 #ifndef NPU_NPU_TIME_INT_H
 #define NPU_NPU_TIME_INT_H
 
+#include "base/num.h"
 #include "npu/npu_array.h"
 #include "npu/npu_dram.h"
 #include "npu/npu_time.h"
@@ -17,10 +18,18 @@ struct npu_token {
 };
 
 #define NPU_CAUSE_SHIFT 60
+#define NPU_FROM_MAX    (((uint64_t)1 << NPU_CAUSE_SHIFT) - 1)
+_Static_assert(NPU_N_CAUSES <= 16, "a cause has 4 bits of a token's word");
+
+/* Later than NPU_FROM_MAX, 13 days, is then: a time never becomes another cause. */
+static inline uint64_t npu_token_work(uint64_t from, enum npu_cause cause)
+{
+    return MIN(from, NPU_FROM_MAX) | (uint64_t)cause << NPU_CAUSE_SHIFT;
+}
 
 static inline uint64_t npu_token_from(const struct npu_token *t)
 {
-    return t->work & (((uint64_t)1 << NPU_CAUSE_SHIFT) - 1);
+    return t->work & NPU_FROM_MAX;
 }
 
 static inline enum npu_cause npu_token_cause(const struct npu_token *t)
