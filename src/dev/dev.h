@@ -85,9 +85,9 @@ struct dev_link {
     void *arg;
 };
 
-/* Of a simulated chip that computes a share: the largest share of each stage, the first stage
- * first. A step takes the sum of what they take one after the other, each with its exchanges; its
- * joules are those of all chips. */
+/* Of a simulated chip that computes a share: the largest share of each stage, in their order.  A
+ * step takes the sum of what they take one after the other, each with its exchanges; its joules are
+ * those of all chips. */
 struct dev_peers {
     const struct plan *const *share; /* [n], as long as the device is open */
     size_t n, a_stage;               /* stages; chips of each */

@@ -4,15 +4,16 @@
  *
  * Does: keep events for STORE_BUS_KEPT_S seconds, numbered in the order in which they were
  *       committed, so that "all behind number N" is the same on every server; wake all servers by
- *       LISTEN/NOTIFY, and read once more after a lost connection; say five times in a lease, once
- * a second at least, that this server lives, by the database's clock; end the connections of one
- * that was silent for its lease, so that it keeps no row and can commit nothing; take from limits
- * and tries that hold over all. Does not: wait for the disk: a crash of the database takes the
- * events, and what was taken from limits in the last second.  Then there is another epoch, and who
- * follows begins anew. Threads: one of its own, with a connection of its own, on which the
- * callbacks run and must not block; store_bus_tell and store_bus_send from any. Owner: a call and
- * its texts are the bus's from store_bus_send to `done`. Errors: BUSY where the database was away
- * for STORE_BUS_WAIT_S. */
+ *       LISTEN/NOTIFY, and read once more after a lost connection; say five times in a lease, and
+ *       once a second at least, that this server lives, by the database's clock; end the
+ *       connections of one that was silent for its lease, so that it keeps no row and can commit
+ *       nothing; take from limits and tries that hold over all.
+ * Does not: wait for the disk: a crash of the database takes the events, and what was taken from
+ *       limits in the last second.  Then there is another epoch, and who follows begins anew.
+ * Threads: one of its own, with a connection of its own, on which the callbacks run and must not
+ *       block; store_bus_tell and store_bus_send from any.
+ * Owner: a call and its texts are the bus's from store_bus_send to `done`.
+ * Errors: BUSY where the database was away for STORE_BUS_WAIT_S. */
 #ifndef STORE_STORE_BUS_H
 #define STORE_STORE_BUS_H
 
