@@ -147,6 +147,7 @@ static void begin_anew(struct chatter *c, const char *system)
 {
     json_array_clear(c->messages);
     json_array_clear(c->images);
+    talk_forget(&c->talk);
     if (system && *system)
         json_array_append_new(c->messages, talk_message("system", system, strlen(system)));
     c->own_file = NULL;
@@ -232,6 +233,7 @@ static void chat_load(struct chatter *c, const char *arg)
         fprintf(stderr, "damso: %s\n", e.text);
         return;
     }
+    begin_anew(c, NULL);
     json_decref(c->messages);
     c->messages = messages;
     c->own_file = arena_printf(&c->arena, "%s", arg);
