@@ -126,6 +126,24 @@ class Plan(unittest.TestCase):
         # In one machine's memory next to nothing is added; the file is of all its processes' threads.
         self.assertAlmostEqual(self.alone(f'{d}/bench.json,tensor=2,machines=1'), one, delta=0.02)
 
+    def test_replicas_of_several(self):
+        """They say so, and cost and draw what all of theirs do."""
+        d, args = self.dir.name, ('--users', '10', '--ttft-p99', '5000', '--spare', '0')
+        o = self.answer(*args, '--chips', '4', '--html', f'{d}/several.html', 'h100-sxm,hour=1',
+                        f'{d}/bench.json,hour=1,watts=90,idle=90,tensor=2,gbit=10')
+        chips, machines = (next(k for k in o['kinds'] if word in k) for word in ('chips', 'machines'))
+        self.assertEqual((chips['chips'], machines['machines']), (4, 2))
+        self.assertTrue(chips['title'].startswith('4 x ') and chips['title'].endswith('split by tensor'), chips)
+        for k, n in ((chips, 4), (machines, 2)):
+            self.assertAlmostEqual(k['machines_per_month'], k['replicas'] * n * 24 * 30.4375, places=6)
+        self.assertAlmostEqual(machines['kwh_per_day'], machines['replicas'] * 2 * 0.09 * 24 * o['pue'], places=6)
+        with open(f'{d}/several.html') as f:
+            self.assertIn('4 x h100-sxm', f.read())
+        r = self.damso(*args, '--chips', '4', '--split', '2x2', 'h100-sxm')
+        for part in ('4 x h100-sxm', 'of 4 chips: ', 'split by 2x2'):
+            self.assertIn(part, r.stdout)
+        self.assertNotIn(' x h100-sxm', self.damso(*args, 'h100-sxm').stdout)
+
     def test_text(self):
         r = self.damso('--users', '5000', '--ttft-p99', '1000', '--availability', '0.999', f'{self.dir.name}/bench.json')
         self.assertEqual(r.returncode, 0, r.stderr)

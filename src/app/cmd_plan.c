@@ -21,6 +21,23 @@ static bool stops(void *arg)
 
 /* ---- one kind ---- */
 
+static size_t machines_of(const struct fleet_answer *x, const struct conf *c)
+{
+    const struct fleet_kind *k = x->kind;
+    if (x->source == FLEET_CHIP)
+        return (size_t)c->chips;
+    return !k->tensor ? 1 : k->machines ? k->machines : k->tensor * k->pipeline;
+}
+
+static void set_title(struct fleet_answer *x, const struct npu_chip *chip, const struct conf *c)
+{
+    if (x->machines == 1)
+        snprintf(x->title, sizeof x->title, "%s", chip->title);
+    else
+        snprintf(x->title, sizeof x->title, "%zu x %.80s, split by %s", x->machines, chip->title,
+                 c->split);
+}
+
 /* The engine of a kind: its chip, or the speeds that were measured.  title, speeds: outlive it. */
 static enum err open_kind(struct dry *d, struct fleet_answer *x, struct dev_speeds *speeds,
                           const struct cmd_plan_ask *a, const struct conf *c, struct errinfo *e)
@@ -29,21 +46,22 @@ static enum err open_kind(struct dry *d, struct fleet_answer *x, struct dev_spee
     size_t turn = l->prompt.max + l->answer.max, ctx = (size_t)((double)turn * l->turns);
     if (x->source == FLEET_CHIP) {
         TRY(dry_open(d, c, x->kind->name, a->workload, ctx, e));
-        snprintf(x->title, sizeof x->title, "%s", d->chip->title);
+        set_title(x, d->chip, c);
         return ERR_OK;
     }
     *d = (struct dry){0};
     TRY(fleet_speeds_read(speeds, x->kind->name, x->title, e));
-    speeds->busy_w = MAX(x->kind->watts, 0);
-    speeds->idle_w = x->kind->idle >= 0 ? x->kind->idle : speeds->busy_w;
+    double n_machines = (double)x->machines, watts = MAX(x->kind->watts, 0);
+    speeds->busy_w = n_machines * watts;
+    speeds->idle_w = n_machines * (x->kind->idle >= 0 ? x->kind->idle : watts);
     speeds->pages = 2 * num_div_up(c->ctx ? (size_t)c->ctx : ctx, ENGINE_PAGE) *
                     (size_t)c->parallel;
     TRY(dry_open_measured(d, c, speeds, a->workload, ctx, e));
     if (!x->kind->tensor)
         return ERR_OK;
     size_t n = strlen(x->title);
-    snprintf(x->title + n, sizeof x->title - n, ", %zu stages of %zu processes", x->kind->pipeline,
-             x->kind->tensor);
+    snprintf(x->title + n, sizeof x->title - n, ", %zu x: %zu stages of %zu processes", x->machines,
+             x->kind->pipeline, x->kind->tensor);
     return fleet_ranks(speeds, x->kind, engine_model(d->en), e);
 }
 
@@ -73,8 +91,8 @@ static enum err bench(struct fleet_answer *x, const struct dev_speeds *s, struct
     if (r != ERR_OK)
         return r;
     x->bench_rows = (double)rows;
-    x->bench_decode = 1e12 / (double)one.ps;
-    x->bench_prefill = (double)rows * 1e12 / (double)many.ps;
+    x->bench_decode = 1e12 / MAX((double)one.ps, 1);
+    x->bench_prefill = (double)rows * 1e12 / MAX((double)many.ps, 1);
     return ERR_OK;
 }
 
@@ -112,6 +130,7 @@ static enum err answer(struct fleet_answer *x, struct cmd_plan_ask *a, size_t i,
     if (a->parallel[i])
         own.parallel = a->parallel[i];
     TRY(fleet_source_of(&x->source, x->kind->name, e));
+    x->machines = machines_of(x, c);
     if (x->source == FLEET_CHIP && (x->kind->watts >= 0 || x->kind->idle >= 0))
         return err_set(e, ERR_USAGE,
                        "%.60s: watts= and idle= are of measured machines; a chip's are simulated",

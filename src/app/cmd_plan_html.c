@@ -22,6 +22,15 @@ static const char *ink(size_t i)
     return inks[i % N_ELEMS(inks)];
 }
 
+/* With how many of it a replica is. */
+static void put_name(FILE *f, const json_t *k)
+{
+    double n = fmax(member_number(k, "chips"), member_number(k, "machines"));
+    if (n > 1)
+        fprintf(f, "%.0f x ", n);
+    chip_html_text(f, member_text(k, "name"));
+}
+
 /* ---- the day ---- */
 
 static void day(FILE *f, const json_t *o)
@@ -83,7 +92,7 @@ static void costs(FILE *f, const json_t *kinds)
                 "<rect x=\"190\" y=\"%.0f\" width=\"%.1f\" height=\"20\" fill=\"var(--%s)\"/>"
                 "<text x=\"%.1f\" y=\"%.0f\">%.4g</text><text x=\"0\" y=\"%.0f\">",
                 y, w, ink(i), 198 + w, y + 15, member_number(k, key), y + 15);
-        chip_html_text(f, member_text(k, "name"));
+        put_name(f, k);
         fputs("</text>", f);
     }
     fputs("</svg>\n", f);
@@ -99,7 +108,7 @@ static void table(FILE *f, const json_t *kinds)
     json_array_foreach((json_t *)kinds, i, k)
     {
         fputs("<tr><td>", f);
-        chip_html_text(f, member_text(k, "name"));
+        put_name(f, k);
         if (json_object_get(k, "error")) {
             fputs("</td><td colspan=\"7\">", f);
             chip_html_text(f, member_text(k, "error"));
@@ -173,7 +182,7 @@ static void times(FILE *f, const json_t *kinds, const char *limit, double ms)
                 "<svg width=\"10\" height=\"10\"><rect width=\"10\" height=\"10\" "
                 "fill=\"var(--%s)\"/></svg> ",
                 ink(i));
-        chip_html_text(f, member_text(k, "name"));
+        put_name(f, k);
         fputs(" &nbsp; ", f);
     }
     fputs("</p>\n", f);

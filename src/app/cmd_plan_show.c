@@ -5,6 +5,7 @@
 #include "base/num.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* ---- JSON ---- */
 
@@ -47,6 +48,12 @@ static const char *source_name(enum fleet_source s)
 {
     static const char *const names[] = {"simulated chip", "measured speeds", "measured levels"};
     return names[s];
+}
+
+/* What one of a replica's is called; NULL: a server that was measured says nothing of it. */
+static const char *machines_name(const struct fleet_answer *x)
+{
+    return x->source == FLEET_LEVELS ? NULL : x->source == FLEET_CHIP ? "chips" : "machines";
 }
 
 static void put_replica(json_t *o, const struct fleet_answer *x)
@@ -102,6 +109,8 @@ static json_t *kind_json(const struct fleet_answer *x, const struct fleet_ask *f
 {
     json_t *o = json_pack("{s:s, s:s, s:s}", "name", x->kind->name, "title", x->title, "source",
                           source_name(x->source));
+    if (machines_name(x))
+        put_n(o, machines_name(x), x->machines);
     put_replica(o, x);
     if (x->bench_rows > 0) {
         put(o, "bench_decode_tokens_per_s", x->bench_decode);
@@ -194,7 +203,11 @@ static void print_table(const struct fleet_answer *x, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (x[i].error[0])
             continue;
-        printf("%-20.20s %9llu %10llu %12.4g %9.4g %10.4g", x[i].kind->name,
+        char of[32] = "";
+        if (x[i].machines > 1)
+            snprintf(of, sizeof of, "%zu x ", x[i].machines);
+        int left = 20 - (int)strlen(of);
+        printf("%s%-*.*s %9llu %10llu %12.4g %9.4g %10.4g", of, left, left, x[i].kind->name,
                (unsigned long long)x[i].size.total, (unsigned long long)x[i].size.cells,
                x[i].replica.low, x[i].kwh_day, x[i].peak_w / 1000);
         if (x[i].priced)
@@ -229,7 +242,10 @@ static void print_kind(const struct fleet_answer *x)
     if (x->replica.alone_tpot > 0)
         printf("  alone       first token after %.4g ms, then %.4g tokens a second\n",
                x->replica.alone_ttft, 1000 / x->replica.alone_tpot);
-    printf("  a replica   %.4g requests a second", x->replica.capacity);
+    printf("  a replica   ");
+    if (x->machines > 1)
+        printf("of %zu %s: ", x->machines, machines_name(x));
+    printf("%.4g requests a second", x->replica.capacity);
     if (x->source == FLEET_LEVELS)
         printf(", its best measured level\n");
     else

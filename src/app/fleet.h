@@ -50,7 +50,7 @@ struct fleet_ask {
 struct fleet_kind {
     const char *name;   /* a chip, or a JSON of `damso bench` or `damso bench serve` */
     double price, hour; /* to buy one, or to have it for an hour with its power */
-    double watts, idle; /* measured ones: busy, idle */
+    double watts, idle; /* of one that was measured: busy, idle */
     /* Machines that compute a model together, of which each is as measured: processes of a stage;
      * stages; machines, 0: one for each process; the network between them.  tensor 0: one alone. */
     size_t tensor, pipeline, machines;
@@ -150,6 +150,7 @@ void fleet_ring_free(struct fleet_ring *r);
 struct fleet_answer {
     const struct fleet_kind *kind;
     enum fleet_source source;
+    size_t machines; /* or chips, that a replica is; each has the kind's price and power */
     char title[128], error[300]; /* error: there is no answer, and why */
     /* Of measured speeds: what `damso bench` would measure, tokens a second one by one and of the
      * longest prompt that was read in one step, with the exchanges of several machines. */

@@ -25,13 +25,13 @@ static void energy(struct fleet_answer *x, const struct fleet_ask *a)
 static void cost(struct fleet_answer *x, const struct fleet_ask *a)
 {
     const struct fleet_kind *k = x->kind;
-    double total = (double)x->size.total, hours = 0;
+    double each = (double)x->machines, total = (double)x->size.total * each, hours = 0;
     double tokens = a->users * a->requests_day * DAYS_A_MONTH * x->replica.answer_tokens;
     x->priced = k->hour >= 0 || k->price >= 0;
     if (!x->priced)
         return;
     for (int h = 0; h < FLEET_HOURS; h++)
-        hours += (double)x->by_hour[h];
+        hours += (double)x->by_hour[h] * each;
     if (k->hour >= 0) {
         x->machines_month = total * k->hour * 24 * DAYS_A_MONTH;
         x->elastic_month = hours * k->hour * DAYS_A_MONTH;

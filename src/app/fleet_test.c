@@ -455,7 +455,7 @@ static void money_is_counted(void **state)
     struct fleet_ask a = some_ask();
     const struct fleet_kind bought = {.name = "m", .price = 4800, .hour = -1};
     const struct fleet_kind rented = {.name = "m", .price = -1, .hour = 1};
-    struct fleet_answer x = {.kind = &bought};
+    struct fleet_answer x = {.kind = &bought, .machines = 1};
     x.replica = (struct fleet_replica){.capacity = 1, .low = 1, .idle_w = 40, .answer_tokens = 100};
     a.users = 1000;
     a.requests_day = 1.5 * 86.4; /* 1.5 a second */
@@ -466,9 +466,12 @@ static void money_is_counted(void **state)
     assert_true(fabs(x.machines_month - 300) < 1e-9);
     assert_true(fabs(x.energy_month - x.kwh_day * 30.4375 * 0.2) < 1e-9);
     assert_true(fabs(x.million - x.month / (1.5 * 86400 * 30.4375 * 100) * 1e6) < 1e-6);
-    x = (struct fleet_answer){.kind = &rented, .replica = x.replica};
-    fleet_price(&x, &a);
-    assert_true(fabs(x.month - 3 * 24 * 30.4375) < 1e-6 && fabs(x.elastic_month - x.month) < 1e-6);
+    for (size_t n = 1; n <= 4; n += 3) { /* a price is of one: a replica may be several */
+        double hours = (double)(3 * n) * 24 * 30.4375;
+        x = (struct fleet_answer){.kind = &rented, .replica = x.replica, .machines = n};
+        fleet_price(&x, &a);
+        assert_true(fabs(x.month - hours) < 1e-6 && fabs(x.elastic_month - x.month) < 1e-6);
+    }
 }
 
 int main(void)
