@@ -187,6 +187,9 @@ class Several(unittest.TestCase):
         alone = self.on(2, '--split', 'pipeline', '--batch', '8')
         self.assertGreater(many['tokens_per_s'], 1.5 * alone['tokens_per_s'])
         self.assertEqual(many['batch'], 16)
+        self.assertGreater(many['memory_mb'], alone['memory_mb'] + 500)  # keys and values of both groups: 0.54 GB more
+        users = self.on(2, '--split', 'pipeline', '--batch', '2', '--in-flight', '2', '--limit-ms', '12')['within_limit']['users']
+        self.assertTrue(users > 2 and users % 2 == 0, users)
 
     def test_auto_takes_the_fastest(self):
         ways = [self.on(4, '--split', s) for s in ('tensor', 'pipeline', '2x2')]

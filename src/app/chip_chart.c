@@ -223,7 +223,10 @@ void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *an
                 first = k;
                 n++;
             }
-        snprintf(of, sizeof of, n > 1 ? "chip %zu and %zu alike, " : "chip %zu, ", first, n - 1);
+        if (n > 1)
+            snprintf(of, sizeof of, "chip %zu and %zu more like it, ", first, n - 1);
+        else
+            snprintf(of, sizeof of, "chip %zu, ", first);
         charts(f, c, x->work, &x->answer, of, false);
     }
 }

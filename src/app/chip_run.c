@@ -78,24 +78,24 @@ static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t
     return ok;
 }
 
-/* The most users at once whose tokens come within the limit, or whose prompts are read within it.
- */
+/* The most users at once whose tokens come within the limit, or whose prompts are read within it;
+ * of groups in flight, which are of one size, a multiple. */
 static json_t *users(const struct npu_chip *c, const struct chip_ask *ask, double limit_ms)
 {
-    int64_t good = 0, bad = 1;
+    int64_t groups = MAX(ask->in_flight, 1), most = BATCH_MAX / groups, good = 0, bad = 1;
     double tokens = 0;
-    while (bad <= BATCH_MAX && within(c, ask, bad, limit_ms, &tokens)) {
+    while (bad <= most && within(c, ask, bad * groups, limit_ms, &tokens)) {
         good = bad;
         bad *= 2;
     }
     while (bad - good > 1) {
         int64_t middle = good + (bad - good) / 2;
-        if (middle <= BATCH_MAX && within(c, ask, middle, limit_ms, &tokens))
+        if (middle <= most && within(c, ask, middle * groups, limit_ms, &tokens))
             good = middle;
         else
             bad = middle;
     }
-    return json_pack("{s:f, s:I, s:f}", "limit_ms", limit_ms, "users", (json_int_t)good,
+    return json_pack("{s:f, s:I, s:f}", "limit_ms", limit_ms, "users", (json_int_t)(good * groups),
                      "tokens_per_s", tokens);
 }
 

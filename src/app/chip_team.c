@@ -75,8 +75,7 @@ static enum err check(const struct npu_team_ask *t, struct errinfo *e)
     return t->groups == 1 || t->ranks.pipeline > 1
                ? ERR_OK
                : err_set(e, ERR_USAGE,
-                         "groups in flight are of several stages: --split pipeline, or %zux2",
-                         MAX(t->ranks.tensor / 2, 1u));
+                         "groups in flight are of several stages, and this is one: --split");
 }
 
 enum err chip_team_run(struct chip_answer *out, const struct model *m, const struct npu_chip *c,
@@ -138,7 +137,7 @@ enum err chip_team_smallest(const struct model *m, const struct npu_chip *c,
         asked = layers ? (struct plan_ranks){1, n} : any;
         for (size_t i = 0; split_at(&t->ranks, &asked, n, i); i++) {
             const struct plan_ranks *s = &t->ranks;
-            if (npu_team_fits(m, c, t, &other) != ERR_OK)
+            if (check(t, &other) != ERR_OK || npu_team_fits(m, c, t, &other) != ERR_OK)
                 continue;
             char split[32] = "";
             if (s->pipeline > 1)

@@ -429,6 +429,7 @@ function Quiet({ message }: { message: Message }) {
       )}
       {usage?.sim && (
         <span class="sim-line" title={t('simHint')}>
+          {usage.sim.chips > 1 && `${usage.sim.chips} × `}
           {usage.sim.device} <i class="sim">{t('sim')}</i>
           {usage.sim.ttft_ms !== null && (
             <span>{t('simFirst', { n: number(usage.sim.ttft_ms, usage.sim.ttft_ms < 100 ? 1 : 0) })}</span>
