@@ -130,6 +130,11 @@ class Talk(unittest.TestCase):
         for words in ('t.json is there already', 'none: No such file', '/etc/passwd:1:',
                       'There is no such command', 'no answer to write again'):
             self.assertIn(words, err)
+        with open(f'{self.dir}/parts.json', 'w', encoding='utf-8') as f:  # only what a user says may have pictures
+            json.dump({'damso': 1, 'messages': [{'role': 'system', 'content': [{'type': 'text', 'text': 'hello'}]}]}, f)
+        _, err = self.damso('chat', stdin=b'/load parts.json\n/system\n/clear\n/system\n')
+        self.assertIn('parts.json: message 1 has no role and content', err)
+        self.assertNotIn('null', err)
 
     def test_chat_system_and_blocks(self):
         talk = '/system You only say 42.\n/system\n"""\nline one\n두 번째 줄\n"""\nback\\\nslash\n//comment\n/save b.json\n'

@@ -48,10 +48,14 @@ static bool is_part(const json_t *part)
     return type && strcmp(type, "image") == 0 && json_is_string(json_object_get(part, "path"));
 }
 
-static bool is_content(const json_t *content)
+/* Pictures are in what the user says: all else is text. */
+static bool is_message(const json_t *m)
 {
+    const char *role = json_string_value(json_object_get(m, "role"));
+    const json_t *content = json_object_get(m, "content"), *part;
     size_t i;
-    const json_t *part;
+    if (!role || strcmp(role, "user") != 0)
+        return role && json_is_string(content);
     json_array_foreach(content, i, part)
     {
         if (!is_part(part))
@@ -68,8 +72,7 @@ static enum err check_messages(const char *path, const json_t *messages, struct 
         return err_set(e, ERR_CORRUPT, "%s: \"messages\" is no list", path);
     json_array_foreach(messages, i, m)
     {
-        if (!json_is_string(json_object_get(m, "role")) ||
-            !is_content(json_object_get(m, "content")))
+        if (!is_message(m))
             return err_set(e, ERR_CORRUPT, "%s: message %zu has no role and content", path, i + 1);
     }
     return ERR_OK;

@@ -62,8 +62,8 @@ static enum err read_axis(struct axis *x, const char *text, struct errinfo *e)
         p = *end ? end + 1 : end;
     }
     for (size_t i = 0; x->field == NPU_N_FIELDS && i < x->n; i++)
-        if (x->value[i] != (double)(int)x->value[i] || x->value[i] < 1 ||
-            x->value[i] > PLAN_RANKS_MAX)
+        if (!(x->value[i] >= 1 && x->value[i] <= PLAN_RANKS_MAX) ||
+            x->value[i] != (double)(int)x->value[i])
             return err_set(e, ERR_USAGE, "chips are whole numbers from 1 to %d, not %g",
                            PLAN_RANKS_MAX, x->value[i]);
     return x->n ? ERR_OK : err_set(e, ERR_USAGE, "%s has no value", key);
