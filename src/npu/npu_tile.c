@@ -14,6 +14,7 @@
 #define FEWER      0.004 /* half as many commands are worth so much */
 #define CHUNKS     4 /* of a tile: the first is there soon, and there are not too many commands */
 #define PIECES_MAX 4096
+#define FINER      16 /* pieces where memory would hold a tile whole: it ends soon after the last */
 #define FEW_ROWS   32 /* products with so many wait for their weights */
 
 uint64_t npu_weight_bytes(const struct npu_work *w, uint64_t values)
@@ -101,6 +102,12 @@ static struct loads count_loads(const struct search *s, const struct npu_tiling 
     return l;
 }
 
+/* Products of few rows that wait for memory: the next tile's weights load while this one works. */
+static bool streams(const struct search *s)
+{
+    return !s->c->cache && s->op->m <= FEW_ROWS && s->at->weight == NPU_MEMORY;
+}
+
 static void price(struct search *s, struct npu_tiling *t)
 {
     const struct npu_op *op = s->op;
@@ -137,7 +144,8 @@ static void price(struct search *s, struct npu_tiling *t)
     if (s->c->v[NPU_MULTICAST] > 0)
         net = MIN(net, (w_alone ? 0 : all_w) + all_a * a_far + cores * (r_core + out_core));
     double vec = l.tiles * (double)(t->tm * t->tn) * op->passes / s->c->v[NPU_VEC_LANES] * s->cycle;
-    double first = ((w_alone ? 0 : w_tile) + a_tile * a_far) / (double)(t->chunks * t->pieces) *
+    bool ahead = w_alone || streams(s); /* weights are there before their turn */
+    double first = ((ahead ? 0 : w_tile) + a_tile * a_far) / (double)(t->chunks * t->pieces) *
                    s->link;
     double bounds[] = {work, vec, (w_core + a_core + r_core) * s->link,
                        net * s->noc * (double)s->instances, dram * s->dram * (double)s->instances};
@@ -148,7 +156,9 @@ static void price(struct search *s, struct npu_tiling *t)
     }
     /* of equal ones that which asks least of the rest */
     double issued = l.tiles * (double)t->chunks * s->c->v[NPU_ISSUE] * s->cycle;
-    t->cost = longest + SHADOW * all + first + o_tile * s->link + tile * 0.1 + ISSUED * issued;
+    /* a stream's last piece is worked on when all has been loaded */
+    double behind = streams(s) ? tile / (double)t->pieces : tile * 0.1;
+    t->cost = longest + SHADOW * all + first + o_tile * s->link + behind + ISSUED * issued;
     if (t->ks > 1) /* sums of the parts: written, read, added */
         t->cost += 2 * all_o * s->noc +
                    all_o / SUM_BYTES / cores / s->c->v[NPU_VEC_LANES] * s->cycle +
@@ -158,8 +168,8 @@ static void price(struct search *s, struct npu_tiling *t)
         s->best = *t;
 }
 
-/* In so many chunks, each of which streams through the buffers piece by piece. */
-static void price_streamed(struct search *s, struct npu_tiling t, uint64_t chunks)
+/* In so many chunks, each of which streams through the buffers in at least so many pieces. */
+static void price_streamed(struct search *s, struct npu_tiling t, uint64_t chunks, uint64_t pieces)
 {
     uint64_t k = (s->op->k + t.ks - 1) / t.ks;
     uint64_t grain = s->c->array == NPU_DOT ? (uint64_t)s->c->v[NPU_MX_DEPTH]
@@ -167,10 +177,18 @@ static void price_streamed(struct search *s, struct npu_tiling t, uint64_t chunk
     t.tk = (k + chunks - 1) / chunks;
     t.tk = MIN((t.tk + grain - 1) / grain * grain, k);
     t.chunks = (k + t.tk - 1) / t.tk;
-    t.pieces = CHUNKS / chunks;
+    t.pieces = pieces;
     while (!fits(s, &t) && t.pieces < PIECES_MAX && t.tk / t.pieces > grain)
         t.pieces *= 2;
     price(s, &t);
+}
+
+/* Whether a core's memory would hold the weights of all tiles whose loads are under way. */
+static bool holds_all_ahead(const struct search *s, const struct npu_tiling *t)
+{
+    uint64_t tiles = (t->mt * t->nt * t->ks + s->cores - 1) / s->cores;
+    uint64_t bytes = npu_weight_bytes(s->w, (s->op->k + t->ks - 1) / t->ks * t->tn);
+    return MIN(tiles, NPU_SLOTS) * bytes <= npu_half_bytes(s->c);
 }
 
 /* All products of a tile at once where they fit, so that weights or inputs can stay for the next
@@ -183,9 +201,11 @@ static void price_chunks(struct search *s, struct npu_tiling t)
     if (fits(s, &t))
         price(s, &t);
     if (!s->c->cache)
-        price_streamed(s, t, CHUNKS);
+        price_streamed(s, t, CHUNKS, 1);
     if (s->c->cache || s->op->m <= FEW_ROWS)
-        price_streamed(s, t, 1);
+        price_streamed(s, t, 1, CHUNKS);
+    if (streams(s) && holds_all_ahead(s, &t))
+        price_streamed(s, t, 1, FINER);
 }
 
 static void price_parts(struct search *s, struct npu_tiling t)
@@ -238,6 +258,12 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
     uint64_t m_grain = dot || c->array == NPU_SYSTOLIC_OS ? (uint64_t)c->v[NPU_MX_ROWS] : 1;
     size_t nm = sides(op->m, m_grain, cores, least, longest, down_sides, SIDES);
     size_t nn = sides(op->n, (uint64_t)c->v[NPU_MX_COLS], cores, least, longest, across, SIDES);
+    /* 2, 4, 8 equal tiles for each core: one loads while another works */
+    for (uint64_t parts = 2; streams(&s) && parts <= 8 && nn < SIDES; parts *= 2) {
+        uint64_t each = (op->n + parts * cores - 1) / (parts * cores);
+        uint64_t grain = (uint64_t)c->v[NPU_MX_COLS];
+        across[nn++] = (each + grain - 1) / grain * grain;
+    }
     for (size_t i = 0; i < nm; i++)
         for (size_t j = 0; j < nn; j++) {
             struct npu_tiling t = {.tm = down_sides[i], .tn = across[j]};
