@@ -411,11 +411,12 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
     TRY(read_size(m, "attention.key_length_swa", m->k_dim, 1, 65536, &k, e));
     TRY(read_size(m, "attention.value_length_swa", m->v_dim, 1, 65536, &v, e));
     TRY(read_size(m, "rope.dimension_count_swa", MIN(m->n_rot, k), 2, k, &m->n_rot_local, e));
-    if (m->kv_low && (k != k_all || v != v_all))
+    bool latent = m->kv_low || m->kv_from; /* the turned part has its place in a head */
+    if (latent && (k != k_all || v != v_all || m->n_rot_local != m->n_rot))
         return err_set(e, ERR_UNSUPPORTED,
-                       "%s: latent keys of %zu and values of %zu with a window, and of %zu and %zu "
-                       "without",
-                       gguf_path(m->gguf), k, v, k_all, v_all);
+                       "%s: latent keys of %zu, %zu of them turned, and values of %zu with a "
+                       "window, and of %zu, %zu and %zu without",
+                       gguf_path(m->gguf), k, m->n_rot_local, v, k_all, m->n_rot, v_all);
     m->k_dim = MAX(k, k_all);
     m->v_dim = MAX(v, v_all);
     for (size_t i = 0; i < m->n_layer; i++) {
@@ -425,7 +426,9 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
         l->n_kv_head = model_layer_size(m, "attention.head_count_kv", i, m->n_kv_head);
         size_t heads = model_layer_size(m, "attention.head_count", i, m->n_head);
         l->n_head = heads ? heads : m->n_head; /* 0: of a layer that does not attend */
-        if (l->n_kv_head && l->n_head % l->n_kv_head != 0)
+        bool fits = !l->n_kv_head ||
+                    (m->kv_from ? l->n_kv_head == l->n_head : l->n_head % l->n_kv_head == 0);
+        if (!fits)
             return err_set(e, ERR_CORRUPT, "%s: layer %zu has %zu heads with %zu of keys",
                            gguf_path(m->gguf), i, l->n_head, l->n_kv_head);
         if (l->n_head != m->n_head && (m->kv_low || m->kv_from || m->alibi > 0))

@@ -240,17 +240,18 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
-    if (m->kv_low || m->kv_from)
+    bool latent = m->kv_low || m->kv_from;
+    if (latent)
         TRY(bind_latent(b, i, &l->latent));
     else
         TRY(bind_qkv(b, i, l));
     TRY(model_bind_indexer(b, i, &l->indexer));
     size_t mixed = l->n_head * (m->kv_low ? m->value_dim : l->v_dim);
-    if (!m->kv_low && there(b, i, "attn_gate"))
+    if (!latent && there(b, i, "attn_gate"))
         TRY(weight(b, i, "attn_gate", mixed, m->dim, &l->gate));
     TRY(linear(b, i, "attn_output", m->dim, mixed, &l->o, &l->o_bias));
     TRY(vector(b, full_name(b, i, "attn_sinks", "weight"), l->n_head, true, &l->sinks));
-    if (m->kv_low || m->kv_from) /* such heads are not normed: a file with the gains is refused */
+    if (latent) /* such heads have neither: a file with a gate or gains of norms is refused */
         return ERR_OK;
     bool qk = (flags & MODEL_QK_NORM) || there(b, i, "attn_q_norm") || there(b, i, "attn_k_norm");
     qk = qk && !(flags & MODEL_NORM_BARE);

@@ -179,7 +179,11 @@ static enum err bind_scan_by_head(struct binder *b, int i, struct model_mixer *x
     struct model *m = b->m;
     const struct model_mixer_sizes *s = &m->mixer;
     const struct gguf_tensor *t = gguf_tensor(m->gguf, model_bind_name(b, i, "ssm_x", "weight"));
-    size_t all = (size_t)t->dims[1], low = all - 2 * s->state, state = s->state;
+    size_t all = (size_t)t->dims[1], state = s->state, low = all - 2 * state;
+    if (s->groups != 1)
+        return err_set(b->e, ERR_CORRUPT,
+                       "%s: layer %d has one b and one c for %zu groups of heads",
+                       gguf_path(m->gguf), i, s->groups);
     if (all <= 2 * state || all > MODEL_DIM_MAX)
         return err_set(b->e, ERR_CORRUPT,
                        "%s: ssm_x of layer %d has %zu rows, of which %zu are the state's",
