@@ -431,7 +431,7 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
         if (!fits)
             return err_set(e, ERR_CORRUPT, "%s: layer %zu has %zu heads with %zu of keys",
                            gguf_path(m->gguf), i, l->n_head, l->n_kv_head);
-        if (l->n_head != m->n_head && (m->kv_low || m->kv_from || m->alibi > 0))
+        if (l->n_head != m->n_head && (latent || m->alibi > 0))
             return err_set(e, ERR_UNSUPPORTED,
                            "%s: layers with %zu and %zu heads of latent keys, or whose scores fall "
                            "with the distance",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * plan_fuzz.c - any bytes as a model: what opens becomes a plan that prints. */
+#include "base/num.h"
 #include "base/str.h"
 #include "model/model.h"
 #include "plan/plan.h"
@@ -26,11 +27,81 @@ static void check_model(const struct model *m)
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
         CHECK_ALL((!l->angles || l->angles->inverse) && l->window <= INT32_MAX);
-        CHECK_ALL(!l->attends || ((m->kv_low || l->q.cols == m->dim) && l->o.rows == m->dim));
+        bool latent = m->kv_low || m->kv_from;
+        CHECK_ALL(!l->attends || ((latent || l->q.cols == m->dim) && l->o.rows == m->dim));
         CHECK_ALL(!m->index_top_k || !l->attends || i > 0 || l->indexer.q.rows);
-        CHECK_ALL(!l->q_norm.gain == !l->k_norm.gain);
+        CHECK_ALL(l->reuses_kv || !l->q_norm.gain == !l->k_norm.gain);
         CHECK_ALL(!l->ffn.n || (l->ffn.down.rows == m->dim && l->ffn.down.cols == l->ffn.n));
         CHECK_ALL(!l->experts.router.rows || l->experts.router.rows == m->n_expert);
+    }
+}
+
+/* Behind the last of n_groups groups of n numbers. */
+static size_t end_of(const struct plan_groups *g, size_t n_groups, size_t n)
+{
+    return n_groups ? g->at + (n_groups - 1) * g->stride + n : 0;
+}
+
+/* What states are written with and read by: of heads, or of groups of them. */
+static void check_in(const struct plan *p, const struct plan_op *op)
+{
+    const struct model_mixer_sizes *s = &p->model->mixer;
+    bool scan = op->kind == PLAN_SCAN && op->mixer->kind == MODEL_SCAN_HEADS;
+    for (int k = 0; (scan || op->kind == PLAN_WKV) && k < op->n_in; k++) {
+        size_t n = k == 2 || k == 3 ? s->groups * s->state : scan && k == 1 ? s->heads : s->inner;
+        CHECK_ALL(op->in[k].at + n <= p->width[op->in[k].buf]);
+    }
+    if (op->kind == PLAN_LERP)
+        CHECK_ALL(op->n_in == 0 || op->in[0].at + op->n <= p->width[op->in[0].buf]);
+}
+
+static void check_attention(const struct plan *p, const struct plan_op *op)
+{
+    const struct model *m = p->model;
+    const struct model_layer *l = &m->layers[op->layer];
+    size_t to = p->width[op->dst], from = p->width[op->src], also = p->width[op->src2];
+    switch (op->kind) {
+    case PLAN_STORE:
+        CHECK_ALL(l->n_kv_head * l->k_dim <= from && l->n_kv_head * l->v_dim <= also);
+        break;
+    case PLAN_ATTEND: CHECK_ALL(l->n_head * l->k_dim <= from && l->n_head * l->v_dim <= to); break;
+    case PLAN_STORE_INDEX: CHECK_ALL(m->index_dim <= from); break;
+    case PLAN_INDEX:
+        CHECK_ALL(m->index_heads * m->index_dim <= from && m->index_heads <= also);
+        break;
+    default: break;
+    }
+}
+
+/* An operation stays within its rows. */
+static void check_bounds(const struct plan *p, const struct plan_op *op)
+{
+    size_t to = p->width[op->dst], from = p->width[op->src];
+    check_in(p, op);
+    if (op->layer >= 0)
+        check_attention(p, op);
+    switch (op->kind) {
+    case PLAN_MATMUL:
+    case PLAN_EXPERTS: CHECK_ALL(op->part[0].weight->cols <= from); break;
+    case PLAN_ROPE:
+        CHECK_ALL(end_of(&op->to, op->n_groups, op->angles->n_rot) <= to);
+        CHECK_ALL(op->alone || end_of(&op->from, op->n, op->angles->n_rot) <= from);
+        break;
+    case PLAN_COPY:
+        CHECK_ALL(end_of(&op->to, op->n_groups, op->n) <= to);
+        CHECK_ALL(end_of(&op->from, op->n_groups, op->n) <= from);
+        break;
+    case PLAN_HEADS:
+        CHECK_ALL(end_of(&op->to, op->n_groups, plan_part_rows(op, 0)) <= to);
+        CHECK_ALL(end_of(&op->from, op->n_groups, op->part[0].weight->cols) <= from);
+        break;
+    case PLAN_NORM: CHECK_ALL(op->n * op->n_groups <= MIN(to, from)); break;
+    case PLAN_LERP:
+    case PLAN_BLEND: CHECK_ALL(op->n <= p->width[op->src2]); /* fall through */
+    case PLAN_MUL:
+    case PLAN_SHIFT:
+    case PLAN_SIGMOID: CHECK_ALL(op->n <= MIN(to, from)); break;
+    default: break;
     }
 }
 
@@ -45,6 +116,7 @@ static void check_plan(const struct model *m)
         CHECK_ALL(p->width[op->src] > 0 && (op->kind != PLAN_ROPE || op->angles));
         for (int k = 0; k < op->n_parts; k++)
             CHECK_ALL(p->width[op->part[k].dst] >= plan_part_rows(op, k));
+        check_bounds(p, op);
     }
     str_init(&out, (size_t)1 << 20);
     plan_print(p, &out);
