@@ -204,10 +204,11 @@ static void make_name(const struct cpu_pack *c, const struct dev_opts *o, char o
              (unsigned long long)place);
 }
 
+/* Not a picture's: its layout (pairs.h) is the processor's, which the key does not tell. */
 static bool is_kept(const struct cpu_pack *c, const struct dev_opts *o)
 {
-    return o->packed_dir && c->bytes >= o->packed_bytes_min && c->bytes <= o->packed_bytes_max &&
-           gguf_change(c->plan->model->gguf);
+    return o->packed_dir && !cpu_pairs(c->plan, c->mm) && c->bytes >= o->packed_bytes_min &&
+           c->bytes <= o->packed_bytes_max && gguf_change(c->plan->model->gguf);
 }
 
 /* True when the file of an earlier start serves. */
