@@ -86,10 +86,11 @@ static void same_bits(const char *path, const float *want, const struct how *h)
 }
 
 /* Families of blocks: windows, caps, norms of heads, biases, one head of keys, slopes, sinks,
- * experts, latent attention. */
+ * experts, latent attention, scores that grow, layers with heads of their own. */
 static const char *const files[] = {"arch/llama",     "arch/llama-bias-mqa", "arch/gemma2",
                                     "arch/gemma3",    "arch/qwen3-mqa",      "family/mpt",
-                                    "family/gpt-oss", "family/llama4",       "family/deepseek-v2"};
+                                    "family/gpt-oss", "family/llama4",       "family/deepseek-v2",
+                                    "family/grok-2",  "family/openelm"};
 
 static void every_level_gives_the_same_bits(void **state)
 {
