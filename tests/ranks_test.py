@@ -75,7 +75,7 @@ class Bits(unittest.TestCase):
         self.same('arch/llama', 2, '--step')
 
     def test_layers(self):
-        for model in ('arch/llama', 'family/deepseek-v2', 'family/gpt-oss', 'family/mamba'):
+        for model in ('arch/llama', 'family/deepseek-v2', 'family/gpt-oss', 'family/mamba', 'family/rwkv6', 'family/minicpm3'):
             self.same(model, 2, '--pipeline-parallel', '2')
 
     def test_both(self):
