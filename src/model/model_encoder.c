@@ -129,6 +129,9 @@ static enum err check_head(const struct model *m, struct errinfo *e)
 {
     const struct model_head *h = &m->head;
     bool pooler_lost = m->bidirectional && !h->hidden.rows && !h->norm.gain && m->type_embed;
+    struct span tok;
+    TRY(gguf_get_str(m->gguf, "tokenizer.ggml.model", SPAN(""), &tok, e));
+    bool distil = m->bidirectional && h->hidden.rows && !m->type_embed && span_eq_cstr(tok, "bert");
     if (h->out.rows != (m->bidirectional ? 1 : 2))
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: a classifier of %zu labels is no reranker (one score of encoders, yes "
@@ -139,6 +142,12 @@ static enum err check_head(const struct model *m, struct errinfo *e)
                        "%s: the file has the last layer of a BERT classifier and not the pooler "
                        "before it, which converters leave out: its scores would be wrong",
                        gguf_path(m->gguf));
+    if (distil) /* ReLU where others of these names have tanh */
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "%s: the classifier of a DistilBERT (WordPiece, and no token_types.weight) is "
+            "not supported",
+            gguf_path(m->gguf));
     return ERR_OK;
 }
 
