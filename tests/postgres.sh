@@ -65,7 +65,12 @@ CONF
     ;;
 restart)
     as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate -w stop >/dev/null
-    as "$bin/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w -t 60 start >/dev/null
+    # A client that asks for the port meanwhile may have been given that very number for its own side.
+    for try in 1 2 3 4 5; do
+        as "$bin/pg_ctl" -D "$folder/pg/data" -l "$folder/pg/log" -w -t 60 start >/dev/null 2>&1 && break
+        [ $try != 5 ] || { cat "$folder/pg/log" >&2; exit 1; }
+        sleep 1
+    done
     ;;
 stop)
     as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate -w stop >/dev/null 2>&1 || true
