@@ -57,6 +57,7 @@ static int make_model(void **state)
     for (int i = 0; i < 2; i++) {
         struct model_layer *l = &layers[i];
         *l = (struct model_layer){
+            .n_head = 4,
             .k_dim = 32,
             .v_dim = 32,
             .q = matrix(FORMAT_Q8_0, 128, 64),
