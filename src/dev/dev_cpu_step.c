@@ -383,9 +383,7 @@ static void attend_in_pieces(const struct walker *w, const struct cpu_op *co)
             continue;
         struct kern_attend a = attend_of(w, co, t, head, from, from + d->span);
         float *dst = parts_at(d, t, l, head) + part * a.n_q * (2 + l->v_dim);
-        n_parts = MIN(n_parts, part + d->span / KERN_PART);
-        for (; part < n_parts; part++, dst += a.n_q * (2 + l->v_dim))
-            d->kern.attend_part(&a, part, dst);
+        d->kern.attend_parts(&a, part, MIN(n_parts - part, d->span / KERN_PART), dst);
     }
     os_pool_barrier(d->pool);
     for (size_t i; (i = os_pool_take(d->pool, 1)) < n;) {

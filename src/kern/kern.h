@@ -31,8 +31,8 @@
  *   put_k, put_v  floats into a page, see struct kern_put
  *   index      a page's positions by what chooses among them, see struct kern_index
  *   attend     softmax(q K^T) V over pages, see struct kern_attend
- *   attend_part  the same for positions [part * KERN_PART, (part + 1) * KERN_PART) alone, not yet
- *              divided by the sum: dst [n_q][2 + v_dim] are the maximum, the sum, the result
+ *   attend_parts  the same for each of n parts of KERN_PART positions alone, from number `part` on,
+ *              not yet divided by the sum: dst [n][n_q][2 + v_dim] are maximum, sum, result
  *   attend_join  out of the parts 0 to n_parts - 1, [n_parts][n_q][2 + v_dim]: what attend gives,
  * to the bit; it needs no pages, and neither ranges nor scratch */
 #ifndef KERN_KERN_H

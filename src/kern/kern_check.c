@@ -296,8 +296,10 @@ static void check_attend_bits(struct pair p, struct kern_attend a, const float *
     for (size_t i = 0; i < n; i++)
         same &= other[i] == got[i];
     expect(same, p.k->level, "attend", a.n_q, "a query alone differs from the same among others");
-    for (size_t i = 0; i < n_parts; i++)
-        p.k->attend_part(&a, i, parts + i * a.n_q * (a.v_dim + 2));
+    for (size_t i = 0, some; i < n_parts; i += some) {
+        some = 1 + rnd_below(n_parts - i);
+        p.k->attend_parts(&a, i, some, parts + i * a.n_q * (a.v_dim + 2));
+    }
     for (size_t i = 0; i < a.n_q; i++)
         out[i] = other + i * a.v_dim;
     a.out = out;

@@ -5,7 +5,7 @@
  * Does: take the place of a level's put_k, put_v and attend, and multiply by matrices; what is
  *       multiplied is rounded to 8 bits of mantissa, sums are floats.  For what is read once, as
  *       pictures are: a page's layout is another one, which nothing else reads.
- * Does not: attend_part, attend_join, caps, sinks or slopes of scores; keys of an odd size.
+ * Does not: attend_parts, attend_join, caps, sinks or slopes of scores; keys of an odd size.
  * Promise: as kern.h has it: a query's result depends on itself and its range alone, to the bit.
  *
  * A page of a head's keys: [k_dim / 2][KERN_PAGE] pairs of dimensions; of its values:
