@@ -5,7 +5,6 @@
 #include "base/num.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Of heads that are `all` numbers together: of each, or of all in one. */
 static void emit_head_norm(struct plan *p, int layer, enum plan_buf buf, size_t all,
@@ -75,17 +74,6 @@ static struct plan_op *emit_heads(struct plan *p, int i, enum plan_buf dst, size
     return op;
 }
 
-/* n numbers of each of some groups. */
-static void emit_groups(struct plan *p, int i, enum plan_buf dst, struct plan_groups to,
-                        enum plan_buf src, struct plan_groups from, size_t n, size_t n_groups)
-{
-    struct plan_op *op = emit(p, PLAN_COPY, i, dst, src);
-    op->to = to;
-    op->from = from;
-    op->n = n;
-    op->n_groups = n_groups;
-}
-
 /* n numbers of each head in Q_HEADS to place `at` of its k_dim in dst. */
 static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struct plan_groups from,
                       size_t n)
@@ -93,14 +81,6 @@ static void emit_copy(struct plan *p, int i, enum plan_buf dst, size_t at, struc
     const struct model_layer *l = &p->model->layers[i];
     struct plan_groups to = {at, l->k_dim};
     emit_groups(p, i, dst, to, PLAN_Q_HEADS, from, n, l->n_head);
-}
-
-/* What chooses positions is made beside the layer's keys and queries, out of the same. */
-static void emit_index_keys(struct plan *p, int i, const struct model_indexer *x)
-{
-    emit_norm(p, i, PLAN_INDEX_K, PLAN_INDEX_K, &x->k_norm);
-    if (x->k_norm.gain)
-        p->ops[p->n_ops - 1].by = 1e-6f; /* the models' code */
 }
 
 static void emit_index_turn(struct plan *p, int i)
@@ -140,7 +120,7 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
         low = emit_norm(p, i, PLAN_Q_LOW, PLAN_Q_LOW, &x->q_norm);
     }
     emit_norm(p, i, PLAN_K, PLAN_K, &x->kv_norm);
-    emit_index_keys(p, i, index);
+    emit_own_norm(p, i, PLAN_INDEX_K, &index->k_norm);
     op = emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
     if (index->q.rows)
         add_part(op, PLAN_INDEX_Q, &index->q, NULL);
@@ -155,15 +135,6 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
     emit_copy(p, i, PLAN_Q, m->kv_low, (struct plan_groups){plain, m->head_dim}, m->n_rot);
 }
 
-/* A norm of latent numbers, whose epsilon is the models' code's and no key of files. */
-static enum plan_buf emit_latent_norm(struct plan *p, int i, enum plan_buf buf,
-                                      const struct model_norm *norm)
-{
-    emit_norm(p, i, buf, buf, norm);
-    p->ops[p->n_ops - 1].by = 1e-6f;
-    return buf;
-}
-
 /* Heads are kept whole: each has its own part of a key and the turned part, which is the same. */
 static void emit_latent_whole(struct plan *p, int i, enum plan_buf src)
 {
@@ -174,9 +145,9 @@ static void emit_latent_whole(struct plan *p, int i, enum plan_buf src)
     struct plan_op *op = emit_matmul(p, i, PLAN_KV_LOW, src, &x->kv_low, NULL);
     if (m->q_low) {
         add_part(op, PLAN_Q_LOW, &x->q_low, NULL);
-        low = emit_latent_norm(p, i, PLAN_Q_LOW, &x->q_norm);
+        low = emit_own_norm(p, i, PLAN_Q_LOW, &x->q_norm);
     }
-    emit_latent_norm(p, i, PLAN_KV_LOW, &x->kv_norm);
+    emit_own_norm(p, i, PLAN_KV_LOW, &x->kv_norm);
     emit_matmul(p, i, PLAN_Q, low, &x->q_high, NULL);
     emit_matmul(p, i, PLAN_KV_HEADS, PLAN_KV_LOW, &x->kv_high, NULL);
     const struct plan_groups keys = {0, plain + v}, values = {plain, plain + v};
@@ -269,16 +240,28 @@ static void emit_y_norm(struct plan *p, int i, const struct model_norm *norm)
  * epsilon of its own (its config.json: mixer_rms_eps). */
 static void emit_scan_norm(struct plan *p, int i, enum plan_buf buf, const struct model_norm *norm)
 {
-    emit_norm(p, i, buf, buf, norm);
-    if (norm->gain && p->model->mixer.bare_norms)
-        p->ops[p->n_ops - 1].by = 1e-6f;
+    bool channels = p->model->layers[i].mixer.kind == MODEL_SCAN;
+    if (channels && p->model->mixer.bare_norms)
+        emit_own_norm(p, i, buf, norm);
+    else
+        emit_norm(p, i, buf, buf, norm);
 }
 
-/* What is written with b, in steps, and read with c, through the gate. */
+/* Steps, b and c are read off the convolved channels: what is written with b, in steps, and read
+ * with c, through the gate. */
 static void emit_scanned(struct plan *p, int i)
 {
+    const struct model_mixer *x = &p->model->layers[i].mixer;
     const struct model_mixer_sizes *s = &p->model->mixer;
-    struct plan_op *op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
+    struct plan_op *op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
+    add_part(op, PLAN_STATE_B, &x->b, NULL);
+    add_part(op, PLAN_STATE_C, &x->c, NULL);
+    emit_scan_norm(p, i, PLAN_STEPS_LOW, &x->dt_norm);
+    emit_scan_norm(p, i, PLAN_STATE_B, &x->b_norm);
+    emit_scan_norm(p, i, PLAN_STATE_C, &x->c_norm);
+    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high,
+                x->by_head ? NULL : x->dt_bias); /* heads add theirs where they scan */
+    op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
     add_in(op, PLAN_CONV_OUT, 0);
     add_in(op, PLAN_STEPS, 0);
     add_in(op, PLAN_STATE_B, 0);
@@ -292,34 +275,19 @@ static void emit_scan(struct plan *p, int i, enum plan_buf src)
     struct plan_op *op = emit_matmul(p, i, PLAN_CONV_IN, src, &x->x, NULL);
     add_part(op, PLAN_Z, &x->z, NULL);
     emit_conv(p, i);
-    op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
-    add_part(op, PLAN_STATE_B, &x->b, NULL);
-    add_part(op, PLAN_STATE_C, &x->c, NULL);
-    emit_scan_norm(p, i, PLAN_STEPS_LOW, &x->dt_norm);
-    emit_scan_norm(p, i, PLAN_STATE_B, &x->b_norm);
-    emit_scan_norm(p, i, PLAN_STATE_C, &x->c_norm);
-    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, x->dt_bias);
     emit_scanned(p, i);
 }
 
 /* Heads scan what is read off the channels as SCAN's is (PLaMo 2). */
 static void emit_scan_by_head(struct plan *p, int i, enum plan_buf src)
 {
-    const struct model_mixer *x = &p->model->layers[i].mixer;
     const struct model_mixer_sizes *s = &p->model->mixer;
     size_t each = s->inner / s->heads;
     const struct plan_groups to = {0, each}, z = {0, 2 * each}, channels = {each, 2 * each};
-    emit_matmul(p, i, PLAN_Q_HEADS, src, &x->x, NULL);
+    emit_matmul(p, i, PLAN_Q_HEADS, src, &p->model->layers[i].mixer.x, NULL);
     emit_groups(p, i, PLAN_Z, to, PLAN_Q_HEADS, z, each, s->heads);
     emit_groups(p, i, PLAN_CONV_IN, to, PLAN_Q_HEADS, channels, each, s->heads);
     emit_conv(p, i);
-    struct plan_op *op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
-    add_part(op, PLAN_STATE_B, &x->b, NULL);
-    add_part(op, PLAN_STATE_C, &x->c, NULL);
-    emit_norm(p, i, PLAN_STEPS_LOW, PLAN_STEPS_LOW, &x->dt_norm);
-    emit_norm(p, i, PLAN_STATE_B, PLAN_STATE_B, &x->b_norm);
-    emit_norm(p, i, PLAN_STATE_C, PLAN_STATE_C, &x->c_norm);
-    emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high, NULL);
     emit_scanned(p, i);
 }
 
@@ -390,7 +358,6 @@ static void emit_delta_each(struct plan *p, int i, enum plan_buf src)
     emit_mul(p, i, PLAN_Y, PLAN_Z, s->inner)->sigmoid = true;
 }
 
-/* Gives the buffer of what meets the mixer's last matrix. */
 static enum plan_buf emit_mixer(struct plan *p, int i, enum plan_buf src)
 {
     const struct model_mixer *x = &p->model->layers[i].mixer;

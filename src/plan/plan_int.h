@@ -32,6 +32,16 @@ static inline enum plan_buf emit_norm(struct plan *p, int layer, enum plan_buf d
     return dst;
 }
 
+/* The same in place, whose epsilon is the models' code's and no key of files. */
+static inline enum plan_buf emit_own_norm(struct plan *p, int layer, enum plan_buf buf,
+                                          const struct model_norm *norm)
+{
+    emit_norm(p, layer, buf, buf, norm);
+    if (norm->gain)
+        p->ops[p->n_ops - 1].by = 1e-6f;
+    return buf;
+}
+
 static inline void add_part(struct plan_op *op, enum plan_buf dst, const struct model_matrix *w,
                             const float *bias)
 {
@@ -68,14 +78,23 @@ static inline void emit_add(struct plan *p, int layer, enum plan_buf dst, enum p
     op->by = by;
 }
 
+/* n numbers of each of some groups. */
+static inline void emit_groups(struct plan *p, int i, enum plan_buf dst, struct plan_groups to,
+                               enum plan_buf src, struct plan_groups from, size_t n,
+                               size_t n_groups)
+{
+    struct plan_op *op = emit(p, PLAN_COPY, i, dst, src);
+    op->to = to;
+    op->from = from;
+    op->n = n;
+    op->n_groups = n_groups;
+}
+
 /* n numbers of src from `at` on. */
 static inline void emit_take(struct plan *p, int i, enum plan_buf dst, enum plan_buf src, size_t at,
                              size_t n)
 {
-    struct plan_op *op = emit(p, PLAN_COPY, i, dst, src);
-    op->from.at = at;
-    op->n = n;
-    op->n_groups = 1;
+    emit_groups(p, i, dst, (struct plan_groups){0}, src, (struct plan_groups){at, 0}, n, 1);
 }
 
 static inline struct plan_op *emit_mul(struct plan *p, int i, enum plan_buf dst, enum plan_buf src,
