@@ -156,6 +156,9 @@ void plan_correct_streams(struct plan *p, int layer);
 void plan_add_to_streams(struct plan *p, int layer, enum plan_buf src);
 void plan_end_streams(struct plan *p);
 
+/* The layer's mixer (plan_mixer.c); gives the buffer of what meets its last matrix. */
+enum plan_buf plan_mix(struct plan *p, int layer, enum plan_buf src);
+
 /* RWKV (plan_wkv.c): src's row before, less the row; src moved towards that by numbers [dim], into
  * the buffer that is given; and the mixer, of what its last matrix reads, in y. */
 void plan_shift(struct plan *p, int layer, enum plan_buf src);
