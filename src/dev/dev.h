@@ -89,9 +89,15 @@ struct dev_link {
  * step takes the sum of what they take one after the other, each with its exchanges; its joules are
  * those of all chips. */
 struct dev_peers {
-    const struct plan *const *share; /* [n], as long as the device is open */
-    size_t n, a_stage;               /* stages; chips of each */
+    struct plan **share; /* [n], as long as the device is open */
+    size_t n, a_stage;   /* stages; chips of each */
 };
+
+/* The model, which must outlive them, is to have its angles.  Close it after an error, too.
+ * Errors: as plan_share_new. */
+enum err dev_peers_open(struct dev_peers *p, const struct model *m, const struct plan_ranks *of,
+                        struct errinfo *e);
+void dev_peers_close(struct dev_peers *p);
 
 struct dev_opts {
     size_t n_pages;

@@ -24,7 +24,6 @@ struct dev_chip {
     const struct dev_peers *peers; /* NULL: it has none beside it, and price is all */
     struct dev_price **stage;      /* [peers->n] */
     struct dev_peers team;         /* of sim.ranks: this process plays all of them */
-    struct plan **share;           /* [team.n] */
     struct dev_sim sim;
     struct dev_cost next; /* of the step that was admitted */
     uint64_t due_ns;      /* PACED: when the last step may end at the soonest, by the machine */
@@ -111,12 +110,12 @@ static enum err team_room(const struct plan *p, const struct dev_opts *o,
 {
     *sum = (struct dev_room){0};
     *need = (struct dev_need){.pages_max = SIZE_MAX};
-    for (size_t i = 0; i < of->pipeline; i++) {
+    for (size_t i = of->pipeline; i-- > 0;) {
         struct plan *share;
         struct dev_price *price;
         struct dev_room room;
         enum npu_type type;
-        TRY(plan_share_new(&share, p->model, of, (i + 1) * of->tensor - 1, e));
+        TRY(plan_share_new(&share, p->model, of, plan_largest_rank(of, i), e));
         enum err r = open_price(&price, share, o, &type, &room, e);
         if (r == ERR_OK) {
             dev_price_free(price);
@@ -265,9 +264,7 @@ static void dev_chip_close(struct dev *dev)
     for (size_t i = 0; d->stage && i < d->peers->n; i++)
         dev_price_free(d->stage[i]);
     mem_free(d->stage);
-    for (size_t i = 0; i < d->team.n; i++)
-        plan_free(d->share[i]);
-    mem_free(d->share);
+    dev_peers_close(&d->team);
     str_done(&d->assumed);
     mem_free(d->zeros);
     mem_free(d);
@@ -324,19 +321,13 @@ static void open_stages(struct dev_chip *d, const struct dev_opts *o, enum npu_t
         d->stage[i] = dev_price_new(d->peers->share[i], o->sim.chip, type, o->rows_max, o->ctx_max);
 }
 
-/* The largest share of each stage, the first stage first. */
 static enum err open_team(struct dev_chip *d, const struct plan *p, const struct dev_opts *o,
                           enum npu_type *type, struct dev_room *room, struct errinfo *e)
 {
-    const struct plan_ranks *of = &o->sim.ranks;
     struct dev_need need;
-    TRY(team_room(p, o, of, room, &need, e));
+    TRY(team_room(p, o, &o->sim.ranks, room, &need, e));
     TRY(type_of(o, type, e));
-    d->share = mem_alloc(of->pipeline * sizeof *d->share);
-    for (size_t i = of->pipeline; i-- > 0; d->team.n++)
-        TRY(plan_share_new(&d->share[d->team.n], p->model, of, (i + 1) * of->tensor - 1, e));
-    d->team.share = (const struct plan *const *)d->share;
-    d->team.a_stage = of->tensor;
+    TRY(dev_peers_open(&d->team, p->model, &o->sim.ranks, e));
     d->peers = &d->team;
     return ERR_OK;
 }

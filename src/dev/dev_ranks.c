@@ -19,7 +19,6 @@ struct dev_ranks {
     char *message; /* [message_cap] */
     size_t message_cap;
     struct dev_peers peers; /* of a simulated chip */
-    struct plan **stage;    /* [peers.n] */
 };
 
 static bool in_use; /* the other processes have a model */
@@ -170,9 +169,7 @@ static void ranks_dev_close(struct dev *dev)
         in_use = false;
     }
     ranks_link_done(&d->link);
-    for (size_t i = 0; i < d->peers.n; i++)
-        plan_free(d->stage[i]);
-    mem_free(d->stage);
+    dev_peers_close(&d->peers);
     plan_free(d->share);
     mem_free(d->message);
     mem_free(d);
@@ -291,18 +288,6 @@ static void set_functions(struct dev_ranks *d)
                           .sim = x->sim};
 }
 
-/* The largest shares: the last rank's of each stage, the first stage first. */
-static enum err open_peers(struct dev_ranks *d, const struct model *m, struct errinfo *e)
-{
-    const struct plan_ranks *of = &d->opts.ranks;
-    d->stage = mem_alloc(of->pipeline * sizeof *d->stage);
-    for (size_t i = of->pipeline; i-- > 0; d->peers.n++)
-        TRY(plan_share_new(&d->stage[d->peers.n], m, of, (i + 1) * of->tensor - 1, e));
-    d->peers.share = (const struct plan *const *)d->stage;
-    d->peers.a_stage = of->tensor;
-    return ERR_OK;
-}
-
 enum err dev_ranks_open(struct dev **out, const struct plan *p, const struct dev_opts *o,
                         struct errinfo *e)
 {
@@ -315,7 +300,7 @@ enum err dev_ranks_open(struct dev **out, const struct plan *p, const struct dev
     d->dev.close = ranks_dev_close;
     enum err r = plan_share_new(&d->share, p->model, &o->ranks, 0, e);
     if (r == ERR_OK && o->sim.chip)
-        r = open_peers(d, p->model, e);
+        r = dev_peers_open(&d->peers, p->model, &o->ranks, e);
     if (r == ERR_OK && !tell_open(d, p->model))
         r = err_set(e, ERR_NETWORK, "%s", ranks_why());
     if (r == ERR_OK) {

@@ -30,6 +30,12 @@ static inline size_t plan_stage(const struct plan_ranks *of, size_t rank)
     return of->pipeline - 1 - rank / of->tensor;
 }
 
+/* The last of a stage's, whose share is the largest. */
+static inline size_t plan_largest_rank(const struct plan_ranks *of, size_t stage)
+{
+    return (of->pipeline - stage) * of->tensor - 1;
+}
+
 /* What `rank` does; the model is to have its angles (model_use_context).  Errors: UNSUPPORTED: the
  * family, by its name, cannot be dealt out so; USAGE: more stages than layers. */
 enum err plan_share_new(struct plan **out, const struct model *m, const struct plan_ranks *of,
