@@ -99,6 +99,12 @@ struct chip_answer {
     enum npu_type format;
 };
 
+/* Chips that answer together. */
+static inline size_t chip_n(const struct chip_answer *a)
+{
+    return a->team ? a->team->n_chips : 1;
+}
+
 enum err chip_answer(struct chip_answer *out, const struct npu_chip *c, const struct chip_ask *ask,
                      struct errinfo *e);
 void chip_done(struct chip_answer *a);
@@ -120,9 +126,9 @@ typedef enum err chip_asker(struct chip_answer *out, const struct npu_chip *c, v
                             struct errinfo *e);
 /* How far an answer may be off by what the chip's file assumes: {"latency_ms": [low, high],
  * "per_s": .., "joules": .., "per_s_by": {key: the largest share either end makes}}; the caller's.
- */
-json_t *chip_range(struct npu_chip *c, const struct npu_answer *nominal, chip_asker *asker,
-                   void *arg);
+ * n_chips: that answer together. */
+json_t *chip_range(struct npu_chip *c, size_t n_chips, const struct npu_answer *nominal,
+                   chip_asker *asker, void *arg);
 
 /* One object, as docs/CHIPS.md describes it; the caller's. */
 json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask,

@@ -55,14 +55,15 @@ static bool shares_at(struct npu_chip *c, enum npu_field f, double value, chip_a
     return true;
 }
 
-json_t *chip_range(struct npu_chip *c, const struct npu_answer *nominal, chip_asker *asker,
-                   void *arg)
+json_t *chip_range(struct npu_chip *c, size_t n_chips, const struct npu_answer *nominal,
+                   chip_asker *asker, void *arg)
 {
     double at[N_FIGURES], low[N_FIGURES] = {0}, high[N_FIGURES] = {0};
     json_t *o = json_object(), *by = json_object();
     figures_of(nominal, at);
     for (int f = 0; f < NPU_N_FIELDS; f++) {
-        double tolerance = c->source[f].assumed ? c->source[f].tolerance : 0, most = 0;
+        bool assumed = npu_chip_assumes(c, (enum npu_field)f, n_chips);
+        double tolerance = assumed ? c->source[f].tolerance : 0, most = 0;
         for (int end = -1; tolerance > 0 && end <= 1; end += 2) {
             double share[N_FIGURES];
             if (!shares_at(c, (enum npu_field)f, c->v[f] * (1 + end * tolerance), asker, arg, at,

@@ -234,7 +234,7 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
     json_t *o = chip_json(c, &ask, &x);
     json_object_set_new(o, "sensitivity", quick ? json_object() : sensitivities(c, &ask, &x));
     if (!quick)
-        json_object_set_new(o, "range", chip_range(c, &x.answer, ask_again, &ask));
+        json_object_set_new(o, "range", chip_range(c, chip_n(&x), &x.answer, ask_again, &ask));
     if (limit && x.language)
         json_object_set_new(o, "within_limit", users(c, &ask, (double)limit));
     enum err code = html ? write_html(o, c, &x, html, e) : ERR_OK;

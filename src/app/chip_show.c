@@ -13,7 +13,7 @@ json_t *chip_assumed(const struct npu_chip *c, size_t n_chips)
 {
     json_t *list = json_array();
     for (int f = 0; f < NPU_N_FIELDS; f++)
-        if (c->source[f].assumed && (n_chips > 1 || !npu_field_of_links((enum npu_field)f)))
+        if (npu_chip_assumes(c, (enum npu_field)f, n_chips))
             json_array_append_new(list, json_string(npu_field_key((enum npu_field)f)));
     return list;
 }
@@ -132,7 +132,7 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask, const st
     json_object_set_new(o, "where_time_goes", stalls(&a->timing));
     json_object_set_new(o, "where_joules_go", energies(a));
     json_object_set_new(o, "costliest", top_ops(x->work, &a->timing));
-    json_object_set_new(o, "assumed", chip_assumed(c, x->team ? x->team->n_chips : 1));
+    json_object_set_new(o, "assumed", chip_assumed(c, chip_n(x)));
     json_object_set_new(o, "simulation",
                         json_pack("{s:f, s:f, s:I, s:f}", "compile_ms", a->compile_s * 1e3,
                                   "simulate_ms", a->time_s * 1e3, "commands",

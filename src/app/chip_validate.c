@@ -65,7 +65,7 @@ static void find_range(struct npu_chip *c, const struct npu_answer *a, struct ve
 {
     struct npu_result x = *v->result;
     bool rate = x.per_s > 0;
-    json_t *o = chip_range(c, a, ask_again, &x);
+    json_t *o = chip_range(c, 1, a, ask_again, &x);
     const json_t *ends = json_object_get(o, rate ? "per_s" : "latency_ms");
     v->low = json_number_value(json_array_get(ends, 0)) * (rate ? 1 : 1000);
     v->high = json_number_value(json_array_get(ends, 1)) * (rate ? 1 : 1000);

@@ -12,7 +12,7 @@ static void add(struct serve_chips *s, const struct npu_chip *c)
     if (s->n == SERVE_CHIPS_MAX || dev_chip_numerics(c, &n, NULL) != ERR_OK)
         return;
     for (int f = 0; f < NPU_N_FIELDS; f++)
-        n_assumed += c->source[f].assumed && !npu_field_of_links((enum npu_field)f);
+        n_assumed += npu_chip_assumes(c, (enum npu_field)f, 1);
     s->row[s->n++] = (struct api_chip){.name = c->name,
                                        .title = c->title,
                                        .computes = kern_numerics_name(n),

@@ -276,7 +276,7 @@ static void list_assumed(struct dev_chip *d, const struct npu_chip *c, size_t n)
 {
     str_init(&d->assumed, ASSUMED_BYTES_MAX);
     for (int f = 0; f < NPU_N_FIELDS; f++)
-        if (c->source[f].assumed && (n > 1 || !npu_field_of_links((enum npu_field)f)))
+        if (npu_chip_assumes(c, (enum npu_field)f, n))
             str_addf(&d->assumed, "%s%s", d->assumed.n ? ", " : "",
                      npu_field_key((enum npu_field)f));
 }

@@ -43,6 +43,11 @@ bool npu_field_of_links(enum npu_field f)
     return f == NPU_PEER_GBS || f == NPU_PEER_US || f == NPU_PEER_MOST;
 }
 
+bool npu_chip_assumes(const struct npu_chip *c, enum npu_field f, size_t n_chips)
+{
+    return c->source[f].assumed && (n_chips > 1 || !npu_field_of_links(f));
+}
+
 enum npu_field npu_field_find(const char *key)
 {
     int i = 0;

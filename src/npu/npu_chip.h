@@ -89,6 +89,8 @@ const char *npu_field_text(enum npu_field f);
 bool npu_field_of_links(enum npu_field f); /* says nothing of one chip alone */
 /* NPU_N_FIELDS: there is none of that key. */
 enum npu_field npu_field_find(const char *key);
+/* Whether it is assumed, and matters to so many chips of one model. */
+bool npu_chip_assumes(const struct npu_chip *c, enum npu_field f, size_t n_chips);
 /* USAGE: out of the field's range, which the text says. */
 enum err npu_chip_set(struct npu_chip *c, enum npu_field f, double value, struct errinfo *e);
 
