@@ -67,7 +67,7 @@ static void add_row(struct row *r, const char *name, const struct chip_ask *ask)
     }
     if (chip_answer(&x, c, ask, &e) == ERR_OK) {
         r->answer = chip_json(c, ask, &x);
-        double dollars = c->v[NPU_PRICE] * (double)MAX(ask->chips, 1);
+        double dollars = c->v[NPU_PRICE] * (double)chip_n(&x);
         if (dollars > 0)
             json_object_set_new(r->answer, "per_s_per_1000_usd",
                                 json_real(rate_of(r) / dollars * 1000));
