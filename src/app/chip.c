@@ -76,11 +76,7 @@ static enum err one_chip(struct chip_answer *out, const struct model *m, const s
     struct plan *p = plan_new(m);
     out->work = npu_work_mix(p, &t->mix, t->format, t->type);
     plan_free(p);
-    struct npu_ask a = {.scenario = NPU_SINGLE_STREAM,
-                        .instances = 1,
-                        .cores = (unsigned)c->v[NPU_CORES],
-                        .rounds = 1,
-                        .now = now};
+    struct npu_ask a = npu_ask_once(c, now);
     return npu_run(&out->answer, out->work, c, &a, e);
 }
 

@@ -184,19 +184,11 @@ static struct npu_work *work_of(const struct dev_price *p, const struct npu_mix 
     return w;
 }
 
-static struct npu_ask ask_of(const struct dev_price *p)
-{
-    return (struct npu_ask){.scenario = NPU_SINGLE_STREAM,
-                            .instances = 1,
-                            .cores = (unsigned)p->chip->v[NPU_CORES],
-                            .rounds = 1};
-}
-
 static enum err price(const struct dev_price *p, const struct npu_mix *m, struct dev_cost *out,
                       struct errinfo *e)
 {
     struct npu_work *w = work_of(p, m);
-    struct npu_ask ask = ask_of(p);
+    struct npu_ask ask = npu_ask_once(p->chip, NULL);
     struct npu_answer a;
     enum err r = npu_run(&a, w, p->chip, &ask, e);
     if (r == ERR_OK) {

@@ -157,6 +157,15 @@ enum npu_type npu_bench_type(const struct npu_chip *c)
     return npu_chip_rate(c, NPU_INT8) > 0 ? NPU_INT8 : NPU_BF16;
 }
 
+struct npu_ask npu_ask_once(const struct npu_chip *c, double (*now)(void))
+{
+    return (struct npu_ask){.scenario = NPU_SINGLE_STREAM,
+                            .instances = 1,
+                            .cores = (unsigned)c->v[NPU_CORES],
+                            .rounds = 1,
+                            .now = now};
+}
+
 struct npu_ask npu_ask_of(const struct npu_chip *c, const char *workload, enum npu_scenario s,
                           unsigned *batch)
 {

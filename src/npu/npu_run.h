@@ -53,6 +53,8 @@ enum err npu_run(struct npu_answer *a, const struct npu_work *w, const struct np
                  const struct npu_ask *ask, struct errinfo *e);
 void npu_answer_done(struct npu_answer *a);
 enum npu_type npu_bench_type(const struct npu_chip *c); /* int8, or bf16 where it has none */
+/* One run on all cores, for a latency; now: as in npu_ask. */
+struct npu_ask npu_ask_once(const struct npu_chip *c, double (*now)(void));
 /* How the chip's maker ran the workload in the scenario; else all cores, and batch 1 or a full
  * chip. */
 struct npu_ask npu_ask_of(const struct npu_chip *c, const char *workload, enum npu_scenario s,

@@ -25,20 +25,11 @@ static enum err work_of(struct npu_work **out, const struct model *m,
     return ERR_OK;
 }
 
-static struct npu_ask all_cores(const struct npu_chip *c, double (*now)(void))
-{
-    return (struct npu_ask){.scenario = NPU_SINGLE_STREAM,
-                            .instances = 1,
-                            .cores = (unsigned)c->v[NPU_CORES],
-                            .rounds = 1,
-                            .now = now};
-}
-
 /* The member that does this work, which is a new one where no other does; takes the work. */
 static enum err member_of(struct npu_team *t, struct npu_work *w, const struct npu_chip *c,
                           const struct npu_team_ask *ask, size_t *out, struct errinfo *e)
 {
-    struct npu_ask a = all_cores(c, ask->now);
+    struct npu_ask a = npu_ask_once(c, ask->now);
     for (size_t i = 0; i < t->n_members; i++)
         if (npu_work_alike(t->member[i].work, w)) {
             npu_work_free(w);
