@@ -5,32 +5,9 @@
 #include "base/test.h"
 #include "model/model_shape.h"
 #include "npu/npu_run.h"
+#include "npu/npu_testing.h"
 
 #include <string.h>
-
-static char *read_file(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    char *p = malloc(1 << 20);
-    *n = fread(p, 1, 1 << 20, f);
-    fclose(f);
-    return p;
-}
-
-static struct npu_chip *open_chip(const char *name)
-{
-    char path[200];
-    struct errinfo e = {0};
-    struct npu_chip *c;
-    size_t n;
-    snprintf(path, sizeof path, "chips/%s.yaml", name);
-    char *p = read_file(path, &n);
-    if (npu_chip_parse(&c, p, n, path, &e) != ERR_OK)
-        fail_msg("%s", e.text);
-    free(p);
-    return c;
-}
 
 /* A small language model of 12 layers. */
 static struct npu_work *make_lm(const struct npu_chip *c, uint64_t batch, uint64_t rows,
@@ -133,14 +110,6 @@ static void test_broken_programs_are_found(void **state)
     npu_prog_free(p);
     npu_work_free(w);
     npu_chip_free(c);
-}
-
-static void count(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
-                  uint32_t op, uint64_t from, uint64_t to)
-{
-    (void)core, (void)queue, (void)c, (void)op;
-    assert_true(to >= from);
-    ++*(uint64_t *)arg;
 }
 
 static void check_repetitions(const struct npu_chip *c, unsigned rounds)

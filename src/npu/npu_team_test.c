@@ -8,32 +8,15 @@
 #include "model/model_shape.h"
 #include "npu/npu_link.h"
 #include "npu/npu_prog.h"
+#include "npu/npu_testing.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool near(double a, double b)
 {
     return fabs(a - b) <= 1e-9 * MAX(fabs(a), fabs(b));
-}
-
-static struct npu_chip *open_chip(const char *name)
-{
-    char path[200];
-    struct errinfo e = {0};
-    struct npu_chip *c;
-    snprintf(path, sizeof path, "chips/%s.yaml", name);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    char *p = malloc(1 << 20);
-    size_t n = fread(p, 1, 1 << 20, f);
-    fclose(f);
-    if (npu_chip_parse(&c, p, n, path, &e) != ERR_OK)
-        fail_msg("%s", e.text);
-    free(p);
-    return c;
 }
 
 /* ATOM with a link of 100 GB/s and 2 us: 10 ps a byte. */
@@ -263,14 +246,6 @@ static void test_stages(void **state)
     npu_team_free(t);
     npu_chip_free(c);
     model_close(m);
-}
-
-static void count(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
-                  uint32_t op, uint64_t from, uint64_t to)
-{
-    (void)core, (void)queue, (void)c, (void)op;
-    assert_true(to >= from);
-    ++*(uint64_t *)arg;
 }
 
 /* Programs with exchanges: proved right, and what is skipped is what would have come. */
