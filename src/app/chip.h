@@ -148,6 +148,11 @@ void chip_html_text(FILE *f, const char *text);
 /* The same as one HTML file: of one answer, of a list of them. */
 void chip_html_answer(FILE *f, const json_t *o, const struct npu_chip *c,
                       const struct chip_answer *x);
+/* Lanes of a timeline (chip_chart.c): a core's queues, and its link to other chips. */
+#define CHIP_LANE_LINK NPU_N_QUEUES
+#define CHIP_LANES     (CHIP_LANE_LINK + 1)
+const char *chip_lane_name(int lane);
+int chip_lane(enum npu_queue queue, const struct npu_cmd *c);
 /* Its roofline and its timeline (chip_chart.c). */
 void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *x);
 /* A table of the stages of several chips. */

@@ -11,10 +11,7 @@
 #define BINS      460 /* moments of the timeline */
 #define LANE_HIGH 26
 
-#define N_LANES (NPU_N_QUEUES + 1)
-
-static const char *const lanes[N_LANES] = {"load", "matrix", "vector", "store", "link"};
-static const char *const inks[N_LANES] = {"b", "a", "c", "f", "j"};
+static const char *const inks[CHIP_LANES] = {"b", "a", "c", "f", "j"};
 
 /* What an operation did in one run of all cores. */
 struct did {
@@ -24,10 +21,22 @@ struct did {
 struct chart {
     const struct npu_work *work;
     const struct npu_answer *answer;
-    struct did *ops;            /* [n_ops] */
-    double busy[N_LANES][BINS]; /* picoseconds of core 0 */
-    double ps;                  /* of a bin */
+    struct did *ops;               /* [n_ops] */
+    double busy[CHIP_LANES][BINS]; /* picoseconds of core 0 */
+    double ps;                     /* of a bin */
 };
+
+const char *chip_lane_name(int lane)
+{
+    static const char *const names[CHIP_LANES] = {"load", "matrix", "vector", "store", "link"};
+    return names[lane];
+}
+
+int chip_lane(enum npu_queue queue, const struct npu_cmd *c)
+{
+    bool links = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
+    return links ? CHIP_LANE_LINK : (int)queue;
+}
 
 static void on_command(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,
                        uint32_t op, uint64_t from, uint64_t to)
@@ -39,8 +48,6 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
     if (c->kind == NPU_CMD_MATRIX)
         x->ops[op].macs += (double)c->m * c->k * c->n;
     bool works = moves || c->kind == NPU_CMD_MATRIX || c->kind == NPU_CMD_VECTOR;
-    bool links = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
-    size_t q = links ? NPU_N_QUEUES : (size_t)queue;
     if (core != 0 || !works || from == to)
         return;
     for (size_t b = (size_t)((double)from / x->ps); b < BINS; b++) {
@@ -48,7 +55,7 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
         double end = MIN((double)to, (double)(b + 1) * x->ps);
         if (end <= begin)
             break;
-        x->busy[q][b] += end - begin;
+        x->busy[chip_lane(queue, c)][b] += end - begin;
     }
 }
 
@@ -161,7 +168,7 @@ static void lane(FILE *f, const struct chart *x, int q)
     fprintf(f,
             "<text class=\"dim\" x=\"0\" y=\"%.0f\">%s</text><path d=\"M60 %.1fH%d\" "
             "stroke=\"var(--line)\"/><path fill=\"var(--%s)\" d=\"M60 %.1f",
-            y + LANE_HIGH - 6, lanes[q], y + LANE_HIGH, WIDE - 20, inks[q], y + LANE_HIGH);
+            y + LANE_HIGH - 6, chip_lane_name(q), y + LANE_HIGH, WIDE - 20, inks[q], y + LANE_HIGH);
     for (int b = 0; b < BINS; b++) {
         double share = MIN(x->busy[q][b] / x->ps, 1), left = 60 + (double)b * (WIDE - 80) / BINS;
         fprintf(f, "L%.1f %.1fL%.1f %.1f", left, y + LANE_HIGH * (1 - share),
@@ -202,7 +209,7 @@ static void charts(FILE *f, const struct npu_chip *c, const struct npu_work *w,
     if (roof)
         roofline(f, x, c);
     else
-        timeline(f, x, of, *of ? N_LANES : NPU_N_QUEUES);
+        timeline(f, x, of, *of ? CHIP_LANES : NPU_N_QUEUES);
     mem_free(x->ops);
     mem_free(x);
 }

@@ -9,10 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define N_LANES (NPU_N_QUEUES + 1)
-
-static const char *const lanes[N_LANES] = {"load", "matrix", "vector", "store", "link"};
-
 struct trace {
     FILE *out;
     const struct npu_work *work;
@@ -26,8 +22,7 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
                        uint32_t op, uint64_t from, uint64_t to)
 {
     struct trace *t = arg;
-    bool links = c->kind == NPU_CMD_STORE && c->level == NPU_PEER;
-    int lane = links ? NPU_N_QUEUES : (int)queue;
+    int lane = chip_lane(queue, c);
     bool moves = c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE;
     if (c->kind == NPU_CMD_OPEN || c->kind == NPU_CMD_ARRIVE || core >= t->cores ||
         (t->op >= 0 && op != (uint64_t)t->op) || (moves && c->level == NPU_HERE) || from == to)
@@ -40,12 +35,13 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
             "%s{\"ph\":\"X\",\"pid\":%u,\"tid\":%d,\"ts\":%.6f,\"dur\":%.6f,\"cat\":\"%s\","
             "\"name\":\"%s",
             t->n++ ? ",\n" : "", t->first + core, lane, (double)(t->begin + from) * 1e-6,
-            (double)(to - from) * 1e-6, lanes[lane], c->kind == NPU_CMD_AWAIT ? "await " : "");
+            (double)(to - from) * 1e-6, chip_lane_name(lane),
+            c->kind == NPU_CMD_AWAIT ? "await " : "");
     fprintf(t->out, "%s\",\"args\":{\"operation\":%u", t->work->ops[op].name, op);
     if (moves)
         fprintf(t->out, ",\"bytes\":%llu,\"%s\":\"%s\"", (unsigned long long)c->bytes,
                 c->kind == NPU_CMD_LOAD ? "from" : "to",
-                links                    ? "other chips"
+                lane == CHIP_LANE_LINK   ? "other chips"
                 : c->level == NPU_MEMORY ? "memory"
                                          : "network");
     if (c->kind == NPU_CMD_MATRIX)
@@ -64,11 +60,11 @@ static void name_lanes(struct trace *t, const struct npu_chip *c, unsigned cores
                 "%s{\"ph\":\"M\",\"pid\":%u,\"name\":\"process_name\",\"args\":{\"name\":\"%s core "
                 "%u\"}}",
                 pid ? ",\n" : "", pid, name, core);
-        for (int q = 0; q < (chip >= 0 && core == 0 ? N_LANES : NPU_N_QUEUES); q++)
+        for (int q = 0; q < (chip >= 0 && core == 0 ? CHIP_LANES : NPU_N_QUEUES); q++)
             fprintf(t->out,
                     ",\n{\"ph\":\"M\",\"pid\":%u,\"tid\":%d,\"name\":\"thread_name\","
                     "\"args\":{\"name\":\"%s\"}}",
-                    pid, q, lanes[q]);
+                    pid, q, chip_lane_name(q));
     }
 }
 
