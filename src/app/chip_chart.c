@@ -194,9 +194,10 @@ static void timeline(FILE *f, const struct chart *x, const char *of, int n_lanes
             high + 14, WIDE - 20, high + 14, x->ps * BINS / 1e9);
 }
 
-/* Of one program: its roofline where that is wanted, and its timeline. */
-static void charts(FILE *f, const struct npu_chip *c, const struct npu_work *w,
-                   const struct npu_answer *a, const char *of, bool roof)
+/* ---- both ---- */
+
+/* What the commands of one run do. */
+static struct chart *chart_new(const struct npu_work *w, const struct npu_answer *a)
 {
     struct chart *x = mem_alloc(sizeof *x);
     struct npu_timing_of timing = {0};
@@ -206,34 +207,46 @@ static void charts(FILE *f, const struct npu_chip *c, const struct npu_work *w,
     npu_time(&timing, a->prog, 1, 1, NULL, NULL);
     x->ps = MAX((double)timing.ps / BINS, 1);
     npu_time(&timing, a->prog, 1, 1, on_command, x);
-    if (roof)
-        roofline(f, x, c);
-    else
-        timeline(f, x, of, *of ? CHIP_LANES : NPU_N_QUEUES);
+    return x;
+}
+
+static void chart_free(struct chart *x)
+{
     mem_free(x->ops);
     mem_free(x);
+}
+
+/* "chip 0 and 2 more like it, ": those that do what a member does. */
+static void name_chips(char of[80], const struct npu_team *t, size_t member)
+{
+    size_t first = 0, n = 0;
+    for (size_t k = t->n_chips; k-- > 0;)
+        if (t->of[k] == member) {
+            first = k;
+            n++;
+        }
+    if (n > 1)
+        snprintf(of, 80, "chip %zu and %zu more like it, ", first, n - 1);
+    else
+        snprintf(of, 80, "chip %zu, ", first);
 }
 
 /* The roofline is the slowest stage's; chips that do the same have one timeline. */
 void chip_charts(FILE *f, const struct npu_chip *c, const struct chip_answer *answer)
 {
     const struct npu_team *t = answer->team;
-    char of[80] = "";
-    charts(f, c, answer->work, &answer->answer, "", true);
+    struct chart *x = chart_new(answer->work, &answer->answer);
+    roofline(f, x, c);
     if (!t)
-        charts(f, c, answer->work, &answer->answer, "", false);
+        timeline(f, x, "", NPU_N_QUEUES);
     for (size_t i = 0; t && i < t->n_members; i++) {
-        const struct npu_member *x = &t->member[i];
-        size_t first = 0, n = 0;
-        for (size_t k = t->n_chips; k-- > 0;)
-            if (t->of[k] == i) {
-                first = k;
-                n++;
-            }
-        if (n > 1)
-            snprintf(of, sizeof of, "chip %zu and %zu more like it, ", first, n - 1);
-        else
-            snprintf(of, sizeof of, "chip %zu, ", first);
-        charts(f, c, x->work, &x->answer, of, false);
+        const struct npu_member *m = &t->member[i];
+        struct chart *own = m->work == x->work ? x : chart_new(m->work, &m->answer);
+        char of[80];
+        name_chips(of, t, i);
+        timeline(f, own, of, CHIP_LANES);
+        if (own != x)
+            chart_free(own);
     }
+    chart_free(x);
 }
