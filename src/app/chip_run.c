@@ -16,11 +16,13 @@ static const enum npu_field levers[] = {NPU_CLOCK,     NPU_CORES,   NPU_MX_COLS,
                                         NPU_DRAM_RATE, NPU_HOST_US, NPU_OP_US,   NPU_TDP,
                                         NPU_PEER_GBS,  NPU_PEER_US, NPU_HOST_GBS};
 
-/* Of several chips alone; the host's link only where they have no other. */
-static bool is_of_links(enum npu_field f, const struct npu_team *t, const struct npu_chip *c)
+/* Links are of several chips alone, the host's only where they have no other. */
+static bool matters(enum npu_field f, const struct npu_team *t, const struct npu_chip *c)
 {
     bool host = t && npu_way_of(c, t->n_chips).host;
-    return f == NPU_PEER_US || f == (host ? NPU_HOST_GBS : NPU_PEER_GBS);
+    if (f == NPU_HOST_GBS || f == NPU_PEER_GBS)
+        return t && host == (f == NPU_HOST_GBS);
+    return t || !npu_field_of_links(f);
 }
 
 /* Per cent that a tenth more of each resource (less of each delay) brings; whole numbers grow by
@@ -33,11 +35,10 @@ static json_t *sensitivities(struct npu_chip *c, const struct chip_ask *ask,
         enum npu_field f = levers[i];
         double before = c->v[f], more = before * 1.1;
         bool whole = f == NPU_CORES || f == NPU_MX_COLS,
-             delay = f == NPU_HOST_US || f == NPU_OP_US || f == NPU_PEER_US,
-             link = f == NPU_PEER_GBS || f == NPU_PEER_US || f == NPU_HOST_GBS;
+             delay = f == NPU_HOST_US || f == NPU_OP_US || f == NPU_PEER_US;
         struct chip_answer a;
         struct errinfo e;
-        if (before == 0 || (link && (!now->team || !is_of_links(f, now->team, c))))
+        if (before == 0 || !matters(f, now->team, c))
             continue;
         if (whole)
             more = before + MAX((double)(int)(before / 10), 1);
