@@ -69,7 +69,6 @@ static bool within(const struct npu_chip *c, const struct chip_ask *ask, int64_t
     struct chip_answer a;
     struct errinfo e;
     more.batch = batch;
-    more.quiet = true;
     if (chip_answer(&a, c, &more, &e) != ERR_OK) /* they do not fit into its memory */
         return false;
     bool ok = a.answer.latency_s * 1e3 <= limit_ms;
@@ -233,6 +232,7 @@ enum err chip_run(struct cmd_args *a, struct errinfo *e)
     chip_ask_settings(&ask, &a->conf);
     TRY(chip_begin(&c, &x, name, &ask, e));
     json_t *o = chip_json(c, &ask, &x);
+    ask.quiet = true; /* what is asked again says nothing of errors */
     json_object_set_new(o, "sensitivity", quick ? json_object() : sensitivities(c, &ask, &x));
     if (!quick)
         json_object_set_new(o, "range", chip_range(c, chip_n(&x), &x.answer, ask_again, &ask));
