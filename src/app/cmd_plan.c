@@ -21,14 +21,6 @@ static bool stops(void *arg)
 
 /* ---- one kind ---- */
 
-static size_t machines_of(const struct fleet_answer *x, const struct conf *c)
-{
-    const struct fleet_kind *k = x->kind;
-    if (x->source == FLEET_CHIP)
-        return (size_t)c->chips;
-    return !k->tensor ? 1 : k->machines ? k->machines : k->tensor * k->pipeline;
-}
-
 static void set_title(struct fleet_answer *x, const struct npu_chip *chip, const struct conf *c)
 {
     if (x->machines == 1)
@@ -130,7 +122,7 @@ static enum err answer(struct fleet_answer *x, struct cmd_plan_ask *a, size_t i,
     if (a->parallel[i])
         own.parallel = a->parallel[i];
     TRY(fleet_source_of(&x->source, x->kind->name, e));
-    x->machines = machines_of(x, c);
+    x->machines = x->source == FLEET_CHIP ? (size_t)c->chips : x->kind->machines;
     if (x->source == FLEET_CHIP && (x->kind->watts >= 0 || x->kind->idle >= 0))
         return err_set(e, ERR_USAGE,
                        "%.60s: watts= and idle= are of measured machines; a chip's are simulated",

@@ -171,7 +171,8 @@ static enum err read_kind(struct cmd_plan_ask *a, const char *text, struct errin
     size_t i = a->n_kinds, n = strcspn(text, ",");
     int64_t tensor = 0, pipeline = 0, machines = 0;
     struct fleet_kind *k = &a->kind[i];
-    *k = (struct fleet_kind){.name = a->name[i], .price = -1, .hour = -1, .watts = -1, .idle = -1};
+    *k = (struct fleet_kind){
+        .name = a->name[i], .price = -1, .hour = -1, .watts = -1, .idle = -1, .machines = 1};
     const struct word words[] = {
         {"price",    &k->price, NULL,            0,    1e9           },
         {"hour",     &k->hour,  NULL,            0,    1e6           },
@@ -204,7 +205,7 @@ static enum err read_kind(struct cmd_plan_ask *a, const char *text, struct errin
     if (tensor || pipeline) {
         k->tensor = (size_t)MAX(tensor, 1);
         k->pipeline = (size_t)MAX(pipeline, 1);
-        k->machines = (size_t)machines;
+        k->machines = machines ? (size_t)machines : k->tensor * k->pipeline;
     }
     if (k->tensor * k->pipeline > PLAN_RANKS_MAX)
         return err_set(e, ERR_USAGE, "%.60s: more than %d processes", k->name, PLAN_RANKS_MAX);

@@ -52,7 +52,7 @@ struct fleet_kind {
     double price, hour; /* to buy one, or to have it for an hour with its power */
     double watts, idle; /* of one that was measured: busy, idle */
     /* Machines that compute a model together, of which each is as measured: processes of a stage;
-     * stages; machines, 0: one for each process; the network between them.  tensor 0: one alone. */
+     * stages; machines; the network between them.  tensor 0: one alone. */
     size_t tensor, pipeline, machines;
     double gbit, us;
 };

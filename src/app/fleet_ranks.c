@@ -61,7 +61,7 @@ static void add_stage(struct dev_speeds *s, const struct place *x, const struct 
 enum err fleet_ranks(struct dev_speeds *s, const struct fleet_kind *k, const struct model *m,
                      struct errinfo *e)
 {
-    size_t n = k->tensor * k->pipeline, machines = k->machines ? k->machines : n;
+    size_t n = k->tensor * k->pipeline, machines = k->machines;
     struct plan *whole = plan_new(m);
     double all = weights_of(whole), share = 0;
     enum err r = ERR_OK;
