@@ -108,12 +108,11 @@ static enum err open_files(struct app_model *m, const struct conf *c, struct bes
     const char *path, *draft;
     TRY(models_resolve(c, &m->arena, &path, e));
     TRY(hf_open(&m->gguf, path, e));
-    m->alone = m->opts;
     if (b.draft) {
         TRY(models_find(c, c->draft, &m->arena, &draft, e));
         TRY(api_draft_count(&m->draft, draft, &m->opts, e));
-        m->alone = m->opts; /* a draft model reads no pictures */
     }
+    m->alone = m->opts; /* a draft model reads no pictures */
     return b.sight == APP_BLIND ? ERR_OK : open_sight(m, c, b.sight, e);
 }
 
