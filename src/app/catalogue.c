@@ -86,14 +86,14 @@ static const cyaml_schema_field_t model_fields[] = {
     YES_NO("engine", struct catalogue_model, engine),
     INSIDE("about", about_fields),
     TEXT("file", struct catalogue_model, file, 200),
-    CYAML_FIELD_UINT("bytes", CYAML_FLAG_OPTIONAL, struct catalogue_model, bytes),
-    TEXT_OPTIONAL("sha256", struct catalogue_model, sha256, 64),
-    CYAML_FIELD_FLOAT("gb", CYAML_FLAG_DEFAULT, struct catalogue_model, gb),
+    CYAML_FIELD_UINT("bytes", CYAML_FLAG_OPTIONAL, struct catalogue_model, own.bytes),
+    TEXT_OPTIONAL("sha256", struct catalogue_model, own.sha256, 64),
+    CYAML_FIELD_FLOAT("gb", CYAML_FLAG_DEFAULT, struct catalogue_model, own.gb),
     CYAML_FIELD_FLOAT("memory_gib", CYAML_FLAG_DEFAULT, struct catalogue_model, memory_gib),
     CYAML_FIELD_UINT("context", CYAML_FLAG_DEFAULT, struct catalogue_model, context),
     INSIDE("licence", licence_fields),
-    CYAML_FIELD_SEQUENCE_COUNT("sources", CYAML_FLAG_POINTER, struct catalogue_model, sources,
-                               n_sources, &source_schema, 1, 20),
+    CYAML_FIELD_SEQUENCE_COUNT("sources", CYAML_FLAG_POINTER, struct catalogue_model, own.sources,
+                               own.n_sources, &source_schema, 1, 20),
     CYAML_FIELD_MAPPING_PTR("projector", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
                             struct catalogue_model, projector, projector_fields),
     CYAML_FIELD_END,
@@ -187,15 +187,6 @@ static const char *source_fault(const struct catalogue_source *s)
     return NULL;
 }
 
-struct catalogue_file catalogue_file_of(const struct catalogue_model *m)
-{
-    return (struct catalogue_file){.bytes = m->bytes,
-                                   .sha256 = m->sha256,
-                                   .gb = m->gb,
-                                   .sources = m->sources,
-                                   .n_sources = m->n_sources};
-}
-
 /* A sentence, or NULL where all is well. */
 static const char *file_fault(const struct catalogue_file *f)
 {
@@ -234,8 +225,7 @@ static const char *model_fault(const struct catalogue_model *m)
     for (size_t i = 0; i < N_ELEMS(texts); i++)
         if (!utf8_printable(span_of(texts[i])))
             return "a text has line ends, control characters or bytes that are not UTF-8";
-    struct catalogue_file own = catalogue_file_of(m);
-    const char *fault = file_fault(&own);
+    const char *fault = file_fault(&m->own);
     return fault || !m->projector ? fault : file_fault(m->projector);
 }
 

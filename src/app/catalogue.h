@@ -45,18 +45,14 @@ struct catalogue_model {
     bool engine;        /* this version of damso can run that architecture */
     struct {
         char *en, *ko;
-    } about;        /* one line */
-    char *file;     /* its name in the models' folder, without a slash, ending in .gguf */
-    uint64_t bytes; /* exactly; 0: not known */
-    char *sha256;   /* 64 lower-case hex digits; NULL: not known */
-    double gb;      /* about how much is loaded, 10^9 bytes */
+    } about;    /* one line */
+    char *file; /* its name in the models' folder, without a slash, ending in .gguf */
+    struct catalogue_file own;
     double memory_gib;
     uint32_t context;
     struct {
         char *name, *url, *note; /* note: NULL for none */
     } licence;
-    struct catalogue_source *sources;
-    unsigned n_sources;
     struct catalogue_file *projector; /* by which it sees pictures; NULL: it reads text alone */
 };
 
@@ -72,9 +68,6 @@ enum err catalogue_load(struct catalogue **out, const char *path, struct errinfo
 enum err catalogue_parse(struct catalogue **out, const void *bytes, size_t n, const char *what,
                          struct errinfo *e);
 void catalogue_free(struct catalogue *c);
-
-/* What the model says of its own file; borrowed. */
-struct catalogue_file catalogue_file_of(const struct catalogue_model *m);
 
 /* NULL where there is none. */
 const struct catalogue_model *catalogue_find(const struct catalogue *c, const char *name);

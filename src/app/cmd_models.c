@@ -53,8 +53,8 @@ static size_t cut_to(const char *s, int cells)
 static const char *size_text(struct arena *a, const struct entry *en)
 {
     const struct catalogue_model *m = en->m;
-    uint64_t bytes = m->bytes ? m->bytes : en->state == MODELS_WHOLE ? en->bytes : 0;
-    double gb = bytes ? (double)bytes * 1e-9 : m->gb;
+    uint64_t bytes = m->own.bytes ? m->own.bytes : en->state == MODELS_WHOLE ? en->bytes : 0;
+    double gb = bytes ? (double)bytes * 1e-9 : m->own.gb;
     const char *about = bytes ? "" : "~";
     return gb < 1 ? arena_printf(a, "%s%.0f MB", about, gb * 1000)
                   : arena_printf(a, "%s%.1f GB", about, gb);
@@ -63,7 +63,7 @@ static const char *size_text(struct arena *a, const struct entry *en)
 static const char *here_text(struct arena *a, const struct entry *en)
 {
     if (en->state == MODELS_PART)
-        return arena_printf(a, "%.0f %%", MIN(99, (double)en->bytes * 1e-7 / en->m->gb));
+        return arena_printf(a, "%.0f %%", MIN(99, (double)en->bytes * 1e-7 / en->m->own.gb));
     return en->state == MODELS_WHOLE ? "yes" : en->state == MODELS_ODD ? "odd" : "-";
 }
 
@@ -132,15 +132,15 @@ static json_t *entry_json(const struct entry *en)
         "{s:s, s:s, s:s, s:b, s:{s:s, s:s}, s:s, s:s, s:I, s:f, s:f, s:I, s:s, s:{s:s, s:s, s:s?}}",
         "name", m->name, "title", m->title, "architecture", m->architecture, "engine", m->engine,
         "about", "en", m->about.en, "ko", m->about.ko, "path", en->path, "state",
-        models_state_name(en->state), "file_bytes", (json_int_t)en->bytes, "gb", m->gb,
+        models_state_name(en->state), "file_bytes", (json_int_t)en->bytes, "gb", m->own.gb,
         "memory_gib", m->memory_gib, "context", (json_int_t)m->context, "fits",
         models_fit_name(en->fit), "licence", "name", m->licence.name, "url", m->licence.url, "note",
         m->licence.note);
     CHECK(o);
-    if (m->bytes)
-        json_object_set_new(o, "bytes", json_integer((json_int_t)m->bytes));
-    if (m->sha256)
-        json_object_set_new(o, "sha256", json_string(m->sha256));
+    if (m->own.bytes)
+        json_object_set_new(o, "bytes", json_integer((json_int_t)m->own.bytes));
+    if (m->own.sha256)
+        json_object_set_new(o, "sha256", json_string(m->own.sha256));
     if (m->projector)
         json_object_set_new(o, "projector",
                             json_pack("{s:s, s:s, s:f}", "path", en->projector, "state",
@@ -177,7 +177,7 @@ enum err cmd_models(struct cmd_args *a, struct errinfo *e)
         struct entry *en = &list[i];
         en->m = &cat->models[i];
         en->path = models_file(&a->conf, &tmp, en->m);
-        en->state = models_state(en->path, en->m->bytes, &en->bytes);
+        en->state = models_state(en->path, en->m->own.bytes, &en->bytes);
         en->fit = models_fit(en->m);
         if (en->m->projector) {
             uint64_t bytes;

@@ -40,7 +40,7 @@ static void __attribute__((format(printf, 2, 3))) say(const struct pull *p, cons
 /* A file of a model: its own, or its projector's. */
 struct part {
     const struct catalogue_model *m;
-    struct catalogue_file file;
+    const struct catalogue_file *file;
     const char *title, *path;
     uint64_t before; /* bytes of the parts before it */
 };
@@ -65,15 +65,15 @@ static void announce_model(const struct pull *p, const struct catalogue_model *m
 static void announce(const struct pull *p, const struct part *t)
 {
     say(p, "%s (%s): ", t->m->title, t->title);
-    if (t->file.bytes)
-        say(p, "%.1f MB\n", (double)t->file.bytes * 1e-6);
+    if (t->file->bytes)
+        say(p, "%.1f MB\n", (double)t->file->bytes * 1e-6);
     else
-        say(p, "about %.2g GB\n", t->file.gb);
-    if (t->title == t->m->name)
+        say(p, "about %.2g GB\n", t->file->gb);
+    if (t->file == &t->m->own)
         announce_model(p, t->m);
     say(p, "  to: %s\n", t->path);
     fflush(stdout);
-    if (!t->file.sha256)
+    if (!t->file->sha256)
         fprintf(stderr,
                 "damso: note: the catalogue has no sha256 of %s: only the length that the server "
                 "states is checked, and that the file opens\n",
@@ -89,8 +89,8 @@ static enum err from_source(const struct pull *p, const struct part *t,
                                               .title = t->title,
                                               .form = p->form,
                                               .before = t->before,
-                                              .bytes = t->file.bytes,
-                                              .sha256 = t->file.sha256,
+                                              .bytes = t->file->bytes,
+                                              .sha256 = t->file->sha256,
                                               .licence_url = t->m->licence.url,
                                               .check = models_check,
                                               .stall_s = (int)p->conf->stall,
@@ -102,8 +102,8 @@ static enum err from_source(const struct pull *p, const struct part *t,
                                            .title = t->title,
                                            .form = p->form,
                                            .before = t->before,
-                                           .bytes = t->file.bytes,
-                                           .sha256 = t->file.sha256,
+                                           .bytes = t->file->bytes,
+                                           .sha256 = t->file->sha256,
                                            .check = models_check},
                        e);
 }
@@ -112,14 +112,14 @@ static enum err from_source(const struct pull *p, const struct part *t,
 static enum err from_any_source(const struct pull *p, const struct part *t, struct errinfo *e)
 {
     enum err code = ERR_FAILED;
-    for (unsigned i = 0; i < t->file.n_sources; i++) {
-        const struct catalogue_source *s = &t->file.sources[i];
+    for (unsigned i = 0; i < t->file->n_sources; i++) {
+        const struct catalogue_source *s = &t->file->sources[i];
         code = from_source(p, t, s, e);
         if (code != ERR_NETWORK && code != ERR_NOTFOUND && code != ERR_CORRUPT)
             return code;
         if (!s->tried)
             fprintf(stderr, "damso: note: this address was never tried by damso's makers\n");
-        if (i + 1 < t->file.n_sources)
+        if (i + 1 < t->file->n_sources)
             fprintf(stderr, "damso: %s; trying the next source\n", e ? e->text : "");
     }
     return code;
@@ -128,16 +128,16 @@ static enum err from_any_source(const struct pull *p, const struct part *t, stru
 static enum err verify(const struct pull *p, const struct part *t, struct errinfo *e)
 {
     char hex[65];
-    if (!t->file.sha256) {
+    if (!t->file->sha256) {
         TRY(models_check(t->path, e));
         say(p, "%s: opens as a GGUF; the catalogue has no sha256 to compare with\n", t->title);
         return ERR_OK;
     }
     TRY(landing_hash_file(t->path, hex, e));
-    if (strcmp(hex, t->file.sha256) != 0)
+    if (strcmp(hex, t->file->sha256) != 0)
         return err_set(e, ERR_CORRUPT,
                        "%s: its sha256 is %s, not %s; remove the file and pull again", t->path, hex,
-                       t->file.sha256);
+                       t->file->sha256);
     say(p, "%s: the sha256 is right\n", t->title);
     return ERR_OK;
 }
@@ -160,10 +160,10 @@ static void say_error(const struct errinfo *e)
 static enum err pull_part(const struct pull *p, const struct part *t, struct errinfo *e)
 {
     uint64_t bytes;
-    enum models_state state = models_state(t->path, t->file.bytes, &bytes);
+    enum models_state state = models_state(t->path, t->file->bytes, &bytes);
     if (state == MODELS_WHOLE) {
         say(p, "%s is here: %s\n", t->title, t->path);
-        if (!t->m->engine && t->title == t->m->name)
+        if (!t->m->engine && t->file == &t->m->own)
             fprintf(stderr, "damso: note: this version cannot run %s yet (architecture %s)\n",
                     t->m->name, t->m->architecture);
         return p->hash ? verify(p, t, e) : ERR_OK;
@@ -174,14 +174,14 @@ static enum err pull_part(const struct pull *p, const struct part *t, struct err
     announce(p, t);
     TRY(from_any_source(p, t, e));
     say(p, "%s is whole%s\n", t->title,
-        t->file.sha256 ? ", its sha256 is right" : " as far as the server says");
+        t->file->sha256 ? ", its sha256 is right" : " as far as the server says");
     return ERR_OK;
 }
 
 static uint64_t bytes_of(const struct part *t)
 {
     uint64_t bytes;
-    models_state(t->path, t->file.bytes, &bytes);
+    models_state(t->path, t->file->bytes, &bytes);
     return bytes;
 }
 
@@ -191,13 +191,11 @@ static enum err pull(const struct pull *p, const struct catalogue_model *m, stru
     struct arena tmp;
     enum err code = ERR_OK;
     arena_init(&tmp);
-    struct part own = {.m = m,
-                       .file = catalogue_file_of(m),
-                       .title = m->name,
-                       .path = models_file(p->conf, &tmp, m)};
+    struct part own = {
+        .m = m, .file = &m->own, .title = m->name, .path = models_file(p->conf, &tmp, m)};
     if (m->projector) {
         const struct part sees = {.m = m,
-                                  .file = *m->projector,
+                                  .file = m->projector,
                                   .title = arena_printf(&tmp, "projector of %s", m->name),
                                   .path = models_projector(p->conf, &tmp, m)};
         code = pull_part(p, &sees, e);

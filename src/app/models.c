@@ -79,7 +79,7 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
             code = err_set(e, ERR_NOTFOUND,
                            "the model %s is not on this machine yet; `damso pull %s` loads it "
                            "(about %.2g GB)",
-                           m->name, m->name, m->gb);
+                           m->name, m->name, m->own.gb);
             *path = NULL;
         }
     }

@@ -74,23 +74,23 @@ static void states_are_told_apart(void **state)
 {
     (void)state;
     static const char gguf[24] = "GGUF\3"; /* no key, no tensor */
-    struct catalogue_model m = {.name = "m", .file = "m.gguf", .gb = 1, .memory_gib = 1};
+    struct catalogue_model m = {.name = "m", .file = "m.gguf", .own.gb = 1, .memory_gib = 1};
     const char *path = models_file(&conf, &arena, &m);
     uint64_t bytes;
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_MISSING);
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_MISSING);
     const char *part = write_file("m.gguf.part", "xx", 2);
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_PART);
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_PART);
     assert_int_equal(bytes, 2);
     unlink(part);
     write_file("m.gguf", gguf, sizeof gguf);
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_WHOLE);
-    m.bytes = sizeof gguf;
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_WHOLE);
-    m.bytes = sizeof gguf + 1;
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_ODD);
-    m.bytes = 0;
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_WHOLE);
+    m.own.bytes = sizeof gguf;
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_WHOLE);
+    m.own.bytes = sizeof gguf + 1;
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_ODD);
+    m.own.bytes = 0;
     write_file("m.gguf", "GGUF", 4);
-    assert_int_equal(models_state(path, m.bytes, &bytes), MODELS_ODD);
+    assert_int_equal(models_state(path, m.own.bytes, &bytes), MODELS_ODD);
     unlink(path);
     m.memory_gib = 0.001;
     assert_int_equal(models_fit(&m), MODELS_FITS);
@@ -107,13 +107,14 @@ static void the_catalogue_is_sound(void **state)
     for (unsigned i = 0; i < c->n_models; i++) {
         const struct catalogue_model *m = &c->models[i];
         bool tried = false;
-        for (unsigned k = 0; k < m->n_sources; k++) {
-            assert_true(!m->sources[k].url || strncmp(m->sources[k].url, "https://", 8) == 0);
-            tried |= m->sources[k].tried;
+        for (unsigned k = 0; k < m->own.n_sources; k++) {
+            assert_true(!m->own.sources[k].url ||
+                        strncmp(m->own.sources[k].url, "https://", 8) == 0);
+            tried |= m->own.sources[k].tried;
         }
-        assert_true(!tried || m->sha256); /* what we fetched we could hash */
-        assert_true(!m->bytes || (double)m->bytes > 0.9e9 * m->gb);
-        assert_true(m->memory_gib > 0.9 * m->gb);
+        assert_true(!tried || m->own.sha256); /* what we fetched we could hash */
+        assert_true(!m->own.bytes || (double)m->own.bytes > 0.9e9 * m->own.gb);
+        assert_true(m->memory_gib > 0.9 * m->own.gb);
     }
     catalogue_free(c);
 }

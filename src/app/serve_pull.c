@@ -55,7 +55,7 @@ static enum err start(void *arg, const char *name, api_load_told *told, void *si
     else
         p->loads[i] = (struct load){.id = ++p->last_id, .model = m, .told = told, .sink = sink};
     pthread_mutex_unlock(&p->lock);
-    *sha256 = m->sha256;
+    *sha256 = m->own.sha256;
     return r;
 }
 
@@ -171,7 +171,8 @@ static void list_offers(struct serve_models *models, struct api_loader *loader)
                                              .about_ko = m->about.ko,
                                              .about_en = m->about.en,
                                              .licence = m->licence.name,
-                                             .gb = m->gb + (m->projector ? m->projector->gb : 0),
+                                             .gb = m->own.gb +
+                                                   (m->projector ? m->projector->gb : 0),
                                              .memory_gib = m->memory_gib};
     }
     loader->offers = offers;
