@@ -88,12 +88,10 @@ uint64_t npu_link_move(struct npu_sim *s, const struct npu_cmd *c, uint64_t star
 
 void npu_link_through(struct npu_sim *s, uint32_t step, uint64_t at)
 {
-    const struct npu_prog *p = s->p;
-    uint32_t i = step % (uint32_t)p->n_steps;
-    const struct npu_op *prev = i ? &p->work->ops[p->steps[i - 1].op] : NULL;
+    enum npu_cause before = npu_step_waits(s->p, step);
     for (unsigned k = 0; k < s->n_cores; k++) {
         uint64_t from = s->cores[k].worked_until, split = MAX(MIN(s->link_from, at), from);
-        s->cause[npu_op_waits(prev)] += (double)(split - MIN(from, split));
+        s->cause[before] += (double)(split - MIN(from, split));
         s->cause[NPU_BY_LINKS] += (double)(at - MIN(split, at));
         s->cores[k].worked_until = MAX(from, at);
     }

@@ -185,14 +185,11 @@ static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
 {
     if (to <= from)
         return;
-    const struct npu_prog *p = s->p;
     uint64_t split = t ? MIN(MAX(npu_token_from(t), from), to) : to;
     bool launched = !s->known.use || from == s->known.sums.at; /* not between a step's tiles */
     double launch = launched ? MIN(s->launch, (double)(split - from)) : 0;
-    uint32_t at = step % (uint32_t)p->n_steps;
-    const struct npu_op *prev = at ? &p->work->ops[p->steps[at - 1].op] : NULL;
     s->cause[NPU_BY_LAUNCH] += launch;
-    s->cause[npu_op_waits(prev)] += (double)(split - from) - launch;
+    s->cause[npu_step_waits(s->p, step)] += (double)(split - from) - launch;
     if (t)
         s->cause[npu_token_cause(t)] += (double)(to - split);
 }

@@ -153,6 +153,13 @@ uint64_t npu_link_move(struct npu_sim *s, const struct npu_cmd *c, uint64_t star
 /* Called when an exchange, step `step`, is through: what matrix units waited for it is its. */
 void npu_link_through(struct npu_sim *s, uint32_t step, uint64_t at);
 
+/* What a matrix unit waits for before a step: the operation before it. */
+static inline enum npu_cause npu_step_waits(const struct npu_prog *p, uint32_t step)
+{
+    uint32_t i = step % (uint32_t)p->n_steps;
+    return npu_op_waits(i ? &p->work->ops[p->steps[i - 1].op] : NULL);
+}
+
 struct npu_sums npu_sums_now(const struct npu_sim *s, uint64_t at);
 /* Adds `times` times what came between two sums. */
 void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct npu_sums *to,
