@@ -184,6 +184,15 @@ static void go_on(struct load *l, struct request *q)
     q->ids = NULL;
 }
 
+/* Tokens [from, n) of a text, of which those before `shared` are all texts'. */
+static void write_tokens(const struct load *l, int32_t *ids, size_t from, size_t n, size_t shared,
+                         uint64_t *rng)
+{
+    uint64_t same = l->o->seed ^ 0x5eed;
+    for (size_t i = from; i < n; i++)
+        ids[i] = (int32_t)((num_rand(i < shared ? &same : rng) ^ l->o->salt) % l->n_vocab);
+}
+
 /* t->n > 0: it goes on with that.  It came at t->due_ns. */
 static struct request *new_request(struct load *l, const struct talk *t)
 {
@@ -192,13 +201,11 @@ static struct request *new_request(struct load *l, const struct talk *t)
     size_t n = said + MIN(more, ctx - 1 - said);
     size_t shared = MIN(l->o->shared, n - 1), m = MIN(answer, ctx - n);
     struct request *q = mem_alloc(sizeof *q);
-    uint64_t same = l->o->seed ^ 0x5eed;
     q->load = l;
     q->ids = mem_alloc((n + m) * sizeof *q->ids);
     if (said)
         memcpy(q->ids, t->ids, said * sizeof *q->ids);
-    for (size_t i = said; i < n + m; i++)
-        q->ids[i] = (int32_t)((num_rand(i < shared ? &same : &l->rng) ^ l->o->salt) % l->n_vocab);
+    write_tokens(l, q->ids, said, n + m, shared, &l->rng);
     job_init(&q->job, m, 0);
     q->job.prompt = q->ids;
     q->job.n_prompt = n;
@@ -226,14 +233,12 @@ static struct talk said(const struct load *l, uint64_t *rng)
 {
     const struct load_opts *o = l->o;
     size_t ctx = engine_ctx(l->en), n = 0;
-    uint64_t same = o->seed ^ 0x5eed;
     do
         n += draw(&o->prompt, rng) + draw(&o->answer, rng);
     while (n < ctx && num_rand_unit(rng) < 1 - 1 / o->turns);
     struct talk t = {.n = MIN(n, ctx)};
     t.ids = mem_alloc(t.n * sizeof *t.ids);
-    for (size_t i = 0; i < t.n; i++)
-        t.ids[i] = (int32_t)((num_rand(i < o->shared ? &same : rng) ^ o->salt) % l->n_vocab);
+    write_tokens(l, t.ids, 0, t.n, o->shared, rng);
     return t;
 }
 
