@@ -134,12 +134,17 @@ static size_t conv_width(const struct model *m)
     return n;
 }
 
-/* Behind the last number of a row that a product's part gives. */
+/* Behind the last number of a row that groups of n numbers each fill. */
+static size_t groups_end(const struct plan_op *op, size_t n)
+{
+    return op->to.at + (op->n_groups - 1) * op->to.stride + n;
+}
+
+/* The same of a product's part. */
 static size_t part_end(const struct plan_op *op, int k)
 {
-    size_t at = op->kind == PLAN_HEADS ? op->to.at + (op->n_groups - 1) * op->to.stride
-                                       : op->part[k].at;
-    return at + plan_part_rows(op, k);
+    size_t rows = plan_part_rows(op, k);
+    return op->kind == PLAN_HEADS ? groups_end(op, rows) : op->part[k].at + rows;
 }
 
 /* Whole cache lines, so that threads do not share them; spread rows each. */
@@ -152,6 +157,8 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
         for (int k = 0; k < op->n_parts; k++)
             if (op->part[k].dst == b)
                 n = MAX(n, part_end(op, k));
+        if (op->kind == PLAN_COPY && op->dst == b)
+            n = MAX(n, groups_end(op, op->n));
         if (op->kind == PLAN_MATMUL &&
             (op->src == b || (op->src == PLAN_PICKED_MIX && b == PLAN_MIX)))
             read = MAX(read, op->part[0].weight->cols);
@@ -160,11 +167,6 @@ static size_t width_of(const struct plan *p, enum plan_buf b)
     }
     switch (b) {
     case PLAN_PATCHES: n = m->vision->patch.cols; break;
-    case PLAN_Q: n = m->n_head * m->k_dim; break;            /* HEADS and COPY fill it together */
-    case PLAN_K: n = MAX(n, m->n_kv_head * m->k_dim); break; /* COPY may fill these */
-    case PLAN_V: n = MAX(n, m->n_kv_head * m->v_dim); break;
-    case PLAN_CONV_IN: n = MAX(n, conv_width(m)); break;
-    case PLAN_Z: n = MAX(n, m->mixer.inner); break;
     case PLAN_VALUES: n = m->n_head * m->value_dim; break;
     case PLAN_STREAMS: n = m->n_streams * m->dim; break;
     case PLAN_INPUTS_EMBED: n = m->n_layer * m->n_input; break;
