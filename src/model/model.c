@@ -65,6 +65,18 @@ const char *model_key(struct model *m, const char *name)
     return arena_printf(&m->arena, "%s.%s", m->arch->name, name);
 }
 
+enum err model_need_size(struct model *m, const char *key, uint32_t hi, size_t *out,
+                         struct errinfo *e)
+{
+    uint32_t v;
+    TRY(gguf_need_u32(m->gguf, key, &v, e));
+    if (v < 1 || v > hi)
+        return err_set(e, ERR_CORRUPT, "%s: %s is %u, which is outside 1 to %u", gguf_path(m->gguf),
+                       key, v, hi);
+    *out = v;
+    return ERR_OK;
+}
+
 static enum err read_size(struct model *m, const char *name, size_t otherwise, size_t lo, size_t hi,
                           size_t *out, struct errinfo *e)
 {

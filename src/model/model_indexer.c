@@ -9,26 +9,15 @@
 #define INDEX_HEADS_MAX 4096
 #define INDEX_DIM_MAX   4096
 
-static enum err read_index_size(struct model *m, const char *name, size_t hi, size_t *out,
-                                struct errinfo *e)
-{
-    const char *key = model_key(m, name);
-    uint32_t v;
-    TRY(gguf_need_u32(m->gguf, key, &v, e));
-    *out = v;
-    if (v < 1 || v > hi)
-        return err_set(e, ERR_CORRUPT, "%s: %s is %u, which is outside 1 to %zu",
-                       gguf_path(m->gguf), key, v, hi);
-    return ERR_OK;
-}
-
 enum err model_read_indexer(struct model *m, struct errinfo *e)
 {
     if (!gguf_key(m->gguf, model_key(m, "attention.indexer.top_k")))
         return ERR_OK;
-    TRY(read_index_size(m, "attention.indexer.top_k", INT32_MAX, &m->index_top_k, e));
-    TRY(read_index_size(m, "attention.indexer.head_count", INDEX_HEADS_MAX, &m->index_heads, e));
-    TRY(read_index_size(m, "attention.indexer.key_length", INDEX_DIM_MAX, &m->index_dim, e));
+    TRY(model_need_size(m, model_key(m, "attention.indexer.top_k"), INT32_MAX, &m->index_top_k, e));
+    TRY(model_need_size(m, model_key(m, "attention.indexer.head_count"), INDEX_HEADS_MAX,
+                        &m->index_heads, e));
+    TRY(model_need_size(m, model_key(m, "attention.indexer.key_length"), INDEX_DIM_MAX,
+                        &m->index_dim, e));
     if (!m->kv_low || !m->q_low || m->alibi > 0 || m->bidirectional)
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: attention to chosen positions is supported with latent queries and "

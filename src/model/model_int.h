@@ -18,6 +18,10 @@ struct model_factors {
 
 const float *model_ones(struct model *m, size_t n);
 
+/* A whole number from 1 to hi, which the file has to have. */
+enum err model_need_size(struct model *m, const char *key, uint32_t hi, size_t *out,
+                         struct errinfo *e);
+
 /* A number that a key gives for all layers or each; `otherwise` where there is none. */
 size_t model_layer_size(struct model *m, const char *name, size_t layer, size_t otherwise);
 

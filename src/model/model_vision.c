@@ -18,18 +18,6 @@ static const struct model_arch siglip = {.name = "clip",
                                          .norm = MODEL_MEAN,
                                          .act = MODEL_GELU};
 
-static enum err need_size(struct model *m, const char *key, uint32_t hi, size_t *out,
-                          struct errinfo *e)
-{
-    uint32_t v;
-    TRY(gguf_need_u32(m->gguf, key, &v, e));
-    if (v < 1 || v > hi)
-        return err_set(e, ERR_CORRUPT, "%s: %s is %u, which is outside 1 to %u", gguf_path(m->gguf),
-                       key, v, hi);
-    *out = v;
-    return ERR_OK;
-}
-
 /* Which projector it is: others compute otherwise. */
 static enum err check_kind(const struct gguf *g, struct errinfo *e)
 {
@@ -72,8 +60,8 @@ static enum err read_colours(struct model *m, const char *key, float out[3], str
 static enum err read_picture(struct model *m, struct model_vision *v, struct errinfo *e)
 {
     uint32_t square;
-    TRY(need_size(m, "clip.vision.image_size", IMAGE_MAX, &v->image, e));
-    TRY(need_size(m, "clip.vision.patch_size", PATCH_MAX, &v->patch_side, e));
+    TRY(model_need_size(m, "clip.vision.image_size", IMAGE_MAX, &v->image, e));
+    TRY(model_need_size(m, "clip.vision.patch_size", PATCH_MAX, &v->patch_side, e));
     TRY(gguf_get_u32(m->gguf, "clip.vision.projector.scale_factor", SQUARE, &square, e));
     v->grid = v->image / v->patch_side;
     v->square = square;
@@ -95,10 +83,10 @@ static enum err read_picture(struct model *m, struct model_vision *v, struct err
 
 static enum err read_sizes(struct model *m, struct errinfo *e)
 {
-    TRY(need_size(m, "clip.vision.block_count", MODEL_LAYERS_MAX, &m->n_layer, e));
-    TRY(need_size(m, "clip.vision.embedding_length", MODEL_DIM_MAX, &m->dim, e));
-    TRY(need_size(m, "clip.vision.feed_forward_length", MODEL_DIM_MAX, &m->ff, e));
-    TRY(need_size(m, "clip.vision.attention.head_count", 65536, &m->n_head, e));
+    TRY(model_need_size(m, "clip.vision.block_count", MODEL_LAYERS_MAX, &m->n_layer, e));
+    TRY(model_need_size(m, "clip.vision.embedding_length", MODEL_DIM_MAX, &m->dim, e));
+    TRY(model_need_size(m, "clip.vision.feed_forward_length", MODEL_DIM_MAX, &m->ff, e));
+    TRY(model_need_size(m, "clip.vision.attention.head_count", 65536, &m->n_head, e));
     TRY(gguf_get_f32(m->gguf, "clip.vision.attention.layer_norm_epsilon", 1e-6f, &m->norm_eps, e));
     if (!isfinite(m->norm_eps) || m->norm_eps < 0 || m->dim % m->n_head)
         return err_set(e, ERR_CORRUPT,
