@@ -423,7 +423,7 @@ static enum err read_layer_heads(struct model *m, struct errinfo *e)
     TRY(read_size(m, "attention.key_length_swa", m->k_dim, 1, 65536, &k, e));
     TRY(read_size(m, "attention.value_length_swa", m->v_dim, 1, 65536, &v, e));
     TRY(read_size(m, "rope.dimension_count_swa", MIN(m->n_rot, k), 2, k, &m->n_rot_local, e));
-    bool latent = m->kv_low || m->kv_from; /* the turned part has its place in a head */
+    bool latent = model_is_latent(m); /* the turned part has its place in a head */
     if (latent && (k != k_all || v != v_all || m->n_rot_local != m->n_rot))
         return err_set(e, ERR_UNSUPPORTED,
                        "%s: latent keys of %zu, %zu of them turned, and values of %zu with a "

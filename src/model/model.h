@@ -416,6 +416,12 @@ void model_close(struct model *m);
 /* By keys and names alone, before anything is opened: false for encoders and rerankers. */
 bool model_writes_text(const struct gguf *g);
 
+/* Are keys and values made of few numbers, whether these are kept or heads made of them? */
+static inline bool model_is_latent(const struct model *m)
+{
+    return m->kv_low || m->kv_from;
+}
+
 /* Is the mean taken away? */
 static inline bool model_norm_mean(const struct model *m, const struct model_norm *n)
 {

@@ -240,7 +240,7 @@ static enum err bind_attention(struct binder *b, int i, struct model_layer *l)
 {
     const struct model *m = b->m;
     unsigned flags = m->arch->flags;
-    bool latent = m->kv_low || m->kv_from;
+    bool latent = model_is_latent(m);
     if (latent)
         TRY(bind_latent(b, i, &l->latent));
     else

@@ -85,7 +85,7 @@ static struct model_angles angles_of(struct model *m, size_t n_rot, float base,
         inverse[i] = (float)(f * keep + f / (double)s->factor * (1 - keep));
     }
     float paper = s->factor > 1 ? 1 + 0.1f * logf(s->factor) : 1;
-    if (s->log_multiplier != 0 && (m->kv_low || m->kv_from))
+    if (s->log_multiplier != 0 && model_is_latent(m))
         return out;
     if (s->log_multiplier != 0) /* mistral3's: both of the paper's sides have a factor */
         paper /= s->factor > 1 ? 1 + 0.1f * s->log_multiplier * logf(s->factor) : 1;
@@ -130,7 +130,7 @@ enum err model_read_angles(struct model *m, const struct model_factors *factors,
     if (!base_ok(m->rope_base) || (local != 0 && !base_ok(local)))
         return err_set(e, ERR_CORRUPT, "%s: a rope base of %g makes no sense", gguf_path(m->gguf),
                        (double)(base_ok(m->rope_base) ? local : m->rope_base));
-    if (s.yarn && s.factor > 1 && s.log_multiplier != 0 && (m->kv_low || m->kv_from)) {
+    if (s.yarn && s.factor > 1 && s.log_multiplier != 0 && model_is_latent(m)) {
         float by = 1 + s.log_multiplier * logf(s.factor);
         m->attn_scale *= by * by;
     }

@@ -27,8 +27,8 @@ static void check_model(const struct model *m)
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
         CHECK_ALL((!l->angles || l->angles->inverse) && l->window <= INT32_MAX);
-        bool latent = m->kv_low || m->kv_from;
-        CHECK_ALL(!l->attends || ((latent || l->q.cols == m->dim) && l->o.rows == m->dim));
+        CHECK_ALL(!l->attends ||
+                  ((model_is_latent(m) || l->q.cols == m->dim) && l->o.rows == m->dim));
         CHECK_ALL(!m->index_top_k || !l->attends || i > 0 || l->indexer.q.rows);
         CHECK_ALL(l->reuses_kv || !l->q_norm.gain == !l->k_norm.gain);
         CHECK_ALL(!l->ffn.n || (l->ffn.down.rows == m->dim && l->ffn.down.cols == l->ffn.n));
