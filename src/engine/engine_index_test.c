@@ -45,14 +45,8 @@ static void open_family(struct opened *o, const char *family, const char *key, u
     uint64_t rng = 7;
     arena_init(&o->a);
     snprintf(path, sizeof path, "tests/data/family/%s.gguf", family);
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    size_t n = (size_t)ftell(f);
-    rewind(f);
-    char *file = arena_alloc(&o->a, n);
-    assert_int_equal(fread(file, 1, n, f), n);
-    fclose(f);
+    size_t n;
+    char *file = test_read_file(&o->a, path, &n);
     set_key(file, n, family, "context_length", CTX);
     set_key(file, n, family, key, v);
     if (gguf_open_bytes(&o->g, file, n, &e) != ERR_OK)

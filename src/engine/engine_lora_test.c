@@ -39,19 +39,6 @@ static float *random_floats(struct arena *a, uint64_t *rng, size_t n)
     return x;
 }
 
-static char *read_file(struct arena *a, const struct model_file *m, size_t *n)
-{
-    FILE *f = fopen(m->path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    char *bytes = arena_alloc(a, *n);
-    assert_int_equal(fread(bytes, 1, *n, f), *n);
-    fclose(f);
-    return bytes;
-}
-
 static struct gguf *open_bytes(const void *bytes, size_t n)
 {
     struct gguf *g;
@@ -166,7 +153,7 @@ static void check_merged(const struct model_file *m)
     uint64_t rng = test_seed();
     size_t n, known, vocab;
     arena_init(&a);
-    char *plain = read_file(&a, m, &n), *merged = read_file(&a, m, &n);
+    char *plain = test_read_file(&a, m->path, &n), *merged = test_read_file(&a, m->path, &n);
     struct gguf *g = open_bytes(plain, n), *gm = open_bytes(merged, n);
     make(&a, &made[0], &rng, m, gm, 0.5f);
     make(&a, &made[1], &rng, m, gm, -1);
@@ -230,7 +217,7 @@ static void check_mixed(const struct model_file *m)
     uint64_t rng = test_seed();
     size_t n, known;
     arena_init(&a);
-    char *plain = read_file(&a, m, &n), *merged = read_file(&a, m, &n);
+    char *plain = test_read_file(&a, m->path, &n), *merged = test_read_file(&a, m->path, &n);
     struct gguf *g = open_bytes(plain, n), *gm = open_bytes(merged, n);
     make(&a, &made, &rng, m, gm, 1);
     struct engine *en = open_engine(g, cpu_best());
@@ -298,7 +285,7 @@ static void refusals(void **state)
     struct arena a;
     size_t n;
     arena_init(&a);
-    char *plain = read_file(&a, &files[0], &n);
+    char *plain = test_read_file(&a, files[0].path, &n);
     struct gguf *g = open_bytes(plain, n);
     struct engine *en = open_engine(g, CPU_c);
     for (size_t i = 0; i < N_ELEMS(cases); i++) {

@@ -18,14 +18,7 @@ static void read_file(struct file *f, const char *name)
 {
     char path[128];
     snprintf(path, sizeof path, "tests/data/encoder/%s.gguf", name);
-    FILE *in = fopen(path, "rb");
-    assert_non_null(in);
-    assert_int_equal(fseek(in, 0, SEEK_END), 0);
-    f->n = (size_t)ftell(in);
-    f->bytes = mem_alloc(f->n);
-    rewind(in);
-    assert_int_equal(fread(f->bytes, 1, f->n, in), f->n);
-    fclose(in);
+    f->bytes = test_read_file(NULL, path, &f->n);
 }
 
 /* Where a text of the file ends. */

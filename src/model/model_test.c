@@ -500,20 +500,6 @@ static void refuses_what_latent_heads_have_no_place_for(void **state)
     unlink(path);
 }
 
-/* A whole file in memory. */
-static char *read_bytes(const char *path, size_t *n)
-{
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 0, SEEK_END), 0);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    char *bytes = mem_alloc(*n);
-    assert_int_equal(fread(bytes, 1, *n, f), *n);
-    fclose(f);
-    return bytes;
-}
-
 /* Behind the first occurrence of a text in the file. */
 static char *behind(char *bytes, size_t n, const char *text)
 {
@@ -624,13 +610,13 @@ static void refuses_states_that_do_not_fit(void **state)
     (void)state;
     for (size_t i = 0; i < N_ELEMS(keys); i++) {
         snprintf(path, sizeof path, "tests/data/family/%s.gguf", keys[i].file);
-        char *bytes = read_bytes(path, &n), *at = behind(bytes, n, keys[i].key);
+        char *bytes = test_read_file(NULL, path, &n), *at = behind(bytes, n, keys[i].key);
         memcpy(at + 4, &keys[i].value, 4); /* behind the number that says that it is 32 bits */
         expect_corrupt(bytes, n, keys[i].says);
         mem_free(bytes);
     }
     for (size_t i = 0; i < N_ELEMS(parts); i++) {
-        char *bytes = read_bytes("tests/data/family/rwkv7.gguf", &n);
+        char *bytes = test_read_file(NULL, "tests/data/family/rwkv7.gguf", &n);
         *behind(bytes, n, parts[i]) = '_';
         expect_corrupt(bytes, n, parts[i]);
         mem_free(bytes);

@@ -39,16 +39,7 @@ static uint8_t *read_file(const char *name, const char *end, size_t *n)
 {
     char path[256];
     snprintf(path, sizeof path, FOLDER "%s%s", name, end);
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        fail_msg("%s cannot be read", path);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *out = mem_alloc(*n + 1);
-    assert_int_equal(fread(out, 1, *n, f), *n);
-    fclose(f);
-    return out;
+    return test_read_file(NULL, path, n);
 }
 
 static void test_files(void **state)

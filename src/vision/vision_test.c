@@ -46,16 +46,7 @@ static uint8_t *read_file(const char *name, size_t *n)
 {
     char path[256];
     snprintf(path, sizeof path, FOLDER "%s", name);
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        fail_msg("%s cannot be read", path);
-    fseek(f, 0, SEEK_END);
-    *n = (size_t)ftell(f);
-    rewind(f);
-    uint8_t *out = arena_alloc(&arena, *n + 1);
-    assert_int_equal(fread(out, 1, *n, f), *n);
-    fclose(f);
-    return out;
+    return test_read_file(&arena, path, n);
 }
 
 static const void *take(const uint8_t **at, size_t n)
