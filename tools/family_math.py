@@ -71,7 +71,7 @@ def gated(x, gate, up, down, act=F.silu):
     return (act(x @ gate.T) * (x @ up.T)) @ down.T
 
 
-def experts(x, scores, k, norm, each):
+def experts(x, scores, k, norm, each, act=F.silu):
     """Softmax of all scores; each: e -> gate, up, down."""
     weights, chosen = scores.softmax(-1).topk(k, -1)
     if norm:
@@ -79,7 +79,7 @@ def experts(x, scores, k, norm, each):
     out = torch.zeros_like(x)
     for r in range(x.shape[0]):
         for e, w in zip(chosen[r].tolist(), weights[r]):
-            out[r] += w * gated(x[r:r + 1], *each(e))[0]
+            out[r] += w * gated(x[r:r + 1], *each(e), act=act)[0]
     return out
 
 
@@ -126,12 +126,17 @@ class Decoder:
     def qkv(self, i, x):
         return (x @ self.get(i, f"self_attn.{n}_proj").T for n in "qkv")
 
-    def attention(self, i, x, halves, out="self_attn.o_proj"):
-        c = self.c
-        q, k, v = self.qkv(i, x)
-        q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
-        q, k = (self.rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
-        return attend(q, k, v, halves) @ self.get(i, out).T
+    def kv_heads(self, i):
+        return self.c["num_key_value_heads"]
+
+    def turn(self, i, t, which):
+        """Queries' heads, or keys': which is q or k."""
+        return self.rotate(t, self.c["rope_theta"], t.shape[-1])
+
+    def attention(self, i, x, halves, out="self_attn.o_proj", **how):
+        n, n_kv = self.c["num_attention_heads"], self.kv_heads(i)
+        q, k, v = (heads(t, m) for t, m in zip(self.qkv(i, x), (n, n_kv, n_kv)))
+        return attend(self.turn(i, q, "q"), self.turn(i, k, "k"), v, halves, **how) @ self.get(i, out).T
 
     def layer(self, i, x, halves):
         eps = self.c["rms_norm_eps"]
@@ -139,11 +144,16 @@ class Decoder:
         return x + self.block(i, rms(x, self.get(i, "post_attention_layernorm"), eps))
 
     def logits(self, ids, halves):
-        w = self.w
-        x = w[self.embed][torch.tensor(ids.tolist())]
+        x = self.begin(self.w[self.embed][torch.tensor(ids.tolist())])
         for i in range(self.c["num_hidden_layers"]):
             x = self.layer(i, x, halves)
-        return (self.last(x) @ w[self.head].T).numpy()
+        return self.end(self.last(x) @ self.w[self.head].T).numpy()
+
+    def begin(self, x):
+        return x
+
+    def end(self, logits):
+        return logits
 
     def last(self, x):
         return rms(x, self.w[self.norm], self.c["rms_norm_eps"])
@@ -206,14 +216,10 @@ class Bailing2(Bailing):
             out["mlp.gate.expert_bias"] = (c["num_experts"],)
         return out
 
-    def attention(self, i, x, halves):
-        c = self.c
-        q, k, v = self.qkv(i, x)
-        q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
-        q = rms(q, self.get(i, "attention.query_layernorm"), c["rms_norm_eps"])
-        k = rms(k, self.get(i, "attention.key_layernorm"), c["rms_norm_eps"])
-        q, k = (rotate(t, c["rope_theta"], int(c["head_dim"] * c["partial_rotary_factor"])) for t in (q, k))
-        return attend(q, k, v, halves) @ self.get(i, "attention.dense").T
+    def turn(self, i, t, which):
+        c, name = self.c, {"q": "query", "k": "key"}[which]
+        t = rms(t, self.get(i, f"attention.{name}_layernorm"), c["rms_norm_eps"])
+        return rotate(t, c["rope_theta"], int(c["head_dim"] * c["partial_rotary_factor"]))
 
     def block(self, i, x):
         c = self.c
@@ -271,7 +277,6 @@ def shifted(x):
 class Rwkv(Decoder):
     """What RWKV's families share.  Weights are drawn so that gates, fades and shares of the row before
     are neither all nor nothing.  Matrices [in, out], as the checkpoints have some, are turned."""
-    turned = ()
 
     def draw(self, name, shape, rng, exact):
         last = name.split(".")[-1]
@@ -299,16 +304,8 @@ class Rwkv(Decoder):
 
     def logits(self, ids, halves):
         """halves: nothing is kept in them."""
-        x, self.first = self.begin(self.w[self.embed][torch.tensor(ids.tolist())]), None
-        for i in range(self.c["num_hidden_layers"]):
-            x = self.layer(i, x, halves)
-        return (self.end(x) @ self.w[self.head].T).numpy()
-
-    def begin(self, x):
-        return x
-
-    def end(self, x):
-        return rms(x, self.w[self.norm], self.c["rms_norm_eps"])
+        self.first = None
+        return super().logits(ids, halves)
 
 
 def rwkv6_mix(x, g, maa, order, heads_of):
@@ -356,7 +353,7 @@ class Rwkv6(Rwkv):
     def begin(self, x):
         return self.norm_by(x, "rwkv.blocks.0.pre_ln")
 
-    def end(self, x):
+    def last(self, x):
         return self.norm_by(x, self.norm)
 
     def mix(self, x, p):
@@ -479,7 +476,7 @@ class Rwkv7(Rwkv):
     def begin(self, x):
         return self.norm_by(x, "model.layers.0.pre_norm")
 
-    def end(self, x):
+    def last(self, x):
         return self.norm_by(x, self.norm)
 
     def mix(self, i, x):
@@ -526,7 +523,7 @@ class Arwkv(Rwkv7):
     output = {"r": "self_attn.time_mixer.receptance", "k": "self_attn.time_mixer.key",
               "v": "self_attn.time_mixer.value", "o": "self_attn.time_mixer.output",
               "x": "self_attn.time_mixer.", "norm": "self_attn.time_mixer.ln_x"}
-    shapes, end, begin = Decoder.shapes, Rwkv.end, Rwkv.begin
+    shapes, last, begin = Decoder.shapes, Decoder.last, Decoder.begin
 
     def lora(self, i, n, rank):
         d, p = self.c["hidden_size"], f"self_attn.time_mixer.{n}"

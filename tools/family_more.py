@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from family_math import Decoder, attend, gated, gelu, heads, mean_norm, rms, rotate, rotate_pairs
+from family_math import Decoder, attend, experts, gated, gelu, heads, mean_norm, rms, rotate, rotate_pairs
 
 
 class Grok(Decoder):
@@ -27,24 +27,15 @@ class Grok(Decoder):
 
     def attention(self, i, x, halves):
         c = self.c
-        q, k, v = self.qkv(i, x)
-        q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
-        q, k = (rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
-        mix = attend(q, k, v, halves, c["attn_output_multiplier"], c["attn_logit_softcapping"],
-                     grow=c.get("attn_temperature_len", 0))
-        return mix @ self.get(i, "self_attn.o_proj").T
+        return super().attention(i, x, halves, scale=c["attn_output_multiplier"], cap=c["attn_logit_softcapping"],
+                                 grow=c.get("attn_temperature_len", 0))
 
     def block(self, i, x):
         c = self.c
         scores = x @ self.get(i, "block_sparse_moe.gate").T
         cap = c["router_logit_softcapping"]
-        scores = cap * torch.tanh(scores / cap)
-        weights, chosen = scores.softmax(-1).topk(c["num_experts_per_tok"], -1)
-        out = torch.zeros_like(x)
-        for r in range(x.shape[0]):
-            for e, w in zip(chosen[r].tolist(), weights[r]):
-                part = [self.get(i, f"block_sparse_moe.experts.{e}.{n}") for n in self.names]
-                out[r] += w * gated(x[r:r + 1], *part, act=gelu)[0]
+        each = lambda e: [self.get(i, f"block_sparse_moe.experts.{e}.{n}") for n in self.names]  # noqa: E731
+        out = experts(x, cap * torch.tanh(scores / cap), c["num_experts_per_tok"], False, each, gelu)
         if not c["residual_moe"]:
             return out
         part = [self.get(i, f"mlp.{n}") for n in ("gate_proj", "up_proj", "down_proj")]
@@ -56,14 +47,12 @@ class Grok(Decoder):
         x = x + norm(self.attention(i, norm(x, "pre_attn_norm"), halves), "post_attn_norm")
         return x + norm(self.block(i, norm(x, "pre_moe_norm")), "post_moe_norm")
 
-    def logits(self, ids, halves):
-        c, w = self.c, self.w
-        x = w[self.embed][torch.tensor(ids.tolist())] * c["embedding_multiplier_scale"]
-        for i in range(c["num_hidden_layers"]):
-            x = self.layer(i, x, halves)
-        out = (self.last(x) @ w[self.head].T) * c["output_multiplier_scale"]
-        cap = c.get("final_logit_softcapping")
-        return (cap * torch.tanh(out / cap) if cap else out).numpy()
+    def begin(self, x):
+        return x * self.c["embedding_multiplier_scale"]
+
+    def end(self, logits):
+        out, cap = logits * self.c["output_multiplier_scale"], self.c.get("final_logit_softcapping")
+        return cap * torch.tanh(out / cap) if cap else out
 
 
 class Plamo(Decoder):
@@ -194,13 +183,15 @@ class Deci(Decoder):
         b = self.c["block_configs"][i]
         return b["attention"]["n_heads_in_group"], b["attention"]["replace_with_linear"], b["ffn"]["ffn_mult"]
 
+    def kv_heads(self, i):
+        return self.c["num_attention_heads"] // self.block_of(i)[0]
+
     def layer_shapes(self, i):
         d = self.c["hidden_size"]
         group, linear, mult = self.block_of(i)
         out = {}
         if group:
-            n_kv = self.c["num_attention_heads"] // group
-            n = d // self.c["num_attention_heads"] * n_kv
+            n = d // self.c["num_attention_heads"] * self.kv_heads(i)
             out.update({**self.attention_shapes(), "self_attn.k_proj.weight": (n, d), "self_attn.v_proj.weight": (n, d)})
         if linear:
             out["self_attn.linear_attn.weight"] = (d, d)
@@ -212,16 +203,12 @@ class Deci(Decoder):
         return out
 
     def layer(self, i, x, halves):
-        c, eps = self.c, self.c["rms_norm_eps"]
+        eps = self.c["rms_norm_eps"]
         group, linear, mult = self.block_of(i)
         if group or linear:
             y = rms(x, self.get(i, "input_layernorm"), eps)
         if group:
-            n, n_kv = c["num_attention_heads"], c["num_attention_heads"] // group
-            q, k, v = self.qkv(i, y)
-            q, k, v = heads(q, n), heads(k, n_kv), heads(v, n_kv)
-            q, k = (rotate(t, c["rope_theta"], q.shape[-1]) for t in (q, k))
-            x = x + attend(q, k, v, halves) @ self.get(i, "self_attn.o_proj").T
+            x = x + self.attention(i, y, halves)
         if linear:
             x = x + y @ self.get(i, "self_attn.linear_attn").T
         return x + self.ffn(i, rms(x, self.get(i, "post_attention_layernorm"), eps), "mlp") if mult else x
@@ -238,13 +225,8 @@ class Maincoder(Decoder):
                 "self_attn.q_norm.weight": (size,), "self_attn.k_norm.weight": (size,),
                 **self.attention_shapes(), **self.ffn_shapes("mlp", c["intermediate_size"])}
 
-    def attention(self, i, x, halves):
-        c = self.c
-        q, k, v = self.qkv(i, x)
-        q, k, v = heads(q, c["num_attention_heads"]), heads(k, c["num_key_value_heads"]), heads(v, c["num_key_value_heads"])
-        q, k = (rms(rotate_pairs(t, c["rope_theta"], t.shape[-1]), self.get(i, f"self_attn.{n}_norm"), c["rms_norm_eps"])
-                for t, n in ((q, "q"), (k, "k")))
-        return attend(q, k, v, halves) @ self.get(i, "self_attn.o_proj").T
+    def turn(self, i, t, which):
+        return rms(super().turn(i, t, which), self.get(i, f"self_attn.{which}_norm"), self.c["rms_norm_eps"])
 
     def block(self, i, x):
         return self.ffn(i, x, "mlp")
@@ -341,13 +323,14 @@ class Jais(Decoder):
         y = F.silu(self.linear(i, y, "mlp.c_fc2")) * self.linear(i, y, "mlp.c_fc")
         return x + self.linear(i, y, "mlp.c_proj")
 
-    def logits(self, ids, halves):
-        c, w = self.c, self.w
-        x = w[self.embed][torch.tensor(ids.tolist())] * c["mup_embeddings_scale"]
-        for i in range(c["n_layer"]):
-            x = self.layer(i, x, halves)
-        x = mean_norm(x, w[self.norm], w["transformer.ln_f.bias"], c["layer_norm_epsilon"])
-        return (x @ w[self.head].T * (c["mup_output_alpha"] * c["mup_width_scale"])).numpy()
+    def begin(self, x):
+        return x * self.c["mup_embeddings_scale"]
+
+    def last(self, x):
+        return mean_norm(x, self.w[self.norm], self.w["transformer.ln_f.bias"], self.c["layer_norm_epsilon"])
+
+    def end(self, logits):
+        return logits * (self.c["mup_output_alpha"] * self.c["mup_width_scale"])
 
 
 class OpenElm(Decoder):
