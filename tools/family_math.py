@@ -264,11 +264,6 @@ class Arctic(Decoder):
         return y + experts(x, x @ self.get(i, "block_sparse_moe.gate").T, c["num_experts_per_tok"], True, each)
 
 
-def normed(x, w, b, eps):
-    x = x - x.mean(-1, keepdim=True)
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * w + b
-
-
 def shifted(x):
     """The row before each, less the row."""
     return torch.cat([torch.zeros_like(x[:1]), x[:-1]]) - x
@@ -300,7 +295,8 @@ class Rwkv(Decoder):
 
     def head_norm(self, y, w, b):
         n = self.heads
-        return normed(heads(y, n), w.reshape(n, 1, -1), b.reshape(n, 1, -1), 64e-5).transpose(0, 1).flatten(1)
+        y = mean_norm(heads(y, n), None, None, 64e-5) * w.reshape(n, 1, -1) + b.reshape(n, 1, -1)
+        return y.transpose(0, 1).flatten(1)
 
     def logits(self, ids, halves):
         """halves: nothing is kept in them."""
@@ -348,7 +344,7 @@ class Rwkv6(Rwkv):
         return out
 
     def norm_by(self, x, prefix):
-        return normed(x, self.w[prefix + ".weight"], self.w[prefix + ".bias"], self.c["layer_norm_epsilon"])
+        return mean_norm(x, self.w[prefix + ".weight"], self.w[prefix + ".bias"], self.c["layer_norm_epsilon"])
 
     def begin(self, x):
         return self.norm_by(x, "rwkv.blocks.0.pre_ln")
@@ -471,7 +467,7 @@ class Rwkv7(Rwkv):
         return out
 
     def norm_by(self, x, prefix):
-        return normed(x, self.w[prefix + ".weight"], self.w[prefix + ".bias"], self.c["norm_eps"])
+        return mean_norm(x, self.w[prefix + ".weight"], self.w[prefix + ".bias"], self.c["norm_eps"])
 
     def begin(self, x):
         return self.norm_by(x, "model.layers.0.pre_norm")
