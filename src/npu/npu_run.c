@@ -71,17 +71,25 @@ static void count_energy(struct npu_answer *a, const struct npu_work *w, const s
     a->energy[NPU_E_HOST] = host_bytes(w, c) * ask->instances * PJ_HOST * 1e-12;
 }
 
+/* Memory and links have voltages of their own. */
+static bool has_own_voltage(int energy)
+{
+    return energy == NPU_E_DRAM || energy == NPU_E_HOST || energy == NPU_E_LINKS;
+}
+
 /* The share of the clock at which a round of `seconds` at full clock, `fixed_s` of which no clock
  * changes, draws what the card may: energy falls with the square of the voltage. */
 static double allowed_clock(const struct npu_answer *a, const struct npu_chip *c, double seconds)
 {
-    double low = CLOCK_LEAST, high = 1, dynamic = 0, room = c->v[NPU_TDP] - c->v[NPU_STATIC];
-    for (int i = 0; i < NPU_E_STATIC; i++)
+    double low = CLOCK_LEAST, high = 1, dynamic = 0, fixed = 0,
+           room = c->v[NPU_TDP] - c->v[NPU_STATIC];
+    for (int i = 0; i < NPU_E_STATIC; i++) {
         dynamic += a->energy[i];
-    double dram = a->energy[NPU_E_DRAM] + a->energy[NPU_E_HOST] + a->energy[NPU_E_LINKS];
+        fixed += has_own_voltage(i) ? a->energy[i] : 0;
+    }
     for (int i = 0; i < 40; i++) {
         double f = (low + high) / 2, v = 1 - VOLTAGE_SHARE * (1 - f);
-        double watts = ((dynamic - dram) * v * v + dram) / seconds * f;
+        double watts = ((dynamic - fixed) * v * v + fixed) / seconds * f;
         if (watts > room)
             high = f;
         else
@@ -120,7 +128,7 @@ static void finish(struct npu_answer *a, const struct npu_work *w, const struct 
     a->clock = allowed_clock(a, c, round + waits);
     double v = 1 - VOLTAGE_SHARE * (1 - a->clock);
     for (int i = 0; i < NPU_E_STATIC; i++)
-        if (i != NPU_E_DRAM && i != NPU_E_HOST && i != NPU_E_LINKS)
+        if (!has_own_voltage(i))
             a->energy[i] *= v * v;
     round = MAX(round / a->clock, host * ask->instances);
     a->latency_s = once / a->clock + host + c->v[NPU_HOST_US] * 1e-6;
