@@ -64,7 +64,6 @@ enum err fleet_ranks(struct dev_speeds *s, const struct fleet_kind *k, const str
     size_t n = k->tensor * k->pipeline, machines = k->machines;
     struct plan *whole = plan_new(m);
     double all = weights_of(whole), share = 0;
-    enum err r = ERR_OK;
     plan_free(whole);
     if (machines > n || n % machines != 0 ||
         (k->tensor % (n / machines) != 0 && (n / machines) % k->tensor != 0))
@@ -83,16 +82,14 @@ enum err fleet_ranks(struct dev_speeds *s, const struct fleet_kind *k, const str
         .byte_s = machines > 1 ? 8e-9 / k->gbit : 0
     };
     s->s_step = machines > 1 ? x.us_s : MEMORY_S; /* the first tells the others what to do */
-    for (size_t i = 0; i < k->pipeline && r == ERR_OK; i++) {
+    for (size_t i = 0; i < k->pipeline; i++) {
         struct plan *p; /* the largest share of the stage */
         size_t last = (k->pipeline - i) * k->tensor - 1;
-        r = plan_share_new(&p, m, &x.of, last, e);
-        if (r != ERR_OK)
-            break;
+        TRY(plan_share_new(&p, m, &x.of, last, e));
         share += weights_of(p) / all * (double)x.here;
         add_stage(s, &x, p, i);
         plan_free(p);
     }
     s->share = share;
-    return r;
+    return ERR_OK;
 }
