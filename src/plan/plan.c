@@ -2,8 +2,6 @@
  * plan.c - from a model's row of choices to operations, and from their order to places. */
 #include "plan/plan_int.h"
 
-#include "base/num.h"
-
 #include <math.h>
 
 /* Of heads that are `all` numbers together: of each, or of all in one. */
