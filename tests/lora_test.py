@@ -2,11 +2,12 @@
 """Adapters of a request, by name and by number, through every API: tests/lora_test.py DAMSO.
 The adapter is made here, of random numbers large enough to change what the small model says; that it is computed rightly
 is src/engine/engine_lora_test.c's to say."""
-import os, random, struct, subprocess, sys, tempfile
+import os, random, subprocess, sys, tempfile
+
+from gguf_file import write_gguf
 from served import MODELS, SMALL, Server, sse
 
 DIM, FF, RANK = 576, 1536, 2  # of the small model
-U32, F32, TEXT = 4, 6, 8
 ASK = [{'role': 'user', 'content': 'What is the capital of France?'}]
 N = 12
 
@@ -14,17 +15,10 @@ N = 12
 def adapter(path, arch='llama', seed=1):
     """A GGUF file with a pair for one matrix, as convert_lora_to_gguf.py writes it."""
     rng = random.Random(seed)
-    text = lambda s: struct.pack('<Q', len(s)) + s.encode()
-    key = lambda name, kind, value: text(name) + struct.pack('<I', kind) + value
-    keys = [key('general.type', TEXT, text('adapter')), key('general.architecture', TEXT, text(arch)),
-            key('adapter.type', TEXT, text('lora')), key('adapter.lora.alpha', F32, struct.pack('<f', 2 * RANK))]
-    name, infos, data = 'blk.20.ffn_down.weight', b'', b''
-    for end, cols, rows in (('.lora_a', FF, RANK), ('.lora_b', RANK, DIM)):
-        infos += text(name + end) + struct.pack('<IQQIQ', 2, cols, rows, 0, len(data))
-        data += struct.pack(f'<{cols * rows}f', *(rng.uniform(-1, 1) for _ in range(cols * rows)))
-    head = b'GGUF' + struct.pack('<IQQ', 3, 2, len(keys)) + b''.join(keys) + infos
-    with open(path, 'wb') as f:
-        f.write(head + bytes(-len(head) % 32) + data)
+    keys = {'general.type': 'adapter', 'general.architecture': arch, 'adapter.type': 'lora',
+            'adapter.lora.alpha': 2.0 * RANK}
+    write_gguf(path, keys, {'blk.20.ffn_down.weight' + end: (dims, [rng.uniform(-1, 1) for _ in range(dims[0] * dims[1])])
+                            for end, dims in (('.lora_a', (FF, RANK)), ('.lora_b', (RANK, DIM)))})
 
 
 def chat(server, model=SMALL, **more):

@@ -7,6 +7,8 @@ imatrix says of the first layer from the embeddings, and files are read by a rea
 by PyPI `gguf`, where that is installed."""
 import array, json, math, os, random, shutil, struct, subprocess, sys, tempfile, unittest
 
+from gguf_file import write_gguf
+
 DAMSO = os.path.abspath(sys.argv.pop(1))
 MODELS = os.environ.get('DAMSO_TEST_MODELS')
 MODEL = 'smollm2-135m-instruct'
@@ -85,22 +87,6 @@ def log_softmax(row):
     most = max(row)
     total = most + math.log(sum(math.exp(x - most) for x in row))
     return [x - total for x in row]
-
-
-def write_gguf(path, keys, tensors):
-    """keys: texts; tensors: name -> (dims, floats)."""
-    def text(t):
-        return struct.pack('<Q', len(t)) + t.encode()
-    out = b'GGUF' + struct.pack('<IQQ', 3, len(tensors), len(keys))
-    for key, value in keys.items():
-        out += text(key) + struct.pack('<I', 8) + text(value)
-    data = b''
-    for name, (dims, values) in tensors.items():
-        out += text(name) + struct.pack(f'<I{len(dims)}QIQ', len(dims), *dims, 0, len(data))
-        data += struct.pack(f'<{len(values)}f', *values)
-        data += b'\0' * (-len(data) % 32)
-    with open(path, 'wb') as f:
-        f.write(out + b'\0' * (-len(out) % 32) + data)
 
 
 class Experts(unittest.TestCase):
