@@ -554,6 +554,12 @@ enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t f
     return rows_of(b, full_name(b, layer, name, "weight"), from, rows, all, cols, out);
 }
 
+enum err model_bind_linear(struct binder *b, int layer, const char *name, size_t rows, size_t cols,
+                           struct model_matrix *out, const float **bias)
+{
+    return linear(b, layer, name, rows, cols, out, bias);
+}
+
 enum err model_bind_vector(struct binder *b, const char *full, size_t n, bool optional,
                            const float **out)
 {

@@ -20,16 +20,6 @@ static enum err matrix(struct binder *b, int i, const char *name, size_t rows, s
     return model_bind_rows(b, i, name, 0, rows, rows, cols, out);
 }
 
-/* Of n rows, with the bias that it may have. */
-static enum err linear(struct binder *b, int i, const char *name, size_t n,
-                       struct model_matrix *out, const float **bias)
-{
-    TRY(matrix(b, i, name, n, b->m->dim, out));
-    TRY(model_bind_vector(b, model_bind_name(b, i, name, "bias"), n, true, bias));
-    *bias = model_bind_unscaled(b, out, *bias, n);
-    return ERR_OK;
-}
-
 /* How many rows a matrix of the file has, which no key of all files says; 1 where there is none,
  * which is then found missing. */
 static enum err rows_of(struct binder *b, int i, const char *name, size_t *out)
@@ -37,10 +27,12 @@ static enum err rows_of(struct binder *b, int i, const char *name, size_t *out)
     const char *full = model_bind_name(b, i, name, "weight");
     const struct gguf_tensor *t = gguf_tensor(b->m->gguf, full);
     *out = 1;
-    if (t && (t->dims[1] < 1 || t->dims[1] > MODEL_DIM_MAX))
+    if (!t)
+        return ERR_OK;
+    if (t->dims[1] < 1 || t->dims[1] > MODEL_DIM_MAX)
         return err_set(b->e, ERR_CORRUPT, "%s: tensor %s has %llu rows", gguf_path(b->m->gguf),
                        full, (unsigned long long)t->dims[1]);
-    *out = t ? (size_t)t->dims[1] : 1;
+    *out = (size_t)t->dims[1];
     return ERR_OK;
 }
 
@@ -147,9 +139,9 @@ enum err model_bind_wkv(struct binder *b, int i, struct model_mixer *out)
                        "%s: layer %d has %zu heads of %zu with %zu of keys for a width of %zu",
                        gguf_path(m->gguf), i, s->heads, s->state, s->groups, m->dim);
     size_t keys = s->groups * s->state;
-    TRY(linear(b, i, "time_mix_receptance", s->inner, &x->r, &x->r_bias));
-    TRY(linear(b, i, "time_mix_key", keys, &x->k, &x->k_bias));
-    TRY(linear(b, i, "time_mix_value", keys, &x->v, &x->v_bias));
+    TRY(model_bind_linear(b, i, "time_mix_receptance", s->inner, m->dim, &x->r, &x->r_bias));
+    TRY(model_bind_linear(b, i, "time_mix_key", keys, m->dim, &x->k, &x->k_bias));
+    TRY(model_bind_linear(b, i, "time_mix_value", keys, m->dim, &x->v, &x->v_bias));
     bool seven = model_bind_there(b, i, "time_mix_k_k");
     TRY(seven ? bind_7(b, i, out) : bind_6(b, i, out));
     if (seven && s->groups != s->heads)
