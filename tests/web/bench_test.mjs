@@ -79,6 +79,7 @@ test('a list, and runs side by side', { skip }, async () => {
   for (const part of ['151.5', '80.0', '120.5 / 168.7 / 241', '14.25', '0.1234 J', '재지 않음', 'INVALID', 'A processor', 'LoadGen 6.0.17'])
     assert.ok(said.includes(part), `${part} in ${said}`);
   assert.match(await page.textContent('.page'), /어떻게 끝났는지: LoadGen says INVALID/);
+  await page.locator('.figure:has(rect.pt)').nth(1).waitFor(); // drawn once its width is known
   assert.equal(await page.locator('svg.chart rect.pt').count(), 80); // two histograms of 40 bars
   await page.uncheck('input[aria-label="slower 고르기"]');
   await page.waitForURL(/\/bench\/offline$/);
