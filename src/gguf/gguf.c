@@ -17,7 +17,7 @@ enum err gguf_index_build(struct gguf_index *ix, struct arena *a, const void *fi
         n_slots *= 2;
     ix->slot = arena_array(a, n_slots, sizeof *ix->slot);
     ix->mask = n_slots - 1;
-    ix->seed = os_now_ns() ^ (uint64_t)(uintptr_t)ix->slot;
+    ix->seed = gguf_seed(ix->slot);
     for (size_t i = 0; i < n; i++) {
         const struct span *name = (const void *)((const char *)first + i * stride);
         size_t at = (size_t)num_hash(name->p, name->n, ix->seed) & ix->mask;

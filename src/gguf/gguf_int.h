@@ -7,9 +7,16 @@
 #include "base/arena.h"
 #include "gguf/gguf.h"
 #include "os/os_map.h"
+#include "os/os_sys.h"
 
-/* A name table: open addressing over indices + 1, a power of two of slots, at most half full.
- * The seed differs each time, so that no file can hold names made to collide. */
+/* The seed of a table of names: another one each time, so that no file can hold names made to
+ * collide. */
+static inline uint64_t gguf_seed(const void *table)
+{
+    return os_now_ns() ^ (uint64_t)(uintptr_t)table;
+}
+
+/* A name table: open addressing over indices + 1, a power of two of slots, at most half full. */
 struct gguf_index {
     uint32_t *slot;
     size_t mask;

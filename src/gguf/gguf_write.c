@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/num.h"
+#include "gguf/gguf_int.h"
 #include "gguf/gguf_type.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@ struct gguf_write {
     size_t n_keys, n_tensors, cap_keys, cap_tensors;
     uint32_t *slot; /* [n_slots]: keys by their names' hashes, a number and 1; at most half full */
     size_t n_slots; /* a power of two */
+    uint64_t seed;  /* of the hashes */
     size_t tensor;  /* the one whose data comes */
     uint64_t begun; /* bytes of it */
     uint64_t bytes; /* of the file */
@@ -160,7 +162,7 @@ static void add_value(struct str *s, const struct gguf_key *k)
 /* Where the key of that name is, or would be. */
 static uint32_t *slot_of(const struct gguf_write *w, struct span name)
 {
-    size_t at = (size_t)num_hash(name.p, name.n, 0) & (w->n_slots - 1);
+    size_t at = (size_t)num_hash(name.p, name.n, w->seed) & (w->n_slots - 1);
     while (w->slot[at] && !span_eq_cstr(name, w->keys[w->slot[at] - 1].name))
         at = (at + 1) & (w->n_slots - 1);
     return &w->slot[at];
@@ -173,6 +175,7 @@ static void grow_keys(struct gguf_write *w)
     mem_free(w->slot);
     w->n_slots = 2 * w->cap_keys;
     w->slot = mem_alloc(w->n_slots * sizeof *w->slot);
+    w->seed = gguf_seed(w->slot);
     for (size_t i = 0; i < w->n_keys; i++)
         *slot_of(w, span_of(w->keys[i].name)) = (uint32_t)i + 1;
 }

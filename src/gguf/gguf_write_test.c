@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/gguf_write_XXXXXX", path[64];
@@ -183,12 +184,57 @@ static void keys_are_told_anew(void **state)
     gguf_close(g);
 }
 
+/* The processor's seconds that n keys of these names of 16 bytes take. */
+static double seconds_of(const uint64_t (*names)[2], size_t n)
+{
+    struct timespec a, b;
+    struct gguf_write *w = begin();
+    struct gguf_key key = {.kind = GGUF_U8};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+    for (size_t i = 0; i < n; i++) {
+        key.name = (struct span){(const char *)names[i], sizeof names[i]};
+        gguf_write_key(w, &key);
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+    gguf_write_free(w);
+    return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+}
+
+/* Names that all have one hash where its seed is known: the second half of each brings what the
+ * first one made of the seed to the same number.  They take as long as others. */
+static void names_that_collide_cost_no_more(void **state)
+{
+    enum { KEYS = 20000 };
+    static uint64_t hostile[KEYS][2], plain[KEYS][2];
+    const uint64_t mix = 0x2d358dccaa6c78a5u, by = 0x8bb84b93962eacc9u; /* num_hash's */
+    uint64_t random = 1, want = 0;
+    (void)state;
+    for (size_t i = 0; i < KEYS; i++) {
+        uint64_t *x = hostile[i];
+        do {
+            x[0] = num_rand(&random);
+            __uint128_t m = (__uint128_t)(16 * 0x9e3779b97f4a7c15u ^ x[0] ^ mix) * by;
+            x[1] = (uint64_t)m ^ (uint64_t)(m >> 64); /* what comes before the second half is 0 */
+        } while (memchr(x, 0, sizeof hostile[i]));    /* it would end the name */
+        if (i == 0)
+            want = num_hash(x, 16, 0);
+        assert_true(num_hash(x, 16, 0) == want);
+        do
+            plain[i][0] = num_rand(&random), plain[i][1] = num_rand(&random);
+        while (memchr(plain[i], 0, sizeof plain[i]));
+    }
+    double some = seconds_of(plain, KEYS), all = seconds_of(hostile, KEYS);
+    printf("%d names that collide: %.4f s, others: %.4f s\n", KEYS, all, some);
+    assert_true(all < 20 * some + 0.05);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(what_is_dropped_leaves_nothing),
         cmocka_unit_test(keys_are_told_anew),
+        cmocka_unit_test(names_that_collide_cost_no_more),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
