@@ -31,9 +31,9 @@ class Plan(unittest.TestCase):
     def tearDownClass(cls):
         cls.dir.cleanup()
 
-    def damso(self, *args):
+    def damso(self, *args, **env):
         return subprocess.run([DAMSO, 'plan', '-w', f'{self.dir.name}/shape.json', '--requests', '200', '--turns', '1', *args],
-                              capture_output=True, text=True, timeout=300)
+                              capture_output=True, text=True, timeout=300, env={**os.environ, **env})
 
     def answer(self, *args):
         r = self.damso('--json', *args)
@@ -143,6 +143,9 @@ class Plan(unittest.TestCase):
         for part in ('4 x h100-sxm', 'of 4 chips: ', 'split by 2x2'):
             self.assertIn(part, r.stdout)
         self.assertNotIn(' x h100-sxm', self.damso(*args, 'h100-sxm').stdout)
+        # What the environment says of other commands, too, is nothing that was asked of a machine.
+        r = self.damso(*args, f'{d}/levels.json', DAMSO_CHIPS='4')
+        self.assertEqual(r.returncode, 0, r.stderr)
 
     def test_text(self):
         r = self.damso('--users', '5000', '--ttft-p99', '1000', '--availability', '0.999', f'{self.dir.name}/bench.json')
@@ -165,6 +168,8 @@ class Plan(unittest.TestCase):
                 ((*good, 'warboy,price=1,hour=1'), 'not both'), ((*good, 'warboy,tensor=2'), 'damso bench --json'),
                 ((*good, f'{d}/bench.json,tensor=2'), 'gbit='), ((*good, f'{d}/bench.json,us=5'), 'us='),
                 ((*good, f'{d}/bench.json,tensor=3,machines=2'), 'evenly'), ((*good, 'warboy,watts=5'), 'watts='),
+                ((*good, '--chips', '4', f'{d}/bench.json', f'{d}/levels.json'), '--chips is of simulated chips'),
+                ((*good, '--split', '2x2', f'{d}/bench.json'), '--split is of simulated chips'),
                 ((*good, f'{d}/none.json'), 'none.json'), ((*good, f'{d}/gone.json'), 'gone.json'),
                 ((*good, '--curve', f'{d}/none.json', 'warboy'), 'none.json:1'),
                 ((*good, '--curve', f'{d}/gone', 'warboy'), 'gone'),

@@ -188,11 +188,32 @@ static enum err check_cell(struct fleet_ask *f, struct errinfo *e)
                    f->spares[1], f->spares[1] == FLEET_CELL_MAX ? " or more" : "", f->cell);
 }
 
+/* Several chips of a kind are asked for, and every kind is a machine that was measured: what would
+ * be said of one would be read as said of several. */
+static enum err check_chips(const struct cmd_plan_ask *a, const struct conf *c, struct errinfo *e)
+{
+    bool chips = c->origin[CONF_ID_chips] == CONF_OPTION;
+    if (!chips && c->origin[CONF_ID_split] != CONF_OPTION)
+        return ERR_OK;
+    for (size_t i = 0; i < a->n_kinds; i++) {
+        enum fleet_source source;
+        TRY(fleet_source_of(&source, a->kind[i].name, e));
+        if (source == FLEET_CHIP)
+            return ERR_OK;
+    }
+    return err_set(e, ERR_USAGE,
+                   "--%s is of simulated chips, and all kinds here are measured: several machines "
+                   "of one that compute a model together are FILE,tensor=N or FILE,pipeline=N",
+                   chips ? "chips" : "split");
+}
+
 static enum err work(struct cmd_plan_ask *a, const struct cmd_plan_options *o, const struct conf *c,
                      struct errinfo *e)
 {
     struct fleet_answer *x = mem_alloc(a->n_kinds * sizeof *x);
     enum err r = check_cell(&a->fleet, e);
+    if (r == ERR_OK)
+        r = check_chips(a, c, e);
     cmd_catch_stop();
     a->fleet.load.stop = stops;
     for (size_t i = 0; i < a->n_kinds && r == ERR_OK; i++) {
