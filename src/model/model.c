@@ -315,6 +315,18 @@ static enum err read_scales(struct model *m, struct errinfo *e)
     return ERR_OK;
 }
 
+/* What latent attention keeps of keys and values is what both are made of: neither is there to be
+ * scaled or clamped. */
+static enum err check_latent_numbers(struct model *m, struct errinfo *e)
+{
+    bool scaled = m->value_scale != 1, clamped = m->qkv_clamp > 0;
+    if (!model_is_latent(m) || (!scaled && !clamped))
+        return ERR_OK;
+    return err_set(e, ERR_UNSUPPORTED, "%s: %s is not supported with latent keys and values",
+                   gguf_path(m->gguf),
+                   model_key(m, scaled ? "attention.value_scale" : "attention.clamp_kqv"));
+}
+
 static enum err read_numbers(struct model *m, struct errinfo *e)
 {
     /* nemotron_h's and phimoe's files have that of the other kind */
@@ -344,7 +356,8 @@ static enum err read_numbers(struct model *m, struct errinfo *e)
     TRY(gguf_get_bool(m->gguf, model_key(m, "use_parallel_residual"), parallel, &m->parallel, e));
     m->parallel = m->parallel && parallel;
     TRY(model_read_encoder(m, e));
-    return read_scales(m, e);
+    TRY(read_scales(m, e));
+    return check_latent_numbers(m, e);
 }
 
 /* Which layers have a window: the file's pattern, a number or a truth a layer, or the row's. */
