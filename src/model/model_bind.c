@@ -78,9 +78,9 @@ static const float *unscaled(struct binder *b, const struct model_matrix *w, con
 }
 
 /* Rows [from, from + rows) of a matrix of `all` rows, which lie one behind the other whatever its
- * dimensions beyond the first are. */
-static enum err rows_of(struct binder *b, const char *name, size_t from, size_t rows, size_t all,
-                        size_t cols, struct model_matrix *out)
+ * dimensions beyond the first are; without the scale that it may have. */
+static enum err plain_rows(struct binder *b, const char *name, size_t from, size_t rows, size_t all,
+                           size_t cols, struct model_matrix *out)
 {
     const struct gguf_tensor *t;
     TRY(need(b, name, &t));
@@ -94,7 +94,23 @@ static enum err rows_of(struct binder *b, const char *name, size_t from, size_t 
     *out = (struct model_matrix){.name = t->name, .rows = rows, .cols = cols, .tensor = t};
     TRY(tensor_format(b, t, &out->format));
     out->data = t->data ? t->data + from * format_bytes(out->format, cols) : NULL;
-    return bind_scale(b, name, t, out);
+    return ERR_OK;
+}
+
+/* The same with its scale. */
+static enum err rows_of(struct binder *b, const char *name, size_t from, size_t rows, size_t all,
+                        size_t cols, struct model_matrix *out)
+{
+    TRY(plain_rows(b, name, from, rows, all, cols, out));
+    return bind_scale(b, name, out->tensor, out);
+}
+
+/* A matrix whose rows are looked up, which nothing would scale: a file with a scale of it is
+ * refused (all_used). */
+static enum err table(struct binder *b, const char *name, size_t rows, size_t cols,
+                      struct model_matrix *out)
+{
+    return plain_rows(b, name, 0, rows, rows, cols, out);
 }
 
 static enum err matrix(struct binder *b, const char *name, size_t rows, size_t cols,
@@ -500,14 +516,14 @@ static enum err bind_ends(struct binder *b)
     const struct gguf_tensor *embed, *positions = gguf_tensor(m->gguf, "position_embd.weight");
     TRY(need(b, "token_embd.weight", &embed));
     m->n_vocab = (size_t)embed->dims[1];
-    TRY(matrix(b, "token_embd.weight", m->n_vocab, m->dim, &m->embed));
+    TRY(table(b, "token_embd.weight", m->n_vocab, m->dim, &m->embed));
     if (positions) {
-        TRY(matrix(b, "position_embd.weight", (size_t)positions->dims[1], m->dim, &m->positions));
+        TRY(table(b, "position_embd.weight", (size_t)positions->dims[1], m->dim, &m->positions));
         m->ctx_trained = MIN(m->ctx_trained, m->positions.rows);
     }
     if (m->n_input) {
         size_t n = m->n_layer * m->n_input;
-        TRY(matrix(b, "per_layer_token_embd.weight", m->n_vocab, n, &m->input_embed));
+        TRY(table(b, "per_layer_token_embd.weight", m->n_vocab, n, &m->input_embed));
         TRY(matrix(b, "per_layer_model_proj.weight", n, m->dim, &m->input_proj));
         TRY(norm(b, -1, "per_layer_proj_norm", m->n_input, 1, &m->input_norm));
     }
@@ -552,6 +568,12 @@ enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t f
                          size_t all, size_t cols, struct model_matrix *out)
 {
     return rows_of(b, full_name(b, layer, name, "weight"), from, rows, all, cols, out);
+}
+
+enum err model_bind_table(struct binder *b, const char *name, size_t rows, size_t cols,
+                          struct model_matrix *out)
+{
+    return table(b, full_name(b, -1, name, "weight"), rows, cols, out);
 }
 
 enum err model_bind_linear(struct binder *b, int layer, const char *name, size_t rows, size_t cols,

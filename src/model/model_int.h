@@ -43,6 +43,9 @@ enum err model_bind_all_used(struct binder *b);
 /* Rows [from, from + rows) of a matrix of `all`. */
 enum err model_bind_rows(struct binder *b, int layer, const char *name, size_t from, size_t rows,
                          size_t all, size_t cols, struct model_matrix *out);
+/* A matrix whose rows are looked up. */
+enum err model_bind_table(struct binder *b, const char *name, size_t rows, size_t cols,
+                          struct model_matrix *out);
 /* A matrix and the bias that may go with it. */
 enum err model_bind_linear(struct binder *b, int layer, const char *name, size_t rows, size_t cols,
                            struct model_matrix *out, const float **bias);

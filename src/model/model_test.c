@@ -207,6 +207,8 @@ static void refuses_what_is_not_supported(void **state)
     assert_refused(&r, ERR_UNSUPPORTED, "token_embd.weight|I8|F32|Q4_K|Q6_K");
     r = usual("llama"), r.extra = "blk.0.attn_mystery.weight";
     assert_refused(&r, ERR_UNSUPPORTED, "blk.0.attn_mystery.weight|no place|llama");
+    r = usual("llama"), r.extra = "token_embd.scale"; /* rows that are looked up are not scaled */
+    assert_refused(&r, ERR_UNSUPPORTED, "token_embd.scale|no place");
     r = usual("llama"), r.layers = 1, r.n_layers_there = 2;
     assert_refused(&r, ERR_UNSUPPORTED, "blk.1.attn_norm.weight|no place");
     r = usual("llama"), r.kv_list = (const uint32_t[]){4, 3};
@@ -462,8 +464,9 @@ static void copy_with(const char *from, const char *path, const char *extra, uin
     gguf_close(g);
 }
 
-/* A part that latent attention would leave out makes another model of it, and other sizes with a
- * window have no place in its heads; whether they are kept in the small space or whole. */
+/* A part or a number that latent attention would leave out makes another model of it, and other
+ * sizes with a window have no place in its heads; whether they are kept in the small space or
+ * whole. */
 static void refuses_what_latent_heads_have_no_place_for(void **state)
 {
     static const struct {
@@ -474,6 +477,10 @@ static void refuses_what_latent_heads_have_no_place_for(void **state)
         {"deepseek-v2", "blk.0.attn_q_norm.weight",            "attn_q_norm.weight", 40},
         {"deepseek-v2", "blk.0.attn_k_norm.weight",            "attn_k_norm.weight", 40},
         {"deepseek-v2", "deepseek2.rope.dimension_count_swa",  "40 of them turned",  40},
+        {"deepseek-v2", "deepseek2.attention.clamp_kqv",       "clamp_kqv is not",   8 },
+        {"deepseek-v2", "deepseek2.attention.value_scale",     "value_scale is not", 2 },
+        {"minicpm3",    "minicpm3.attention.clamp_kqv",        "clamp_kqv is not",   8 },
+        {"minicpm3",    "minicpm3.attention.value_scale",      "value_scale is not", 2 },
         {"minicpm3",    "blk.0.attn_gate.weight",              "attn_gate.weight",   64},
         {"minicpm3",    "minicpm3.rope.dimension_count_swa",   "24 of them turned",  24},
         {"minicpm3",    "minicpm3.attention.value_length_swa", "values of 8 with",   8 },

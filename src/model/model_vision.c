@@ -160,9 +160,7 @@ static enum err linear(struct binder *b, int i, const char *name, size_t rows, s
                        struct model_matrix *out, const float **bias)
 {
     const char *full = arena_printf(&b->m->arena, "v.blk.%d.%s", i, name);
-    TRY(model_bind_rows(b, -1, full, 0, rows, rows, cols, out));
-    full = arena_printf(&b->m->arena, "v.blk.%d.%s.bias", i, name);
-    return model_bind_vector(b, full, rows, true, bias);
+    return model_bind_linear(b, -1, full, rows, cols, out, bias);
 }
 
 /* Older files call the first matrix ffn_down and the second ffn_up. */
@@ -207,7 +205,7 @@ static enum err bind(struct model *m, struct errinfo *e)
     b.used = arena_array(&m->arena, gguf_n_tensors(m->gguf), sizeof *b.used);
     m->layers = arena_array(&m->arena, m->n_layer, sizeof *m->layers);
     TRY(bind_patches(&b, v));
-    TRY(model_bind_rows(&b, -1, "v.position_embd", 0, patches, patches, m->dim, &m->positions));
+    TRY(model_bind_table(&b, "v.position_embd", patches, m->dim, &m->positions));
     for (size_t i = 0; i < m->n_layer; i++)
         TRY(bind_layer(&b, (int)i, &m->layers[i]));
     m->n_attend = 1;

@@ -10,16 +10,21 @@
 #include "base/test.h"
 #include "engine/engine.h"
 #include "engine/sched.h"
+#include "gguf/gguf_type.h"
+#include "gguf/gguf_write.h"
+#include "kern/format.h"
 #include "kern/pairs.h"
 #include "model/model.h"
 #include "vision/vision_decode.h"
 #include "vision/vision_resize.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define FOLDER    "tests/data/vision/"
+#define PROJECTOR FOLDER "mmproj.gguf"
 #define N_MAX     96
 #define NEAR      1e-6 /* keys and values are halves */
 #define NEAR_Q8   1e-3
@@ -75,12 +80,12 @@ static void read_ref(void)
     ref.logits = (float *)(uintptr_t)take(&at, (size_t)ref.n * ref.n_vocab * 4);
 }
 
-static struct vision *open_vision(enum cpu_level level)
+static struct vision *open_vision(const char *path, enum cpu_level level)
 {
     struct vision *v;
     struct errinfo e;
     const struct vision_opts o = {.n_threads = 2, .level = level};
-    if (vision_open(&v, FOLDER "mmproj.gguf", &o, &e) != ERR_OK || vision_start(v, &e) != ERR_OK)
+    if (vision_open(&v, path, &o, &e) != ERR_OK || vision_start(v, &e) != ERR_OK)
         fail_msg("%s", e.text);
     return v;
 }
@@ -105,7 +110,7 @@ static int setup(void **state)
     arena_init(&arena);
     read_ref();
     file = read_file("picture.png", &file_n);
-    vision = open_vision(CPU_c);
+    vision = open_vision(PROJECTOR, CPU_c);
     assert_int_equal(gguf_open(&gguf, FOLDER "model.gguf", &e), ERR_OK);
     soft = arena_array(&arena, (size_t)ref.n_soft * ref.dim, sizeof *soft);
     vision_encode(vision, small_picture(), soft);
@@ -155,13 +160,76 @@ static void test_soft(void **state)
     for (int level = 0; level <= (int)cpu_best(); level++) {
         if (cpu_capped((enum cpu_level)level) != (enum cpu_level)level)
             continue;
-        struct vision *v = open_vision((enum cpu_level)level);
+        struct vision *v = open_vision(PROJECTOR, (enum cpu_level)level);
         vision_encode(v, small_picture(), x);
         double d = test_nmse(x, ref.soft, (size_t)ref.n_soft * ref.dim);
         printf("rows of the projector, %s: %.1e\n", cpu_level_name((enum cpu_level)level), d);
         assert_true(d < (pairs_can((enum cpu_level)level, 2) ? NEAR_BF16 : NEAR));
         vision_close(v);
     }
+}
+
+/* Is it a matrix of a layer, of which the file may have a scale? */
+static bool may_scale(const struct gguf_tensor *t)
+{
+    return span_starts(t->name, SPAN("v.blk.")) && t->n_dims == 2;
+}
+
+/* Floats of the file's numbers, those of matrices halved, which is exact, and their scales of 2. */
+static void write_scaled(const struct gguf *g, struct gguf_write *w)
+{
+    static const uint64_t one = 1;
+    static const float two = 2;
+    struct errinfo e;
+    for (size_t i = 0; i < gguf_n_keys(g); i++)
+        gguf_write_key(w, gguf_key_at(g, i));
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        gguf_write_tensor(w, t->name, GGUF_TYPE_F32, t->n_dims, t->dims);
+        const char *scale = arena_printf(&arena, "%.*s.scale", (int)(t->name.n - strlen(".weight")),
+                                         t->name.p);
+        if (may_scale(t))
+            gguf_write_tensor(w, span_of(scale), GGUF_TYPE_F32, 1, &one);
+    }
+    assert_int_equal(gguf_write_head(w, &e), ERR_OK);
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        size_t n = (size_t)(t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3]);
+        float *x = arena_array(&arena, n, sizeof *x);
+        format_dequant((enum format)format_of(t->type), x, t->data, n);
+        for (size_t k = 0; may_scale(t) && k < n; k++)
+            x[k] /= two;
+        assert_int_equal(gguf_write_data(w, x, n * sizeof *x, &e), ERR_OK);
+        if (may_scale(t))
+            assert_int_equal(gguf_write_data(w, &two, sizeof two, &e), ERR_OK);
+    }
+    assert_int_equal(gguf_write_end(w, &e), ERR_OK);
+}
+
+/* Matrices with scales beside them are the same projector. */
+static void test_scales(void **state)
+{
+    float *x = arena_array(&arena, (size_t)ref.n_soft * ref.dim, sizeof *x);
+    char folder[] = "/tmp/damso-vision-XXXXXX";
+    struct gguf_write *w;
+    struct errinfo e;
+    struct gguf *g;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    const char *path = arena_printf(&arena, "%s/mmproj.gguf", folder);
+    assert_int_equal(gguf_open(&g, PROJECTOR, &e), ERR_OK);
+    assert_int_equal(gguf_write_new(&w, path, &e), ERR_OK);
+    write_scaled(g, w);
+    gguf_write_free(w);
+    gguf_close(g);
+    struct vision *v = open_vision(path, CPU_c);
+    vision_encode(v, small_picture(), x);
+    double d = test_nmse(x, ref.soft, (size_t)ref.n_soft * ref.dim);
+    printf("rows of the projector, with scales: %.1e\n", d);
+    assert_true(d < NEAR);
+    vision_close(v);
+    unlink(path);
+    rmdir(folder);
 }
 
 static void test_keys(void **state)
@@ -421,11 +489,11 @@ static void test_broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pixels), cmocka_unit_test(test_soft),
-        cmocka_unit_test(test_keys),   cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_reuse),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_jobs),   cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_pixels),    cmocka_unit_test(test_soft),
+        cmocka_unit_test(test_scales),    cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_logits),    cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_jobs),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_broken),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
