@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "npu/npu_int.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static const struct npu_dram_type types[] = {
@@ -80,15 +81,17 @@ void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, dou
     t->set_data = t->set_bursts * t->burst;
     t->by_set = divisor(t->set_bursts);
     t->by_sets = divisor(t->sets);
+    /* a memory that has rested has closed its rows, and nothing else is left of what it did */
+    CHECK(t->idle >= MAX(t->wtr, t->rtw));
     t->hides = t->set_data >= t->groups * t->act_gap &&
                t->set_data * t->sets >= t->ras + t->rp + t->wr + t->rcd;
 }
 
 void npu_channel_init(struct npu_channel *c)
 {
-    *c = (struct npu_channel){0};
+    memset(c, 0, offsetof(struct npu_channel, set)); /* no run is kept from before */
     for (int i = 0; i < NPU_BANKS_MAX; i++)
-        c->set[i].row = -1;
+        c->set[i] = (struct npu_set){.row = -1};
 }
 
 /* When a controller that sees NPU_LOOK_AHEAD bursts ahead of the bus sees the one that comes next,
@@ -219,16 +222,17 @@ void npu_mem_init(struct npu_mem *m, const struct npu_chip *c)
     CHECK(type);
     while (all % in_step || all / in_step > NPU_CHANNELS_MAX)
         in_step++;
-    unsigned channels = all / in_step;
-    *m = (struct npu_mem){
-        .n_channels = channels, .by_channels = divisor(channels), .in_step = in_step};
+    m->n_channels = all / in_step;
+    m->by_channels = divisor(m->n_channels);
+    m->in_step = in_step;
+    m->alike = true;
+    m->busy = m->n_act = 0;
     npu_timing_init(&m->time, type, c->v[NPU_DRAM_BITS], c->v[NPU_DRAM_RATE], in_step);
     m->stripe = m->time.burst_bytes * NPU_STRIPE;
     m->latency = ps(c->v[NPU_DRAM_LATENCY]);
     m->pj_bit = type->pj_bit;
     m->pj_activate = type->pj_activate;
-    for (unsigned i = 0; i < channels; i++)
-        npu_channel_init(&m->channel[i]);
+    npu_channel_init(&m->channel[0]);
 }
 
 uint64_t npu_mem_grain(const struct npu_chip *c)
@@ -239,17 +243,63 @@ uint64_t npu_mem_grain(const struct npu_chip *c)
     return m.stripe * m.n_channels * m.time.set_bursts * m.time.sets;
 }
 
+uint64_t npu_mem_activations(const struct npu_mem *m)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < npu_mem_kept(m); i++)
+        n += m->channel[i].n_act;
+    return m->n_act + n * (m->alike ? m->n_channels : 1);
+}
+
+/* Where the memory has rested so long that all rows are closed, and all that bound its banks is
+ * over, whatever comes from now on is served as by new channels. */
+static void rest(struct npu_mem *m, uint64_t t)
+{
+    for (unsigned i = 0; i < m->n_channels; i++) {
+        if (m->channel[i].act_free > t)
+            return;
+        for (unsigned k = 0; k < m->time.sets; k++)
+            if (m->channel[i].set[k].ready > t)
+                return;
+    }
+    m->n_act = npu_mem_activations(m);
+    npu_channel_init(&m->channel[0]);
+    m->alike = true;
+}
+
+/* Each channel goes its own way from now on. */
+static void spread(struct npu_mem *m)
+{
+    const struct npu_channel *from = &m->channel[0];
+    for (unsigned i = 1; i < m->n_channels; i++) {
+        struct npu_channel *to = &m->channel[i];
+        memcpy(to, from, offsetof(struct npu_channel, set) + m->time.sets * sizeof *to->set);
+        for (uint64_t k = from->tail; k != from->head; k++)
+            to->runs[k % NPU_LOOK_AHEAD] = from->runs[k % NPU_LOOK_AHEAD];
+    }
+    m->alike = false;
+}
+
 /* Stripes go round the channels; what a channel has of a transfer lies together in it. */
 uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool write, uint64_t t)
 {
     if (!bytes)
         return t;
+    if (!m->alike && t > m->busy + m->time.idle)
+        rest(m, t);
     uint64_t first = addr / m->time.burst_bytes, last = (addr + bytes - 1) / m->time.burst_bytes;
     uint64_t stripe = first / NPU_STRIPE, n = last / NPU_STRIPE - stripe + 1, end = t;
     uint64_t round = part(stripe, &m->by_channels), each = part(n, &m->by_channels);
     uint64_t more = n - each * m->n_channels;
     unsigned channel = (unsigned)(stripe - round * m->n_channels);
     unsigned last_in = (unsigned)(more ? more - 1 : m->n_channels - 1);
+    if (m->alike && !channel && !more && first % NPU_STRIPE == 0 && (last + 1) % NPU_STRIPE == 0) {
+        end = serve(&m->channel[0], &m->time, round * NPU_STRIPE, each * NPU_STRIPE, write, t);
+        m->busy = MAX(m->busy, end);
+        return end + m->latency;
+    }
+    if (m->alike)
+        spread(m);
     for (unsigned i = 0; i < MIN(n, m->n_channels); i++) {
         uint64_t from = round * NPU_STRIPE, bursts = (each + (i < more)) * NPU_STRIPE;
         if (i == 0) {
@@ -265,5 +315,6 @@ uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool wri
             round++;
         }
     }
+    m->busy = MAX(m->busy, end);
     return end + m->latency;
 }

@@ -4,8 +4,10 @@
  * Does: keep, for each channel, what its data bus and its banks are bound to, and serve transfers
  *       row by row: activations hidden behind the data of others or not, the window of four
  *       activations, turns between reading and writing, refresh.  Long runs cost no more than short
- * ones. Does not: hold data, or reorder transfers: they are served in the order they come, while
- * each is known as a whole, as of a DMA engine. Units: picoseconds, bytes. */
+ *       ones, and as long as all channels do the same, one of them is simulated.
+ * Does not: hold data, or reorder transfers: they are served in the order they come, while each is
+ *       known as a whole, as of a DMA engine.
+ * Units: picoseconds, bytes. */
 #ifndef NPU_DRAM_H
 #define NPU_DRAM_H
 
@@ -36,7 +38,7 @@ struct npu_channel {
     uint64_t act_free; /* when the budget of activations allows the next */
     uint64_t opened;   /* the last activation */
     uint64_t n_act, n_bursts, seen;
-    uint32_t head, tail; /* of `runs`, which is a ring */
+    uint64_t head, tail; /* of `runs`, which is a ring */
     bool writing;
     struct npu_set {
         uint64_t ready; /* when it may be activated again */
@@ -65,13 +67,16 @@ struct npu_timing { /* of a channel; ps */
 
 struct npu_mem {
     struct npu_timing time;
-    struct npu_channel channel[NPU_CHANNELS_MAX];
     unsigned n_channels;
+    bool alike;     /* all channels are as the first one, and the others are not kept */
+    uint64_t busy;  /* until when any data bus is */
+    uint64_t n_act; /* activations that are no channel's */
     struct npu_divisor by_channels; /* n_channels */
     uint64_t stripe;                /* bytes that go to one channel before the next one's turn */
     uint64_t latency;               /* of the way to memory and back */
     double pj_bit, pj_activate;
     unsigned in_step; /* real channels behind one that is simulated */
+    struct npu_channel channel[NPU_CHANNELS_MAX];
 };
 
 /* Channels beyond NPU_CHANNELS_MAX serve together in groups: transfers of an accelerator are long
@@ -79,8 +84,17 @@ struct npu_mem {
 void npu_mem_init(struct npu_mem *m, const struct npu_chip *c);
 /* Addresses that differ by a multiple of it lie in the same channel and the same set of banks. */
 uint64_t npu_mem_grain(const struct npu_chip *c);
-/* When the last byte has come, of a transfer that may start at t.  The state moves on. */
+/* When the last byte has come, of a transfer that may start at t, which is not before the t of an
+ * earlier one.  The state moves on. */
 uint64_t npu_mem_move(struct npu_mem *m, uint64_t addr, uint64_t bytes, bool write, uint64_t t);
+/* Activations of all channels that are simulated. */
+uint64_t npu_mem_activations(const struct npu_mem *m);
+
+/* Channels whose state is kept, from the first on. */
+static inline unsigned npu_mem_kept(const struct npu_mem *m)
+{
+    return m->alike ? 1 : m->n_channels;
+}
 
 /* One channel: the same; addr counts in the channel's own bytes. */
 void npu_timing_init(struct npu_timing *t, const struct npu_dram_type *type, double bits,

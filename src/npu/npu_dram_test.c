@@ -267,18 +267,27 @@ static void test_stripes_go_round(void **state)
     npu_mem_init(&m, chip);
     npu_mem_init(&want, chip);
     assert_int_equal(m.n_channels, 11);
-    for (int i = 0; i < 3000; i++) {
+    for (unsigned c = 0; c < m.n_channels; c++)
+        npu_channel_init(&want.channel[c]);
+    want.alike = false;
+    uint64_t round = m.stripe * m.n_channels; /* transfers of whole ones, and others */
+    int alike = 0;
+    for (int i = 0; i < 6000; i++) {
         uint64_t most = i % 3 ? 3000 : 2 << 20;
         struct access a = {num_rand(&seed) % (1 << 30), 1 + num_rand(&seed) % most,
                            num_rand(&seed) % 4 == 0};
+        if (i % 40 < 25) {
+            a.addr -= a.addr % round;
+            a.bytes = round * (1 + a.bytes % 40);
+        }
         uint64_t end = npu_mem_move(&m, a.addr, a.bytes, a.write, at);
         assert_int_equal(end, move_by_bursts(&want, &a, at));
-        at += num_rand(&seed) % (i % 7 ? 1000 : 2000000); /* now and then it rests */
+        alike += m.alike;
+        at += num_rand(&seed) % (i % 7 ? 1000 : 20000000); /* now and then it rests */
     }
-    for (unsigned c = 0; c < m.n_channels; c++) {
-        assert_int_equal(m.channel[c].n_bursts, want.channel[c].n_bursts);
-        assert_int_equal(m.channel[c].bus_free, want.channel[c].bus_free);
-    }
+    printf("channels alike in %d transfers of 6000\n", alike);
+    assert_in_range(alike, 1000, 5000);
+    assert_int_equal(npu_mem_activations(&m), npu_mem_activations(&want));
     npu_chip_free(chip);
 }
 

@@ -62,10 +62,10 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
         if (q[NPU_Q_LOAD].ready + 2 * s->issue > at)
             return false;
     }
-    for (unsigned i = 0; i < s->mem.n_channels; i++) {
-        const struct npu_channel *c = &s->mem.channel[i];
-        most = MAX(most, MAX(c->bus_free + s->mem.time.idle + 1, MAX(c->act_free, c->seen)));
-        for (unsigned k = 0; k < s->mem.time.sets; k++)
+    for (unsigned i = 0; i < npu_mem_kept(s->mem); i++) {
+        const struct npu_channel *c = &s->mem->channel[i];
+        most = MAX(most, MAX(c->bus_free + s->mem->time.idle + 1, MAX(c->act_free, c->seen)));
+        for (unsigned k = 0; k < s->mem->time.sets; k++)
             most = MAX(most, c->set[k].ready);
     }
     return most <= over;

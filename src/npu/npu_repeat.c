@@ -115,7 +115,8 @@ static void add_core(struct digest *d, const struct npu_sim *sim, const struct n
 
 static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldest)
 {
-    for (unsigned i = 0; i < m->n_channels; i++) {
+    add(d, m->alike);
+    for (unsigned i = 0; i < npu_mem_kept(m); i++) {
         const struct npu_channel *c = &m->channel[i];
         add_time(d, c->bus_free, oldest);
         add_time(d, c->act_free, oldest);
@@ -158,7 +159,7 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
     for (unsigned i = 0; i < s->n_cores; i++)
         add_core(&d, s, &s->cores[i], oldest);
     add_keys(&d, s, oldest);
-    add_memory(&d, &s->mem, oldest);
+    add_memory(&d, s->mem, oldest);
     add_time(&d, s->net_free, oldest);
     return d.hash;
 }
@@ -220,15 +221,16 @@ static void swap_beyond(struct npu_sim *s, uint32_t end)
 
 static void shift_memory(struct npu_mem *m, uint64_t by)
 {
-    for (unsigned i = 0; i < m->n_channels; i++) {
+    m->busy += by;
+    for (unsigned i = 0; i < npu_mem_kept(m); i++) {
         struct npu_channel *c = &m->channel[i];
         c->bus_free += by;
         c->act_free += by;
         c->seen += by;
-        for (int k = 0; k < NPU_BANKS_MAX; k++)
+        for (unsigned k = 0; k < m->time.sets; k++)
             c->set[k].ready += by;
-        for (int k = 0; k < NPU_LOOK_AHEAD; k++)
-            c->runs[k].time += by;
+        for (uint64_t k = c->tail; k != c->head; k++)
+            c->runs[k % NPU_LOOK_AHEAD].time += by;
     }
 }
 
@@ -277,7 +279,7 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
         s->heap[i].at += by;
     for (unsigned i = 0; i < s->n_cores; i++)
         shift_core(&s->cores[i], by, from->at);
-    shift_memory(&s->mem, by);
+    shift_memory(s->mem, by);
     s->net_free += by;
     npu_sums_add(s, from, to, periods);
 }

@@ -168,7 +168,7 @@ static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct np
         end = MAX(end, net + s->latency);
     }
     if (c->level == NPU_MEMORY) {
-        uint64_t mem = npu_mem_move(&s->mem, step->base[c->base] + c->addr, c->bytes, write, start);
+        uint64_t mem = npu_mem_move(s->mem, step->base[c->base] + c->addr, c->bytes, write, start);
         s->out->counts.dram_bytes += (double)c->bytes;
         if (mem >= end) {
             end = mem;
@@ -490,10 +490,8 @@ void npu_time_enter(struct npu_sim *s, uint32_t q)
 
 struct npu_sums npu_sums_now(const struct npu_sim *s, uint64_t at)
 {
-    struct npu_sums x = {.at = at, .counts = s->out->counts};
+    struct npu_sums x = {.at = at, .counts = s->out->counts, .n_act = npu_mem_activations(s->mem)};
     memcpy(x.cause, s->cause, sizeof x.cause);
-    for (unsigned i = 0; i < s->mem.n_channels; i++)
-        x.n_act += s->mem.channel[i].n_act;
     return x;
 }
 
@@ -510,7 +508,7 @@ void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct n
     c->here_bytes += (b->here_bytes - a->here_bytes) * times;
     c->dram_bytes += (b->dram_bytes - a->dram_bytes) * times;
     c->link_bytes += (b->link_bytes - a->link_bytes) * times;
-    s->mem.channel[0].n_act += (to->n_act - from->n_act) * (uint64_t)times;
+    s->mem->n_act += (to->n_act - from->n_act) * (uint64_t)times;
 }
 
 /* ---- a run ---- */
@@ -559,7 +557,7 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys); /* few are ever touched */
     for (size_t i = 0; i < instances * s->n_steps; i++)
         s->gates[i].sleepers = NPU_NOBODY;
-    npu_mem_init(&s->mem, s->chip);
+    npu_mem_init(s->mem, s->chip);
     s->launch = v[NPU_OP_US] * 1e6;
     s->known.use = s->launch > 0 && instances == 1;
     if (!s->known.use)
@@ -622,9 +620,7 @@ static void report(struct npu_sim *s, unsigned instances, unsigned rounds)
     s->cause[NPU_BY_IDLE] += all - known;
     for (int i = 0; i < NPU_N_CAUSES; i++)
         t->share[i] = s->cause[i] / all;
-    t->counts.activations = 0;
-    for (unsigned i = 0; i < s->mem.n_channels; i++)
-        t->counts.activations += (double)s->mem.channel[i].n_act * s->mem.in_step;
+    t->counts.activations = (double)npu_mem_activations(s->mem) * s->mem->in_step;
     size_t from = s->n_steps - p->n_steps;
     uint64_t last = from ? s->gates[from - 1].at : 0;
     for (size_t i = 0; t->op_ps && i < p->n_steps; i++) {
@@ -636,7 +632,8 @@ static void report(struct npu_sim *s, unsigned instances, unsigned rounds)
 void npu_time(struct npu_timing_of *t, const struct npu_prog *p, unsigned instances,
               unsigned rounds, npu_watch *watch, void *arg)
 {
-    struct npu_sim s = {.p = p, .chip = p->chip, .out = t, .watch = watch, .arg = arg};
+    struct npu_mem mem; /* beside it: of its channels few are ever touched */
+    struct npu_sim s = {.p = p, .chip = p->chip, .out = t, .mem = &mem, .watch = watch, .arg = arg};
     uint64_t *op_ps = t->op_ps;
     *t = (struct npu_timing_of){.op_ps = op_ps};
     if (op_ps)

@@ -125,7 +125,7 @@ struct npu_sim {
     uint32_t *todo; /* queues that may go on by themselves */
     size_t n_heap, n_todo;
     unsigned n_cores; /* of all instances */
-    struct npu_mem mem;
+    struct npu_mem *mem;
     uint64_t net_free;
     double cycle, link, net; /* ps a cycle, ps a byte */
     double launch;           /* ps */
