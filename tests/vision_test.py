@@ -419,6 +419,32 @@ class Pulled(unittest.TestCase):
         self.assertEqual(got[1]['choices'], want[1]['choices'])
         self.assertEqual(other.close(), 0)
 
+    def test_projector_comes_later(self):
+        """A model that is open without a projector sees by the next request after one has come."""
+        def pull_by_api(other):
+            self.assertEqual(other.lines('/api/pull', {'model': 'seeing'})[1][-1], {'status': 'success'})
+
+        def pull_by_command(_):
+            damso('pull', 'seeing', models=self.models, DAMSO_CATALOGUE=self.catalogue)
+        os.link(f'{folder}/{GEMMA}.gguf', f'{self.models}/Seeing-Q4.gguf')
+        question = {**ask(url(PNG), text('What is this?')), 'model': 'seeing'}
+        want = server.post('/v1/chat/completions', ask(url(PNG), text('What is this?')))[1]
+        for pull in pull_by_api, pull_by_command:
+            other = Server(DAMSO, models=self.models, DAMSO_MODEL=SMALL, DAMSO_CATALOGUE=self.catalogue, no_proxy='*')
+
+            def sees():
+                return {m['id']: m['pictures'] for m in other.get('/api/v1/me')[1]['models']}['seeing']
+            status, o = other.post('/v1/chat/completions', question)
+            self.assertEqual((status, sees()), (400, False), o)
+            self.assertIn('this model takes text', o['error']['message'])
+            pull(other)
+            self.assertTrue(sees())
+            status, o = other.post('/v1/chat/completions', question)
+            self.assertEqual(status, 200, o)
+            self.assertEqual(o['choices'], want['choices'])
+            self.assertEqual(other.close(), 0)
+            os.remove(f'{self.models}/mmproj-Seeing-Q4.gguf')
+
 
 if __name__ == '__main__':
     unittest.main()

@@ -20,7 +20,7 @@ static json_t *model_of(struct api_model *m)
         tools = api_model_about(m)->tools;
     return api_pack("{ss ss sI sb sb sb so}", "id", m->name, "name", m->name, "context",
                     (json_int_t)ctx, "loaded", (int)open, "tools", (int)tools, "pictures",
-                    m->row->mmproj != NULL, "device", device ? device : json_null());
+                    (int)api_model_sees(m), "device", device ? device : json_null());
 }
 
 /* Those that one can talk with; all where there are none, and `first` is the one that is meant

@@ -71,6 +71,13 @@ static void close_parts(struct api_model *m)
     m->cache_path = NULL;
 }
 
+bool api_model_sees(const struct api_model *m)
+{
+    struct stat st;
+    return m->row->mmproj &&
+           (!m->row->mmproj_later || (stat(m->row->mmproj, &st) == 0 && S_ISREG(st.st_mode)));
+}
+
 /* What the open ones take. */
 static size_t memory_taken(struct api_models *set)
 {
@@ -183,7 +190,7 @@ static enum err open_parts(struct api_model *m, struct errinfo *e)
     if (drafts)
         TRY(api_draft_count(&m->draft, m->row->draft, &o, e));
     struct engine_opts alone = o; /* a draft model reads no pictures */
-    if (m->row->mmproj)
+    if (api_model_sees(m))
         TRY(api_projector_count(&m->vision, m->row->mmproj, m->set->o->parallel, &o, e));
     TRY(open_engine(m, &o, e));
     TRY(open_loras(m, e));
@@ -263,6 +270,8 @@ static void load(struct api_models *set, struct api_model *m)
 {
     struct errinfo e = {0};
     enum err r;
+    if (m->engine) /* as it was before its projector came */
+        close_parts(m);
     do
         r = open_one(m, &e);
     while (r == ERR_MEMORY && any_open(set) && make_room(set));
@@ -544,6 +553,24 @@ static void waiter_done(void *state)
     api_call_drop(c);
 }
 
+/* A use begins, with the lock held; false where the call has to wait for the loader. */
+static bool begin_use(struct api_call *c, struct api_model *m)
+{
+    struct api_models *set = m->set;
+    if (m->state == API_READY && !m->n_users && !m->vision && api_model_sees(m))
+        m->state = API_WANTED;
+    m->n_users++;
+    if (m->state == API_READY)
+        return true;
+    m->state = API_WANTED;
+    c->model = m;
+    c->waits = true;
+    c->next_waiting = set->waiting;
+    set->waiting = c;
+    pthread_cond_broadcast(&set->change);
+    return false;
+}
+
 void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 {
     static const struct http_ops ops = {.woken = woken, .done = waiter_done};
@@ -556,17 +583,8 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
         return;
     }
     pthread_mutex_lock(&set->lock);
-    m->n_users++;
-    bool ready = m->state == API_READY;
-    if (!ready) {
-        m->state = API_WANTED;
-        c->model = m;
-        c->then = then;
-        c->waits = true;
-        c->next_waiting = set->waiting;
-        set->waiting = c;
-        pthread_cond_broadcast(&set->change);
-    }
+    c->then = then;
+    bool ready = begin_use(c, m);
     pthread_mutex_unlock(&set->lock);
     if (ready) {
         then(c, m);
@@ -586,15 +604,8 @@ bool api_model_ask(struct api_call *c, const char *name)
         return api_refuse(&c->fault, 404, "model_not_found", "model",
                           "the model \"%.128s\" is not here", name);
     pthread_mutex_lock(&set->lock);
-    m->n_users++;
     c->model = m;
-    if (m->state != API_READY) {
-        m->state = API_WANTED;
-        c->waits = true;
-        c->next_waiting = set->waiting;
-        set->waiting = c;
-        pthread_cond_broadcast(&set->change);
-    }
+    begin_use(c, m);
     pthread_mutex_unlock(&set->lock);
     return true;
 }

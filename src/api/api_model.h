@@ -3,7 +3,8 @@
  *
  * Does: list what there was at the start and what was added since; keep one memory budget over
  *       all that are open; open on a thread of its own while requests wait; close the one that was
- *       not used for longest, never one in use.
+ *       not used for longest, never one in use; open one anew whose projector has come, when it is
+ *       next wanted and nobody uses it.
  * Threads: api_models_want and what follows it on io threads; any for the rest. */
 #ifndef API_API_MODEL_H
 #define API_API_MODEL_H
@@ -98,6 +99,8 @@ struct api_model_look api_model_look(struct api_model *m);
 /* Closes it, on the loader's thread; false where it is not open, or is used. */
 bool api_model_unload(struct api_model *m);
 
+/* Does it take pictures, once it is opened anew?  Its projector may have come since. */
+bool api_model_sees(const struct api_model *m);
 /* What its file says; read when first asked for, without a use. */
 const struct api_about *api_model_about(struct api_model *m);
 /* Its tokens' bytes for grammars; made when first asked for. */

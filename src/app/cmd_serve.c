@@ -191,7 +191,7 @@ static enum err keep_files(struct serve *s, struct errinfo *e)
         if (s->models.rows[i].draft)
             read[n_read++] = s->models.rows[i].draft;
     for (size_t i = 0; i < s->opts.n_models; i++)
-        if (s->models.rows[i].mmproj)
+        if (s->models.rows[i].mmproj && !s->models.rows[i].mmproj_later)
             read[n_read++] = s->models.rows[i].mmproj;
     for (size_t i = 0; i < s->models.rows[0].n_loras; i++)
         read[n_read++] = s->models.rows[0].loras[i].path;

@@ -27,19 +27,22 @@ static bool is_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,
-                       struct errinfo *e)
+const char *models_mmproj_beside(struct arena *a, const char *path)
 {
     const char *slash = strrchr(path, '/');
     int folder = slash ? (int)(slash + 1 - path) : 0;
+    return arena_printf(a, "%.*s" MODELS_MMPROJ "%s", folder, path, path + folder);
+}
+
+enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,
+                       struct errinfo *e)
+{
     *out = NULL;
     if (strcmp(set, "none") == 0)
         return ERR_OK;
     if (*set && !is_file(set))
         return err_set(e, ERR_NOTFOUND, "%s: there is no such projector file (mmproj)", set);
-    const char *file = *set ? arena_dup(a, set, strlen(set))
-                            : arena_printf(a, "%.*s" MODELS_MMPROJ "%s", folder, path,
-                                           path + folder);
+    const char *file = *set ? arena_dup(a, set, strlen(set)) : models_mmproj_beside(a, path);
     *out = is_file(file) ? file : NULL;
     return ERR_OK;
 }

@@ -31,6 +31,8 @@ const char *models_file(const struct conf *c, struct arena *a, const struct cata
 /* The same of its projector's, which stands beside it. */
 const char *models_projector(const struct conf *c, struct arena *a,
                              const struct catalogue_model *m);
+/* Where the projector stands that is found beside the model at `path`, or would. */
+const char *models_mmproj_beside(struct arena *a, const char *path);
 /* The projector of the model at `path` that a setting names; "": the one beside it, if it is
  * there; "none": none.  *out: NULL for none.  Errors: NOTFOUND for one that is named. */
 enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,

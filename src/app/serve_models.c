@@ -73,6 +73,25 @@ static const char *const *with_name(struct arena *a, const char *const *names, c
     return out;
 }
 
+/* Is it where downloads come to, and in what the server goes on reading? */
+static bool in_folder(const struct conf *c, const char *path)
+{
+    size_t n = strlen(c->models_dir);
+    return c->origin[CONF_ID_model] != CONF_OPTION && strncmp(path, c->models_dir, n) == 0 &&
+           path[n] == '/' && !strchr(path + n + 1, '/');
+}
+
+/* The projector that is set, that stands beside the model, or that may come there. */
+static enum err find_mmproj(struct serve_models *s, const char *set, struct api_model_row *row,
+                            struct errinfo *e)
+{
+    TRY(models_mmproj(set, row->path, &s->arena, &row->mmproj, e));
+    row->mmproj_later = !row->mmproj && strcmp(set, "none") != 0 && in_folder(s->conf, row->path);
+    if (row->mmproj_later)
+        row->mmproj = models_mmproj_beside(&s->arena, row->path);
+    return ERR_OK;
+}
+
 /* more: another name; NULL: none. */
 static enum err add_row(struct serve_models *s, const char *name, const char *more,
                         const char *path, struct errinfo *e)
@@ -98,7 +117,7 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
                         &row->draft, e);
     bool named = c.mmproj[0] && (s->n == 0 || c.mmproj != s->conf->mmproj);
     if (r == ERR_OK)
-        r = models_mmproj(named ? c.mmproj : "", path, &s->arena, &row->mmproj, e);
+        r = find_mmproj(s, named ? c.mmproj : "", row, e);
     if (r == ERR_OK && more)
         row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);
