@@ -14,18 +14,24 @@
  * before it.  Only full pages have children. */
 struct prefix_node {
     uint32_t page;
-    uint32_t parent, child, sibling; /* PREFIX_NONE: none; free nodes are linked by sibling */
-    uint32_t n;                      /* tokens, 1 to ENGINE_PAGE */
-    uint64_t used;                   /* the clock when it last served */
-    uint32_t older, newer;           /* by that, the root between the newest and the oldest */
-    uint32_t slot;                   /* of the cache's file; PREFIX_NONE */
-    uint64_t lora;                   /* of the adapters it was read with (lora_key); 0: none */
+    uint32_t parent;
+    uint32_t n_children;
+    uint32_t before, after; /* in its bucket; free nodes are linked by `after`; PREFIX_NONE: none */
+    uint32_t n;             /* tokens, 1 to ENGINE_PAGE */
+    uint64_t used;          /* the clock when it last served */
+    uint32_t older, newer;  /* by that, the root between the newest and the oldest */
+    uint32_t slot;          /* of the cache's file; PREFIX_NONE */
+    uint64_t lora;          /* of the adapters it was read with (lora_key); 0: none */
     int32_t token[ENGINE_PAGE];
 };
 
 struct prefix {
     struct prefix_node *node; /* [n_pages + 1]: no more nodes than pages, and the root */
     uint32_t free;            /* first free node */
+    /* [mask + 1]: the newest node of those with one hash of parent, adapters and first token.  A
+     * root may have as many children as there are pages. */
+    uint32_t *bucket;
+    size_t mask;
     uint64_t clock;
     uint64_t n_learnt; /* nodes ever made from what was run */
 };

@@ -15,22 +15,24 @@ void prefix_init(struct engine *en)
 {
     struct prefix *p = &en->prefix;
     p->node = mem_alloc((en->n_pages + 1) * sizeof *p->node);
-    p->node[PREFIX_ROOT] = (struct prefix_node){.page = PREFIX_NONE,
-                                                .parent = PREFIX_NONE,
-                                                .child = PREFIX_NONE,
-                                                .sibling = PREFIX_NONE,
-                                                .older = PREFIX_ROOT,
-                                                .newer = PREFIX_ROOT};
+    p->node[PREFIX_ROOT] = (struct prefix_node){
+        .page = PREFIX_NONE, .parent = PREFIX_NONE, .older = PREFIX_ROOT, .newer = PREFIX_ROOT};
     p->free = PREFIX_NONE;
     for (size_t i = en->n_pages; i > PREFIX_ROOT; i--) {
-        p->node[i].sibling = p->free;
+        p->node[i].after = p->free;
         p->free = (uint32_t)i;
     }
+    for (p->mask = 1; p->mask < en->n_pages;)
+        p->mask = 2 * p->mask + 1;
+    p->bucket = mem_alloc((p->mask + 1) * sizeof *p->bucket);
+    for (size_t i = 0; i <= p->mask; i++)
+        p->bucket[i] = PREFIX_NONE;
 }
 
 void prefix_done(struct engine *en)
 {
     mem_free(en->prefix.node);
+    mem_free(en->prefix.bucket);
 }
 
 size_t prefix_common(const int32_t *a, const int32_t *b, size_t n)
@@ -41,15 +43,52 @@ size_t prefix_common(const int32_t *a, const int32_t *b, size_t n)
     return i;
 }
 
-/* The child of `at` that shares most of tokens[n], and how many. */
+/* ---- children ---- */
+
+static uint32_t *bucket_of(const struct prefix *p, uint64_t lora, uint32_t parent, int32_t token)
+{
+    const uint64_t key[] = {lora, (uint64_t)parent << 32 | (uint32_t)token};
+    return &p->bucket[num_hash(key, sizeof key, 0) & p->mask];
+}
+
+static void put_child(struct prefix *p, uint32_t at)
+{
+    struct prefix_node *n = &p->node[at];
+    uint32_t *bucket = bucket_of(p, n->lora, n->parent, n->token[0]);
+    n->before = PREFIX_NONE;
+    n->after = *bucket;
+    if (n->after != PREFIX_NONE)
+        p->node[n->after].before = at;
+    *bucket = at;
+    p->node[n->parent].n_children++;
+}
+
+static void take_child(struct prefix *p, uint32_t at)
+{
+    struct prefix_node *n = &p->node[at];
+    if (n->after != PREFIX_NONE)
+        p->node[n->after].before = n->before;
+    if (n->before != PREFIX_NONE)
+        p->node[n->before].after = n->after;
+    else
+        *bucket_of(p, n->lora, n->parent, n->token[0]) = n->after;
+    p->node[n->parent].n_children--;
+}
+
+/* The child of `at` that shares most of tokens[n], of several the newest, and how many. */
 static uint32_t best_child(const struct prefix *p, uint64_t lora, uint32_t at,
                            const int32_t *tokens, size_t n, size_t *shared)
 {
     uint32_t best = PREFIX_NONE;
     *shared = 0;
-    for (uint32_t c = p->node[at].child; c != PREFIX_NONE; c = p->node[c].sibling) {
-        size_t k = prefix_common(p->node[c].token, tokens, MIN(n, (size_t)p->node[c].n));
-        if (k > *shared && p->node[c].lora == lora) {
+    if (n == 0) /* there is no token to look for */
+        return best;
+    for (uint32_t c = *bucket_of(p, lora, at, tokens[0]); c != PREFIX_NONE; c = p->node[c].after) {
+        const struct prefix_node *x = &p->node[c];
+        if (x->parent != at || x->lora != lora)
+            continue;
+        size_t k = prefix_common(x->token, tokens, MIN(n, (size_t)x->n));
+        if (k > *shared) {
             *shared = k;
             best = c;
         }
@@ -93,16 +132,11 @@ static uint32_t add_child(struct engine *en, uint64_t lora, uint32_t parent, uin
     struct prefix *p = &en->prefix;
     uint32_t at = p->free;
     CHECK(at != PREFIX_NONE); /* a node a page at most */
-    p->free = p->node[at].sibling;
-    p->node[at] = (struct prefix_node){.page = page,
-                                       .parent = parent,
-                                       .child = PREFIX_NONE,
-                                       .sibling = p->node[parent].child,
-                                       .slot = PREFIX_NONE,
-                                       .lora = lora,
-                                       .n = (uint32_t)n};
+    p->free = p->node[at].after;
+    p->node[at] = (struct prefix_node){
+        .page = page, .parent = parent, .slot = PREFIX_NONE, .lora = lora, .n = (uint32_t)n};
     memcpy(p->node[at].token, tokens, n * sizeof *tokens);
-    p->node[parent].child = at;
+    put_child(p, at);
     put_newest(p, at);
     engine_page_hold(en, page);
     en->learnt[page] = true;
@@ -112,11 +146,8 @@ static uint32_t add_child(struct engine *en, uint64_t lora, uint32_t parent, uin
 static void remove_node(struct engine *en, uint32_t at)
 {
     struct prefix *p = &en->prefix;
-    uint32_t *link = &p->node[p->node[at].parent].child;
-    CHECK(p->node[at].child == PREFIX_NONE);
-    while (*link != at)
-        link = &p->node[*link].sibling;
-    *link = p->node[at].sibling;
+    CHECK(p->node[at].n_children == 0);
+    take_child(p, at);
     take_out(p, at);
     state_forget_node(en, at);
     uint32_t page = p->node[at].page;
@@ -124,7 +155,7 @@ static void remove_node(struct engine *en, uint32_t at)
     en->n_cached -= en->refs[page] == 1;
     engine_page_drop(en, page);
     p->node[at].n = 0;
-    p->node[at].sibling = p->free;
+    p->node[at].after = p->free;
     p->free = at;
 }
 
@@ -201,7 +232,7 @@ void prefix_forget_one(struct engine *en)
 {
     const struct prefix_node *node = en->prefix.node;
     uint32_t at = node[PREFIX_ROOT].newer; /* the oldest */
-    while (at != PREFIX_ROOT && (node[at].child != PREFIX_NONE || en->refs[node[at].page] != 1))
+    while (at != PREFIX_ROOT && (node[at].n_children || en->refs[node[at].page] != 1))
         at = node[at].newer;
     CHECK(at != PREFIX_ROOT);
     remove_node(en, at);
