@@ -24,8 +24,8 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
     struct trace *t = arg;
     int lane = chip_lane(queue, c);
     bool moves = c->kind == NPU_CMD_LOAD || c->kind == NPU_CMD_STORE;
-    if (c->kind == NPU_CMD_OPEN || c->kind == NPU_CMD_ARRIVE || core >= t->cores ||
-        (t->op >= 0 && op != (uint64_t)t->op) || (moves && c->level == NPU_HERE) || from == to)
+    if (c->kind == NPU_CMD_OPEN || core >= t->cores || (t->op >= 0 && op != (uint64_t)t->op) ||
+        (moves && c->level == NPU_HERE) || from == to)
         return;
     if (t->n >= t->most) {
         t->left_out++;

@@ -176,10 +176,7 @@ bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct n
     e->beside = (unsigned)MAX(MIN((uint64_t)e->chip->v[NPU_TILES], run), 1u);
     for (unsigned core = 0; core < e->cores; core++) {
         a.n_kv = a.n_score = a.n_out = 0;
-        if (!e->launched) {
-            struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_AWAIT);
-            c->bytes = 0;
-        }
+        npu_emit_await(e, core);
         for (uint64_t id = core * run; id < MIN((core + 1) * run, tasks); id++) {
             /* dealt out so that each core has short and long ones */
             struct task t = task_at(&a, (id % run * e->cores + core) % tasks);

@@ -37,10 +37,23 @@ struct npu_cmd *npu_emit_cmd(struct npu_emit *e, unsigned core, enum npu_cmd_kin
     return c;
 }
 
+static struct npu_stream *stream(const struct npu_emit *e, unsigned core, enum npu_queue q)
+{
+    return &e->streams[core * NPU_N_QUEUES + q];
+}
+
+/* The core's first command takes its half. */
+static struct npu_cmd *take_half(struct npu_emit *e, unsigned core, enum npu_cmd_kind kind)
+{
+    bool first = !stream(e, core, NPU_Q_LOAD)->n;
+    struct npu_cmd *c = npu_emit_cmd(e, core, kind);
+    c->take[0] = first ? NPU_HALF : NPU_NO_SEM;
+    return c;
+}
+
 static void await(struct npu_emit *e, unsigned core)
 {
-    struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_AWAIT);
-    c->bytes = (uint64_t)(e->chip->v[NPU_OP_US] * 1000);
+    take_half(e, core, NPU_CMD_AWAIT)->bytes = (uint64_t)(e->chip->v[NPU_OP_US] * 1000);
 }
 
 void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at)
@@ -50,18 +63,14 @@ void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct np
     e->half = 0;
     e->n_keys = 1;
     e->beside = 1;
-    for (unsigned core = 0; core < e->cores; core++) {
-        struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_OPEN);
-        c->take[0] = NPU_HALF;
-        c->give[0] = NPU_OPENED;
-        if (e->launched)
-            await(e, core);
-    }
+    e->working = 0;
+    for (unsigned core = 0; core < e->cores && e->launched; core++)
+        await(e, core);
 }
 
 struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core)
 {
-    const struct npu_stream *s = &e->streams[core * NPU_N_QUEUES + NPU_Q_LOAD];
+    const struct npu_stream *s = stream(e, core, NPU_Q_LOAD);
     if (!e->launched)
         await(e, core);
     return &s->cmds[s->n - 1];
@@ -70,9 +79,15 @@ struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core)
 void npu_emit_end(struct npu_emit *e)
 {
     for (unsigned core = 0; core < e->cores; core++) {
-        struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_ARRIVE);
-        c->take[0] = NPU_OPENED;
-        c->give[0] = NPU_HALF;
+        const struct npu_stream *out = stream(e, core, NPU_Q_STORE);
+        const struct npu_stream *in = stream(e, core, NPU_Q_LOAD);
+        if (out->n) {
+            out->cmds[out->n - 1].last = true;
+            out->cmds[out->n - 1].give[1] = NPU_HALF;
+            e->working++;
+        } else if (in->n) { /* it waits with the others, and needs no memory */
+            in->cmds[0].take[0] = NPU_NO_SEM;
+        }
     }
 }
 
@@ -99,6 +114,7 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a)
                               .from = from,
                               .n_cmds = n,
                               .n_keys = e->n_keys,
+                              .working = e->working,
                               .queues = (uint8_t)queues,
                               .beside = e->beside,
                               .half = e->half};
@@ -346,6 +362,8 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
     struct needs u = needs_of(p, id, from, to);
     uint64_t ahead = 0;
     if (!p->awaited) { /* weights may come before what the others still make */
+        if (u.new_w)
+            take_half(e, core, NPU_CMD_OPEN);
         for (; u.new_w && ahead < MIN(t->chunks, NPU_SLOTS); ahead++)
             load_weights(p, core, &u, ahead);
         await(e, core);

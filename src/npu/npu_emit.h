@@ -18,7 +18,7 @@ struct npu_emit {
     struct npu_where at;
     unsigned cores;
     struct npu_stream *streams; /* [cores * NPU_N_QUEUES] */
-    uint32_t n_keys;
+    uint32_t n_keys, working;
     uint64_t half; /* bytes that the buffers use */
     unsigned beside;
     bool launched; /* operations are launched one by one */
@@ -45,7 +45,7 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a);
 /* Used by the makers. */
 struct npu_cmd *npu_emit_cmd(struct npu_emit *e, unsigned core, enum npu_cmd_kind kind);
 void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at);
-/* Makes the core's load queue await the operation before, if it does not yet; the command. */
+/* Makes the core's load queue await the step before, if it does not yet; the command. */
 struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core);
 void npu_emit_end(struct npu_emit *e);
 

@@ -59,7 +59,7 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
         const struct npu_queue_state *q = &s->queues[i * NPU_N_QUEUES];
         most = MAX(most, MAX(c->in_free, c->out_free));
         most = MAX(most, MAX(q[NPU_Q_MATRIX].ready, q[NPU_Q_VECTOR].ready));
-        if (q[NPU_Q_LOAD].ready + 2 * s->issue > at)
+        if (q[NPU_Q_LOAD].ready > at)
             return false;
     }
     for (unsigned i = 0; i < npu_mem_kept(s->mem); i++) {
@@ -104,7 +104,7 @@ bool npu_known_look(struct npu_sim *s, uint32_t step, uint64_t at)
         npu_sums_add(s, &x->from, &x->to, 1);
         at += x->to.at - x->from.at;
         s->gates[next].at = at;
-        s->gates[next].count = s->p->cores;
+        s->gates[next].open = true;
     }
     k->sums = npu_sums_now(s, at);
     k->clean = clean;
@@ -112,8 +112,7 @@ bool npu_known_look(struct npu_sim *s, uint32_t step, uint64_t at)
         return false;
     for (unsigned i = 0; i < s->n_cores; i++)
         s->cores[i].worked_until = at;
-    /* they are opened before; none waits for that */
-    npu_time_begin(s, next, at - MIN(2 * s->issue, at));
+    npu_time_begin(s, next, at);
     return true;
 }
 

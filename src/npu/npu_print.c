@@ -2,13 +2,13 @@
  * npu_print.c - the disassembler. */
 #include "npu/npu_prog.h"
 
-static const char *const kinds[] = {"open", "await", "load", "matrix", "vector", "store", "arrive"};
+static const char *const kinds[] = {"open", "await", "load", "matrix", "vector", "store"};
 static const char *const queues[] = {"load", "matrix", "vector", "store"};
 static const char *const levels[] = {"here", "shared", "memory", "peer"};
 static const char *const bases[] = {"weight", "in", "in2", "out"};
 static const char *const sems[] = {"",       "w-free", "a-free", "r-free", "w-full",
                                    "a-full", "r-full", "o-free", "t-free", "o-full",
-                                   "p-full", "v-free", "s-full", "half",   "opened"};
+                                   "p-full", "v-free", "s-full", "half"};
 
 static void print_cmd(const struct npu_cmd *c, struct str *out)
 {
@@ -21,6 +21,8 @@ static void print_cmd(const struct npu_cmd *c, struct str *out)
         str_addf(out, " %llu B %s %s+%llx sram %x..%x", (unsigned long long)c->bytes,
                  levels[c->level], bases[c->base], (unsigned long long)c->addr, c->sram,
                  c->sram + c->size);
+    if (c->kind == NPU_CMD_STORE && c->last)
+        str_addf(out, " last");
     if (c->kind == NPU_CMD_LOAD && c->key)
         str_addf(out, " %s tile %u", c->first ? "brings" : "shares", c->key);
     if (c->kind == NPU_CMD_MATRIX)

@@ -3,9 +3,9 @@
  *
  * A core has queues that work side by side, each in its order: load (memory to core), matrix,
  * vector, store.  Commands wait for each other by counting semaphores of their core, `take` and
- * `give`, and across cores by ARRIVE and AWAIT: operation i of the program is through when every
- * core of the instance has arrived as often.  That is all there is of order: what is not ordered by
- * these may happen at once, and npu_check (npu_prove.c) proves that nothing then goes wrong.
+ * `give`, and across cores by AWAIT: a step is through when each core that works for it has done
+ * its last STORE.  That is all there is of order: what is not ordered by these may happen at once,
+ * and npu_check (npu_prove.c) proves that nothing then goes wrong.
  *
  * Commands of one operation lie in a segment, which operations of the same shape share: a program
  * is a list of steps, each a segment with the addresses of its weights and tensors.  A step's
@@ -17,14 +17,12 @@
 #include "npu/npu_work.h"
 
 enum npu_cmd_kind {
-    NPU_CMD_OPEN,   /* load queue: takes the half of the memory that the step uses */
-    NPU_CMD_AWAIT,  /* load queue: all cores are through with the step before; then `bytes` ns more
-                     */
+    NPU_CMD_OPEN,   /* load queue: takes the step's half of the memory before AWAIT does */
+    NPU_CMD_AWAIT,  /* load queue: the step before is through; then `bytes` ns more */
     NPU_CMD_LOAD,   /* `bytes` from `level` to the core */
     NPU_CMD_MATRIX, /* a tile m x k x n into the sums */
     NPU_CMD_VECTOR, /* m element passes */
     NPU_CMD_STORE,  /* `bytes` from the core to `level` */
-    NPU_CMD_ARRIVE, /* store queue: this core is through with the step; gives its half back */
     NPU_N_CMDS
 };
 
@@ -57,7 +55,6 @@ enum npu_sem {
     NPU_V_FREE, /* vector: slots of its own results */
     NPU_S_FULL, /* store: results to go out */
     NPU_HALF,   /* load: the half itself */
-    NPU_OPENED, /* store: the half is this step's */
     NPU_N_SEMS
 };
 
@@ -71,7 +68,8 @@ enum npu_sem {
 struct npu_cmd {
     uint8_t kind, level, base;
     uint8_t take[3], give[3];
-    bool first, last; /* MATRIX: of a tile's chunks; LOAD: first: who brings what others share */
+    bool first, last; /* MATRIX: of a tile's chunks; LOAD: first: who brings what others share;
+                         STORE: last: this core is then through with the step */
     uint16_t pieces;  /* LOAD, MATRIX: the buffer's size goes so often into the chunk; it streams */
     uint16_t full_m,
         full_n;          /* MATRIX: the kernel's size where it is larger than what it has to do */
@@ -86,9 +84,11 @@ struct npu_segment {
     const uint32_t *from; /* [cores * NPU_N_QUEUES + 1]: a core's queue, in order of cores */
     size_t n_cmds;
     uint32_t n_keys;
-    uint8_t queues;  /* those with commands, of any core, as bits */
-    unsigned beside; /* tiles of a core at once */
-    uint64_t half;   /* bytes of a half that its buffers use */
+    uint32_t working; /* cores that are through with it when their last STORE is; the others have
+                         no more than an AWAIT */
+    uint8_t queues;   /* those with commands, of any core, as bits */
+    unsigned beside;  /* tiles of a core at once */
+    uint64_t half;    /* bytes of a half that its buffers use */
 };
 
 struct npu_step {
@@ -118,6 +118,7 @@ enum err npu_compile(struct npu_prog **out, const struct npu_work *w, const stru
 void npu_prog_free(struct npu_prog *p);
 
 enum npu_queue npu_queue_of(enum npu_cmd_kind k);
+enum npu_queue npu_taker_of(enum npu_sem s); /* NPU_NO_SEM: NPU_N_QUEUES */
 
 /* Whether every order that the program allows is right: no buffer is written while another command
  * uses it, nothing is used before it is loaded, no semaphore waits for ever.  CORRUPT names the

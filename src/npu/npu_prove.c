@@ -55,8 +55,8 @@ struct walk {
     const struct npu_segment *s;
     uint32_t op;
     struct walk_core *cores;
-    uint32_t arrived[WALKS];
-    bool *keys; /* [WALKS][n_keys] */
+    uint32_t through[WALKS]; /* cores */
+    bool *keys;              /* [WALKS][n_keys] */
     uint64_t half;
     struct errinfo *e;
 };
@@ -117,7 +117,7 @@ static bool ready(const struct walk *w, unsigned core, unsigned q, const struct 
     for (int i = 0; i < 3; i++)
         if (c->take[i] != NPU_NO_SEM && !k->sem[step % 2][c->take[i]].n)
             return false;
-    if (c->kind == NPU_CMD_AWAIT && step > 0 && w->arrived[step - 1] < w->p->cores)
+    if (c->kind == NPU_CMD_AWAIT && step > 0 && w->through[step - 1] < w->s->working)
         return false;
     return !(c->kind == NPU_CMD_LOAD && c->key && !c->first &&
              !w->keys[step * w->s->n_keys + c->key]);
@@ -186,8 +186,8 @@ static enum err perform(struct walk *w, unsigned core, unsigned q, const struct 
         s->token[(s->head + s->n++) % TOKENS] = (struct token){
             .clock = k->clock[q], .sram = c->sram, .size = c->size};
     }
-    if (c->kind == NPU_CMD_ARRIVE)
-        w->arrived[step]++;
+    if (c->kind == NPU_CMD_STORE && c->last)
+        w->through[step]++;
     if (c->kind == NPU_CMD_LOAD && c->key && c->first)
         w->keys[step * w->s->n_keys + c->key] = true;
     return ERR_OK;
@@ -261,9 +261,26 @@ enum npu_queue npu_queue_of(enum npu_cmd_kind k)
     static const enum npu_queue queues[] = {
         [NPU_CMD_OPEN] = NPU_Q_LOAD,     [NPU_CMD_AWAIT] = NPU_Q_LOAD,
         [NPU_CMD_LOAD] = NPU_Q_LOAD,     [NPU_CMD_MATRIX] = NPU_Q_MATRIX,
-        [NPU_CMD_VECTOR] = NPU_Q_VECTOR, [NPU_CMD_STORE] = NPU_Q_STORE,
-        [NPU_CMD_ARRIVE] = NPU_Q_STORE};
+        [NPU_CMD_VECTOR] = NPU_Q_VECTOR, [NPU_CMD_STORE] = NPU_Q_STORE};
     return queues[k];
+}
+
+enum npu_queue npu_taker_of(enum npu_sem s)
+{
+    static const enum npu_queue takers[NPU_N_SEMS] = {
+        [NPU_NO_SEM] = NPU_N_QUEUES, [NPU_W_FREE] = NPU_Q_LOAD,   [NPU_A_FREE] = NPU_Q_LOAD,
+        [NPU_R_FREE] = NPU_Q_LOAD,   [NPU_HALF] = NPU_Q_LOAD,     [NPU_W_FULL] = NPU_Q_MATRIX,
+        [NPU_A_FULL] = NPU_Q_MATRIX, [NPU_O_FREE] = NPU_Q_MATRIX, [NPU_T_FREE] = NPU_Q_MATRIX,
+        [NPU_P_FULL] = NPU_Q_MATRIX, [NPU_R_FULL] = NPU_Q_VECTOR, [NPU_O_FULL] = NPU_Q_VECTOR,
+        [NPU_V_FREE] = NPU_Q_VECTOR, [NPU_S_FULL] = NPU_Q_STORE};
+    return takers[s];
+}
+
+/* What a core does that does not work for a step. */
+static bool waits(const struct npu_cmd *c)
+{
+    return c->kind == NPU_CMD_AWAIT && !c->take[0] && !c->take[1] && !c->take[2] && !c->give[0] &&
+           !c->give[1] && !c->give[2];
 }
 
 static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
@@ -278,30 +295,56 @@ static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
             (c->m && c->k && c->n && (double)c->m * c->k * c->n <= NPU_TILE_MACS_MAX));
 }
 
-/* Its kinds are the queue's; a step is opened first and arrived at last, once. */
-static bool well_formed_queue(const struct npu_segment *s, unsigned queue)
+/* Its kinds are the queue's, and it takes none but its tokens.  A core that works takes its half by
+ * its first command, AWAIT or an OPEN before it, and gives it back by its last. */
+static bool well_formed_queue(const struct npu_segment *s, unsigned queue, bool works)
 {
     enum npu_queue q = (enum npu_queue)(queue % NPU_N_QUEUES);
     uint32_t from = s->from[queue], to = s->from[queue + 1];
     for (uint32_t i = from; i < to; i++) {
-        enum npu_cmd_kind kind = (enum npu_cmd_kind)s->cmds[i].kind;
-        if (!well_formed(&s->cmds[i], s) || npu_queue_of(kind) != q ||
-            (kind == NPU_CMD_OPEN) != (q == NPU_Q_LOAD && i == from) ||
-            (kind == NPU_CMD_ARRIVE) != (q == NPU_Q_STORE && i + 1 == to))
+        const struct npu_cmd *c = &s->cmds[i];
+        enum npu_cmd_kind kind = (enum npu_cmd_kind)c->kind;
+        bool begins = works && q == NPU_Q_LOAD && i == from;
+        bool ends = q == NPU_Q_STORE && i + 1 == to;
+        if (!well_formed(c, s) || npu_queue_of(kind) != q || (kind == NPU_CMD_OPEN && !begins) ||
+            (begins && kind == NPU_CMD_LOAD) || (c->take[0] == NPU_HALF) != begins ||
+            (c->give[1] == NPU_HALF) != ends || (q == NPU_Q_STORE && c->last != ends))
             return false;
+        for (int k = 0; k < 3; k++) {
+            bool half = (k != 0 && c->take[k] == NPU_HALF) || (k != 1 && c->give[k] == NPU_HALF);
+            if (half || (c->take[k] != NPU_NO_SEM && npu_taker_of((enum npu_sem)c->take[k]) != q))
+                return false;
+        }
     }
-    return from < to || q == NPU_Q_MATRIX || q == NPU_Q_VECTOR;
+    return works ? from < to || q == NPU_Q_MATRIX || q == NPU_Q_VECTOR
+                 : to - from <= (q == NPU_Q_LOAD) && (from == to || waits(&s->cmds[from]));
+}
+
+/* Which cores work for the segment, and that the others do not. */
+static enum err well_formed_segment(const struct npu_prog *p, const struct npu_segment *s,
+                                    uint32_t op, struct errinfo *e)
+{
+    uint32_t working = 0;
+    for (unsigned i = 0; i < p->cores * NPU_N_QUEUES; i++) {
+        const uint32_t *store = &s->from[i / NPU_N_QUEUES * NPU_N_QUEUES + NPU_Q_STORE];
+        bool works = store[0] < store[1];
+        working += works && i % NPU_N_QUEUES == 0;
+        if (!well_formed_queue(s, i, works))
+            return err_set(e, ERR_CORRUPT,
+                           "operation %u, core %u, %s queue: not what such a queue does", op,
+                           i / NPU_N_QUEUES, queue_names[i % NPU_N_QUEUES]);
+    }
+    if (!working || working != s->working)
+        return err_set(e, ERR_CORRUPT, "operation %u: %u cores work for it, and it says %u", op,
+                       working, s->working);
+    return ERR_OK;
 }
 
 enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s, uint32_t op,
                            struct errinfo *e)
 {
     struct walk w = {.p = p, .s = s, .op = op, .e = e, .half = (s->half + 63) & ~(uint64_t)63};
-    for (unsigned i = 0; i < p->cores * NPU_N_QUEUES; i++) /* what else would lead astray */
-        if (!well_formed_queue(s, i))
-            return err_set(e, ERR_CORRUPT,
-                           "operation %u, core %u, %s queue: not what such a queue does", op,
-                           i / NPU_N_QUEUES, queue_names[i % NPU_N_QUEUES]);
+    TRY(well_formed_segment(p, s, op, e)); /* what is not would lead astray */
     w.cores = mem_alloc(p->cores * sizeof *w.cores);
     w.keys = mem_alloc(WALKS * (size_t)s->n_keys * sizeof *w.keys);
     for (unsigned i = 0; i < p->cores; i++)

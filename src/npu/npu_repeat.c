@@ -135,7 +135,7 @@ static void add_keys(struct digest *d, const struct npu_sim *s, uint64_t oldest)
         if (g->stamp <= d->step + 1)
             continue;
         add(d, i % s->n_keys + ((uint64_t)(g->stamp - d->step) << 32));
-        add(d, g->count);
+        add(d, g->open);
         add_time(d, g->at, oldest);
     }
 }
@@ -243,7 +243,7 @@ static void shift_gates(struct npu_sim *s, uint32_t step, uint32_t steps, uint64
         for (uint32_t k = (uint32_t)s->n_steps; k-- > step + 1;) /* what had begun goes along */
             if (k >= step + 1 + steps) {
                 g[k] = g[k - steps];
-                g[k].at += g[k].count ? period_ps * (steps / period) : 0;
+                g[k].at += g[k].through ? period_ps * (steps / period) : 0;
             }
         for (uint32_t k = step + 1; k <= step + steps; k++) {
             g[k] = g[k - period];

@@ -277,7 +277,7 @@ ALWAYS bool may_start(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q,
     }
     if (kind == NPU_CMD_AWAIT && x->step > 0) {
         struct npu_gate *g = step_gate(s, q / NPU_N_QUEUES, x->step - 1);
-        if (g->count < s->p->cores) {
+        if (!g->open) {
             sleep_at(s, g, q);
             return false;
         }
@@ -299,7 +299,7 @@ ALWAYS bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uin
     }
     if (c->kind == NPU_CMD_LOAD && c->key && !c->first) {
         struct npu_gate *g = key_gate(s, q / NPU_N_QUEUES, s->queues[q].step, c->key);
-        if (!g->count) {
+        if (!g->open) {
             s->queues[q].ready = start;
             sleep_at(s, g, q);
             return false;
@@ -308,12 +308,14 @@ ALWAYS bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uin
     return true;
 }
 
-static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint64_t at)
+/* A core is through with a step. */
+static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint32_t working, uint64_t at)
 {
     struct npu_gate *g = step_gate(s, core, step);
     g->at = MAX(g->at, at);
-    if (++g->count < s->p->cores)
+    if (++g->through < working)
         return;
+    g->open = true;
     if (core < s->p->cores)
         s->through = step + 1;
     const struct npu_prog *p = s->p;
@@ -347,7 +349,7 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
         if (c->first && c->key) {
             struct npu_gate *g = key_gate(s, core, at, c->key);
             g->at = done->at;
-            g->count = 1;
+            g->open = true;
             npu_time_open(s, g);
         }
         done->end = done->at;
@@ -367,10 +369,11 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
         done->at = move(s, c, step, &k->out_free, true, false, start, &cause);
         done->cause = cause;
         k->stored_until = MAX(k->stored_until, done->at);
-        break;
-    case NPU_CMD_ARRIVE:
-        done->at = MAX(start, k->stored_until);
-        arrive(s, core, at, done->at);
+        if (c->last) { /* to say so is a command's time more */
+            next = start + 2 * s->issue;
+            k->stored_until = MAX(k->stored_until, start + s->issue);
+            arrive(s, core, at, step->segment->working, k->stored_until);
+        }
         break;
     case NPU_CMD_OPEN:
     case NPU_N_CMDS: break;
@@ -392,9 +395,13 @@ ALWAYS void take_tokens(struct npu_core *k, unsigned set, const struct npu_cmd *
 ALWAYS void give_tokens(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_core *k, unsigned set,
                         const struct npu_cmd *c, const struct done *done, uint64_t next)
 {
-    for (int i = 0; i < 3; i++) /* inputs are free when the last row has entered */
+    for (int i = 0; i < 3; i++) { /* inputs are free when the last row has entered */
+        uint64_t at = kind == NPU_CMD_MATRIX && i < 2   ? next
+                      : kind == NPU_CMD_STORE && i == 1 ? k->stored_until
+                                                        : done->at;
         if (c->give[i] != NPU_NO_SEM)
-            give(s, k, set, c->give[i], done, kind == NPU_CMD_MATRIX && i < 2 ? next : done->at);
+            give(s, k, set, c->give[i], done, at);
+    }
 }
 
 /* All that the queue can do now.  Which queue it is, is known where this is compiled: of the kinds
@@ -428,7 +435,7 @@ ALWAYS void go_as(struct npu_sim *s, uint32_t q, enum npu_queue queue)
             x->step++;
             npu_time_enter(s, q);
         }
-        if (kind == NPU_CMD_ARRIVE && s->through) {
+        if (kind == NPU_CMD_STORE && s->through) {
             s->todo[s->n_todo++] = q;
             return;
         }
@@ -606,7 +613,7 @@ static void report(struct npu_sim *s, unsigned instances, unsigned rounds)
     uint64_t half = 0;
     for (unsigned i = 0; i < instances; i++) {
         const struct npu_gate *g = &s->gates[i * s->n_steps];
-        CHECK(g[s->n_steps - 1].count == p->cores); /* else a queue sleeps for ever */
+        CHECK(g[s->n_steps - 1].open); /* else a queue sleeps for ever */
         t->ps = MAX(t->ps, g[s->n_steps - 1].at);
         if (rounds > 1)
             half = MAX(half, g[s->n_steps - p->n_steps - 1].at);

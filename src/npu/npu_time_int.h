@@ -61,7 +61,9 @@ struct npu_core {
 
 struct npu_gate { /* a step's end, or a shared tile's arrival */
     uint64_t at;
-    uint32_t count, stamp, sleepers;
+    uint32_t through; /* cores, of a step */
+    uint32_t stamp, sleepers;
+    bool open;
 };
 
 struct npu_wait { /* of a queue whose next command uses what all share */
