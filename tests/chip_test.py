@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """damso chip as a user meets it: answers, orders that were published, limits, and what is refused."""
 import json, os, re, subprocess, sys, tempfile, unittest
+from itertools import accumulate
 
 DAMSO = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith('-') else 'build/damso'
 LLAMA_8B = dict(model_type='llama', hidden_size=4096, intermediate_size=14336, num_hidden_layers=32,
@@ -261,6 +262,20 @@ class Several(unittest.TestCase):
         self.assertEqual({e['pid'] for e in links}, {0, 1, 2, 3})
         self.assertGreater(min(e['ts'] for e in events if e['ph'] == 'X' and e['pid'] == 2),
                            max(e['ts'] for e in events if e['ph'] == 'X' and e['pid'] == 0 and e['cat'] == 'matrix'))
+        # Stages follow each other at the clock that the power allows, and so does what is in them.
+        two = ('--chip', 'a100-sxm-80', '--workload', self.small, '--phase', 'prefill', '--context', '2048', '--chips',
+               '2', '--split', '1x2')
+        whole = answer(*two)
+        self.assertLess(whole['clock_share'], 0.95)
+        for op in whole['costliest']:  # of the slowest stage
+            self.assertAlmostEqual(op['us'] / op['share'], 1000 * max(s['ms'] for s in whole['stages']), delta=1000)
+        self.assertEqual(damso('trace', *two, '--cores', '1', '--out', path).returncode, 0)
+        with open(path) as f:
+            events = [e for e in json.load(f)['traceEvents'] if e['ph'] == 'X']
+        ends = [max(e['ts'] + e['dur'] for e in events if e['pid'] == stage) for stage in (0, 1)]
+        self.assertLessEqual(ends[0], min(e['ts'] for e in events if e['pid'] == 1) + 1e-3)
+        for end, ms in zip(ends, accumulate(s['ms'] for s in whole['stages'])):
+            self.assertAlmostEqual(end / 1000, ms, delta=0.01 * ms)
         r = damso('run', '--quick', '--chip', 'rngd', '--workload', self.small, '--chips', '4', '--split', '2x2',
                   '--html', f'{self.folder.name}/a.html')
         self.assertEqual(r.returncode, 0, r.stderr)

@@ -31,7 +31,7 @@ static int by_cost(const void *a, const void *b)
 }
 
 /* The costliest operations, those of one name and shape as one. */
-static json_t *top_ops(const struct npu_work *w, const struct npu_timing_of *t)
+static json_t *top_ops(const struct npu_work *w, const struct npu_answer *a)
 {
     struct costly *all = mem_alloc(w->n_ops * sizeof *all);
     json_t *list = json_array();
@@ -45,9 +45,9 @@ static json_t *top_ops(const struct npu_work *w, const struct npu_timing_of *t)
             k++;
         n += k == n;
         all[k].op = all[k].op ? all[k].op : op;
-        all[k].ps += (double)t->op_ps[i];
+        all[k].ps += (double)a->timing.op_ps[i] / a->clock;
         all[k].n++;
-        sum += (double)t->op_ps[i];
+        sum += (double)a->timing.op_ps[i] / a->clock;
     }
     qsort(all, n, sizeof *all, by_cost);
     for (size_t i = 0; i < MIN(n, TOP_OPS); i++)
@@ -131,7 +131,7 @@ json_t *chip_json(const struct npu_chip *c, const struct chip_ask *ask, const st
         chip_json_team(o, c, ask, x->team);
     json_object_set_new(o, "where_time_goes", stalls(&a->timing));
     json_object_set_new(o, "where_joules_go", energies(a));
-    json_object_set_new(o, "costliest", top_ops(x->work, &a->timing));
+    json_object_set_new(o, "costliest", top_ops(x->work, a));
     json_object_set_new(o, "assumed", chip_assumed(c, chip_n(x)));
     json_object_set_new(o, "simulation",
                         json_pack("{s:f, s:f, s:I, s:f}", "compile_ms", a->compile_s * 1e3,

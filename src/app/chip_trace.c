@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * chip_trace.c - damso chip trace: what each queue of each core does when, in Chrome's trace
  * format, which Perfetto opens.  A core is a process, a queue a lane; the link to other chips is a
- * lane of the first core.  Times are microseconds of the chip. */
+ * lane of the first core.  Times are microseconds of the chip, at the clock that its power allows.
+ */
 #include "app/chip.h"
 
 #include "base/num.h"
@@ -13,7 +14,8 @@ struct trace {
     FILE *out;
     const struct npu_work *work;
     unsigned first;    /* process of the chip's first core */
-    uint64_t begin;    /* of the chip's stage, ps */
+    double begin;      /* of the chip's stage, us */
+    double tick;       /* us of a ps at its full clock */
     int64_t op, cores; /* only of this operation (-1: all); of so many cores */
     uint64_t n, most, left_out;
 };
@@ -34,8 +36,8 @@ static void on_command(void *arg, unsigned core, enum npu_queue queue, const str
     fprintf(t->out,
             "%s{\"ph\":\"X\",\"pid\":%u,\"tid\":%d,\"ts\":%.6f,\"dur\":%.6f,\"cat\":\"%s\","
             "\"name\":\"%s",
-            t->n++ ? ",\n" : "", t->first + core, lane, (double)(t->begin + from) * 1e-6,
-            (double)(to - from) * 1e-6, chip_lane_name(lane),
+            t->n++ ? ",\n" : "", t->first + core, lane, t->begin + (double)from * t->tick,
+            (double)(to - from) * t->tick, chip_lane_name(lane),
             c->kind == NPU_CMD_AWAIT ? "await " : "");
     fprintf(t->out, "%s\",\"args\":{\"operation\":%u", t->work->ops[op].name, op);
     if (moves)
@@ -68,11 +70,12 @@ static void name_lanes(struct trace *t, const struct npu_chip *c, unsigned cores
     }
 }
 
-static void run_chip(struct trace *t, const struct npu_work *w, const struct npu_prog *p)
+static void run_chip(struct trace *t, const struct npu_work *w, const struct npu_answer *a)
 {
     struct npu_timing_of timing = {0};
     t->work = w;
-    npu_time(&timing, p, 1, 1, on_command, t);
+    t->tick = 1e-6 / a->clock;
+    npu_time(&timing, a->prog, 1, 1, on_command, t);
 }
 
 /* Each chip beside the other, those of a stage from when it begins: of one group of sequences. */
@@ -87,9 +90,9 @@ static void run_team(struct trace *t, const struct npu_chip *c, const struct npu
     for (size_t i = 0; i < team->n_chips; i++) {
         const struct npu_member *x = &team->member[team->of[i]];
         t->first = (unsigned)i * cores;
-        run_chip(t, x->work, x->answer.prog);
+        run_chip(t, x->work, &x->answer);
         if (i % team->ranks.tensor == team->ranks.tensor - 1)
-            t->begin += (uint64_t)(team->stage[i / team->ranks.tensor].once_s * 1e12 + 0.5);
+            t->begin += team->stage[i / team->ranks.tensor].once_s * 1e6;
     }
 }
 
@@ -106,7 +109,7 @@ static enum err write_trace(struct trace *t, const struct npu_chip *c, const str
     } else {
         name_lanes(t, c, x->answer.prog->cores, -1);
         t->n = 1;
-        run_chip(t, x->work, x->answer.prog);
+        run_chip(t, x->work, &x->answer);
     }
     fputs("\n]}\n", t->out);
     bool bad = ferror(t->out) != 0;
