@@ -110,6 +110,11 @@ struct npu_segment *npu_emit_take(struct npu_emit *e, struct arena *a)
         e->streams[i].n = 0;
     }
     from[n_streams] = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        npu_cmd_tally(&cmds[i]);
+        if (cmds[i].bytes == 0 && cmds[i].level != NPU_PEER)
+            cmds[i].level = NPU_HERE;
+    }
     *s = (struct npu_segment){.cmds = cmds,
                               .from = from,
                               .n_cmds = n,

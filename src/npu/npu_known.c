@@ -56,7 +56,7 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
         return false;
     for (unsigned i = 0; i < s->n_cores; i++) {
         const struct npu_core *c = &s->cores[i];
-        const struct npu_queue_state *q = &s->queues[i * NPU_N_QUEUES];
+        const struct npu_queue_state *q = c->queue;
         most = MAX(most, MAX(c->in_free, c->out_free));
         most = MAX(most, MAX(q[NPU_Q_MATRIX].ready, q[NPU_Q_VECTOR].ready));
         if (q[NPU_Q_LOAD].ready > at)

@@ -72,11 +72,12 @@ struct npu_cmd {
                          STORE: last: this core is then through with the step */
     uint16_t pieces;  /* LOAD, MATRIX: the buffer's size goes so often into the chunk; it streams */
     uint16_t full_m,
-        full_n;          /* MATRIX: the kernel's size where it is larger than what it has to do */
-    uint32_t key;        /* LOAD: of what several cores load; 0: this core alone */
-    uint32_t m, k, n;    /* MATRIX, VECTOR */
-    uint32_t sram, size; /* the buffer it fills or reads, within the half */
-    uint64_t bytes, addr;
+        full_n;            /* MATRIX: the kernel's size where it is larger than what it has to do */
+    uint16_t takes, gives; /* take and give as bits, without NPU_NO_SEM: npu_cmd_tally */
+    uint32_t key;          /* LOAD: of what several cores load; 0: this core alone */
+    uint32_t m, k, n;      /* MATRIX, VECTOR */
+    uint32_t sram, size;   /* the buffer it fills or reads, within the half */
+    uint64_t bytes, addr;  /* a transfer of none is HERE */
 };
 
 struct npu_segment {
@@ -116,6 +117,13 @@ struct npu_prog {
 enum err npu_compile(struct npu_prog **out, const struct npu_work *w, const struct npu_chip *c,
                      unsigned cores, unsigned instances, struct errinfo *e);
 void npu_prog_free(struct npu_prog *p);
+
+/* To be called when take and give are as they should be. */
+static inline void npu_cmd_tally(struct npu_cmd *c)
+{
+    c->takes = (uint16_t)((1u << c->take[0] | 1u << c->take[1] | 1u << c->take[2]) & ~1u);
+    c->gives = (uint16_t)((1u << c->give[0] | 1u << c->give[1] | 1u << c->give[2]) & ~1u);
+}
 
 enum npu_queue npu_queue_of(enum npu_cmd_kind k);
 enum npu_queue npu_taker_of(enum npu_sem s); /* NPU_NO_SEM: NPU_N_QUEUES */

@@ -51,6 +51,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         unsigned char *b = (unsigned char *)&cmds[i];
         b[offsetof(struct npu_cmd, first)] &= 1;
         b[offsetof(struct npu_cmd, last)] &= 1;
+        for (int k = 0; k < 3; k++) { /* of semaphores that there are, bits are known */
+            cmds[i].take[k] %= NPU_N_SEMS;
+            cmds[i].give[k] %= NPU_N_SEMS;
+        }
+        npu_cmd_tally(&cmds[i]);
     }
     if (npu_check_segment(p, &s, 0, &e) == ERR_OK) {
         struct npu_step steps[3];

@@ -91,6 +91,7 @@ static void test_broken_programs_are_found(void **state)
                     continue;
                 if (sem)
                     *sem = NPU_NO_SEM;
+                npu_cmd_tally(&cmds[k]);
                 if (how == 2) /* onto the buffer behind it */
                     cmds[k].sram += cmds[k].size / 2 + 1;
                 if (how == 3)

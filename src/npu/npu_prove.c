@@ -283,12 +283,25 @@ static bool waits(const struct npu_cmd *c)
            !c->give[1] && !c->give[2];
 }
 
+/* A command takes, and gives, one token of a semaphore at most. */
+static bool has_twice(const uint8_t sems[3])
+{
+    return (sems[0] && (sems[0] == sems[1] || sems[0] == sems[2])) ||
+           (sems[1] && sems[1] == sems[2]);
+}
+
 static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
 {
     for (int i = 0; i < 3; i++)
         if (c->take[i] >= NPU_N_SEMS || c->give[i] >= NPU_N_SEMS)
             return false;
-    return c->kind < NPU_N_CMDS && c->level <= (c->kind == NPU_CMD_STORE ? NPU_PEER : NPU_MEMORY) &&
+    struct npu_cmd tallied = *c;
+    npu_cmd_tally(&tallied);
+    if (c->takes != tallied.takes || c->gives != tallied.gives ||
+        (c->level != NPU_HERE && c->level != NPU_PEER && c->bytes == 0))
+        return false;
+    return c->kind < NPU_N_CMDS && !has_twice(c->take) && !has_twice(c->give) &&
+           c->level <= (c->kind == NPU_CMD_STORE ? NPU_PEER : NPU_MEMORY) &&
            c->base < NPU_N_BASES && c->key < s->n_keys && c->bytes <= NPU_BYTES_MAX &&
            c->addr <= NPU_ADDR_MAX &&
            (c->kind != NPU_CMD_MATRIX ||

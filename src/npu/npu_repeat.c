@@ -81,31 +81,38 @@ static void add_time(struct digest *d, uint64_t t, uint64_t oldest)
     add(d, t <= oldest ? 0 : t - oldest + 1);
 }
 
-static void add_token(struct digest *d, const struct npu_token *t, uint64_t oldest)
-{
-    add_time(d, t->at, oldest);
-    add_time(d, t->end, oldest);
-}
-
 /* A queue without work in all that repeats waits for what comes behind it, wherever it is now. */
 static bool is_beyond(const struct npu_sim *s, uint32_t q, uint32_t end)
 {
-    return q != NPU_NOBODY && s->queues[q].step >= end;
+    return q != NPU_NOBODY && npu_queue(s, q)->step >= end;
 }
 
-static void add_core(struct digest *d, const struct npu_sim *sim, const struct npu_core *c,
-                     uint64_t oldest)
+/* The semaphores of the core's queues that stay where they are, as bits. */
+static unsigned sems_beyond(const struct npu_sim *s, uint32_t core, uint32_t end)
 {
-    for (unsigned set = 0; set < 2; set++) /* that of this step's half first */
-        for (unsigned i = 0; i < NPU_N_SEMS; i++) {
-            const struct npu_semaphore *s = &c->sem[(d->step + set) % 2][i];
-            uint64_t sleeper = is_beyond(sim, s->sleeper, d->end) ? NPU_NOBODY : s->sleeper;
-            if (s->n == 0 && sleeper == NPU_NOBODY)
-                continue;
-            add(d, i + ((uint64_t)s->n << 8) + (sleeper << 16));
-            for (uint32_t k = 0; k < s->n; k++)
-                add_token(d, &s->token[(s->head + k) % NPU_TOKENS], oldest);
+    unsigned sems = 0;
+    for (unsigned i = 1; i < NPU_N_SEMS; i++)
+        if (is_beyond(s, core * NPU_N_QUEUES + npu_taker_of((enum npu_sem)i), end))
+            sems |= 1u << i;
+    return sems;
+}
+
+static void add_core(struct digest *d, const struct npu_sim *s, uint32_t core, uint64_t oldest)
+{
+    const struct npu_core *c = &s->cores[core];
+    unsigned beyond = sems_beyond(s, core, d->end);
+    for (unsigned set = 0; set < 2; set++) { /* that of this step's half first */
+        const struct npu_tokens *t = &c->half[(d->step + set) % 2];
+        add(d, (uint64_t)t->has | (uint64_t)t->two << 16 | (uint64_t)(t->wanted & ~beyond) << 32);
+        for (unsigned x = t->has; x; x &= x - 1) {
+            unsigned i = (unsigned)__builtin_ctz(x);
+            for (unsigned k = 0; k <= (t->two >> i & 1u); k++) {
+                add_time(d, t->at[i][npu_slot(t, i, k)], oldest);
+                if (npu_matrix_sem(i) < NPU_MATRIX_SEMS)
+                    add_time(d, t->behind[npu_matrix_sem(i)][npu_slot(t, i, k)].end, oldest);
+            }
         }
+    }
     add_time(d, c->in_free, oldest);
     add_time(d, c->out_free, oldest);
     if (c->worked_until > d->since) /* the causes of waiting count from it */
@@ -149,7 +156,7 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
         oldest = MIN(oldest, s->heap[i].at);
     add(&d, at - oldest);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
-        const struct npu_queue_state *x = &s->queues[q];
+        const struct npu_queue_state *x = npu_queue(s, q);
         if (is_beyond(s, q, end))
             continue;
         add(&d, x->step - step);
@@ -157,7 +164,7 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
         add_time(&d, x->ready, oldest);
     }
     for (unsigned i = 0; i < s->n_cores; i++)
-        add_core(&d, s, &s->cores[i], oldest);
+        add_core(&d, s, i, oldest);
     add_keys(&d, s, oldest);
     add_memory(&d, s->mem, oldest);
     add_time(&d, s->net_free, oldest);
@@ -169,13 +176,15 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
 static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
 {
     for (int set = 0; set < 2; set++)
-        for (int i = 0; i < NPU_N_SEMS; i++)
-            for (int k = 0; k < NPU_TOKENS; k++) {
-                struct npu_token *t = &c->sem[set][i].token[k];
-                t->at += by;
+        for (int k = 0; k < NPU_TOKENS; k++) {
+            for (int i = NPU_NO_SEM + 1; i < NPU_N_SEMS; i++)
+                c->half[set].at[i][k] += by;
+            for (int i = 0; i < NPU_MATRIX_SEMS; i++) {
+                struct npu_behind *t = &c->half[set].behind[i][k];
                 t->work = npu_token_work(npu_token_from(t) + by, npu_token_cause(t));
                 t->end += t->end ? by : 0;
             }
+        }
     c->in_free += by;
     c->out_free += by;
     c->worked_until += c->worked_until > since ? by : 0;
@@ -183,16 +192,17 @@ static void shift_core(struct npu_core *c, uint64_t by, uint64_t since)
 }
 
 /* After an odd number of steps each half of the memory has the other's turn. */
-static void swap_halves(struct npu_sim *s)
+static void swap_halves(struct npu_sim *s, uint32_t end)
 {
     for (unsigned i = 0; i < s->n_cores; i++) {
-        uint16_t has = s->cores[i].has[0];
-        s->cores[i].has[0] = s->cores[i].has[1];
-        s->cores[i].has[1] = has;
-        struct npu_semaphore(*sem)[NPU_N_SEMS] = s->cores[i].sem, kept[NPU_N_SEMS];
-        memcpy(kept, sem[0], sizeof kept);
-        memcpy(sem[0], sem[1], sizeof kept);
-        memcpy(sem[1], kept, sizeof kept);
+        struct npu_tokens *half = s->cores[i].half, kept = half[0];
+        half[0] = half[1];
+        half[1] = kept;
+        /* queues that stay where they are sleep in the half that they slept in */
+        unsigned beyond = sems_beyond(s, i, end);
+        unsigned moved = (half[0].wanted ^ half[1].wanted) & beyond;
+        half[0].wanted ^= (uint16_t)moved;
+        half[1].wanted ^= (uint16_t)moved;
     }
     for (size_t i = 0; i < s->n_cores / s->p->cores; i++)
         for (size_t k = 0; k < s->n_keys; k++) {
@@ -201,22 +211,6 @@ static void swap_halves(struct npu_sim *s)
             *one = *other;
             *other = kept;
         }
-}
-
-/* Queues that stay where they are sleep in the half that they slept in. */
-static void swap_beyond(struct npu_sim *s, uint32_t end)
-{
-    for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
-        struct npu_core *c = &s->cores[q / NPU_N_QUEUES];
-        for (int i = 0; is_beyond(s, q, end) && i < NPU_N_SEMS; i++) {
-            int set = c->sem[1][i].sleeper == q;
-            if (c->sem[set][i].sleeper != q)
-                continue;
-            c->sem[set][i].sleeper = NPU_NOBODY;
-            c->sem[!set][i].sleeper = q;
-            break;
-        }
-    }
 }
 
 static void shift_memory(struct npu_mem *m, uint64_t by)
@@ -263,17 +257,16 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
     uint32_t steps = periods * s->repeat.period;
     uint64_t period_ps = to->at - from->at, by = period_ps * periods;
     shift_gates(s, step, steps, period_ps);
-    if (steps % 2) {
-        swap_halves(s);
-        swap_beyond(s, end);
-    }
+    if (steps % 2)
+        swap_halves(s, end);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
-        struct npu_queue_state *x = &s->queues[q];
+        struct npu_queue_state *x = npu_queue(s, q);
         x->ready += by;
         if (is_beyond(s, q, end))
             continue;
         x->step += steps;
         x->in = &s->p->steps[x->step % s->p->n_steps];
+        x->tokens = &s->cores[q / NPU_N_QUEUES].half[x->step % 2];
     }
     for (size_t i = 0; i < s->n_heap; i++)
         s->heap[i].at += by;
@@ -295,7 +288,7 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
     uint32_t end = r->from + r->period * r->times, ahead = step;
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
         if (!is_beyond(s, q, end))
-            ahead = MAX(ahead, s->queues[q].step);
+            ahead = MAX(ahead, npu_queue(s, q)->step);
     struct npu_seen *last = &r->seen[residue / r->stride];
     bool second = last->step && last->step + r->period == step + 1;
     uint64_t since = step >= r->period ? s->gates[step - r->period].at : 0;

@@ -40,10 +40,10 @@ const char *npu_cause_text(enum npu_cause c)
 
 /* ---- the heap: the earliest first, of those the lowest number ---- */
 
-/* Without a jump, which nothing could foresee. */
+/* As numbers of 128 bits: without a jump, which nothing could foresee. */
 static bool before(struct npu_wait a, struct npu_wait b)
 {
-    return (a.at < b.at) | ((a.at == b.at) & (a.q < b.q));
+    return ((unsigned __int128)a.at << 64 | a.q) < ((unsigned __int128)b.at << 64 | b.q);
 }
 
 /* Puts w where it belongs between the empty place i and the top. */
@@ -64,7 +64,7 @@ static void push(struct npu_sim *s, struct npu_wait w)
 static uint32_t pop(struct npu_sim *s)
 {
     struct npu_wait *heap = s->heap;
-    uint32_t first = heap[0].q;
+    uint32_t first = (uint32_t)heap[0].q;
     size_t n = --s->n_heap, i = 0, child;
     for (; (child = 2 * i + 1) + 1 < n; i = child) {
         child += before(heap[child + 1], heap[child]);
@@ -78,61 +78,40 @@ static uint32_t pop(struct npu_sim *s)
     return first;
 }
 
-/* ---- semaphores and gates ---- */
+/* ---- gates ---- */
 
-/* What a command leaves. */
-struct done {
-    uint64_t at, end, from; /* as a token's */
-    enum npu_cause cause;
-};
-
-ALWAYS void give(struct npu_sim *s, struct npu_core *c, unsigned set, unsigned sem,
-                 const struct done *d, uint64_t at)
+static void sleep_at(struct npu_gate *g, struct npu_queue_state *x, uint32_t q)
 {
-    struct npu_semaphore *x = &c->sem[set][sem];
-    CHECK(x->n < NPU_TOKENS);
-    struct npu_token *t = &x->token[(x->head + x->n++) % NPU_TOKENS];
-    t->at = at;
-    t->end = d->end;
-    t->work = npu_token_work(d->from, d->cause);
-    c->has[set] |= (uint16_t)(1u << sem);
-    if (x->sleeper != NPU_NOBODY) {
-        s->todo[s->n_todo++] = x->sleeper;
-        x->sleeper = NPU_NOBODY;
-    }
-}
-
-static void sleep_at(struct npu_sim *s, struct npu_gate *g, uint32_t q)
-{
-    s->queues[q].sleeps_behind = g->sleepers;
+    x->sleeps_behind = g->sleepers;
     g->sleepers = q;
 }
 
 void npu_time_open(struct npu_sim *s, struct npu_gate *g)
 {
-    for (uint32_t q = g->sleepers; q != NPU_NOBODY; q = s->queues[q].sleeps_behind) {
-        s->queues[q].ready = MAX(s->queues[q].ready, g->at);
+    for (uint32_t q = g->sleepers; q != NPU_NOBODY; q = npu_queue(s, q)->sleeps_behind) {
+        npu_queue(s, q)->ready = MAX(npu_queue(s, q)->ready, g->at);
         s->todo[s->n_todo++] = q;
     }
     g->sleepers = NPU_NOBODY;
 }
 
-static struct npu_gate *step_gate(const struct npu_sim *s, unsigned core, uint32_t step)
-{
-    return &s->gates[core / s->p->cores * s->n_steps + step];
-}
-
 /* A tile's gate counts for one step: what an earlier step left in it is forgotten. */
-static struct npu_gate *key_gate(const struct npu_sim *s, unsigned core, uint32_t step,
+ALWAYS struct npu_gate *key_gate(const struct npu_sim *s, const struct npu_core *k, uint32_t step,
                                  uint32_t key)
 {
-    struct npu_gate *g = &s->keys[((size_t)(core / s->p->cores) * 2 + step % 2) * s->n_keys + key];
+    struct npu_gate *g = &k->keys[(step % 2 ? s->n_keys : 0) + key];
     if (g->stamp != step + 1)
         *g = (struct npu_gate){.stamp = step + 1, .sleepers = NPU_NOBODY};
     return g;
 }
 
 /* ---- moving ---- */
+
+/* What a command leaves. */
+struct done {
+    uint64_t at, end, from; /* as a token's */
+    enum npu_cause cause;
+};
 
 static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
 {
@@ -141,18 +120,13 @@ static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
     return ps + ((double)ps < exact);
 }
 
-static bool moves(const struct npu_cmd *c)
-{
-    return c->level != NPU_HERE && c->bytes > 0;
-}
-
 /* A transfer between a core and a level; *cause: what it waited for longest. */
 static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
                      uint64_t *link_free, bool write, bool follows, uint64_t start,
                      enum npu_cause *cause)
 {
     *cause = NPU_BY_NETWORK;
-    if (!moves(c))
+    if (c->level == NPU_HERE)
         return start;
     if (c->level == NPU_PEER) {
         *cause = NPU_BY_LINKS;
@@ -181,7 +155,7 @@ static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct np
 /* Of the time that the matrix unit stood still, what the work behind the last token took is its
  * cause; before that work had begun, it waited for the order of operations. */
 static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
-                  const struct npu_token *t)
+                  const struct npu_behind *t)
 {
     if (to <= from)
         return;
@@ -220,15 +194,38 @@ static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu
     return t;
 }
 
-/* The tokens that a command takes: the one that came last, and when all that they stand for is
- * there. */
-struct taken {
-    const struct npu_token *last; /* NULL: none but those that were there from the beginning */
-    uint64_t end;
-};
+/* Of the tokens that the matrix unit takes, what the one that came last stands for; NULL: none but
+ * those that were there from the beginning. */
+ALWAYS const struct npu_behind *last_of(const struct npu_tokens *t, const struct npu_cmd *c)
+{
+    const struct npu_behind *last = NULL;
+    uint64_t latest = 0;
+    for (int i = 0; i < 3; i++) {
+        if (c->take[i] == NPU_NO_SEM)
+            continue;
+        unsigned slot = npu_slot(t, c->take[i], 0);
+        uint64_t at = t->at[c->take[i]][slot];
+        if (at > latest) {
+            latest = at;
+            last = &t->behind[npu_matrix_sem(c->take[i])][slot];
+        }
+    }
+    return last;
+}
+
+/* When all that they stand for is there; 0: from the beginning. */
+ALWAYS uint64_t end_of(const struct npu_tokens *t, const struct npu_cmd *c)
+{
+    uint64_t end = 0;
+    for (int i = 0; i < 3; i++)
+        if (c->take[i] != NPU_NO_SEM)
+            end = MAX(end, t->behind[npu_matrix_sem(c->take[i])][npu_slot(t, c->take[i], 0)].end);
+    return end;
+}
 
 ALWAYS uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct npu_cmd *c,
-                          const struct npu_step *step, uint64_t start, const struct taken *taken,
+                          const struct npu_step *step, uint64_t start,
+                          const struct npu_tokens *tokens, const struct npu_behind *last,
                           struct done *done)
 {
     const struct npu_tile_time *t = tile_time(s, c, step->segment->beside);
@@ -238,9 +235,10 @@ ALWAYS uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
     s->out->counts.macs += t->macs;
     s->out->counts.here_bytes += t->here_bytes;
     uint64_t end = start + t->busy;
-    if (c->pieces > 1 && taken->end) { /* the last piece comes late */
-        uint64_t piece = taken->end + t->busy / c->pieces;
-        s->cause[npu_token_cause(taken->last)] += (double)(MAX(piece, end) - end);
+    uint64_t there = c->pieces > 1 ? end_of(tokens, c) : 0;
+    if (there && last) { /* the last piece comes late */
+        uint64_t piece = there + t->busy / c->pieces;
+        s->cause[npu_token_cause(last)] += (double)(MAX(piece, end) - end);
         end = MAX(piece, end);
     }
     k->worked_until = end;
@@ -252,33 +250,23 @@ ALWAYS uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
 /* ---- one command ---- */
 
 /* When the command's tokens let it start.  False: the queue sleeps. */
-ALWAYS bool may_start(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q,
-                      const struct npu_cmd *c, uint64_t *start, struct taken *taken)
+ALWAYS bool may_start(enum npu_cmd_kind kind, struct npu_core *k, struct npu_queue_state *x,
+                      const struct npu_cmd *c, uint64_t *start)
 {
-    struct npu_queue_state *x = &s->queues[q];
-    struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
-    struct npu_semaphore *sem = k->sem[x->step % 2];
-    unsigned needs = 1u << c->take[0] | 1u << c->take[1] | 1u << c->take[2];
-    unsigned missing = needs & ~(unsigned)k->has[x->step % 2];
-    if (missing) {
-        sem[31 - __builtin_clz(missing)].sleeper = q; /* the names stand in the order of events */
+    struct npu_tokens *t = x->tokens;
+    unsigned missing = c->takes & ~(unsigned)t->has;
+    if (missing) { /* the last one: the names stand in the order of events */
+        t->wanted |= (uint16_t)(1u << (31 - __builtin_clz(missing)));
         return false;
     }
     *start = x->ready;
-    for (int i = 0; i < 3; i++) {
-        if (c->take[i] == NPU_NO_SEM)
-            continue;
-        const struct npu_semaphore *of = &sem[c->take[i]];
-        const struct npu_token *t = &of->token[of->head];
-        taken->end = MAX(taken->end, t->end);
-        if (t->at > (taken->last ? taken->last->at : 0))
-            taken->last = t;
-        *start = MAX(*start, t->at);
-    }
+    for (int i = 0; i < 3; i++)
+        if (c->take[i] != NPU_NO_SEM)
+            *start = MAX(*start, t->at[c->take[i]][npu_slot(t, c->take[i], 0)]);
     if (kind == NPU_CMD_AWAIT && x->step > 0) {
-        struct npu_gate *g = step_gate(s, q / NPU_N_QUEUES, x->step - 1);
+        struct npu_gate *g = &k->gates[x->step - 1];
         if (!g->open) {
-            sleep_at(s, g, q);
+            sleep_at(g, x, k->number * NPU_N_QUEUES + NPU_Q_LOAD);
             return false;
         }
         *start = MAX(*start, g->at);
@@ -287,21 +275,23 @@ ALWAYS bool may_start(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q,
 }
 
 /* False: others have their turn before, or the queue sleeps. */
-ALWAYS bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uint64_t start)
+ALWAYS bool has_turn(struct npu_sim *s, struct npu_core *k, struct npu_queue_state *x,
+                     const struct npu_cmd *c, uint64_t start)
 {
-    struct npu_wait w = {start, q};
-    if (!moves(c) && !c->key)
+    if (c->level == NPU_HERE && !c->key)
         return true;
+    uint32_t q = k->number * NPU_N_QUEUES + (uint32_t)(x - k->queue);
+    struct npu_wait w = {.q = q, .at = start};
     if (s->n_todo || s->through || (s->n_heap && before(s->heap[0], w))) {
-        s->queues[q].ready = start;
+        x->ready = start;
         push(s, w);
         return false;
     }
     if (c->kind == NPU_CMD_LOAD && c->key && !c->first) {
-        struct npu_gate *g = key_gate(s, q / NPU_N_QUEUES, s->queues[q].step, c->key);
+        struct npu_gate *g = key_gate(s, k, x->step, c->key);
         if (!g->open) {
-            s->queues[q].ready = start;
-            sleep_at(s, g, q);
+            x->ready = start;
+            sleep_at(g, x, q);
             return false;
         }
     }
@@ -309,14 +299,15 @@ ALWAYS bool has_turn(struct npu_sim *s, uint32_t q, const struct npu_cmd *c, uin
 }
 
 /* A core is through with a step. */
-static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint32_t working, uint64_t at)
+static void arrive(struct npu_sim *s, const struct npu_core *k, uint32_t step, uint32_t working,
+                   uint64_t at)
 {
-    struct npu_gate *g = step_gate(s, core, step);
+    struct npu_gate *g = &k->gates[step];
     g->at = MAX(g->at, at);
     if (++g->through < working)
         return;
     g->open = true;
-    if (core < s->p->cores)
+    if (k->number < s->p->cores)
         s->through = step + 1;
     const struct npu_prog *p = s->p;
     if (!s->known.use && p->work->ops[p->steps[step % p->n_steps].op].kind == NPU_EXCHANGE)
@@ -325,13 +316,22 @@ static void arrive(struct npu_sim *s, unsigned core, uint32_t step, uint32_t wor
         npu_time_open(s, g);
 }
 
-/* Does the command; gives when its queue may go on. */
-ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, unsigned core,
-                        const struct npu_cmd *c, const struct npu_step *step, uint64_t start,
-                        struct done *done, const struct taken *taken)
+/* Of a vector unit with so many lanes; a whole number of them. */
+ALWAYS uint64_t passes(uint32_t elements, double lanes)
 {
-    struct npu_core *k = &s->cores[core];
-    uint32_t at = s->queues[q].step;
+    double exact = elements / lanes;
+    uint64_t n = (uint64_t)exact;
+    return n + ((double)n < exact);
+}
+
+/* Does the command; gives when its queue may go on. */
+ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_core *k,
+                        const struct npu_queue_state *x, const struct npu_cmd *c, uint64_t start,
+                        struct done *done)
+{
+    const struct npu_step *step = x->in;
+    const struct npu_behind *last = kind == NPU_CMD_MATRIX ? last_of(x->tokens, c) : NULL;
+    uint32_t at = x->step;
     bool follows = c->key && !c->first;
     enum npu_cause cause = NPU_BY_ORDER;
     uint64_t next = start;
@@ -345,9 +345,9 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
         done->at = move(s, c, step, &k->in_free, false, follows, start, &cause);
         done->cause = cause;
         if (follows)
-            done->at = MAX(done->at, key_gate(s, core, at, c->key)->at);
+            done->at = MAX(done->at, key_gate(s, k, at, c->key)->at);
         if (c->first && c->key) {
-            struct npu_gate *g = key_gate(s, core, at, c->key);
+            struct npu_gate *g = key_gate(s, k, at, c->key);
             g->at = done->at;
             g->open = true;
             npu_time_open(s, g);
@@ -357,11 +357,11 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
             done->at -= (done->at - start) / c->pieces * (c->pieces - 1u);
         break;
     case NPU_CMD_MATRIX:
-        blame(s, at, k->worked_until, start, taken->last);
-        next = do_matrix(s, k, c, step, start, taken, done);
+        blame(s, at, k->worked_until, start, last);
+        next = do_matrix(s, k, c, step, start, x->tokens, last, done);
         break;
     case NPU_CMD_VECTOR:
-        next = start + (uint64_t)(ceil(c->m / s->chip->v[NPU_VEC_LANES]) * s->cycle + 0.5);
+        next = start + (uint64_t)((double)passes(c->m, s->lanes) * s->cycle + 0.5);
         *done = (struct done){.at = next, .from = start, .cause = NPU_BY_VECTOR_UNIT};
         s->out->counts.vector_passes += c->m;
         break;
@@ -372,7 +372,7 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
         if (c->last) { /* to say so is a command's time more */
             next = start + 2 * s->issue;
             k->stored_until = MAX(k->stored_until, start + s->issue);
-            arrive(s, core, at, step->segment->working, k->stored_until);
+            arrive(s, k, at, step->segment->working, k->stored_until);
         }
         break;
     case NPU_CMD_OPEN:
@@ -381,101 +381,89 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, uint32_t q, u
     return next;
 }
 
-ALWAYS void take_tokens(struct npu_core *k, unsigned set, const struct npu_cmd *c)
+ALWAYS void take_tokens(struct npu_tokens *t, const struct npu_cmd *c)
 {
-    for (int i = 0; i < 3; i++)
-        if (c->take[i] != NPU_NO_SEM) {
-            struct npu_semaphore *sem = &k->sem[set][c->take[i]];
-            sem->head = (sem->head + 1) % NPU_TOKENS;
-            if (--sem->n == 0)
-                k->has[set] &= (uint16_t) ~(1u << c->take[i]);
-        }
+    unsigned two = t->two;
+    t->has &= (uint16_t)(two | ~(unsigned)c->takes);
+    t->two = (uint16_t)(two & ~(unsigned)c->takes);
+    t->head ^= c->takes;
 }
 
-ALWAYS void give_tokens(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_core *k, unsigned set,
-                        const struct npu_cmd *c, const struct done *done, uint64_t next)
+ALWAYS void give_tokens(struct npu_sim *s, enum npu_cmd_kind kind, const struct npu_core *k,
+                        struct npu_tokens *t, const struct npu_cmd *c, const struct done *done,
+                        uint64_t next)
 {
+    unsigned has = t->has, head = t->head;
+    CHECK(!(c->gives & t->two));
     for (int i = 0; i < 3; i++) { /* inputs are free when the last row has entered */
-        uint64_t at = kind == NPU_CMD_MATRIX && i < 2   ? next
-                      : kind == NPU_CMD_STORE && i == 1 ? k->stored_until
-                                                        : done->at;
-        if (c->give[i] != NPU_NO_SEM)
-            give(s, k, set, c->give[i], done, at);
+        unsigned sem = c->give[i], slot = ((has ^ head) >> sem) & 1u;
+        if (sem == NPU_NO_SEM)
+            continue;
+        t->at[sem][slot] = kind == NPU_CMD_MATRIX && i < 2   ? next
+                           : kind == NPU_CMD_STORE && i == 1 ? k->stored_until
+                                                             : done->at;
+        if (npu_matrix_sem(sem) < NPU_MATRIX_SEMS)
+            t->behind[npu_matrix_sem(sem)][slot] = (struct npu_behind){
+                done->end, npu_token_work(done->from, done->cause)};
     }
+    t->two |= (uint16_t)(c->gives & has);
+    t->has = (uint16_t)(has | c->gives);
+    unsigned wakes = c->gives & t->wanted;
+    t->wanted ^= (uint16_t)wakes;
+    for (; wakes; wakes &= wakes - 1)
+        s->todo[s->n_todo++] = k->number * NPU_N_QUEUES + s->taker[__builtin_ctz(wakes)];
 }
 
 /* All that the queue can do now.  Which queue it is, is known where this is compiled: of the kinds
  * of commands, its own alone are looked for. */
-ALWAYS void go_as(struct npu_sim *s, uint32_t q, enum npu_queue queue)
+ALWAYS void go_as(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
 {
-    struct npu_queue_state *x = &s->queues[q];
-    unsigned core = q / NPU_N_QUEUES;
-    struct npu_core *k = &s->cores[core];
+    struct npu_queue_state *x = &k->queue[queue];
     bool shares = queue == NPU_Q_LOAD || queue == NPU_Q_STORE;
-    while (x->step < s->n_steps) {
-        const struct npu_cmd *c = x->cmd;
-        struct taken taken = {0};
+    for (const struct npu_cmd *c; (c = x->cmd);) {
+        struct npu_tokens *t = x->tokens;
         struct done done;
         uint64_t start;
-        unsigned set = x->step % 2;
         enum npu_cmd_kind kind = queue == NPU_Q_MATRIX   ? NPU_CMD_MATRIX
                                  : queue == NPU_Q_VECTOR ? NPU_CMD_VECTOR
                                                          : (enum npu_cmd_kind)c->kind;
         __builtin_prefetch(c + 1);
-        if (!may_start(s, kind, q, c, &start, &taken) || (shares && !has_turn(s, q, c, start)))
+        if (!may_start(kind, k, x, c, &start) || (shares && !has_turn(s, k, x, c, start)))
             return;
-        take_tokens(k, set, c);
-        uint64_t next = perform(s, kind, q, core, c, x->in, start, &done, &taken);
+        uint64_t next = perform(s, kind, k, x, c, start, &done);
         next = MAX(next, start + s->issue);
-        give_tokens(s, kind, k, set, c, &done, next);
+        take_tokens(t, c);
+        give_tokens(s, kind, k, t, c, &done, next);
         if (s->watch)
-            s->watch(s->arg, core, queue, c, x->in->op, start, done.at);
+            s->watch(s->arg, k->number, queue, c, x->in->op, start, done.at);
         x->ready = next;
-        if (++x->cmd == x->behind) {
+        x->cmd = ++c;
+        if (c == x->behind) {
             x->step++;
-            npu_time_enter(s, q);
+            npu_time_enter(s, k->number * NPU_N_QUEUES + queue);
         }
         if (kind == NPU_CMD_STORE && s->through) {
-            s->todo[s->n_todo++] = q;
+            s->todo[s->n_todo++] = k->number * NPU_N_QUEUES + queue;
             return;
         }
     }
 }
 
-static void go_load(struct npu_sim *s, uint32_t q)
-{
-    go_as(s, q, NPU_Q_LOAD);
-}
-
-static void go_matrix(struct npu_sim *s, uint32_t q)
-{
-    go_as(s, q, NPU_Q_MATRIX);
-}
-
-static void go_vector(struct npu_sim *s, uint32_t q)
-{
-    go_as(s, q, NPU_Q_VECTOR);
-}
-
-static void go_store(struct npu_sim *s, uint32_t q)
-{
-    go_as(s, q, NPU_Q_STORE);
-}
-
 static void go(struct npu_sim *s, uint32_t q)
 {
+    struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
     switch ((enum npu_queue)(q % NPU_N_QUEUES)) {
-    case NPU_Q_LOAD: go_load(s, q); break;
-    case NPU_Q_MATRIX: go_matrix(s, q); break;
-    case NPU_Q_VECTOR: go_vector(s, q); break;
-    case NPU_Q_STORE: go_store(s, q); break;
+    case NPU_Q_LOAD: go_as(s, k, NPU_Q_LOAD); break;
+    case NPU_Q_MATRIX: go_as(s, k, NPU_Q_MATRIX); break;
+    case NPU_Q_VECTOR: go_as(s, k, NPU_Q_VECTOR); break;
+    case NPU_Q_STORE: go_as(s, k, NPU_Q_STORE); break;
     case NPU_N_QUEUES: break;
     }
 }
 
 void npu_time_enter(struct npu_sim *s, uint32_t q)
 {
-    struct npu_queue_state *x = &s->queues[q];
+    struct npu_queue_state *x = npu_queue(s, q);
     unsigned in_instance = q / NPU_N_QUEUES % s->p->cores;
     unsigned at = in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES;
     for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
@@ -488,9 +476,11 @@ void npu_time_enter(struct npu_sim *s, uint32_t q)
         x->behind = g->cmds + g->from[at + 1];
         if (x->cmd != x->behind) {
             __builtin_prefetch(x->cmd);
+            x->tokens = &s->cores[q / NPU_N_QUEUES].half[x->step % 2];
             return;
         }
     }
+    x->cmd = NULL;
 }
 
 /* ---- what is counted ---- */
@@ -522,25 +512,16 @@ void npu_sums_add(struct npu_sim *s, const struct npu_sums *from, const struct n
 
 void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at)
 {
-    static const enum npu_sem slots[] = {NPU_W_FREE, NPU_A_FREE, NPU_R_FREE,
-                                         NPU_O_FREE, NPU_T_FREE, NPU_V_FREE};
+    const unsigned slots = 1u << NPU_W_FREE | 1u << NPU_A_FREE | 1u << NPU_R_FREE |
+                           1u << NPU_O_FREE | 1u << NPU_T_FREE | 1u << NPU_V_FREE;
     for (unsigned i = 0; i < s->n_cores; i++)
-        for (int set = 0; set < 2; set++) {
-            struct npu_core *c = &s->cores[i];
-            for (int x = 0; x < NPU_N_SEMS; x++)
-                c->sem[set][x] = (struct npu_semaphore){.sleeper = NPU_NOBODY};
-            for (size_t x = 0; x < N_ELEMS(slots); x++)
-                c->sem[set][slots[x]].n = NPU_SLOTS;
-            c->sem[set][NPU_HALF].n = 1;
-            c->has[set] = 0;
-            for (int x = 0; x < NPU_N_SEMS; x++)
-                if (c->sem[set][x].n || x == NPU_NO_SEM)
-                    c->has[set] |= (uint16_t)(1u << x);
-        }
+        for (int set = 0; set < 2; set++)
+            s->cores[i].half[set] = (struct npu_tokens){.has = (uint16_t)(slots | 1u << NPU_HALF),
+                                                        .two = (uint16_t)slots};
     s->n_heap = s->n_todo = 0;
     for (uint32_t q = s->n_cores * NPU_N_QUEUES; q-- > 0;) {
-        s->queues[q].step = step;
-        s->queues[q].ready = at;
+        npu_queue(s, q)->step = step;
+        npu_queue(s, q)->ready = at;
         npu_time_enter(s, q);
         s->todo[s->n_todo++] = q;
     }
@@ -557,13 +538,19 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
     struct arena *a = &s->arena;
     s->cores = arena_array(a, s->n_cores, sizeof *s->cores);
-    s->queues = arena_array(a, n_queues, sizeof *s->queues);
     s->heap = arena_array(a, n_queues, sizeof *s->heap);
     s->todo = arena_array(a, n_queues, sizeof *s->todo);
     s->gates = arena_array(a, instances * s->n_steps, sizeof *s->gates);
     s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys); /* few are ever touched */
     for (size_t i = 0; i < instances * s->n_steps; i++)
         s->gates[i].sleepers = NPU_NOBODY;
+    for (unsigned i = 0; i < s->n_cores; i++) {
+        s->cores[i].number = i;
+        s->cores[i].gates = &s->gates[i / p->cores * s->n_steps];
+        s->cores[i].keys = &s->keys[(size_t)(i / p->cores) * 2 * s->n_keys];
+    }
+    for (unsigned i = 0; i < NPU_N_SEMS; i++)
+        s->taker[i] = (uint8_t)npu_taker_of((enum npu_sem)i);
     npu_mem_init(s->mem, s->chip);
     s->launch = v[NPU_OP_US] * 1e6;
     s->known.use = s->launch > 0 && instances == 1;
@@ -575,6 +562,7 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     s->issue = (uint64_t)(v[NPU_ISSUE] * s->cycle);
     s->latency = (uint64_t)(v[NPU_NOC_LATENCY] * s->cycle);
     s->multicast = v[NPU_MULTICAST] > 0;
+    s->lanes = v[NPU_VEC_LANES];
     s->peak = v[NPU_MX_ROWS] * v[NPU_MX_COLS] * v[NPU_MX_DEPTH] * v[NPU_MX_COUNT] *
               npu_chip_rate(s->chip, p->work->type);
     npu_time_begin(s, 0, 0);

@@ -11,15 +11,16 @@
 
 #define NPU_NOBODY UINT32_MAX
 
-struct npu_token {
-    uint64_t at;   /* when it was given */
-    uint64_t end;  /* LOAD: when the last piece is there; at is that of the first */
+/* What a token of the matrix unit stands for. */
+struct npu_behind {
+    uint64_t end;  /* LOAD: when the last piece is there; the token is given with the first */
     uint64_t work; /* when the work behind it began, and which enum npu_cause it is: 60 + 4 bits */
 };
 
 #define NPU_CAUSE_SHIFT 60
 #define NPU_FROM_MAX    (((uint64_t)1 << NPU_CAUSE_SHIFT) - 1)
 _Static_assert(NPU_N_CAUSES <= 16, "a cause has 4 bits of a token's word");
+#define NPU_MATRIX_SEMS 5 /* that the matrix unit takes */
 
 /* Later than NPU_FROM_MAX, 13 days, is then: a time never becomes another cause. */
 static inline uint64_t npu_token_work(uint64_t from, enum npu_cause cause)
@@ -27,36 +28,44 @@ static inline uint64_t npu_token_work(uint64_t from, enum npu_cause cause)
     return MIN(from, NPU_FROM_MAX) | (uint64_t)cause << NPU_CAUSE_SHIFT;
 }
 
-static inline uint64_t npu_token_from(const struct npu_token *t)
+static inline uint64_t npu_token_from(const struct npu_behind *t)
 {
     return t->work & NPU_FROM_MAX;
 }
 
-static inline enum npu_cause npu_token_cause(const struct npu_token *t)
+static inline enum npu_cause npu_token_cause(const struct npu_behind *t)
 {
     return (enum npu_cause)(t->work >> NPU_CAUSE_SHIFT);
 }
 
-struct npu_semaphore { /* as long as a line of the cache */
-    _Alignas(64) struct npu_token token[NPU_TOKENS];
-    uint32_t sleeper; /* a queue, or NPU_NOBODY */
-    uint8_t head, n;
+/* A core's semaphores of one half, each a bit. */
+struct npu_tokens {
+    uint16_t has, two;                                     /* one token or more; two */
+    uint16_t head;                                         /* the slot of the first */
+    uint16_t wanted;                                       /* its queue sleeps until one comes */
+    uint64_t at[NPU_N_SEMS][NPU_TOKENS];                   /* when it was given */
+    struct npu_behind behind[NPU_MATRIX_SEMS][NPU_TOKENS]; /* [npu_matrix_sem] */
 };
+_Static_assert(NPU_N_SEMS <= 16 && NPU_TOKENS == 2, "a semaphore is a bit, a slot is 0 or 1");
 
 struct npu_queue_state {
-    const struct npu_cmd *cmd, *behind; /* the next; where the step's end */
+    const struct npu_cmd *cmd, *behind; /* the next, NULL: none; where the step's end */
     const struct npu_step *in;          /* the step */
+    struct npu_tokens *tokens;          /* of its half */
     uint64_t ready;
     uint32_t step;          /* of all rounds' */
     uint32_t sleeps_behind; /* the next in the same list */
 };
 
 struct npu_core {
-    struct npu_semaphore sem[2][NPU_N_SEMS]; /* NPU_NO_SEM has a token of time 0, always */
-    uint16_t has[2];                         /* semaphores with a token, as bits */
-    uint64_t in_free, out_free;              /* the link, both ways */
-    uint64_t worked_until;                   /* the matrix unit */
-    uint64_t stored_until;                   /* the last store */
+    _Alignas(64) struct npu_queue_state queue[NPU_N_QUEUES];
+    struct npu_tokens half[2];
+    uint64_t in_free, out_free; /* the link, both ways */
+    uint64_t worked_until;      /* the matrix unit */
+    uint64_t stored_until;      /* the last store */
+    struct npu_gate *gates;     /* [steps of all rounds], its instance's */
+    struct npu_gate *keys;      /* [2][n_keys], its instance's */
+    uint32_t number;            /* of all instances' */
 };
 
 struct npu_gate { /* a step's end, or a shared tile's arrival */
@@ -67,8 +76,7 @@ struct npu_gate { /* a step's end, or a shared tile's arrival */
 };
 
 struct npu_wait { /* of a queue whose next command uses what all share */
-    uint64_t at;
-    uint32_t q;
+    uint64_t q, at;
 };
 
 /* What a tile of some size takes; ps and numbers of events. */
@@ -119,7 +127,6 @@ struct npu_sim {
     const struct npu_chip *chip;
     struct npu_timing_of *out;
     struct npu_core *cores;
-    struct npu_queue_state *queues;
     struct npu_gate *gates; /* [instances][steps of all rounds] */
     struct npu_gate *keys;  /* [instances][2][n_keys] */
     size_t n_keys, n_steps;
@@ -129,9 +136,11 @@ struct npu_sim {
     unsigned n_cores; /* of all instances */
     struct npu_mem *mem;
     uint64_t net_free;
-    double cycle, link, net; /* ps a cycle, ps a byte */
-    double launch;           /* ps */
-    double peak;             /* multiply-adds a cycle of a core's matrix units */
+    double cycle, link, net;   /* ps a cycle, ps a byte */
+    double launch;             /* ps */
+    double peak;               /* multiply-adds a cycle of a core's matrix units */
+    double lanes;              /* of a core's vector unit */
+    uint8_t taker[NPU_N_SEMS]; /* npu_taker_of */
     bool multicast;
     uint64_t latency, issue;
     uint64_t link_from; /* when the last exchange began */
@@ -143,6 +152,30 @@ struct npu_sim {
     npu_watch *watch;
     void *arg;
 };
+
+/* A token of the semaphore's, the first or the one behind it. */
+static inline unsigned npu_slot(const struct npu_tokens *t, unsigned sem, unsigned i)
+{
+    return (t->head >> sem & 1u) ^ i;
+}
+
+/* Of those that the matrix unit takes; else NPU_MATRIX_SEMS. */
+static inline unsigned npu_matrix_sem(unsigned sem)
+{
+    enum { NONE = NPU_MATRIX_SEMS };
+    static const uint8_t index[NPU_N_SEMS] = {
+        [NPU_NO_SEM] = NONE, [NPU_W_FREE] = NONE, [NPU_A_FREE] = NONE, [NPU_R_FREE] = NONE,
+        [NPU_W_FULL] = 0,    [NPU_A_FULL] = 1,    [NPU_R_FULL] = NONE, [NPU_O_FREE] = 2,
+        [NPU_T_FREE] = 3,    [NPU_O_FULL] = NONE, [NPU_P_FULL] = 4,    [NPU_V_FREE] = NONE,
+        [NPU_S_FULL] = NONE, [NPU_HALF] = NONE};
+    return index[sem];
+}
+
+/* Queue q of all cores', of which each has NPU_N_QUEUES. */
+static inline struct npu_queue_state *npu_queue(const struct npu_sim *s, uint32_t q)
+{
+    return &s->cores[q / NPU_N_QUEUES].queue[q % NPU_N_QUEUES];
+}
 
 /* Puts the queue before its first command from its step on. */
 void npu_time_enter(struct npu_sim *s, uint32_t q);
