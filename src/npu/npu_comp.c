@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#define SEGMENTS_MAX 4096
-
 struct cached { /* segments by what they do */
     struct npu_op op;
     struct npu_where at;
@@ -31,8 +29,8 @@ struct compiler {
     bool *whole_rows;                /* [n_tensors]: a core has whole rows */
     uint64_t *tensor_at, *weight_at; /* addresses in memory */
     uint64_t kv_at;
-    struct cached *cache;
-    size_t n_cached;
+    struct cached *cache; /* grows */
+    size_t n_cached, cap_cached;
     struct npu_step *steps;
     struct arena tmp;
 };
@@ -138,7 +136,10 @@ static struct cached *find_cached(struct compiler *x, const struct npu_op *op,
 static enum err new_cached(struct compiler *x, const struct npu_op *op, const struct npu_where *at,
                            bool sum, uint64_t parts, struct cached **out, struct errinfo *e)
 {
-    CHECK(x->n_cached < SEGMENTS_MAX);
+    if (x->n_cached == x->cap_cached) {
+        x->cap_cached = x->cap_cached ? 2 * x->cap_cached : 32;
+        x->cache = mem_grow(x->cache, x->cap_cached * sizeof *x->cache);
+    }
     struct cached *c = &x->cache[x->n_cached++];
     *c = (struct cached){.op = *op, .at = *at, .sum = sum, .parts = parts};
     if (sum) {
@@ -227,11 +228,11 @@ enum err npu_compile(struct npu_prog **out, const struct npu_work *w, const stru
     x.whole_rows = arena_array(&x.tmp, w->n_tensors, sizeof *x.whole_rows);
     x.tensor_at = arena_array(&x.tmp, w->n_tensors, sizeof *x.tensor_at);
     x.weight_at = arena_array(&x.tmp, w->n_ops, sizeof *x.weight_at);
-    x.cache = arena_array(&x.tmp, SEGMENTS_MAX, sizeof *x.cache);
     x.steps = arena_array(&p->arena, 2 * w->n_ops, sizeof *x.steps);
     p->steps = x.steps;
     enum err code = compile(&x, e);
     npu_emit_done(&x.emit);
+    mem_free(x.cache);
     arena_done(&x.tmp);
     if (code == ERR_OK)
         *out = p;

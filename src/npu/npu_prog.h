@@ -126,6 +126,17 @@ static inline void npu_cmd_tally(struct npu_cmd *c)
 }
 
 enum npu_queue npu_queue_of(enum npu_cmd_kind k);
+/* How many tokens a queue's commands take, and give, at most: the first ones of the lists. */
+static inline int npu_most_takes(enum npu_queue q)
+{
+    return q == NPU_Q_MATRIX ? 3 : q == NPU_Q_VECTOR ? 2 : 1;
+}
+
+static inline int npu_most_gives(enum npu_queue q)
+{
+    return q == NPU_Q_MATRIX ? 3 : q == NPU_Q_LOAD ? 1 : 2;
+}
+
 enum npu_queue npu_taker_of(enum npu_sem s); /* NPU_NO_SEM: NPU_N_QUEUES */
 
 /* Whether every order that the program allows is right: no buffer is written while another command

@@ -325,7 +325,9 @@ static bool well_formed_queue(const struct npu_segment *s, unsigned queue, bool 
             return false;
         for (int k = 0; k < 3; k++) {
             bool half = (k != 0 && c->take[k] == NPU_HALF) || (k != 1 && c->give[k] == NPU_HALF);
-            if (half || (c->take[k] != NPU_NO_SEM && npu_taker_of((enum npu_sem)c->take[k]) != q))
+            bool more = (k >= npu_most_takes(q) && c->take[k]) ||
+                        (k >= npu_most_gives(q) && c->give[k]);
+            if (half || more || (c->take[k] && npu_taker_of((enum npu_sem)c->take[k]) != q))
                 return false;
         }
     }

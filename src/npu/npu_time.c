@@ -250,7 +250,7 @@ ALWAYS uint64_t do_matrix(struct npu_sim *s, struct npu_core *k, const struct np
 /* ---- one command ---- */
 
 /* When the command's tokens let it start.  False: the queue sleeps. */
-ALWAYS bool may_start(enum npu_cmd_kind kind, struct npu_core *k, struct npu_queue_state *x,
+ALWAYS bool may_start(enum npu_queue queue, struct npu_core *k, struct npu_queue_state *x,
                       const struct npu_cmd *c, uint64_t *start)
 {
     struct npu_tokens *t = x->tokens;
@@ -260,10 +260,10 @@ ALWAYS bool may_start(enum npu_cmd_kind kind, struct npu_core *k, struct npu_que
         return false;
     }
     *start = x->ready;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < npu_most_takes(queue); i++)
         if (c->take[i] != NPU_NO_SEM)
             *start = MAX(*start, t->at[c->take[i]][npu_slot(t, c->take[i], 0)]);
-    if (kind == NPU_CMD_AWAIT && x->step > 0) {
+    if (queue == NPU_Q_LOAD && c->kind == NPU_CMD_AWAIT && x->step > 0) {
         struct npu_gate *g = &k->gates[x->step - 1];
         if (!g->open) {
             sleep_at(g, x, k->number * NPU_N_QUEUES + NPU_Q_LOAD);
@@ -389,19 +389,19 @@ ALWAYS void take_tokens(struct npu_tokens *t, const struct npu_cmd *c)
     t->head ^= c->takes;
 }
 
-ALWAYS void give_tokens(struct npu_sim *s, enum npu_cmd_kind kind, const struct npu_core *k,
+ALWAYS void give_tokens(struct npu_sim *s, enum npu_queue queue, const struct npu_core *k,
                         struct npu_tokens *t, const struct npu_cmd *c, const struct done *done,
                         uint64_t next)
 {
     unsigned has = t->has, head = t->head;
     CHECK(!(c->gives & t->two));
-    for (int i = 0; i < 3; i++) { /* inputs are free when the last row has entered */
+    for (int i = 0; i < npu_most_gives(queue); i++) { /* inputs are free with the last row's */
         unsigned sem = c->give[i], slot = ((has ^ head) >> sem) & 1u;
         if (sem == NPU_NO_SEM)
             continue;
-        t->at[sem][slot] = kind == NPU_CMD_MATRIX && i < 2   ? next
-                           : kind == NPU_CMD_STORE && i == 1 ? k->stored_until
-                                                             : done->at;
+        t->at[sem][slot] = queue == NPU_Q_MATRIX && i < 2   ? next
+                           : queue == NPU_Q_STORE && i == 1 ? k->stored_until
+                                                            : done->at;
         if (npu_matrix_sem(sem) < NPU_MATRIX_SEMS)
             t->behind[npu_matrix_sem(sem)][slot] = (struct npu_behind){
                 done->end, npu_token_work(done->from, done->cause)};
@@ -428,12 +428,12 @@ ALWAYS void go_as(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
                                  : queue == NPU_Q_VECTOR ? NPU_CMD_VECTOR
                                                          : (enum npu_cmd_kind)c->kind;
         __builtin_prefetch(c + 1);
-        if (!may_start(kind, k, x, c, &start) || (shares && !has_turn(s, k, x, c, start)))
+        if (!may_start(queue, k, x, c, &start) || (shares && !has_turn(s, k, x, c, start)))
             return;
         uint64_t next = perform(s, kind, k, x, c, start, &done);
         next = MAX(next, start + s->issue);
         take_tokens(t, c);
-        give_tokens(s, kind, k, t, c, &done, next);
+        give_tokens(s, queue, k, t, c, &done, next);
         if (s->watch)
             s->watch(s->arg, k->number, queue, c, x->in->op, start, done.at);
         x->ready = next;
@@ -449,7 +449,7 @@ ALWAYS void go_as(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
     }
 }
 
-static void go(struct npu_sim *s, uint32_t q)
+ALWAYS void go(struct npu_sim *s, uint32_t q)
 {
     struct npu_core *k = &s->cores[q / NPU_N_QUEUES];
     switch ((enum npu_queue)(q % NPU_N_QUEUES)) {
@@ -585,10 +585,8 @@ static void run(struct npu_sim *s)
     for (;;) {
         if (s->through && (s->known.use || !s->n_todo))
             end_step(s);
-        else if (s->n_todo)
-            go(s, s->todo[--s->n_todo]);
-        else if (s->n_heap)
-            go(s, pop(s));
+        else if (s->n_todo || s->n_heap)
+            go(s, s->n_todo ? s->todo[--s->n_todo] : pop(s));
         else
             return;
     }
