@@ -120,14 +120,10 @@ static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
     return ps + ((double)ps < exact);
 }
 
-/* A transfer between a core and a level; *cause: what it waited for longest. */
-static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
-                     uint64_t *link_free, bool write, bool follows, uint64_t start,
-                     enum npu_cause *cause)
+static uint64_t move_far(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
+                         uint64_t *link_free, bool write, bool follows, uint64_t start,
+                         enum npu_cause *cause)
 {
-    *cause = NPU_BY_NETWORK;
-    if (c->level == NPU_HERE)
-        return start;
     if (c->level == NPU_PEER) {
         *cause = NPU_BY_LINKS;
         return npu_link_move(s, c, start);
@@ -152,6 +148,16 @@ static uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct np
     return end;
 }
 
+/* A transfer between a core and a level; *cause: what it waited for longest. */
+ALWAYS uint64_t move(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
+                     uint64_t *link_free, bool write, bool follows, uint64_t start,
+                     enum npu_cause *cause)
+{
+    *cause = NPU_BY_NETWORK;
+    return c->level == NPU_HERE ? start
+                                : move_far(s, c, step, link_free, write, follows, start, cause);
+}
+
 /* Of the time that the matrix unit stood still, what the work behind the last token took is its
  * cause; before that work had begun, it waited for the order of operations. */
 static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
@@ -168,14 +174,10 @@ static void blame(struct npu_sim *s, uint32_t step, uint64_t from, uint64_t to,
         s->cause[npu_token_cause(t)] += (double)(to - split);
 }
 
-static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu_cmd *c,
-                                             unsigned beside)
+static void new_tile_time(struct npu_sim *s, struct npu_tile_time *t, const struct npu_cmd *c,
+                          unsigned beside)
 {
     enum npu_type type = s->p->work->type;
-    struct npu_tile_time *t = &s->tile[(c->m + 3 * c->k + 5 * c->n) / 8 % NPU_TILE_TIMES];
-    if (t->m == c->m && t->k == c->k && t->n == c->n && t->full_m == c->full_m &&
-        t->full_n == c->full_n && t->beside == beside)
-        return t;
     struct npu_cycles x = npu_tile_cycles(s->chip, type, MAX(c->m, c->full_m), c->k,
                                           MAX(c->n, c->full_n), beside);
     double m = c->m, k = c->k, n = c->n;
@@ -191,6 +193,15 @@ static const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu
     t->useful = MIN(t->macs / s->peak * s->cycle, (double)t->busy);
     t->slower = MIN(t->useful / s->chip->v[NPU_SUSTAINED] - t->useful, (double)t->busy - t->useful);
     t->here_bytes = (m * k + k * n) * s->p->work->act_bytes + m * n * 4;
+}
+
+ALWAYS const struct npu_tile_time *tile_time(struct npu_sim *s, const struct npu_cmd *c,
+                                             unsigned beside)
+{
+    struct npu_tile_time *t = &s->tile[(c->m + 3 * c->k + 5 * c->n) / 8 % NPU_TILE_TIMES];
+    if (t->m != c->m || t->k != c->k || t->n != c->n || t->full_m != c->full_m ||
+        t->full_n != c->full_n || t->beside != beside)
+        new_tile_time(s, t, c, beside);
     return t;
 }
 
@@ -414,6 +425,27 @@ ALWAYS void give_tokens(struct npu_sim *s, enum npu_queue queue, const struct np
         s->todo[s->n_todo++] = k->number * NPU_N_QUEUES + s->taker[__builtin_ctz(wakes)];
 }
 
+/* Puts the queue before its first command from its step on. */
+static void enter(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
+{
+    struct npu_queue_state *x = &k->queue[queue];
+    for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
+        size_t i = x->step < s->p->n_steps ? x->step : x->step % s->p->n_steps;
+        x->in = &s->p->steps[i];
+        const struct npu_segment *g = x->in->segment;
+        if (!(g->queues >> queue & 1))
+            continue;
+        x->cmd = g->cmds + g->from[k->first_queue + queue];
+        x->behind = g->cmds + g->from[k->first_queue + queue + 1];
+        if (x->cmd != x->behind) {
+            __builtin_prefetch(x->cmd);
+            x->tokens = &k->half[x->step % 2];
+            return;
+        }
+    }
+    x->cmd = NULL;
+}
+
 /* All that the queue can do now.  Which queue it is, is known where this is compiled: of the kinds
  * of commands, its own alone are looked for. */
 ALWAYS void go_as(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
@@ -440,7 +472,7 @@ ALWAYS void go_as(struct npu_sim *s, struct npu_core *k, enum npu_queue queue)
         x->cmd = ++c;
         if (c == x->behind) {
             x->step++;
-            npu_time_enter(s, k->number * NPU_N_QUEUES + queue);
+            enter(s, k, queue);
         }
         if (kind == NPU_CMD_STORE && s->through) {
             s->todo[s->n_todo++] = k->number * NPU_N_QUEUES + queue;
@@ -459,28 +491,6 @@ ALWAYS void go(struct npu_sim *s, uint32_t q)
     case NPU_Q_STORE: go_as(s, k, NPU_Q_STORE); break;
     case NPU_N_QUEUES: break;
     }
-}
-
-void npu_time_enter(struct npu_sim *s, uint32_t q)
-{
-    struct npu_queue_state *x = npu_queue(s, q);
-    unsigned in_instance = q / NPU_N_QUEUES % s->p->cores;
-    unsigned at = in_instance * NPU_N_QUEUES + q % NPU_N_QUEUES;
-    for (; x->step < s->n_steps; x->step++) { /* to the next that has commands for it */
-        size_t i = x->step < s->p->n_steps ? x->step : x->step % s->p->n_steps;
-        x->in = &s->p->steps[i];
-        const struct npu_segment *g = x->in->segment;
-        if (!(g->queues >> q % NPU_N_QUEUES & 1))
-            continue;
-        x->cmd = g->cmds + g->from[at];
-        x->behind = g->cmds + g->from[at + 1];
-        if (x->cmd != x->behind) {
-            __builtin_prefetch(x->cmd);
-            x->tokens = &s->cores[q / NPU_N_QUEUES].half[x->step % 2];
-            return;
-        }
-    }
-    x->cmd = NULL;
 }
 
 /* ---- what is counted ---- */
@@ -522,7 +532,7 @@ void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at)
     for (uint32_t q = s->n_cores * NPU_N_QUEUES; q-- > 0;) {
         npu_queue(s, q)->step = step;
         npu_queue(s, q)->ready = at;
-        npu_time_enter(s, q);
+        enter(s, &s->cores[q / NPU_N_QUEUES], (enum npu_queue)(q % NPU_N_QUEUES));
         s->todo[s->n_todo++] = q;
     }
 }
@@ -546,6 +556,7 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
         s->gates[i].sleepers = NPU_NOBODY;
     for (unsigned i = 0; i < s->n_cores; i++) {
         s->cores[i].number = i;
+        s->cores[i].first_queue = i % p->cores * NPU_N_QUEUES;
         s->cores[i].gates = &s->gates[i / p->cores * s->n_steps];
         s->cores[i].keys = &s->keys[(size_t)(i / p->cores) * 2 * s->n_keys];
     }

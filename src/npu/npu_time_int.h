@@ -66,6 +66,7 @@ struct npu_core {
     struct npu_gate *gates;     /* [steps of all rounds], its instance's */
     struct npu_gate *keys;      /* [2][n_keys], its instance's */
     uint32_t number;            /* of all instances' */
+    uint32_t first_queue;       /* of all of its instance's */
 };
 
 struct npu_gate { /* a step's end, or a shared tile's arrival */
@@ -177,8 +178,6 @@ static inline struct npu_queue_state *npu_queue(const struct npu_sim *s, uint32_
     return &s->cores[q / NPU_N_QUEUES].queue[q % NPU_N_QUEUES];
 }
 
-/* Puts the queue before its first command from its step on. */
-void npu_time_enter(struct npu_sim *s, uint32_t q);
 /* Lets all queues begin step `step` at `at`, with nothing left of what was before. */
 void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at);
 void npu_time_open(struct npu_sim *s, struct npu_gate *g);
