@@ -4,6 +4,7 @@
 
 #include "base/num.h"
 #include "gguf/gguf_type.h"
+#include "kern/format.h"
 
 #include <string.h>
 
@@ -123,26 +124,6 @@ static const char *name_of(struct put *p, const struct place *at, const char *na
                              : arena_printf(&p->h->tmp, "%.*s%s", (int)n, name, at->end);
 }
 
-static float value_at(const struct hf_tensor *t, size_t i)
-{
-    uint16_t half;
-    uint32_t bits;
-    float f;
-    if (t->number == GGUF_TYPE_F32) {
-        memcpy(&f, t->data + 4 * i, 4);
-        return f;
-    }
-    memcpy(&half, t->data + 2 * i, 2);
-    if (t->number == GGUF_TYPE_F16) {
-        _Float16 x;
-        memcpy(&x, &half, 2);
-        return (float)x;
-    }
-    bits = (uint32_t)half << 16;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
 /* Dimensions of the file are outermost first, GGUF's innermost; one of no dimension is one number.
  */
 static struct gguf_tensor described(const char *name, const struct hf_tensor *t)
@@ -197,8 +178,10 @@ static enum err put_floats(struct put *p, const char *name, const struct hf_tens
         return put_plain(p, name, t);
     TRY(memory_for(p, &to, n * sizeof(float), &data));
     to.type = GGUF_TYPE_F32;
-    for (size_t i = 0; i < n; i++)
-        ((float *)data)[i] = value_at(t, i) + more;
+    float *x = data;
+    format_dequant((enum format)format_of((uint32_t)t->number), x, t->data, n);
+    for (size_t i = 0; more != 0 && i < n; i++)
+        x[i] += more;
     gguf_build_tensor(p->h->g, &to);
     return ERR_OK;
 }
