@@ -285,6 +285,7 @@ static bool makes_blocks(const struct dev_cpu *d, const struct plan_op *op)
     switch (op->kind) {
     case PLAN_NORM: return op->n_groups == 1;
     case PLAN_GLU: return !op->spread;
+    case PLAN_LERP: return true;
     case PLAN_ATTEND: return d->plan->model->layers[op->layer].v_dim % 32 == 0;
     default: return false;
     }

@@ -289,6 +289,10 @@ static inline const float *cpu_in_row(const struct dev_cpu *d, const struct plan
 /* dev_cpu_wkv.c */
 void cpu_run_shift(const struct walker *w, const struct cpu_op *co);
 void cpu_run_lerp(const struct walker *w, const struct cpu_op *co);
+/* A whole row x[k] in its 8-bit terms, for a product: each after the first is what the one before
+ * left. */
+void cpu_quantize_row(const struct walker *w, const struct cpu_op *co, const float *x, size_t row,
+                      size_t k);
 void cpu_run_wkv(const struct walker *w, const struct cpu_op *co);
 
 /* dev_cpu_state.c.  keep: some columns of a state after a row, into the slot that is to keep it, if

@@ -16,9 +16,8 @@ static struct mm_act acts_of(const struct dev_cpu *d, const struct cpu_op *co)
     return a;
 }
 
-/* A whole row of k in its terms: each after the first is what the one before left. */
-static void quantize_row(const struct walker *w, const struct cpu_op *co, const float *x,
-                         size_t row, size_t k)
+void cpu_quantize_row(const struct walker *w, const struct cpu_op *co, const float *x, size_t row,
+                      size_t k)
 {
     const struct dev_cpu *d = w->d;
     const struct mm_act a = acts_of(d, co);
@@ -101,7 +100,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
                 d->kern.add(dst + g * op->n, op->norm->bias + own, 1, op->n);
         }
         if (co->quantizes_dst && r < count_rows(d, co->act_rows))
-            quantize_row(w, co, dst, r, op->n);
+            cpu_quantize_row(w, co, dst, r, op->n);
     }
 }
 
@@ -169,7 +168,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
     if (co->quantizes_src) {
         struct share s = share_of(w, n);
         for (size_t r = s.from; r < s.to; r++)
-            quantize_row(w, co, buf_row(d, op->src, r), r, k);
+            cpu_quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
     if (co->pairs_src) {

@@ -42,14 +42,18 @@ void cpu_run_shift(const struct walker *w, const struct cpu_op *co)
 
 /* ---- rows by themselves ---- */
 
-static void lerp_row(const struct dev_cpu *d, const struct plan_op *op, size_t r)
+static void lerp_row(const struct walker *w, const struct cpu_op *co, size_t r)
 {
+    const struct dev_cpu *d = w->d;
+    const struct plan_op *op = co->op;
     float *dst = buf_row(d, op->dst, r);
     memcpy(dst, op->numbers, op->n * sizeof *dst);
     if (op->n_in)
         d->kern.add(dst, cpu_in_row(d, op, 0, r), 1, op->n);
     d->kern.mul(dst, buf_row(d, op->src2, r), op->n);
     d->kern.add(dst, buf_row(d, op->src, r), 1, op->n);
+    if (co->quantizes_dst && r < count_rows(d, co->act_rows))
+        cpu_quantize_row(w, co, dst, r, op->n);
 }
 
 static void blend_piece(const struct dev_cpu *d, const struct plan_op *op, size_t r, size_t at,
@@ -79,7 +83,7 @@ void cpu_run_lerp(const struct walker *w, const struct cpu_op *co)
     struct share s = share_of(w, op_rows(d, op));
     for (size_t r = s.from; r < s.to; r++) {
         if (op->kind == PLAN_LERP)
-            lerp_row(d, op, r);
+            lerp_row(w, co, r);
         for (size_t at = 0; op->kind != PLAN_LERP && at < op->n; at += CPU_PIECE) {
             size_t len = MIN(op->n - at, (size_t)CPU_PIECE);
             if (op->kind == PLAN_BLEND)
