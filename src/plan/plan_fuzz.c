@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * plan_fuzz.c - any bytes as a model: what opens becomes a plan that prints. */
+ * plan_fuzz.c - any bytes as a model, and as a projector of pictures: what opens becomes a plan
+ * that prints. */
 #include "base/num.h"
 #include "base/str.h"
 #include "model/model.h"
@@ -20,9 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 /* What every device takes for granted. */
 static void check_model(const struct model *m)
 {
-    CHECK_ALL(m->n_layer >= 1 && m->n_head % m->n_kv_head == 0 && m->n_rot <= m->k_dim);
+    CHECK_ALL(m->n_layer >= 1 && m->n_head % m->n_kv_head == 0);
     CHECK_ALL(isfinite(m->attn_scale) && isfinite(m->norm_eps) && isfinite(m->angles.magnitude));
-    for (size_t i = 0; i < m->n_rot / 2; i++)
+    CHECK_ALL(m->vision || m->n_rot <= m->k_dim); /* in a projector nothing turns */
+    for (size_t i = 0; !m->vision && i < m->n_rot / 2; i++)
         CHECK_ALL(isfinite(m->angles.inverse[i]));
     for (size_t i = 0; i < m->n_layer; i++) {
         const struct model_layer *l = &m->layers[i];
@@ -99,6 +101,7 @@ static void check_bounds(const struct plan *p, const struct plan_op *op)
     case PLAN_LERP:
     case PLAN_BLEND: CHECK_ALL(op->n <= p->width[op->src2]); /* fall through */
     case PLAN_MUL:
+    case PLAN_POOL:
     case PLAN_SHIFT:
     case PLAN_SIGMOID: CHECK_ALL(op->n <= MIN(to, from)); break;
     default: break;
@@ -125,19 +128,27 @@ static void check_plan(const struct model *m)
     plan_free(p);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+static void check_file(const struct gguf *g,
+                       enum err (*open)(struct model **, const struct gguf *, struct errinfo *))
 {
-    struct gguf *g;
     struct model *m;
     struct errinfo e = {0};
-    if (gguf_open_bytes(&g, data, n, &e) != ERR_OK)
-        return 0;
-    if (model_open(&m, g, &e) == ERR_OK) {
+    if (open(&m, g, &e) == ERR_OK) {
         check_model(m);
         check_plan(m);
         model_close(m);
     } else
         CHECK_ALL(e.text[0] && !m); /* an error explains itself */
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct gguf *g;
+    struct errinfo e = {0};
+    if (gguf_open_bytes(&g, data, n, &e) != ERR_OK)
+        return 0;
+    check_file(g, model_open);
+    check_file(g, model_open_vision);
     gguf_close(g);
     return 0;
 }
