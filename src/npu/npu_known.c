@@ -52,7 +52,7 @@ static void learn(struct npu_known *k, const struct npu_step *s, const struct np
 static bool is_clean(const struct npu_sim *s, uint64_t at)
 {
     uint64_t over = at + (uint64_t)s->launch, most = 0;
-    if (s->n_heap || s->net_free > over)
+    if (s->wait_from < s->wait_to || s->net_free > over)
         return false;
     for (unsigned i = 0; i < s->n_cores; i++) {
         const struct npu_core *c = &s->cores[i];

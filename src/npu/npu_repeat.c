@@ -152,8 +152,8 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
 {
     struct digest d = {.step = step, .end = end, .since = since};
     uint64_t oldest = UINT64_MAX; /* queues that sleep are woken by others, so later */
-    for (size_t i = 0; i < s->n_heap; i++)
-        oldest = MIN(oldest, s->heap[i].at);
+    if (s->wait_from < s->wait_to)
+        oldest = s->wait[s->wait_from].at;
     add(&d, at - oldest);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
         const struct npu_queue_state *x = npu_queue(s, q);
@@ -268,8 +268,8 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
         x->in = &s->p->steps[x->step % s->p->n_steps];
         x->tokens = &s->cores[q / NPU_N_QUEUES].half[x->step % 2];
     }
-    for (size_t i = 0; i < s->n_heap; i++)
-        s->heap[i].at += by;
+    for (size_t i = s->wait_from; i < s->wait_to; i++)
+        s->wait[i].at += by;
     for (unsigned i = 0; i < s->n_cores; i++)
         shift_core(&s->cores[i], by, from->at);
     shift_memory(s->mem, by);
@@ -280,7 +280,7 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
 void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     struct npu_repeat *r = &s->repeat;
-    if (!r->period || step + 1 < r->from || s->watch || !s->n_heap)
+    if (!r->period || step + 1 < r->from || s->watch || s->wait_from == s->wait_to)
         return;
     uint32_t residue = (step + 1 - r->from) % r->period;
     if (residue % r->stride)

@@ -3,7 +3,7 @@
  *
  * What a core does by itself (products, vector passes, semaphores, ends of steps) takes its time
  * from its tokens alone, so it is done as soon as they are known.  What all share (links to other
- * memories, the network, channels) is taken in the order of time, by a heap of those queues whose
+ * memories, the network, channels) is taken in the order of time, by a list of those queues whose
  * next command needs it.  A queue that cannot know its time yet sleeps where what it waits for will
  * come: a semaphore, a step of all cores, a tile that another core brings. */
 #include "npu/npu_time.h"
@@ -38,7 +38,7 @@ const char *npu_cause_text(enum npu_cause c)
     return texts[c];
 }
 
-/* ---- the heap: the earliest first, of those the lowest number ---- */
+/* ---- who waits for what all share: the earliest first, of those the lowest number ---- */
 
 /* As numbers of 128 bits: without a jump, which nothing could foresee. */
 static bool before(struct npu_wait a, struct npu_wait b)
@@ -46,36 +46,29 @@ static bool before(struct npu_wait a, struct npu_wait b)
     return ((unsigned __int128)a.at << 64 | a.q) < ((unsigned __int128)b.at << 64 | b.q);
 }
 
-/* Puts w where it belongs between the empty place i and the top. */
-static void rise(struct npu_wait *heap, size_t i, struct npu_wait w)
-{
-    for (; i > 0 && before(w, heap[(i - 1) / 2]); i = (i - 1) / 2)
-        heap[i] = heap[(i - 1) / 2];
-    heap[i] = w;
-}
-
+/* It is brought to its place from the end, since it is mostly later than nearly all others: it goes
+ * past 0.3 of 7 that wait on 8 cores, 4 of 53 on 64, and 21 of 127 on 132. */
 static void push(struct npu_sim *s, struct npu_wait w)
 {
-    rise(s->heap, s->n_heap++, w);
+    if (s->wait_to == s->wait_cap) { /* as many places as there are queues are free in front */
+        s->wait_to -= s->wait_from;
+        memmove(s->wait, s->wait + s->wait_from, s->wait_to * sizeof *s->wait);
+        s->wait_from = 0;
+    }
+    size_t i = s->wait_to++;
+    for (; i > s->wait_from && before(w, s->wait[i - 1]); i--)
+        s->wait[i] = s->wait[i - 1];
+    s->wait[i] = w;
 }
 
-/* The last one takes the first one's place: it mostly belongs far below, so the place goes all the
- * way down first. */
 static uint32_t pop(struct npu_sim *s)
 {
-    struct npu_wait *heap = s->heap;
-    uint32_t first = (uint32_t)heap[0].q;
-    size_t n = --s->n_heap, i = 0, child;
-    for (; (child = 2 * i + 1) + 1 < n; i = child) {
-        child += before(heap[child + 1], heap[child]);
-        heap[i] = heap[child];
-    }
-    if (child < n) {
-        heap[i] = heap[child];
-        i = child;
-    }
-    rise(heap, i, heap[n]);
-    return first;
+    return (uint32_t)s->wait[s->wait_from++].q;
+}
+
+static bool any_waits(const struct npu_sim *s)
+{
+    return s->wait_from < s->wait_to;
 }
 
 /* ---- gates ---- */
@@ -293,7 +286,7 @@ ALWAYS bool has_turn(struct npu_sim *s, struct npu_core *k, struct npu_queue_sta
         return true;
     uint32_t q = k->number * NPU_N_QUEUES + (uint32_t)(x - k->queue);
     struct npu_wait w = {.q = q, .at = start};
-    if (s->n_todo || s->through || (s->n_heap && before(s->heap[0], w))) {
+    if (s->n_todo || s->through || (any_waits(s) && before(s->wait[s->wait_from], w))) {
         x->ready = start;
         push(s, w);
         return false;
@@ -528,7 +521,7 @@ void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at)
         for (int set = 0; set < 2; set++)
             s->cores[i].half[set] = (struct npu_tokens){.has = (uint16_t)(slots | 1u << NPU_HALF),
                                                         .two = (uint16_t)slots};
-    s->n_heap = s->n_todo = 0;
+    s->wait_from = s->wait_to = s->n_todo = 0;
     for (uint32_t q = s->n_cores * NPU_N_QUEUES; q-- > 0;) {
         npu_queue(s, q)->step = step;
         npu_queue(s, q)->ready = at;
@@ -548,7 +541,8 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     size_t n_queues = (size_t)s->n_cores * NPU_N_QUEUES;
     struct arena *a = &s->arena;
     s->cores = arena_array(a, s->n_cores, sizeof *s->cores);
-    s->heap = arena_array(a, n_queues, sizeof *s->heap);
+    s->wait_cap = 2 * n_queues;
+    s->wait = arena_array(a, s->wait_cap, sizeof *s->wait);
     s->todo = arena_array(a, n_queues, sizeof *s->todo);
     s->gates = arena_array(a, instances * s->n_steps, sizeof *s->gates);
     s->keys = mem_alloc(instances * 2 * s->n_keys * sizeof *s->keys); /* few are ever touched */
@@ -596,7 +590,7 @@ static void run(struct npu_sim *s)
     for (;;) {
         if (s->through && (s->known.use || !s->n_todo))
             end_step(s);
-        else if (s->n_todo || s->n_heap)
+        else if (s->n_todo || any_waits(s))
             go(s, s->n_todo ? s->todo[--s->n_todo] : pop(s));
         else
             return;

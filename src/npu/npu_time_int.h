@@ -131,9 +131,10 @@ struct npu_sim {
     struct npu_gate *gates; /* [instances][steps of all rounds] */
     struct npu_gate *keys;  /* [instances][2][n_keys] */
     size_t n_keys, n_steps;
-    struct npu_wait *heap;
+    struct npu_wait *wait; /* sorted, [wait_from, wait_to) */
+    size_t wait_from, wait_to, wait_cap;
     uint32_t *todo; /* queues that may go on by themselves */
-    size_t n_heap, n_todo;
+    size_t n_todo;
     unsigned n_cores; /* of all instances */
     struct npu_mem *mem;
     uint64_t net_free;
