@@ -174,6 +174,8 @@ class Pictures(unittest.TestCase):
         o = self.good('/api/generate', {'model': GEMMA, 'stream': False, 'options': options,
                                         'prompt': 'What is this?', 'images': [PNG]})
         self.assertGreater(o['prompt_eval_count'], ROWS)
+        for name, sees in (GEMMA, True), (SMALL, False):
+            self.assertEqual('vision' in self.good('/api/show', {'model': name})['capabilities'], sees, name)
 
     def test_refusals(self):
         def image(address):

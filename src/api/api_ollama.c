@@ -213,6 +213,8 @@ static json_t *abilities_of(const struct view *v)
     gguf_get_u32(v->gguf, key, 0, &pooling, NULL);
     if (text && chat_takes_tools(v->chat))
         json_array_append_new(list, json_string("tools"));
+    if (api_model_sees(v->model))
+        json_array_append_new(list, json_string("vision"));
     if (chat_reasons(v->chat))
         json_array_append_new(list, json_string("thinking"));
     bool ranks = pooling == MODEL_POOL_RANK || gguf_tensor(v->gguf, "cls.output.weight");
