@@ -499,6 +499,18 @@ class Ends(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, 'port is no setting of one model'):
             self.serve(models=folder)
 
+    def test_a_quantised_model_is_one(self):
+        """What `quantize` makes of the default lies elsewhere: the default is its file all the same, and is listed once."""
+        with tempfile.TemporaryDirectory() as d:
+            shutil.copy(f'{os.path.dirname(os.path.abspath(__file__))}/data/hf/llama.gguf', f'{d}/tiny.gguf')
+            with open(f'{d}/tiny.conf', 'w') as f:
+                f.write('aliases = other\n')
+            server = Server(DAMSO, '--strict-model', models=d, DAMSO_MODEL=f'{d}/tiny.gguf', DAMSO_QUANTIZE='q8_0', DAMSO_CTX='64')
+            self.assertEqual([(m['id'], m['loaded']) for m in server.get('/v1/models')[1]['data']], [('tiny', True)])
+            for name, want in ('tiny', 200), ('other', 200), ('none', 404):
+                self.assertEqual(server.post('/v1/completions', {'model': name, 'prompt': 'a'})[0], want, name)
+            self.assertEqual(server.close(), 0)
+
     def test_guesses_change_nothing(self):
         folder = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, folder)

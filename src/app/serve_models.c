@@ -81,25 +81,26 @@ static bool in_folder(const struct conf *c, const char *path)
            path[n] == '/' && !strchr(path + n + 1, '/');
 }
 
-/* The projector that is set, that stands beside the model, or that may come there. */
-static enum err find_mmproj(struct serve_models *s, const char *set, struct api_model_row *row,
-                            struct errinfo *e)
+/* The projector that is set, that stands beside the model's file, or that may come there. */
+static enum err find_mmproj(struct serve_models *s, const char *set, const char *file,
+                            struct api_model_row *row, struct errinfo *e)
 {
-    TRY(models_mmproj(set, row->path, &s->arena, &row->mmproj, e));
-    row->mmproj_later = !row->mmproj && strcmp(set, "none") != 0 && in_folder(s->conf, row->path);
+    TRY(models_mmproj(set, file, &s->arena, &row->mmproj, e));
+    row->mmproj_later = !row->mmproj && strcmp(set, "none") != 0 && in_folder(s->conf, file);
     if (row->mmproj_later)
-        row->mmproj = models_mmproj_beside(&s->arena, row->path);
+        row->mmproj = models_mmproj_beside(&s->arena, file);
     return ERR_OK;
 }
 
-/* more: another name; NULL: none. */
+/* more: another name; NULL: none.  file: what other files stand beside; path: that, or what
+ * `quantize` made of it. */
 static enum err add_row(struct serve_models *s, const char *name, const char *more,
-                        const char *path, struct errinfo *e)
+                        const char *file, const char *path, struct errinfo *e)
 {
     struct conf c;
     struct api_model_row *row = &s->rows[s->n];
-    const char *file = arena_printf(&s->arena, "%s.conf", without_gguf(&s->arena, path));
-    enum err r = conf_overlay(&c, s->conf, file, of_a_model, N_ELEMS(of_a_model), e);
+    const char *own = arena_printf(&s->arena, "%s.conf", without_gguf(&s->arena, file));
+    enum err r = conf_overlay(&c, s->conf, own, of_a_model, N_ELEMS(of_a_model), e);
     if (r == ERR_OK) {
         *row = (struct api_model_row){.name = name,
                                       .path = path,
@@ -117,7 +118,7 @@ static enum err add_row(struct serve_models *s, const char *name, const char *mo
                         &row->draft, e);
     bool named = c.mmproj[0] && (s->n == 0 || c.mmproj != s->conf->mmproj);
     if (r == ERR_OK)
-        r = find_mmproj(s, named ? c.mmproj : "", row, e);
+        r = find_mmproj(s, named ? c.mmproj : "", file, row, e);
     if (r == ERR_OK && more)
         row->aliases = with_name(&s->arena, row->aliases, more);
     conf_done(&c);
@@ -132,9 +133,9 @@ static enum err add_file(struct serve_models *s, const char *path, struct errinf
     for (unsigned i = 0; i < s->catalogue->n_models; i++) {
         const struct catalogue_model *m = &s->catalogue->models[i];
         if (strcmp(m->file, file) == 0)
-            return add_row(s, m->name, strcmp(m->name, name) == 0 ? NULL : name, path, e);
+            return add_row(s, m->name, strcmp(m->name, name) == 0 ? NULL : name, path, path, e);
     }
-    return add_row(s, name, NULL, path, e);
+    return add_row(s, name, NULL, path, path, e);
 }
 
 /* Parts of split files after the first are opened with it. */
@@ -159,7 +160,7 @@ static enum err add_folder(struct serve_models *s, struct errinfo *e)
     DIR *d = opendir(c->models_dir);
     for (struct dirent *f; d && r == ERR_OK && (f = readdir(d)) && s->n < SERVE_MODELS_MAX;) {
         const char *path = arena_printf(&s->arena, "%s/%s", c->models_dir, f->d_name);
-        if (is_model(f->d_name) && strcmp(path, s->rows[0].path) != 0)
+        if (is_model(f->d_name) && strcmp(path, s->file) != 0)
             r = add_file(s, path, e);
     }
     if (d)
@@ -170,14 +171,14 @@ static enum err add_folder(struct serve_models *s, struct errinfo *e)
 
 enum err serve_models_find(struct serve_models *s, const struct conf *c, struct errinfo *e)
 {
-    const char *path, *found;
+    const char *path;
     arena_init(&s->arena);
     s->conf = c;
     s->n = 0;
     TRY(models_resolve(c, &s->arena, &path, e));
-    TRY(models_find(c, c->model, &s->arena, &found, e)); /* path: perhaps what was made of it */
-    bool by_path = span_starts(span_of(c->model), span_of(found));
-    TRY(add_row(s, by_path ? name_of(&s->arena, found) : c->model, NULL, path, e));
+    TRY(models_find(c, c->model, &s->arena, &s->file, e));
+    bool by_path = span_starts(span_of(c->model), span_of(s->file));
+    TRY(add_row(s, by_path ? name_of(&s->arena, s->file) : c->model, NULL, s->file, path, e));
     if (c->origin[CONF_ID_model] == CONF_OPTION)
         return ERR_OK;
     TRY(catalogue_load(&s->catalogue, c->catalogue, e));
@@ -190,7 +191,7 @@ enum err serve_models_add(struct serve_models *s, const struct catalogue_model *
     const char *path = models_file(s->conf, &s->arena, m);
     *out = NULL;
     for (size_t i = 0; i < s->n; i++)
-        if (strcmp(s->rows[i].path, path) == 0)
+        if (strcmp(i ? s->rows[i].path : s->file, path) == 0)
             return ERR_OK;
     if (s->n == SERVE_MODELS_MAX)
         return err_set(e, ERR_TOOBIG, "%s is here, but %d models are all that a server lists",

@@ -19,7 +19,8 @@
 struct serve_models {
     struct arena arena;
     struct api_model_row rows[SERVE_MODELS_MAX];
-    size_t n; /* at least 1; the first is the default */
+    size_t n;         /* at least 1; the first is the default */
+    const char *file; /* the default's own; its row has what `quantize` made of it, if it did */
     const struct conf *conf;
     struct catalogue *catalogue; /* as it was at the start; NULL with one model */
 };
