@@ -78,7 +78,8 @@ static void drop_queued(struct sched *s)
 {
     struct job *over = NULL;
     pthread_mutex_lock(&s->lock);
-    for (struct job **at = &s->queue; *at;) {
+    struct job **at = &s->queue;
+    while (*at) {
         struct job *j = *at;
         enum job_end end;
         if (!is_over(j, &end)) {
@@ -90,9 +91,7 @@ static void drop_queued(struct sched *s)
         j->next = over;
         over = j;
     }
-    s->queue_end = &s->queue;
-    while (*s->queue_end)
-        s->queue_end = &(*s->queue_end)->next;
+    s->queue_end = at;
     pthread_mutex_unlock(&s->lock);
     while (over) {
         struct job *j = over;
