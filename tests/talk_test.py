@@ -225,7 +225,7 @@ class Talk(unittest.TestCase):
                                 ('decode', 4, 1, 100)])
         for row in r['rows']:
             self.assertRegex(row['logits_hash'], '^[0-9a-f]{16}$')
-            for name in ('tps', 'gmacs', 'product_share', 'matrix_share', 'gbs', 'read_share', 'file_share'):
+            for name in ('tps', 'gmacs', 'product_share', 'matrix_share', 'gbs', 'read_share', 'reads_min', 'reads_max', 'file_share'):
                 self.assertGreater(row[name], 0, name)
             self.assertLessEqual(row['tps_min'], row['tps'])
         hashes = [row['logits_hash'] for row in r['rows']]

@@ -7,7 +7,9 @@
  *   decode   `tokens` tokens one by one after a context of `at`
  *   batch    `seqs` sequences from an empty context that decode `tokens` tokens each, together
  * A speed is the median of the runs.  What a run has to do at the least is counted from the model's
- * shape and set beside what the machine can do (machine.h). */
+ * shape and set beside what the machine can do (machine.h): products beside its best moment, reads
+ * beside what could be read just before and after the run, since a shared host's memory is now
+ * faster and now slower. */
 #ifndef APP_CMD_BENCH_H
 #define APP_CMD_BENCH_H
 
@@ -41,6 +43,9 @@ struct bench_row {
     double median, min, max; /* tokens a second, of all sequences */
     double joules;           /* a token, on a simulated chip */
     uint64_t hash;           /* of the last logits of every sequence */
+    /* Reads measured just before and after each run, 10^9 bytes a second (lowest, highest), and the
+     * bytes that they come to in a run's time (median).  0: not measured. */
+    double reads_min, reads_max, room;
     struct bench_work work;
     /* From here on by bench_rates. */
     double gmacs, gbs, file_gbs; /* 10^9 multiply-adds, bytes a second */

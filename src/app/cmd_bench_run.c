@@ -21,6 +21,7 @@ struct run {
     struct engine_seq *seq; /* of all but BATCH */
     int32_t *ids;           /* [n_ids] */
     size_t n_ids;
+    struct machine_reads reads; /* none beside a simulated chip */
 };
 
 size_t bench_ctx(const struct bench *b)
@@ -97,12 +98,26 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void summarise(struct bench_row *r, double *v, size_t n)
+static double median_of(double *v, size_t n)
 {
     qsort(v, n, sizeof *v, by_value);
-    r->median = n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void summarise(struct bench_row *r, double *v, double *room, size_t n)
+{
+    r->median = median_of(v, n);
     r->min = v[0];
     r->max = v[n - 1];
+    r->room = median_of(room, n);
+}
+
+static double reads_now(struct run *x, struct bench_row *r)
+{
+    double gbs = machine_reads_now(&x->reads);
+    r->reads_min = r->reads_min > 0 ? MIN(r->reads_min, gbs) : gbs;
+    r->reads_max = MAX(r->reads_max, gbs);
+    return gbs;
 }
 
 /* The sequence up to the row's context. */
@@ -136,19 +151,23 @@ static enum err repeat(struct run *x, struct bench_row *r, struct errinfo *e)
 {
     static enum err (*const fn[])(struct run *, struct bench_row *,
                                   struct errinfo *) = {run_prefill, run_decode, run_batch};
-    double v[BENCH_RUNS_MAX], tokens = (double)(r->tokens * MAX(r->seqs, 1));
+    double v[BENCH_RUNS_MAX], room[BENCH_RUNS_MAX];
+    const double tokens = (double)(r->tokens * MAX(r->seqs, 1));
     for (int64_t i = -1; i < x->b->runs; i++) {
         TRY(reach(x, r->at, e));
+        double reads = i >= 0 ? reads_now(x, r) : 0, before = joules(x);
         uint64_t began = now(x);
-        double before = joules(x);
         TRY(fn[r->kind](x, r, e));
-        if (i >= 0)
-            v[i] = tokens * 1e9 / (double)(now(x) - began);
+        const double ns = (double)(now(x) - began);
         r->joules = (joules(x) - before) / tokens;
+        if (i >= 0) {
+            v[i] = tokens * 1e9 / ns;
+            room[i] = ns * (reads + reads_now(x, r)) / 2;
+        }
         if (cmd_stopped())
             return err_set(e, ERR_CANCELLED, "stopped");
     }
-    summarise(r, v, (size_t)x->b->runs);
+    summarise(r, v, room, (size_t)x->b->runs);
     return reach(x, r->at, e);
 }
 
@@ -200,13 +219,17 @@ enum err bench_run(struct bench *b, struct engine *en, enum cpu_level level, str
     x.seq = engine_seq_new(en);
     struct plan *plan = plan_new(m);
     list_rows(b);
+    b->resident = os_mem_resident_peak();
+    if (!sim)
+        x.reads = machine_reads_open(level, b->threads);
     for (size_t i = 0; i < b->n_rows && code == ERR_OK; i++) {
         if (b->rows[i].kind == BENCH_BATCH) /* every page is theirs */
             engine_seq_cut(x.seq, 0);
         b->rows[i].work = bench_work(plan, &b->rows[i], &how);
         code = repeat(&x, &b->rows[i], e);
     }
-    b->resident = os_mem_resident_peak();
+    b->resident = MAX(b->resident, os_mem_resident_peak() - x.reads.n_bytes);
+    machine_reads_close(&x.reads);
     plan_free(plan);
     engine_seq_free(x.seq);
     mem_free(x.ids);

@@ -36,6 +36,20 @@ static void print_row(const struct bench_row *r)
            100 * r->read_share, 100 * r->file_share, (unsigned long long)r->hash);
 }
 
+static void print_reads(const struct bench *b)
+{
+    double least = 0, most = 0;
+    for (size_t i = 0; i < b->n_rows; i++) {
+        const struct bench_row *r = &b->rows[i];
+        least = least > 0 ? MIN(least, r->reads_min) : r->reads_min;
+        most = MAX(most, r->reads_max);
+    }
+    if (most > 0)
+        printf("Between the runs memory was read at %.1f to %.1f GB/s: each run's reads are set "
+               "beside those just before and after it.\n",
+               least, most);
+}
+
 static void print_rows(const struct bench *b)
 {
     if (b->n_rows == 0)
@@ -45,6 +59,7 @@ static void print_rows(const struct bench *b)
            "logits");
     for (size_t i = 0; i < b->n_rows; i++)
         print_row(&b->rows[i]);
+    print_reads(b);
 }
 
 static void print_context(const struct bench_row *r)
@@ -141,6 +156,8 @@ static json_t *json_row(const struct bench_row *r)
     put_real(o, "matrix_share", r->matrix_share);
     put_real(o, "gbs", r->gbs);
     put_real(o, "read_share", r->read_share);
+    put_real(o, "reads_min", r->reads_min);
+    put_real(o, "reads_max", r->reads_max);
     put_real(o, "file_gbs", r->file_gbs);
     put_real(o, "file_share", r->file_share);
     if (r->at && r->kind == BENCH_PREFILL) {

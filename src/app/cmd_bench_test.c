@@ -165,7 +165,7 @@ static void levels(void **state)
 static void rates(void **state)
 {
     (void)state;
-    struct bench b = {.n_rows = 3};
+    struct bench b = {.n_rows = 4};
     b.machine.rate[MACHINE_int8].all = 100;
     b.machine.rate[MACHINE_f32].all = 10;
     b.machine.rate[MACHINE_read].all = 10;
@@ -185,6 +185,8 @@ static void rates(void **state)
     b.rows[2].median = 3.5;
     b.rows[2].work.kv_bytes = 6e9;
     b.rows[2].work.attend_macs = 5e9;
+    b.rows[3] = b.rows[2]; /* the same while memory was slower */
+    b.rows[3].room = 17.5e9;
     bench_rates(&b);
     const struct bench_row *r = b.rows;
     assert_float_equal(r->gmacs, 42, 1e-4);
@@ -197,6 +199,10 @@ static void rates(void **state)
     assert_float_equal(r->kv_gbs, 0, 0);
     assert_float_equal(b.rows[2].kv_gbs, 5, 1e-5);
     assert_float_equal(b.rows[2].kv_share, 0.5, 1e-5);
+    assert_float_equal(b.rows[2].read_share, 0.5, 1e-5);
+    assert_float_equal(b.rows[3].read_share, 10 / 17.5, 1e-5);
+    assert_float_equal(b.rows[3].kv_gbs, 5 / 7.5 * 17.5 / 2, 1e-5);
+    assert_float_equal(b.rows[3].kv_share, 5 / 7.5, 1e-5);
     assert_float_equal(b.rows[2].attend_gmacs, 4, 1e-5);
     assert_float_equal(b.rows[2].attend_share, 0.4, 1e-5);
 }

@@ -91,18 +91,24 @@ static double macs_of(const struct bench_work *w)
     return w->int8_macs + w->float_macs + w->attend_macs;
 }
 
+/* Bytes that could have been read in a run. */
+static double room_of(const struct bench_row *r, const struct machine *m)
+{
+    return r->room > 0 ? r->room : time_of(r) * m->rate[MACHINE_read].all;
+}
+
 static void rate(struct bench_row *r, const struct machine *m)
 {
     const struct bench_work *w = &r->work;
-    double ns = time_of(r), f32 = m->rate[MACHINE_f32].all, read = m->rate[MACHINE_read].all;
+    double ns = time_of(r), f32 = m->rate[MACHINE_f32].all, room = room_of(r, m);
     double matrices = ratio(w->int8_macs, m->rate[MACHINE_int8].all) + ratio(w->float_macs, f32);
     r->gmacs = macs_of(w) / ns;
     r->gbs = (w->weight_bytes + w->kv_bytes + w->state_bytes) / ns;
     r->file_gbs = (w->file_bytes + w->kv_bytes + w->state_bytes) / ns;
     r->matrix_share = matrices / ns;
     r->product_share = (matrices + ratio(w->attend_macs, f32)) / ns;
-    r->read_share = ratio(r->gbs, read);
-    r->file_share = ratio(r->file_gbs, read);
+    r->read_share = ratio(r->gbs * ns, room);
+    r->file_share = ratio(r->file_gbs * ns, room);
 }
 
 /* What the context costs: the same row with one less the row without, so that of a prefill the
@@ -115,8 +121,10 @@ static void rate_context(struct bench_row *r, const struct bench_row *empty,
         return; /* lost in the noise */
     r->attend_gmacs = (r->work.attend_macs - empty->work.attend_macs) / ns;
     r->attend_share = ratio(r->attend_gmacs, m->rate[MACHINE_f32].all);
-    r->kv_gbs = (r->work.kv_bytes - empty->work.kv_bytes) / ns;
-    r->kv_share = ratio(r->kv_gbs, m->rate[MACHINE_read].all);
+    const double bytes = r->work.kv_bytes - empty->work.kv_bytes;
+    const double room = room_of(r, m) - room_of(empty, m);
+    r->kv_share = room > 0 ? bytes / room : 0;
+    r->kv_gbs = r->kv_share * room_of(r, m) / time_of(r); /* as memory was while r ran */
 }
 
 void bench_rates(struct bench *b)

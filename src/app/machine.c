@@ -19,11 +19,12 @@
 #define MACHINE_SLICES      250
 #define MACHINE_READ_SLICES 50
 #define MACHINE_TRY_SLICES  10
+#define MACHINE_NOW_SLICES  3
 
 /* Threads work without waiting for one another, so that a machine that others load does not look
  * slow because of barriers; each notes how much it did in which slice of time.  The limit is the
  * slice in which all together did most. */
-struct job {
+struct machine_job {
     const struct peak *peak;
     struct os_pool *pool;
     uint64_t (*loop)(size_t loops); /* NULL: reads */
@@ -49,7 +50,7 @@ static const struct {
 };
 
 /* Some work: multiply-adds or bytes. */
-static double work(struct job *j, int thread)
+static double work(struct machine_job *j, int thread)
 {
     if (j->loop)
         return (double)j->loop(MACHINE_LOOPS);
@@ -60,7 +61,8 @@ static double work(struct job *j, int thread)
 }
 
 /* What was done from one moment to another, in the slices that they lie in. */
-static void note(const struct job *j, double *amount, uint64_t from, uint64_t to, double done)
+static void note(const struct machine_job *j, double *amount, uint64_t from, uint64_t to,
+                 double done)
 {
     double per_ns = done / (double)MAX(to - from, 1);
     for (uint64_t i = from / j->slice_ns; i <= to / j->slice_ns && i < j->n_slices; i++) {
@@ -71,7 +73,7 @@ static void note(const struct job *j, double *amount, uint64_t from, uint64_t to
 
 static void run_slices(void *arg, int thread, int n_threads)
 {
-    struct job *j = arg;
+    struct machine_job *j = arg;
     double *amount = j->amount + (size_t)thread * j->n_slices;
     uint64_t from = os_now_ns() - j->began, to;
     (void)n_threads;
@@ -83,7 +85,7 @@ static void run_slices(void *arg, int thread, int n_threads)
 }
 
 /* 10^9 multiply-adds or bytes a second. */
-static double best_rate(struct job *j, uint64_t slice_ns, size_t n_slices)
+static double best_rate(struct machine_job *j, uint64_t slice_ns, size_t n_slices)
 {
     size_t n = (size_t)os_pool_threads(j->pool);
     double best = 0;
@@ -102,18 +104,17 @@ static double best_rate(struct job *j, uint64_t slice_ns, size_t n_slices)
     return best;
 }
 
-static double best_loop(struct job *j, uint64_t (*loop)(size_t loops))
+static double best_loop(struct machine_job *j, uint64_t (*loop)(size_t loops))
 {
     j->loop = loop;
     return loop ? best_rate(j, MACHINE_NS, MACHINE_SLICES) : 0;
 }
 
-static double best_read(struct job *j)
+/* Leaves the loop that was the fastest in the job. */
+static double try_reads(struct machine_job *j)
 {
     double best = 0;
     size_t best_at = 0;
-    if (!j->bytes)
-        return 0;
     j->loop = NULL;
     for (size_t i = 0; i < N_ELEMS(reads); i++) {
         j->streams = reads[i].streams;
@@ -124,10 +125,18 @@ static double best_read(struct job *j)
     }
     j->streams = reads[best_at].streams;
     j->ahead = reads[best_at].ahead;
+    return best;
+}
+
+static double best_read(struct machine_job *j)
+{
+    if (!j->bytes)
+        return 0;
+    double best = try_reads(j);
     return MAX(best, best_rate(j, 5 * MACHINE_NS, MACHINE_READ_SLICES));
 }
 
-static void measure(struct machine *m, struct job *j, int threads)
+static void measure(struct machine *m, struct machine_job *j, int threads)
 {
     j->pool = os_pool_new(threads);
     double rate[MACHINE_LIMIT_N] = {
@@ -148,15 +157,20 @@ static size_t read_bytes(void)
     return MIN(n, os_mem_available() / 2) / MACHINE_CHUNK * MACHINE_CHUNK;
 }
 
+static float *bytes_alloc(size_t n)
+{
+    float *bytes = n ? os_pages_alloc(n) : NULL;
+    if (bytes)
+        memset(bytes, 1, n); /* so that every page is a real one */
+    return bytes;
+}
+
 struct machine machine_measure(enum cpu_level level, int threads)
 {
     struct machine m = {.cpu = os_cpu_name(), .level = level, .threads = threads};
-    struct job j = {.peak = peak_of(level), .n_bytes = read_bytes()};
-    float *bytes = j.n_bytes ? os_pages_alloc(j.n_bytes) : NULL;
-    if (bytes) {
-        memset(bytes, 1, j.n_bytes); /* so that every page is a real one */
-        m.read_bytes = j.n_bytes;
-    }
+    struct machine_job j = {.peak = peak_of(level), .n_bytes = read_bytes()};
+    float *bytes = bytes_alloc(j.n_bytes);
+    m.read_bytes = bytes ? j.n_bytes : 0;
     j.bytes = bytes;
     measure(&m, &j, 1);
     for (int i = 0; i < MACHINE_LIMIT_N && threads == 1; i++)
@@ -165,6 +179,36 @@ struct machine machine_measure(enum cpu_level level, int threads)
         measure(&m, &j, threads);
     os_pages_free(bytes, j.n_bytes);
     return m;
+}
+
+struct machine_reads machine_reads_open(enum cpu_level level, int threads)
+{
+    struct machine_reads r = {.n_bytes = read_bytes()};
+    r.bytes = bytes_alloc(r.n_bytes);
+    if (!r.bytes)
+        return (struct machine_reads){0};
+    r.job = mem_alloc(sizeof *r.job);
+    *r.job = (struct machine_job){.peak = peak_of(level),
+                                  .pool = os_pool_new(threads),
+                                  .bytes = r.bytes,
+                                  .n_bytes = r.n_bytes};
+    try_reads(r.job);
+    return r;
+}
+
+double machine_reads_now(struct machine_reads *r)
+{
+    return r->job ? best_rate(r->job, 5 * MACHINE_NS, MACHINE_NOW_SLICES) : 0;
+}
+
+void machine_reads_close(struct machine_reads *r)
+{
+    if (!r->job)
+        return;
+    os_pool_free(r->job->pool);
+    mem_free(r->job);
+    os_pages_free(r->bytes, r->n_bytes);
+    *r = (struct machine_reads){0};
 }
 
 const struct machine_limit_info *machine_limit_info(enum machine_limit l)

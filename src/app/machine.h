@@ -32,6 +32,18 @@ struct machine {
  * gives them. */
 struct machine machine_measure(enum cpu_level level, int threads);
 
+/* The read limit again and again, beside what else is measured: on a shared host it changes within
+ * seconds.  Owner of n_bytes as above and of threads that sleep in between. */
+struct machine_reads {
+    float *bytes;
+    size_t n_bytes; /* 0: no memory for it */
+    struct machine_job *job;
+};
+struct machine_reads machine_reads_open(enum cpu_level level, int threads);
+/* 10^9 bytes a second that all threads read in these 15 ms; 0: no memory for it. */
+double machine_reads_now(struct machine_reads *r);
+void machine_reads_close(struct machine_reads *r);
+
 struct machine_limit_info {
     const char *key, *text, *unit;
 };
