@@ -271,21 +271,34 @@ static void residual(struct product *p, unsigned core, uint64_t bytes, uint64_t 
     c->sram = p->r_at + c->size * (uint32_t)(p->o_count % NPU_SLOTS);
 }
 
+/* Results that stay in the core are where they belong when the last unit has made them: nothing
+ * stores them, but for a core's last tile, whose store says that the core is through. */
+static bool is_stored(const struct product *p, bool last)
+{
+    return p->t->ks > 1 || !p->e->at.out_cores || last;
+}
+
+/* Of parts of sums another step makes results. */
+static bool has_vector(const struct product *p)
+{
+    return p->e->op->passes > 0 && p->t->ks == 1;
+}
+
 /* What leaves the matrix unit: through the vector unit where there is work for it, and out. */
-static void finish(struct product *p, unsigned core, uint64_t m, uint64_t n, uint64_t index)
+static void finish(struct product *p, unsigned core, uint64_t m, uint64_t n, uint64_t index,
+                   bool stored)
 {
     struct npu_emit *e = p->e;
     bool sum = p->t->ks > 1;
-    bool vector = e->op->passes > 0 && !sum;
     uint64_t bytes = m * n * (sum ? SUM_BYTES : e->work->act_bytes);
     uint32_t slot = (uint32_t)p->o_slot, at = p->o_at + slot * (uint32_t)(p->o_count % NPU_SLOTS);
-    if (vector) {
+    if (has_vector(p)) {
         if (e->op->in2 >= 0)
             residual(p, core, bytes, index * p->o_slot);
         struct npu_cmd *v = npu_emit_cmd(e, core, NPU_CMD_VECTOR);
         v->m = (uint32_t)MIN((double)(m * n) * e->op->passes, (double)UINT32_MAX);
         v->take[0] = NPU_O_FULL;
-        v->give[0] = NPU_S_FULL;
+        v->give[0] = stored ? NPU_S_FULL : NPU_O_FREE;
         v->sram = at;
         v->size = slot;
         if (e->op->in2 >= 0) {
@@ -293,6 +306,9 @@ static void finish(struct product *p, unsigned core, uint64_t m, uint64_t n, uin
             v->give[1] = NPU_R_FREE;
         }
     }
+    p->o_count++;
+    if (!stored)
+        return;
     struct npu_cmd *s = npu_emit_cmd(e, core, NPU_CMD_STORE);
     s->take[0] = NPU_S_FULL;
     s->give[0] = NPU_O_FREE;
@@ -302,7 +318,6 @@ static void finish(struct product *p, unsigned core, uint64_t m, uint64_t n, uin
     s->addr = index * p->o_slot;
     s->sram = at;
     s->size = slot;
-    p->o_count++;
 }
 
 /* Whether the core's tile before (after) `id` has the same column (row). */
@@ -365,6 +380,7 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
     struct npu_emit *e = p->e;
     const struct npu_tiling *t = p->t;
     struct needs u = needs_of(p, id, from, to);
+    bool stored = is_stored(p, id + p->step >= to);
     uint64_t ahead = 0;
     if (!p->awaited) { /* weights may come before what the others still make */
         if (u.new_w)
@@ -395,13 +411,14 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
         c->take[2] = c->first ? NPU_O_FREE : NPU_NO_SEM;
         c->give[0] = u.end_a ? NPU_A_FREE : NPU_NO_SEM;
         c->give[1] = u.end_w ? NPU_W_FREE : NPU_NO_SEM;
-        c->give[2] = !c->last                          ? NPU_NO_SEM
-                     : e->op->passes > 0 && t->ks == 1 ? NPU_O_FULL
-                                                       : NPU_S_FULL;
+        c->give[2] = !c->last        ? NPU_NO_SEM
+                     : has_vector(p) ? NPU_O_FULL
+                     : stored        ? NPU_S_FULL
+                                     : NPU_O_FREE;
         c->sram = p->o_at + (uint32_t)(p->o_slot * (p->o_count % NPU_SLOTS));
         c->size = (uint32_t)p->o_slot;
     }
-    finish(p, core, u.m, u.n, id);
+    finish(p, core, u.m, u.n, id, stored);
 }
 
 bool npu_emit_matmul(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
