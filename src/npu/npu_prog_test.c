@@ -179,6 +179,35 @@ static void test_sizes_of_networks(void **state)
     }
 }
 
+/* A tile whose sums leave no room for another one beside it has all of the core's memory. */
+static void test_a_tile_alone_has_the_memory(void **state)
+{
+    struct npu_chip *c = open_chip("a100-sxm-80");
+    struct npu_work *w = npu_work_bench("resnet50", 256, NPU_INT8);
+    struct npu_prog *p;
+    struct errinfo e;
+    size_t alone = 0;
+    (void)state;
+    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
+    assert_int_equal(npu_check(p, &e), ERR_OK);
+    for (size_t i = 0; i < p->n_steps; i++) {
+        const struct npu_segment *s = p->steps[i].segment;
+        double sums = 0;
+        for (size_t k = 0; k < s->n_cmds; k++)
+            if (s->cmds[k].kind == NPU_CMD_MATRIX)
+                sums = MAX(sums, 4.0 * s->cmds[k].full_m * s->cmds[k].full_n);
+        bool fills = sums == c->v[NPU_ACC] * 1024; /* 256 x 128 */
+        if (fills)
+            assert_int_equal(s->beside, 1);
+        alone += fills && (double)s->half > c->v[NPU_SRAM] * 1024 / c->v[NPU_TILES];
+    }
+    printf("%zu of %zu steps with one tile in all of a core's memory\n", alone, p->n_steps);
+    assert_true(alone > 0);
+    npu_prog_free(p);
+    npu_work_free(w);
+    npu_chip_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_all_programs_are_right),
         cmocka_unit_test(test_broken_programs_are_found),
         cmocka_unit_test(test_repetitions_are_exact),
+        cmocka_unit_test(test_a_tile_alone_has_the_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

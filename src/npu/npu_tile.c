@@ -61,18 +61,21 @@ static double down(double a, double b)
 /* Whether the buffers fit, and what stays for the next tile. */
 static bool fits(const struct search *s, struct npu_tiling *t)
 {
-    double half = (double)npu_half_bytes(s->c) / s->c->v[NPU_TILES];
     double acc = s->c->v[NPU_ACC] * 1024, sums = (double)(t->tm * t->tn) * SUM_BYTES;
+    if (sums > acc)
+        return false;
+    /* a tile whose sums leave no room for others has the core's memory for itself, too */
+    t->beside = (unsigned)MIN(s->c->v[NPU_TILES], acc / sums);
+    double half = (double)npu_half_bytes(s->c) / t->beside;
     double k = (double)((t->tk + t->pieces - 1) / t->pieces);
     double w = k * (double)t->tn * s->w->weight_bits / 8;
     double a = k * (double)t->tm * s->op->unique * s->w->act_bytes;
     double o = (double)(t->tm * t->tn) * (t->ks > 1 ? SUM_BYTES : s->w->act_bytes) *
                (s->op->in2 >= 0 ? 2 : 1);
-    if (sums > acc || NPU_SLOTS * (w + a + o) > half)
+    if (NPU_SLOTS * (w + a + o) > half)
         return false;
     t->keep_w = t->chunks == 1 && t->pieces == 1 && t->down_first && !s->c->cache;
     t->keep_a = t->chunks == 1 && t->pieces == 1 && !t->down_first && !s->c->cache;
-    t->beside = (unsigned)MIN(s->c->v[NPU_TILES], acc / sums);
     return true;
 }
 
