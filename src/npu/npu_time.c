@@ -13,7 +13,6 @@
 #include "npu/npu_int.h"
 #include "npu/npu_time_int.h"
 
-#include <math.h>
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
@@ -106,11 +105,11 @@ struct done {
     enum npu_cause cause;
 };
 
-static uint64_t rate_ps(uint64_t bytes, double ps_a_byte)
+/* The next whole number. */
+ALWAYS uint64_t up(double exact)
 {
-    double exact = (double)bytes * ps_a_byte;
-    uint64_t ps = (uint64_t)exact;
-    return ps + ((double)ps < exact);
+    uint64_t n = (uint64_t)exact;
+    return n + ((double)n < exact);
 }
 
 static uint64_t move_far(struct npu_sim *s, const struct npu_cmd *c, const struct npu_step *step,
@@ -121,12 +120,12 @@ static uint64_t move_far(struct npu_sim *s, const struct npu_cmd *c, const struc
         *cause = NPU_BY_LINKS;
         return npu_link_move(s, c, start);
     }
-    uint64_t link = MAX(start, *link_free) + rate_ps(c->bytes, s->link);
+    uint64_t link = MAX(start, *link_free) + up((double)c->bytes * s->link);
     *link_free = link;
     uint64_t end = link + s->latency;
     s->out->counts.shared_bytes += (double)c->bytes;
     if (!follows || !s->multicast) {
-        uint64_t net = MAX(start, s->net_free) + rate_ps(c->bytes, s->net);
+        uint64_t net = MAX(start, s->net_free) + up((double)c->bytes * s->net);
         s->net_free = net;
         end = MAX(end, net + s->latency);
     }
@@ -320,14 +319,6 @@ static void arrive(struct npu_sim *s, const struct npu_core *k, uint32_t step, u
         npu_time_open(s, g);
 }
 
-/* Of a vector unit with so many lanes; a whole number of them. */
-ALWAYS uint64_t passes(uint32_t elements, double lanes)
-{
-    double exact = elements / lanes;
-    uint64_t n = (uint64_t)exact;
-    return n + ((double)n < exact);
-}
-
 /* Does the command; gives when its queue may go on. */
 ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_core *k,
                         const struct npu_queue_state *x, const struct npu_cmd *c, uint64_t start,
@@ -365,7 +356,7 @@ ALWAYS uint64_t perform(struct npu_sim *s, enum npu_cmd_kind kind, struct npu_co
         next = do_matrix(s, k, c, step, start, x->tokens, last, done);
         break;
     case NPU_CMD_VECTOR:
-        next = start + (uint64_t)((double)passes(c->m, s->lanes) * s->cycle + 0.5);
+        next = start + (uint64_t)((double)up(c->m / s->lanes) * s->cycle + 0.5);
         *done = (struct done){.at = next, .from = start, .cause = NPU_BY_VECTOR_UNIT};
         s->out->counts.vector_passes += c->m;
         break;
