@@ -208,6 +208,51 @@ static void test_a_tile_alone_has_the_memory(void **state)
     npu_chip_free(c);
 }
 
+/* Tiles, with parts of sums, of a product of 16-bit numbers; *split: sums are in parts. */
+static size_t count_tiles(const struct npu_chip *c, uint64_t m, uint64_t k, uint64_t n, bool *split)
+{
+    struct npu_work *w = npu_work_new("a product", 1, NPU_BF16);
+    int in = npu_work_tensor(w, m * k), out = npu_work_tensor(w, m * n);
+    struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
+    struct npu_prog *p;
+    struct errinfo e;
+    size_t tiles = 0;
+    op->m = m;
+    op->k = k;
+    op->n = n;
+    npu_work_done(w);
+    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
+    assert_int_equal(npu_check(p, &e), ERR_OK);
+    const struct npu_segment *s = p->steps[0].segment;
+    for (size_t i = 0; i < s->n_cmds; i++)
+        tiles += s->cmds[i].kind == NPU_CMD_MATRIX && s->cmds[i].last;
+    *split = p->n_steps == 2;
+    npu_prog_free(p);
+    npu_work_free(w);
+    return tiles;
+}
+
+/* Kernels split sums where tiles leave cores without work, and no further. */
+static void test_parts_of_sums_fill_the_cores(void **state)
+{
+    static const uint64_t n[] = {256, 512, 768, 1024, 1536, 4096, 8192, 22016};
+    struct npu_chip *c = open_chip("a100-sxm-80");
+    size_t n_split = 0;
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(n); i++)
+        for (uint64_t m = 1; m <= 512; m *= 8) {
+            bool split;
+            size_t tiles = count_tiles(c, m, 8192, n[i], &split);
+            n_split += split;
+            assert_true(!split || (double)tiles <= c->v[NPU_CORES]);
+        }
+    bool split;
+    size_t parts = count_tiles(c, 1, 8192, 768, &split); /* 12 tiles of 64 columns, or 6 of 128 */
+    assert_true(split && (double)parts > c->v[NPU_CORES] / 2);
+    assert_true(n_split > 4 && n_split < 4 * N_ELEMS(n));
+    npu_chip_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_broken_programs_are_found),
         cmocka_unit_test(test_repetitions_are_exact),
         cmocka_unit_test(test_a_tile_alone_has_the_memory),
+        cmocka_unit_test(test_parts_of_sums_fill_the_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

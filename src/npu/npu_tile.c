@@ -16,6 +16,8 @@
 #define PIECES_MAX 4096
 #define FINER      16 /* pieces where memory would hold a tile whole: it ends soon after the last */
 #define FEW_ROWS   32 /* products with so many wait for their weights */
+#define PARTS_MAX  16 /* of a sum */
+#define PART_LEAST 64 /* products in one of them */
 
 uint64_t npu_weight_bytes(const struct npu_work *w, uint64_t values)
 {
@@ -211,16 +213,18 @@ static void price_chunks(struct search *s, struct npu_tiling t)
         price_streamed(s, t, 1, FINER);
 }
 
+/* Libraries of kernels split a sum no further than all parts run at once, into any number. */
 static void price_parts(struct search *s, struct npu_tiling t)
 {
-    for (t.ks = 1; t.ks == 1 || (t.ks <= 16 && t.ks * 64 <= s->op->k); t.ks *= 2) {
-        if (t.ks > 1 && t.mt * t.nt * t.ks > 4 * s->cores)
-            break;
+    bool kernels = s->c->v[NPU_TILE_MOST] > 0;
+    uint64_t tiles = t.mt * t.nt, most = kernels ? s->cores : 4 * s->cores;
+    for (t.ks = 1;
+         t.ks == 1 || (t.ks <= PARTS_MAX && t.ks * PART_LEAST <= s->op->k && tiles * t.ks <= most);
+         t.ks += kernels ? MAX(t.ks / 4, 1) : t.ks)
         for (int order = 0; order < 2; order++) {
             t.down_first = order;
             price_chunks(s, t);
         }
-    }
 }
 
 /* Sizes to try for a side: what gives each of so many cores a part, and powers of two of the array.
