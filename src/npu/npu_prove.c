@@ -30,6 +30,8 @@ struct token {
 
 struct sem {
     struct token token[TOKENS];
+    uint32_t
+        taken[TOKENS]; /* the command, of the queue that takes, which took the last one there */
     uint32_t head, n;
 };
 
@@ -137,9 +139,19 @@ static void take(struct walk_core *k, unsigned q, const struct npu_cmd *c, uint3
             k->in_sram[which] = base + t->sram;
             k->in_size[which] = t->size;
         }
+        s->taken[s->head] = k->done[q] + 1; /* the number that the command is about to have */
         s->head = (s->head + 1) % TOKENS;
         s->n--;
     }
+}
+
+/* Whether a semaphore has room for the token that queue q gives now, in every order: what was in
+ * its place has been taken before. */
+static bool has_room(const struct walk_core *k, unsigned q, const struct sem *s, unsigned sem)
+{
+    uint32_t taken = s->taken[(s->head + s->n) % TOKENS];
+    enum npu_queue taker = npu_taker_of((enum npu_sem)sem);
+    return s->n < TOKENS && k->clock[q].of[taker] >= taken;
 }
 
 /* The bytes that a command reads and writes. */
@@ -181,7 +193,7 @@ static enum err perform(struct walk *w, unsigned core, unsigned q, const struct 
         struct sem *s = &k->sem[step % 2][c->give[i]];
         if (c->give[i] == NPU_NO_SEM)
             continue;
-        if (s->n == TOKENS)
+        if (!has_room(k, q, s, c->give[i]))
             return fault(w, core, q, "it gives more tokens than anyone takes");
         s->token[(s->head + s->n++) % TOKENS] = (struct token){
             .clock = k->clock[q], .sram = c->sram, .size = c->size};
@@ -309,13 +321,15 @@ static bool well_formed(const struct npu_cmd *c, const struct npu_segment *s)
 }
 
 /* Its kinds are the queue's, and it takes none but its tokens.  A core that works takes its half by
- * its first command, AWAIT or an OPEN before it, and gives it back by its last. */
+ * its first command, AWAIT or an OPEN before it, awaits the step before once, so that it is never
+ * two ahead of others, and gives its half back by its last command. */
 static bool well_formed_queue(const struct npu_segment *s, unsigned queue, bool works)
 {
     enum npu_queue q = (enum npu_queue)(queue % NPU_N_QUEUES);
-    uint32_t from = s->from[queue], to = s->from[queue + 1];
+    uint32_t from = s->from[queue], to = s->from[queue + 1], awaits = 0;
     for (uint32_t i = from; i < to; i++) {
         const struct npu_cmd *c = &s->cmds[i];
+        awaits += c->kind == NPU_CMD_AWAIT;
         enum npu_cmd_kind kind = (enum npu_cmd_kind)c->kind;
         bool begins = works && q == NPU_Q_LOAD && i == from;
         bool ends = q == NPU_Q_STORE && i + 1 == to;
@@ -331,7 +345,8 @@ static bool well_formed_queue(const struct npu_segment *s, unsigned queue, bool 
                 return false;
         }
     }
-    return works ? from < to || q == NPU_Q_MATRIX || q == NPU_Q_VECTOR
+    return works ? (from < to || q == NPU_Q_MATRIX || q == NPU_Q_VECTOR) &&
+                       awaits == (q == NPU_Q_LOAD)
                  : to - from <= (q == NPU_Q_LOAD) && (from == to || waits(&s->cmds[from]));
 }
 
@@ -370,9 +385,25 @@ enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s
     return code;
 }
 
+/* Cores that await nothing in a step may be in the one behind it while others are in the one
+ * before: tiles that cores share must not be in both. */
+static bool mixes_tiles(const struct npu_prog *p, size_t step)
+{
+    const struct npu_segment *s = p->steps[step].segment;
+    bool shares = step > 0 && step + 1 < p->n_steps && p->steps[step - 1].segment->n_keys > 1 &&
+                  p->steps[step + 1].segment->n_keys > 1;
+    for (unsigned i = 0; shares && i < p->cores; i++)
+        if (s->from[i * NPU_N_QUEUES] == s->from[(i + 1) * NPU_N_QUEUES])
+            return true;
+    return false;
+}
+
 enum err npu_check(const struct npu_prog *p, struct errinfo *e)
 {
     for (size_t i = 0; i < p->n_steps; i++) {
+        if (mixes_tiles(p, i))
+            return err_set(e, ERR_CORRUPT, "operation %u: those before and behind it share tiles",
+                           p->steps[i].op);
         size_t k = 0; /* each segment once */
         while (k < i && p->steps[k].segment != p->steps[i].segment)
             k++;
