@@ -234,6 +234,10 @@ static void load(struct product *p, unsigned core, struct tile x, uint64_t chunk
     if (level != NPU_HERE && c->bytes == 0)
         c->level = NPU_HERE;
     bool memory = level == NPU_MEMORY, shared = e->chip->v[NPU_SHARED_KIB] > 0;
+    if (again && e->chip->cache) { /* even what this core alone uses */
+        c->level = NPU_SHARED;
+        return;
+    }
     if (!use->several || (!memory && e->chip->v[NPU_MULTICAST] == 0))
         return;
     if (again) { /* not with the others */

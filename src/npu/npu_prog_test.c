@@ -253,6 +253,37 @@ static void test_parts_of_sums_fill_the_cores(void **state)
     npu_chip_free(c);
 }
 
+/* A column of tiles is all of one core's: its weights come from memory once, and then from the
+ * cache that all cores share. */
+static void test_a_cache_has_what_one_core_alone_uses(void **state)
+{
+    static const char *const cards[] = {"a100-sxm-80", "h100-sxm", "l4", "t4"};
+    (void)state;
+    for (size_t i = 0; i < N_ELEMS(cards); i++) {
+        struct npu_chip *c = open_chip(cards[i]);
+        uint64_t m = 777, k = 5120, n = 64 * (uint64_t)c->v[NPU_CORES];
+        enum npu_type type = npu_chip_rate(c, NPU_BF16) > 0 ? NPU_BF16 : NPU_INT8;
+        struct npu_work *w = npu_work_new("a product", 1, type);
+        int in = npu_work_tensor(w, m * k), out = npu_work_tensor(w, m * n);
+        struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
+        struct npu_ask ask = npu_ask_once(c, NULL);
+        struct npu_answer a;
+        struct errinfo e;
+        op->m = m;
+        op->k = k;
+        op->n = n;
+        npu_work_done(w);
+        w->streamed = true;
+        assert_int_equal(npu_run(&a, w, c, &ask, &e), ERR_OK);
+        double once = (double)(m * k + k * n + m * n) * w->act_bytes;
+        printf("%s: %.2f times\n", cards[i], a.timing.counts.dram_bytes / once);
+        assert_true(a.timing.counts.dram_bytes < 1.01 * once);
+        npu_answer_done(&a);
+        npu_work_free(w);
+        npu_chip_free(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_repetitions_are_exact),
         cmocka_unit_test(test_a_tile_alone_has_the_memory),
         cmocka_unit_test(test_parts_of_sums_fill_the_cores),
+        cmocka_unit_test(test_a_cache_has_what_one_core_alone_uses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
