@@ -234,7 +234,8 @@ static void load(struct product *p, unsigned core, struct tile x, uint64_t chunk
     if (level != NPU_HERE && c->bytes == 0)
         c->level = NPU_HERE;
     bool memory = level == NPU_MEMORY, shared = e->chip->v[NPU_SHARED_KIB] > 0;
-    if (again && e->chip->cache) { /* even what this core alone uses */
+    bool alone_again = !use->several && id_of(p->t, x) != use->first;
+    if (e->chip->cache && (again || alone_again)) { /* even what no other core has used */
         c->level = NPU_SHARED;
         return;
     }
