@@ -62,11 +62,38 @@ void npu_repeat_done(struct npu_repeat *r)
     mem_free(r->seen);
 }
 
+/* ---- instances, which need not keep step ---- */
+
+static unsigned instances(const struct npu_sim *s)
+{
+    return s->n_cores / s->p->cores;
+}
+
+/* The first step that an instance is not through with, when instance 0 is through with `step`. */
+static uint32_t first_open(const struct npu_sim *s, unsigned instance, uint32_t step)
+{
+    const struct npu_gate *g = &s->gates[instance * s->n_steps];
+    uint32_t k = step + 1;
+    while (k > 0 && !g[k - 1].open)
+        k--;
+    while (k < s->n_steps && g[k].open)
+        k++;
+    return k;
+}
+
+/* When the core's instance was where it is now a period ago. */
+static uint64_t a_period_ago(const struct npu_sim *s, uint32_t core, uint32_t step)
+{
+    unsigned instance = core / s->p->cores;
+    uint32_t now = first_open(s, instance, step), period = s->repeat.period;
+    return now > period ? s->gates[instance * s->n_steps + now - 1 - period].at : 0;
+}
+
 /* ---- the state, counted from a time and a step ---- */
 
 struct digest {
-    uint64_t hash, since; /* a period ago */
-    uint32_t step, end;   /* of what repeats */
+    uint64_t hash;
+    uint32_t step, end; /* of what repeats */
 };
 
 static void add(struct digest *d, uint64_t v)
@@ -115,7 +142,7 @@ static void add_core(struct digest *d, const struct npu_sim *s, uint32_t core, u
     }
     add_time(d, c->in_free, oldest);
     add_time(d, c->out_free, oldest);
-    if (c->worked_until > d->since) /* the causes of waiting count from it */
+    if (c->worked_until > a_period_ago(s, core, d->step)) /* the causes of waiting count from it */
         add(d, oldest - c->worked_until);
     add_time(d, c->stored_until, oldest);
 }
@@ -134,23 +161,30 @@ static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldes
     }
 }
 
-/* Tiles that several cores use, of steps that have begun. */
-static void add_keys(struct digest *d, const struct npu_sim *s, uint64_t oldest)
+/* An instance's steps that are not over: what cores have done of them, and tiles that several
+ * use. */
+static void add_gates(struct digest *d, const struct npu_sim *s, unsigned instance, uint64_t oldest)
 {
-    for (size_t i = 0; s->n_keys > 1 && i < s->n_cores / s->p->cores * 2 * s->n_keys; i++) {
-        const struct npu_gate *g = &s->keys[i];
-        if (g->stamp <= d->step + 1)
+    uint32_t now = first_open(s, instance, d->step);
+    const struct npu_gate *g = &s->gates[instance * s->n_steps];
+    add(d, now - d->step);
+    for (uint32_t k = MAX(now, 1u) - 1; k < MIN(now + 1, s->n_steps); k++) {
+        add(d, g[k].through);
+        add_time(d, g[k].at, oldest);
+    }
+    g = &s->keys[instance * 2 * s->n_keys];
+    for (size_t i = 0; s->n_keys > 1 && i < 2 * s->n_keys; i++) {
+        if (g[i].stamp <= now)
             continue;
-        add(d, i % s->n_keys + ((uint64_t)(g->stamp - d->step) << 32));
-        add(d, g->open);
-        add_time(d, g->at, oldest);
+        add(d, i % s->n_keys + ((uint64_t)(g[i].stamp - now) << 32));
+        add(d, g[i].open);
+        add_time(d, g[i].at, oldest);
     }
 }
 
-static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end, uint64_t at,
-                           uint64_t since)
+static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end, uint64_t at)
 {
-    struct digest d = {.step = step, .end = end, .since = since};
+    struct digest d = {.step = step, .end = end};
     uint64_t oldest = UINT64_MAX; /* queues that sleep are woken by others, so later */
     if (s->wait_from < s->wait_to)
         oldest = s->wait[s->wait_from].at;
@@ -165,7 +199,8 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
     }
     for (unsigned i = 0; i < s->n_cores; i++)
         add_core(&d, s, i, oldest);
-    add_keys(&d, s, oldest);
+    for (unsigned i = 0; i < instances(s); i++)
+        add_gates(&d, s, i, oldest);
     add_memory(&d, s->mem, oldest);
     add_time(&d, s->net_free, oldest);
     return d.hash;
@@ -204,7 +239,7 @@ static void swap_halves(struct npu_sim *s, uint32_t end)
         half[0].wanted ^= (uint16_t)moved;
         half[1].wanted ^= (uint16_t)moved;
     }
-    for (size_t i = 0; i < s->n_cores / s->p->cores; i++)
+    for (size_t i = 0; i < instances(s); i++)
         for (size_t k = 0; k < s->n_keys; k++) {
             struct npu_gate *one = &s->keys[2 * i * s->n_keys + k], *other = one + s->n_keys;
             struct npu_gate kept = *one;
@@ -229,25 +264,24 @@ static void shift_memory(struct npu_mem *m, uint64_t by)
 }
 
 /* Gates of the steps that are skipped, and those that the queues will look at. */
-static void shift_gates(struct npu_sim *s, uint32_t step, uint32_t steps, uint64_t period_ps)
+static void shift_gates(struct npu_sim *s, unsigned instance, uint32_t step, uint32_t steps,
+                        uint64_t period_ps)
 {
-    uint32_t period = s->repeat.period;
-    for (unsigned i = 0; i < s->n_cores / s->p->cores; i++) {
-        struct npu_gate *g = &s->gates[i * s->n_steps];
-        for (uint32_t k = (uint32_t)s->n_steps; k-- > step + 1;) /* what had begun goes along */
-            if (k >= step + 1 + steps) {
-                g[k] = g[k - steps];
-                g[k].at += g[k].through ? period_ps * (steps / period) : 0;
-            }
-        for (uint32_t k = step + 1; k <= step + steps; k++) {
-            g[k] = g[k - period];
-            g[k].at += period_ps;
-        }
+    uint32_t period = s->repeat.period, now = first_open(s, instance, step);
+    struct npu_gate *g = &s->gates[instance * s->n_steps];
+    for (uint32_t k = (uint32_t)s->n_steps; k-- > now + steps;) { /* what had begun goes along */
+        g[k] = g[k - steps];
+        g[k].at += g[k].through ? period_ps * (steps / period) : 0;
     }
-    for (size_t i = 0; i < s->n_cores / s->p->cores * 2 * s->n_keys; i++)
-        if (s->keys[i].stamp > step) {
-            s->keys[i].stamp += steps;
-            s->keys[i].at += period_ps * (steps / period);
+    for (uint32_t k = now; k < now + steps; k++) {
+        g[k] = g[k - period];
+        g[k].at += period_ps;
+    }
+    g = &s->keys[instance * 2 * s->n_keys];
+    for (size_t i = 0; i < 2 * s->n_keys; i++)
+        if (g[i].stamp > now) {
+            g[i].stamp += steps;
+            g[i].at += period_ps * (steps / period);
         }
 }
 
@@ -256,7 +290,10 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
 {
     uint32_t steps = periods * s->repeat.period;
     uint64_t period_ps = to->at - from->at, by = period_ps * periods;
-    shift_gates(s, step, steps, period_ps);
+    for (unsigned i = 0; i < s->n_cores; i++)
+        shift_core(&s->cores[i], by, a_period_ago(s, i, step));
+    for (unsigned i = 0; i < instances(s); i++)
+        shift_gates(s, i, step, steps, period_ps);
     if (steps % 2)
         swap_halves(s, end);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
@@ -270,8 +307,6 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
     }
     for (size_t i = s->wait_from; i < s->wait_to; i++)
         s->wait[i].at += by;
-    for (unsigned i = 0; i < s->n_cores; i++)
-        shift_core(&s->cores[i], by, from->at);
     shift_memory(s->mem, by);
     s->net_free += by;
     npu_sums_add(s, from, to, periods);
@@ -285,22 +320,33 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
     uint32_t residue = (step + 1 - r->from) % r->period;
     if (residue % r->stride)
         return;
-    uint32_t end = r->from + r->period * r->times, ahead = step;
+    uint32_t end = r->from + r->period * r->times, ahead = step, behind = step + 1;
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++)
         if (!is_beyond(s, q, end))
             ahead = MAX(ahead, npu_queue(s, q)->step);
+    for (unsigned i = 0; i < instances(s); i++) {
+        uint32_t now = first_open(s, i, step);
+        ahead = MAX(ahead, now);
+        behind = MIN(behind, now);
+    }
     struct npu_seen *last = &r->seen[residue / r->stride];
     bool second = last->step && last->step + r->period == step + 1;
-    uint64_t since = step >= r->period ? s->gates[step - r->period].at : 0;
-    uint64_t hash = state_hash(s, step, end, at, since);
+    uint64_t hash = state_hash(s, step, end, at);
     struct npu_sums now = npu_sums_now(s, at);
-    /* what is ahead must not look behind the end in a period that is skipped */
-    if (second && last->hash == hash && ahead + r->period < end) {
+    bool again = second && last->hash == hash;
+    /* instances meet in open rows, which are no part of the state: as many once more say that they
+     * have come to their order */
+    uint64_t n_act = second ? now.n_act - last->sums.n_act : 0;
+    bool sure = again && (instances(s) == 1 || (last->again && last->n_act == n_act));
+    /* what is ahead must not look behind the end in a period that is skipped, and what is behind
+     * must have been among what repeats a period ago */
+    if (sure && behind >= r->from + r->period && ahead + r->period < end) {
         skip(s, step, (end - 1 - ahead) / r->period, end, &last->sums, &now);
         r->period = 0;
         return;
     }
-    *last = (struct npu_seen){.hash = hash, .step = step + 1, .sums = now};
+    *last = (struct npu_seen){
+        .hash = hash, .step = step + 1, .sums = now, .n_act = n_act, .again = again};
     if (step >= end)
         r->period = 0;
 }

@@ -103,6 +103,8 @@ struct npu_seen { /* the state at the end of a step */
     uint64_t hash;
     uint32_t step; /* + 1; 0: none */
     struct npu_sums sums;
+    uint64_t n_act; /* in the period before it */
+    bool again;     /* it was as a period before it */
 };
 
 /* Steps that come again and again, alike: [from, from + period * times). */
