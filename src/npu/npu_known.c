@@ -14,7 +14,8 @@
 
 struct npu_known_step {
     const struct npu_segment *segment;
-    unsigned same; /* which of its tensors are one */
+    unsigned same;        /* which of its tensors are one */
+    enum npu_cause waits; /* of matrix units before it */
     struct npu_sums from, to;
 };
 
@@ -28,24 +29,31 @@ static unsigned sameness(const struct npu_step *s)
     return same;
 }
 
-static struct npu_known_step *find(const struct npu_known *k, const struct npu_step *s)
+static const struct npu_known_step *find(const struct npu_sim *s, uint32_t step)
 {
-    unsigned same = sameness(s);
+    const struct npu_known *k = &s->known;
+    const struct npu_step *of = &s->p->steps[step % s->p->n_steps];
+    enum npu_cause waits = npu_step_waits(s->p, step);
+    unsigned same = sameness(of);
     for (size_t i = 0; i < k->n; i++)
-        if (k->steps[i].segment == s->segment && k->steps[i].same == same)
+        if (k->steps[i].segment == of->segment && k->steps[i].same == same &&
+            k->steps[i].waits == waits)
             return &k->steps[i];
     return NULL;
 }
 
-static void learn(struct npu_known *k, const struct npu_step *s, const struct npu_sums *to)
+static void learn(struct npu_sim *s, uint32_t step, const struct npu_sums *to)
 {
-    if (find(k, s))
+    struct npu_known *k = &s->known;
+    const struct npu_step *of = &s->p->steps[step % s->p->n_steps];
+    if (find(s, step))
         return;
     if (k->n == k->cap) {
         k->cap = k->cap ? 2 * k->cap : 32;
         k->steps = mem_grow(k->steps, k->cap * sizeof *k->steps);
     }
-    k->steps[k->n++] = (struct npu_known_step){s->segment, sameness(s), k->sums, *to};
+    k->steps[k->n++] = (struct npu_known_step){of->segment, sameness(of),
+                                               npu_step_waits(s->p, step), k->sums, *to};
 }
 
 /* Whether all that was done is over when the next step's first command may start. */
@@ -58,7 +66,8 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
         const struct npu_core *c = &s->cores[i];
         const struct npu_queue_state *q = c->queue;
         most = MAX(most, MAX(c->in_free, c->out_free));
-        most = MAX(most, MAX(q[NPU_Q_MATRIX].ready, q[NPU_Q_VECTOR].ready));
+        for (int k = NPU_Q_MATRIX; k < NPU_N_QUEUES; k++)
+            most = MAX(most, q[k].ready);
         if (q[NPU_Q_LOAD].ready > at)
             return false;
     }
@@ -90,15 +99,14 @@ static void settle(struct npu_sim *s, uint32_t step, uint64_t at)
 bool npu_known_look(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     struct npu_known *k = &s->known;
-    const struct npu_step *steps = s->p->steps;
     uint32_t next = step + 1;
     settle(s, step, at);
     struct npu_sums now = npu_sums_now(s, at);
     bool clean = is_clean(s, at);
     if (clean && k->clean)
-        learn(k, &steps[step % s->p->n_steps], &now);
+        learn(s, step, &now);
     for (; clean && !s->watch && next < s->n_steps; next++) {
-        const struct npu_known_step *x = find(k, &steps[next % s->p->n_steps]);
+        const struct npu_known_step *x = find(s, next);
         if (!x)
             break;
         npu_sums_add(s, &x->from, &x->to, 1);

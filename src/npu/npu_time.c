@@ -13,6 +13,7 @@
 #include "npu/npu_int.h"
 #include "npu/npu_time_int.h"
 
+#include <math.h>
 #include <string.h>
 
 #define ALWAYS static inline __attribute__((always_inline))
@@ -548,7 +549,7 @@ static void init(struct npu_sim *s, unsigned instances, unsigned rounds)
     for (unsigned i = 0; i < NPU_N_SEMS; i++)
         s->taker[i] = (uint8_t)npu_taker_of((enum npu_sem)i);
     npu_mem_init(s->mem, s->chip);
-    s->launch = v[NPU_OP_US] * 1e6;
+    s->launch = floor(v[NPU_OP_US] * 1000) * 1000; /* as AWAIT has it: whole nanoseconds */
     s->known.use = s->launch > 0 && instances == 1;
     if (!s->known.use)
         s->repeat = npu_repeat_find(p, s->n_steps);
