@@ -7,8 +7,9 @@
  * touch the same bytes of a core's memory, one of them writing, must be ordered by their clocks;
  * else some order that the program allows is wrong, whatever the timing is.  A segment is walked
  * three times in a row, so that its buffers meet those of the step before (the other half) and of
- * the one before that (its own). Across cores there are only gates: what waits for ever there
- * stands still here too. */
+ * the one before that (its own); and since other steps may come between and behind, nothing of a
+ * step may be left to do when its core gives its half back.  Across cores there are only gates:
+ * what waits for ever there stands still here too. */
 #include "npu/npu_prog.h"
 
 #include "base/num.h"
@@ -30,8 +31,7 @@ struct token {
 
 struct sem {
     struct token token[TOKENS];
-    uint32_t
-        taken[TOKENS]; /* the command, of the queue that takes, which took the last one there */
+    uint32_t taken[TOKENS]; /* the taker's command that took the last one there */
     uint32_t head, n;
 };
 
@@ -46,6 +46,8 @@ struct walk_core {
     struct clock clock[NPU_N_QUEUES];
     uint32_t done[NPU_N_QUEUES]; /* commands, numbered from 1 */
     uint32_t step[NPU_N_QUEUES], next[NPU_N_QUEUES];
+    struct clock gave_half[WALKS]; /* a step's last store */
+    struct clock ended[WALKS];     /* all commands of a step */
     struct range ranges[RANGES_MAX];
     size_t n_ranges;
     uint32_t in_sram[2], in_size[2]; /* what the matrix unit reads: inputs, weights */
@@ -198,8 +200,10 @@ static enum err perform(struct walk *w, unsigned core, unsigned q, const struct 
         s->token[(s->head + s->n++) % TOKENS] = (struct token){
             .clock = k->clock[q], .sram = c->sram, .size = c->size};
     }
-    if (c->kind == NPU_CMD_STORE && c->last)
+    if (c->kind == NPU_CMD_STORE && c->last) {
         w->through[step]++;
+        k->gave_half[step] = k->clock[q];
+    }
     if (c->kind == NPU_CMD_LOAD && c->key && c->first)
         w->keys[step * w->s->n_keys + c->key] = true;
     return ERR_OK;
@@ -212,6 +216,7 @@ static enum err advance(struct walk *w, unsigned core, unsigned q, bool *moved)
     const uint32_t *from = &w->s->from[core * NPU_N_QUEUES + q];
     while (k->step[q] < WALKS) {
         if (from[0] + k->next[q] == from[1]) {
+            k->ended[k->step[q]].of[q] = k->done[q];
             k->step[q]++;
             k->next[q] = 0;
             continue;
@@ -237,12 +242,23 @@ static void start(struct walk_core *k)
     }
 }
 
+/* The step behind the next one has the same half, and may be any other: it must find it unused. */
+static bool is_half_free(const struct walk_core *k, unsigned q)
+{
+    for (int step = 0; step < WALKS; step++)
+        if (k->gave_half[step].of[NPU_Q_STORE] && k->gave_half[step].of[q] < k->ended[step].of[q])
+            return false;
+    return true;
+}
+
 static enum err ended(const struct walk *w, unsigned core)
 {
     const struct walk_core *k = &w->cores[core];
     for (unsigned q = 0; q < NPU_N_QUEUES; q++)
         if (k->step[q] < WALKS)
             return fault(w, core, q, "it waits for ever");
+        else if (!is_half_free(k, q))
+            return fault(w, core, q, "its step's memory is given back before it is through");
     for (int set = 0; set < 2; set++)
         for (int i = 1; i < NPU_N_SEMS; i++) {
             bool slots = i == NPU_W_FREE || i == NPU_A_FREE || i == NPU_R_FREE || i == NPU_O_FREE ||
@@ -385,30 +401,45 @@ enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s
     return code;
 }
 
-/* Cores that await nothing in a step may be in the one behind it while others are in the one
- * before: tiles that cores share must not be in both. */
-static bool mixes_tiles(const struct npu_prog *p, size_t step)
+/* Shared tiles are told apart by their step's parity.  A core that has no command in some steps
+ * comes to the next one of its own while others are still in the last one that it awaited: between
+ * these must be no step of the same parity that shares tiles, if its own does.  Rounds follow each
+ * other, so the first steps come behind the last ones. */
+static enum err check_tiles(const struct npu_prog *p, struct errinfo *e)
 {
-    const struct npu_segment *s = p->steps[step].segment;
-    bool shares = step > 0 && step + 1 < p->n_steps && p->steps[step - 1].segment->n_keys > 1 &&
-                  p->steps[step + 1].segment->n_keys > 1;
-    for (unsigned i = 0; shares && i < p->cores; i++)
-        if (s->from[i * NPU_N_QUEUES] == s->from[(i + 1) * NPU_N_QUEUES])
-            return true;
-    return false;
+    size_t *awaited = mem_alloc(p->cores * sizeof *awaited); /* each core's last step, + 1 */
+    size_t shared[2] = {0};                                  /* the last that shares tiles, + 1 */
+    enum err code = ERR_OK;
+    for (size_t i = 0; i < 2 * p->n_steps && code == ERR_OK; i++) {
+        const struct npu_step *step = &p->steps[i % p->n_steps];
+        const struct npu_segment *s = step->segment;
+        bool shares = s->n_keys > 1 && shared[i % 2];
+        for (unsigned c = 0; c < p->cores; c++) {
+            const uint32_t *loads = &s->from[c * NPU_N_QUEUES + NPU_Q_LOAD];
+            if (loads[0] == loads[1])
+                continue;
+            if (shares && awaited[c] <= shared[i % 2])
+                code = err_set(e, ERR_CORRUPT,
+                               "operation %u, core %u: it may come to it while others share tiles "
+                               "in a step before it",
+                               step->op, c);
+            awaited[c] = i + 1;
+        }
+        if (s->n_keys > 1)
+            shared[i % 2] = i + 1;
+    }
+    mem_free(awaited);
+    return code;
 }
 
 enum err npu_check(const struct npu_prog *p, struct errinfo *e)
 {
     for (size_t i = 0; i < p->n_steps; i++) {
-        if (mixes_tiles(p, i))
-            return err_set(e, ERR_CORRUPT, "operation %u: those before and behind it share tiles",
-                           p->steps[i].op);
         size_t k = 0; /* each segment once */
         while (k < i && p->steps[k].segment != p->steps[i].segment)
             k++;
         if (k == i)
             TRY(npu_check_segment(p, p->steps[i].segment, p->steps[i].op, e));
     }
-    return ERR_OK;
+    return check_tiles(p, e);
 }
