@@ -228,7 +228,8 @@ enum err bench_run(struct bench *b, struct engine *en, enum cpu_level level, str
         b->rows[i].work = bench_work(plan, &b->rows[i], &how);
         code = repeat(&x, &b->rows[i], e);
     }
-    b->resident = MAX(b->resident, os_mem_resident_peak() - x.reads.n_bytes);
+    size_t peak = os_mem_resident_peak(); /* what is swapped out was never in it */
+    b->resident = MAX(b->resident, peak - MIN(peak, x.reads.n_bytes));
     machine_reads_close(&x.reads);
     plan_free(plan);
     engine_seq_free(x.seq);
