@@ -111,6 +111,8 @@ static bool same_place(const struct npu_where *a, const struct npu_where *b)
 static void add_step(struct compiler *x, size_t i, const struct npu_segment *s)
 {
     const struct npu_op *op = &x->w->ops[i];
+    if (!s->working) /* on nothing: no core would ever say that it is through */
+        return;
     struct npu_step *step = &x->steps[x->p->n_steps++];
     *step = (struct npu_step){.segment = s, .op = (uint32_t)i};
     step->base[NPU_BASE_WEIGHT] = x->weight_at[i];
@@ -207,6 +209,8 @@ static enum err compile(struct compiler *x, struct errinfo *e)
     TRY(place_memory(x, e));
     for (size_t i = 0; i < x->w->n_ops; i++)
         TRY(compile_op(x, i, e));
+    if (!x->p->n_steps)
+        return err_set(e, ERR_UNSUPPORTED, "%s: there is nothing to compute", x->w->name);
     return ERR_OK;
 }
 

@@ -140,8 +140,8 @@ static inline int npu_most_gives(enum npu_queue q)
 enum npu_queue npu_taker_of(enum npu_sem s); /* NPU_NO_SEM: NPU_N_QUEUES */
 
 /* Whether every order that the program allows is right: no buffer is written while another command
- * uses it, nothing is used before it is loaded, no semaphore waits for ever.  CORRUPT names the
- * first fault.  Walks each segment once for each half. */
+ * uses it, nothing is used before it is loaded, no semaphore waits for ever or gets more tokens
+ * than it holds.  CORRUPT names the first fault.  Walks each segment three times in a row. */
 enum err npu_check(const struct npu_prog *p, struct errinfo *e);
 enum err npu_check_segment(const struct npu_prog *p, const struct npu_segment *s, uint32_t op,
                            struct errinfo *e);
