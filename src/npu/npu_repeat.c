@@ -6,9 +6,10 @@
  * compared with that of a layer ago, all times counted from now and all steps from here.  Times
  * that lie before anything that can still happen are all one.  If the states are equal, then, since
  * nothing depends on the time itself, every further layer goes as the last one did: the run moves
- * on over all of them at once.  Open rows alone are left out of the comparison: weights lie at new
- * rows in each layer.  So the result is what a full run gives, and npu_prog_test.c holds it to
- * that. */
+ * on over all of them at once.  Open rows alone are left out of the comparison, since weights lie
+ * at new rows in each layer: where instances meet in them, they move on with the weights, and a
+ * layer has to come as it was twice.  So the result is what a full run gives, and npu_prog_test.c
+ * holds it to that. */
 #include "npu/npu_time_int.h"
 
 #include "base/num.h"
@@ -263,6 +264,27 @@ static void shift_memory(struct npu_mem *m, uint64_t by)
     }
 }
 
+/* Weights lie elsewhere in each period; what is open of them is open of the period that the run has
+ * moved to, and an instance that is behind may still read it. */
+static void shift_rows(struct npu_sim *s, uint32_t step, uint32_t steps)
+{
+    const struct npu_step *all = s->p->steps;
+    size_t n = s->p->n_steps;
+    const struct npu_timing *t = &s->mem->time;
+    uint64_t row_bytes = t->set_bursts * t->burst_bytes * t->sets * s->mem->n_channels;
+    int64_t by = (int64_t)(all[(step + 1 + steps) % n].base[NPU_BASE_WEIGHT] / row_bytes) -
+                 (int64_t)(all[(step + 1) % n].base[NPU_BASE_WEIGHT] / row_bytes);
+    uint64_t end = UINT64_MAX; /* tensors lie behind all weights */
+    for (size_t i = 0; i < n; i++)
+        end = MIN(end, all[i].base[NPU_BASE_OUT]);
+    for (unsigned i = 0; i < npu_mem_kept(s->mem); i++)
+        for (unsigned k = 0; k < t->sets; k++) {
+            struct npu_set *set = &s->mem->channel[i].set[k];
+            if (set->row >= 0 && (uint64_t)set->row * row_bytes < end)
+                set->row += by;
+        }
+}
+
 /* Gates of the steps that are skipped, and those that the queues will look at. */
 static void shift_gates(struct npu_sim *s, unsigned instance, uint32_t step, uint32_t steps,
                         uint64_t period_ps)
@@ -308,6 +330,7 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
     for (size_t i = s->wait_from; i < s->wait_to; i++)
         s->wait[i].at += by;
     shift_memory(s->mem, by);
+    shift_rows(s, step, steps);
     s->net_free += by;
     npu_sums_add(s, from, to, periods);
 }
@@ -334,8 +357,8 @@ void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
     uint64_t hash = state_hash(s, step, end, at);
     struct npu_sums now = npu_sums_now(s, at);
     bool again = second && last->hash == hash;
-    /* instances meet in open rows, which are no part of the state: as many once more say that they
-     * have come to their order */
+    /* instances open rows for each other, which are no part of the state: as many once more say
+     * that they have come to their order */
     uint64_t n_act = second ? now.n_act - last->sums.n_act : 0;
     bool sure = again && (instances(s) == 1 || (last->again && last->n_act == n_act));
     /* what is ahead must not look behind the end in a period that is skipped, and what is behind
