@@ -58,16 +58,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         npu_cmd_tally(&cmds[i]);
     }
     if (npu_check_segment(p, &s, 0, &e) == ERR_OK) {
-        struct npu_step steps[3];
+        struct npu_step steps[8]; /* enough for some to be moved over as repetitions */
         struct npu_timing_of t = {0};
         for (size_t i = 0; i < N_ELEMS(steps); i++) {
             steps[i] = p->steps[0];
             steps[i].segment = &s;
         }
-        struct npu_prog three = *p;
-        three.steps = steps;
-        three.n_steps = N_ELEMS(steps);
-        npu_time(&t, &three, 1, 1, NULL, NULL);
+        struct npu_prog several = *p;
+        several.steps = steps;
+        several.n_steps = N_ELEMS(steps);
+        npu_time(&t, &several, 1 + (unsigned)size / 4 % 2, 2, NULL, NULL);
     }
     mem_free(cmds);
     npu_prog_free(p);
