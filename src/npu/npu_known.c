@@ -12,10 +12,15 @@
 
 #include <string.h>
 
-struct npu_known_step {
+/* Steps of which all are equal take the same. */
+struct kind {
     const struct npu_segment *segment;
     unsigned same;        /* which of its tensors are one */
     enum npu_cause waits; /* of matrix units before it */
+};
+
+struct npu_known_step {
+    struct kind kind;
     struct npu_sums from, to;
 };
 
@@ -29,38 +34,38 @@ static unsigned sameness(const struct npu_step *s)
     return same;
 }
 
-static const struct npu_known_step *find(const struct npu_sim *s, uint32_t step)
+static struct kind kind_of(const struct npu_prog *p, uint32_t step)
 {
-    const struct npu_known *k = &s->known;
-    const struct npu_step *of = &s->p->steps[step % s->p->n_steps];
-    enum npu_cause waits = npu_step_waits(s->p, step);
-    unsigned same = sameness(of);
-    for (size_t i = 0; i < k->n; i++)
-        if (k->steps[i].segment == of->segment && k->steps[i].same == same &&
-            k->steps[i].waits == waits)
+    const struct npu_step *s = npu_step_at(p, step);
+    return (struct kind){s->segment, sameness(s), npu_step_waits(p, step)};
+}
+
+static const struct npu_known_step *find(const struct npu_known *k, struct kind x)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        const struct kind *y = &k->steps[i].kind;
+        if (y->segment == x.segment && y->same == x.same && y->waits == x.waits)
             return &k->steps[i];
+    }
     return NULL;
 }
 
-static void learn(struct npu_sim *s, uint32_t step, const struct npu_sums *to)
+static void learn(struct npu_known *k, struct kind x, const struct npu_sums *to)
 {
-    struct npu_known *k = &s->known;
-    const struct npu_step *of = &s->p->steps[step % s->p->n_steps];
-    if (find(s, step))
+    if (find(k, x))
         return;
     if (k->n == k->cap) {
         k->cap = k->cap ? 2 * k->cap : 32;
         k->steps = mem_grow(k->steps, k->cap * sizeof *k->steps);
     }
-    k->steps[k->n++] = (struct npu_known_step){of->segment, sameness(of),
-                                               npu_step_waits(s->p, step), k->sums, *to};
+    k->steps[k->n++] = (struct npu_known_step){x, k->sums, *to};
 }
 
 /* Whether all that was done is over when the next step's first command may start. */
 static bool is_clean(const struct npu_sim *s, uint64_t at)
 {
     uint64_t over = at + (uint64_t)s->launch, most = 0;
-    if (s->wait_from < s->wait_to || s->net_free > over)
+    if (npu_any_waits(s) || s->net_free > over)
         return false;
     for (unsigned i = 0; i < s->n_cores; i++) {
         const struct npu_core *c = &s->cores[i];
@@ -84,7 +89,7 @@ static bool is_clean(const struct npu_sim *s, uint64_t at)
 static void settle(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     const struct npu_prog *p = s->p;
-    const struct npu_op *op = &p->work->ops[p->steps[step % p->n_steps].op];
+    const struct npu_op *op = &p->work->ops[npu_step_at(p, step)->op];
     enum npu_cause by = op->kind == NPU_EXCHANGE ? NPU_BY_LINKS : npu_op_waits(op);
     for (unsigned i = 0; i < s->n_cores; i++) {
         uint64_t from = s->cores[i].worked_until;
@@ -104,9 +109,9 @@ bool npu_known_look(struct npu_sim *s, uint32_t step, uint64_t at)
     struct npu_sums now = npu_sums_now(s, at);
     bool clean = is_clean(s, at);
     if (clean && k->clean)
-        learn(s, step, &now);
+        learn(k, kind_of(s->p, step), &now);
     for (; clean && !s->watch && next < s->n_steps; next++) {
-        const struct npu_known_step *x = find(s, next);
+        const struct npu_known_step *x = find(k, kind_of(s->p, next));
         if (!x)
             break;
         npu_sums_add(s, &x->from, &x->to, 1);

@@ -36,7 +36,7 @@ struct npu_repeat npu_repeat_find(const struct npu_prog *p, size_t n_steps)
     size_t covered = 0;
     const struct npu_segment **at = mem_alloc(n_steps * sizeof *at);
     for (size_t i = 0; i < n_steps; i++)
-        at[i] = p->steps[i % p->n_steps].segment;
+        at[i] = npu_step_at(p, i)->segment;
     for (size_t from = 0; from + WORTH < n_steps && from < p->n_steps && n_steps - from > covered;
          from++)
         for (size_t period = 1; period <= MIN(PERIOD_MAX, (n_steps - from) / WORTH); period++) {
@@ -187,7 +187,7 @@ static uint64_t state_hash(const struct npu_sim *s, uint32_t step, uint32_t end,
 {
     struct digest d = {.step = step, .end = end};
     uint64_t oldest = UINT64_MAX; /* queues that sleep are woken by others, so later */
-    if (s->wait_from < s->wait_to)
+    if (npu_any_waits(s))
         oldest = s->wait[s->wait_from].at;
     add(&d, at - oldest);
     for (uint32_t q = 0; q < s->n_cores * NPU_N_QUEUES; q++) {
@@ -268,15 +268,15 @@ static void shift_memory(struct npu_mem *m, uint64_t by)
  * moved to, and an instance that is behind may still read it. */
 static void shift_rows(struct npu_sim *s, uint32_t step, uint32_t steps)
 {
-    const struct npu_step *all = s->p->steps;
-    size_t n = s->p->n_steps;
     const struct npu_timing *t = &s->mem->time;
     uint64_t row_bytes = t->set_bursts * t->burst_bytes * t->sets * s->mem->n_channels;
-    int64_t by = (int64_t)(all[(step + 1 + steps) % n].base[NPU_BASE_WEIGHT] / row_bytes) -
-                 (int64_t)(all[(step + 1) % n].base[NPU_BASE_WEIGHT] / row_bytes);
+    const struct npu_step *from = npu_step_at(s->p, step + 1),
+                          *to = npu_step_at(s->p, step + 1 + steps);
+    int64_t by = (int64_t)(to->base[NPU_BASE_WEIGHT] / row_bytes) -
+                 (int64_t)(from->base[NPU_BASE_WEIGHT] / row_bytes);
     uint64_t end = UINT64_MAX; /* tensors lie behind all weights */
-    for (size_t i = 0; i < n; i++)
-        end = MIN(end, all[i].base[NPU_BASE_OUT]);
+    for (size_t i = 0; i < s->p->n_steps; i++)
+        end = MIN(end, s->p->steps[i].base[NPU_BASE_OUT]);
     for (unsigned i = 0; i < npu_mem_kept(s->mem); i++)
         for (unsigned k = 0; k < t->sets; k++) {
             struct npu_set *set = &s->mem->channel[i].set[k];
@@ -324,7 +324,7 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
         if (is_beyond(s, q, end))
             continue;
         x->step += steps;
-        x->in = &s->p->steps[x->step % s->p->n_steps];
+        x->in = npu_step_at(s->p, x->step);
         x->tokens = &s->cores[q / NPU_N_QUEUES].half[x->step % 2];
     }
     for (size_t i = s->wait_from; i < s->wait_to; i++)
@@ -338,7 +338,7 @@ static void skip(struct npu_sim *s, uint32_t step, uint32_t periods, uint32_t en
 void npu_repeat_look(struct npu_sim *s, uint32_t step, uint64_t at)
 {
     struct npu_repeat *r = &s->repeat;
-    if (!r->period || step + 1 < r->from || s->watch || s->wait_from == s->wait_to)
+    if (!r->period || step + 1 < r->from || s->watch || !npu_any_waits(s))
         return;
     uint32_t residue = (step + 1 - r->from) % r->period;
     if (residue % r->stride)

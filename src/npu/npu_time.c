@@ -66,11 +66,6 @@ static uint32_t pop(struct npu_sim *s)
     return (uint32_t)s->wait[s->wait_from++].q;
 }
 
-static bool any_waits(const struct npu_sim *s)
-{
-    return s->wait_from < s->wait_to;
-}
-
 /* ---- gates ---- */
 
 static void sleep_at(struct npu_gate *g, struct npu_queue_state *x, uint32_t q)
@@ -286,7 +281,7 @@ ALWAYS bool has_turn(struct npu_sim *s, struct npu_core *k, struct npu_queue_sta
         return true;
     uint32_t q = k->number * NPU_N_QUEUES + (uint32_t)(x - k->queue);
     struct npu_wait w = {.q = q, .at = start};
-    if (s->n_todo || s->through || (any_waits(s) && before(s->wait[s->wait_from], w))) {
+    if (s->n_todo || s->through || (npu_any_waits(s) && before(s->wait[s->wait_from], w))) {
         x->ready = start;
         push(s, w);
         return false;
@@ -313,11 +308,11 @@ static void arrive(struct npu_sim *s, const struct npu_core *k, uint32_t step, u
     g->open = true;
     if (k->number < s->p->cores)
         s->through = step + 1;
-    const struct npu_prog *p = s->p;
-    if (!s->known.use && p->work->ops[p->steps[step % p->n_steps].op].kind == NPU_EXCHANGE)
+    if (s->known.use) /* end_step opens it */
+        return;
+    if (s->p->work->ops[npu_step_at(s->p, step)->op].kind == NPU_EXCHANGE)
         npu_link_through(s, step, g->at);
-    if (!s->known.use)
-        npu_time_open(s, g);
+    npu_time_open(s, g);
 }
 
 /* Does the command; gives when its queue may go on. */
@@ -582,7 +577,7 @@ static void run(struct npu_sim *s)
     for (;;) {
         if (s->through && (s->known.use || !s->n_todo))
             end_step(s);
-        else if (s->n_todo || any_waits(s))
+        else if (s->n_todo || npu_any_waits(s))
             go(s, s->n_todo ? s->todo[--s->n_todo] : pop(s));
         else
             return;

@@ -181,6 +181,18 @@ static inline struct npu_queue_state *npu_queue(const struct npu_sim *s, uint32_
     return &s->cores[q / NPU_N_QUEUES].queue[q % NPU_N_QUEUES];
 }
 
+/* Whether any queue waits for what all share; the first of them has the earliest time. */
+static inline bool npu_any_waits(const struct npu_sim *s)
+{
+    return s->wait_from < s->wait_to;
+}
+
+/* A step of all rounds'. */
+static inline const struct npu_step *npu_step_at(const struct npu_prog *p, size_t step)
+{
+    return &p->steps[step % p->n_steps];
+}
+
 /* Lets all queues begin step `step` at `at`, with nothing left of what was before. */
 void npu_time_begin(struct npu_sim *s, uint32_t step, uint64_t at);
 void npu_time_open(struct npu_sim *s, struct npu_gate *g);
