@@ -231,8 +231,6 @@ static void load(struct product *p, unsigned core, struct tile x, uint64_t chunk
     uint64_t *count = row ? &p->a_count : &p->w_count;
     c->size = (uint32_t)(row ? p->a_slot : p->w_slot);
     c->sram = (row ? p->a_at : p->w_at) + c->size * (uint32_t)((*count)++ % NPU_SLOTS);
-    if (level != NPU_HERE && c->bytes == 0)
-        c->level = NPU_HERE;
     bool memory = level == NPU_MEMORY, shared = e->chip->v[NPU_SHARED_KIB] > 0;
     bool alone_again = !use->several && id_of(p->t, x) != use->first;
     if (e->chip->cache && (again || alone_again)) { /* even what no other core has used */

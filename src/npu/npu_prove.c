@@ -307,8 +307,7 @@ enum npu_queue npu_taker_of(enum npu_sem s)
 /* What a core does that does not work for a step. */
 static bool waits(const struct npu_cmd *c)
 {
-    return c->kind == NPU_CMD_AWAIT && !c->take[0] && !c->take[1] && !c->take[2] && !c->give[0] &&
-           !c->give[1] && !c->give[2];
+    return c->kind == NPU_CMD_AWAIT && !c->takes && !c->gives;
 }
 
 /* A command takes, and gives, one token of a semaphore at most. */
