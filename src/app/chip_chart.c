@@ -191,7 +191,7 @@ static void timeline(FILE *f, const struct chart *x, const char *of, int n_lanes
             "y=\"%.0f\" text-anchor=\"end\">%.4g ms</text></svg><p class=\"dim\">How busy each "
             "queue was, from the first command to the last of one run without the host. damso "
             "chip trace has every command.</p>\n",
-            high + 14, WIDE - 20, high + 14, x->ps * BINS / 1e9 / x->answer->clock);
+            high + 14, WIDE - 20, high + 14, npu_answer_s(x->answer, x->ps * BINS) * 1e3);
 }
 
 /* ---- both ---- */

@@ -20,8 +20,8 @@ json_t *chip_assumed(const struct npu_chip *c, size_t n_chips)
 
 struct costly {
     const struct npu_op *op;
-    double ps;
-    size_t n; /* alike, taken together */
+    double ps; /* at the full clock */
+    size_t n;  /* alike, taken together */
 };
 
 static int by_cost(const void *a, const void *b)
@@ -45,9 +45,9 @@ static json_t *top_ops(const struct npu_work *w, const struct npu_answer *a)
             k++;
         n += k == n;
         all[k].op = all[k].op ? all[k].op : op;
-        all[k].ps += (double)a->timing.op_ps[i] / a->clock;
+        all[k].ps += (double)a->timing.op_ps[i];
         all[k].n++;
-        sum += (double)a->timing.op_ps[i] / a->clock;
+        sum += (double)a->timing.op_ps[i];
     }
     qsort(all, n, sizeof *all, by_cost);
     for (size_t i = 0; i < MIN(n, TOP_OPS); i++)
@@ -55,7 +55,7 @@ static json_t *top_ops(const struct npu_work *w, const struct npu_answer *a)
             list, json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "name", all[i].op->name, "times",
                             (json_int_t)all[i].n, "m", (json_int_t)all[i].op->m, "k",
                             (json_int_t)all[i].op->k, "n", (json_int_t)all[i].op->n, "us",
-                            all[i].ps * 1e-6, "share", all[i].ps / sum));
+                            npu_answer_s(a, all[i].ps) * 1e6, "share", all[i].ps / sum));
     mem_free(all);
     return list;
 }

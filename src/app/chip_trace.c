@@ -74,7 +74,7 @@ static void run_chip(struct trace *t, const struct npu_work *w, const struct npu
 {
     struct npu_timing_of timing = {0};
     t->work = w;
-    t->tick = 1e-6 / a->clock;
+    t->tick = npu_answer_s(a, 1) * 1e6;
     npu_time(&timing, a->prog, 1, 1, on_command, t);
 }
 

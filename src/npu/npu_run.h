@@ -72,6 +72,12 @@ enum err npu_fit(struct npu_chip *c, struct errinfo *e);
 const char *npu_energy_key(enum npu_energy x);
 
 /* The sums of a->energy, of a round of so many inputs or tokens in so many seconds. */
+/* Seconds of picoseconds of its timing, which are those at the full clock. */
+static inline double npu_answer_s(const struct npu_answer *a, double ps)
+{
+    return ps * 1e-12 / a->clock;
+}
+
 void npu_answer_energy(struct npu_answer *a, double samples, double seconds);
 
 #endif

@@ -50,7 +50,7 @@ static enum err member_of(struct npu_team *t, struct npu_work *w, const struct n
 
 static double seconds_of(const struct npu_answer *a)
 {
-    return (double)a->timing.ps * 1e-12 / a->clock;
+    return npu_answer_s(a, (double)a->timing.ps);
 }
 
 static enum err run_stage(struct npu_team *t, size_t stage, const struct model *m,
