@@ -38,17 +38,11 @@ static enum err time_one(const struct npu_chip *c, const struct product *p, enum
     struct npu_answer a;
     struct npu_ask ask = {
         .scenario = NPU_OFFLINE, .instances = 1, .cores = (unsigned)c->v[NPU_CORES], .rounds = 1};
-    struct npu_work *w = npu_work_new("a product", 1, type);
-    int in = npu_work_tensor(w, p->m * p->k), out = npu_work_tensor(w, p->m * p->n);
-    struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
-    op->m = p->m;
-    op->k = p->k;
-    op->n = p->n;
-    npu_work_done(w);
+    struct npu_work *w = npu_work_product(type, p->m, p->k, p->n);
     w->streamed = true; /* what is measured again and again is larger than the chip's memories */
     enum err code = npu_run(&a, w, c, &ask, e);
     if (code == ERR_OK) {
-        *us = (double)a.timing.ps * 1e-6 / a.clock + c->v[NPU_OP_US];
+        *us = npu_answer_s(&a, (double)a.timing.ps) * 1e6 + c->v[NPU_OP_US];
         npu_answer_done(&a);
     }
     npu_work_free(w);

@@ -37,15 +37,30 @@ static struct npu_work *make_lm(const struct npu_chip *c, uint64_t batch, uint64
 static const char *const chips[] = {"atom",   "warboy",   "x220-compact", "rngd",
                                     "tpu-v1", "tpu-v3-8", "l4",           "cloud-ai-100-pro"};
 
-static void check_work(const struct npu_chip *c, const struct npu_work *w)
+static struct npu_prog *program(const struct npu_chip *c, const struct npu_work *w, unsigned cores,
+                                unsigned instances)
 {
-    struct errinfo e = {0};
     struct npu_prog *p;
-    if (npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e) != ERR_OK)
-        fail_msg("%s: %s", c->name, e.text);
+    struct errinfo e;
+    if (npu_compile(&p, w, c, cores, instances, &e) != ERR_OK)
+        fail_msg("%s, %s: %s", c->name, w->name, e.text);
+    return p;
+}
+
+/* One that is proved to be right. */
+static struct npu_prog *right_program(const struct npu_chip *c, const struct npu_work *w,
+                                      unsigned cores)
+{
+    struct npu_prog *p = program(c, w, cores, 1);
+    struct errinfo e;
     if (npu_check(p, &e) != ERR_OK)
         fail_msg("%s, %s: %s", c->name, w->name, e.text);
-    npu_prog_free(p);
+    return p;
+}
+
+static void check_work(const struct npu_chip *c, const struct npu_work *w)
+{
+    npu_prog_free(right_program(c, w, (unsigned)c->v[NPU_CORES]));
 }
 
 static void test_all_programs_are_right(void **state)
@@ -73,11 +88,10 @@ static void test_broken_programs_are_found(void **state)
 {
     struct npu_chip *c = open_chip("atom");
     struct npu_work *w = npu_work_bench("resnet50", 1, NPU_INT8);
-    struct npu_prog *p;
+    struct npu_prog *p = program(c, w, 8, 1);
     struct errinfo e;
     size_t found[4] = {0}, tried[4] = {0};
     (void)state;
-    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
     for (size_t i = 0; i < p->n_steps; i += 7) {
         struct npu_segment broken = *p->steps[i].segment;
         struct npu_cmd *cmds = malloc(broken.n_cmds * sizeof *cmds);
@@ -119,10 +133,9 @@ static void test_a_half_is_given_back_unused(void **state)
 {
     struct npu_chip *c = open_chip("atom");
     struct npu_work *w = npu_work_bench("resnet50", 1, NPU_INT8);
-    struct npu_prog *p;
+    struct npu_prog *p = program(c, w, 8, 1);
     struct errinfo e;
     (void)state;
-    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
     struct npu_segment s = *p->steps[0].segment;
     struct npu_cmd *cmds = calloc(s.n_cmds + 1, sizeof *cmds);
     uint32_t from[8 * NPU_N_QUEUES + 1], at = s.from[NPU_Q_VECTOR + 1];
@@ -146,8 +159,6 @@ static void test_what_is_empty_is_left_out(void **state)
 {
     struct npu_chip *c = open_chip("atom");
     struct npu_work *w = npu_work_new("a product, and nothing", 1, NPU_INT8);
-    struct npu_prog *p;
-    struct errinfo e;
     (void)state;
     for (uint64_t n = 0; n <= 64; n += 64) {
         int in = npu_work_tensor(w, 64 * 64), out = npu_work_tensor(w, 64 * n);
@@ -156,8 +167,7 @@ static void test_what_is_empty_is_left_out(void **state)
         op->n = n;
     }
     npu_work_done(w);
-    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
-    assert_int_equal(npu_check(p, &e), ERR_OK);
+    struct npu_prog *p = right_program(c, w, 8);
     assert_int_equal(p->n_steps, 1);
     assert_int_equal(p->steps[0].op, 1);
     npu_prog_free(p);
@@ -174,7 +184,6 @@ static void test_tiles_of_two_steps_do_not_mix(void **state)
     for (int exchanges = 0; exchanges < 6; exchanges++) {
         struct npu_work *w = npu_work_new("products", 1, NPU_INT8);
         const uint64_t m = 64, n = 4096;
-        struct npu_prog *p;
         struct errinfo e;
         for (int i = 0; i < 2 + exchanges; i++) {
             bool product = i == 0 || i == 1 + exchanges;
@@ -186,7 +195,7 @@ static void test_tiles_of_two_steps_do_not_mix(void **state)
             op->n = n;
         }
         npu_work_done(w);
-        assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
+        struct npu_prog *p = program(c, w, 8, 1);
         assert_int_equal(p->n_steps, 2 + exchanges);
         assert_true(p->steps[0].segment->n_keys > 1);
         /* an odd number between them: both are of one parity */
@@ -201,10 +210,7 @@ static void test_tiles_of_two_steps_do_not_mix(void **state)
 static void check_repetitions(const struct npu_chip *c, struct npu_work *w, unsigned instances,
                               unsigned rounds)
 {
-    struct npu_prog *p;
-    struct errinfo e;
-    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES] / instances, instances, &e),
-                     ERR_OK);
+    struct npu_prog *p = program(c, w, (unsigned)c->v[NPU_CORES] / instances, instances);
     uint64_t *fast_ops = calloc(w->n_ops, sizeof *fast_ops), n = 0;
     uint64_t *slow_ops = calloc(w->n_ops, sizeof *slow_ops);
     struct npu_timing_of fast = {.op_ps = fast_ops}, slow = {.op_ps = slow_ops};
@@ -295,12 +301,9 @@ static void test_a_tile_alone_has_the_memory(void **state)
 {
     struct npu_chip *c = open_chip("a100-sxm-80");
     struct npu_work *w = npu_work_bench("resnet50", 256, NPU_INT8);
-    struct npu_prog *p;
-    struct errinfo e;
+    struct npu_prog *p = right_program(c, w, (unsigned)c->v[NPU_CORES]);
     size_t alone = 0;
     (void)state;
-    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
-    assert_int_equal(npu_check(p, &e), ERR_OK);
     for (size_t i = 0; i < p->n_steps; i++) {
         const struct npu_segment *s = p->steps[i].segment;
         double sums = 0;
@@ -322,18 +325,9 @@ static void test_a_tile_alone_has_the_memory(void **state)
 /* Tiles, with parts of sums, of a product of 16-bit numbers; *split: sums are in parts. */
 static size_t count_tiles(const struct npu_chip *c, uint64_t m, uint64_t k, uint64_t n, bool *split)
 {
-    struct npu_work *w = npu_work_new("a product", 1, NPU_BF16);
-    int in = npu_work_tensor(w, m * k), out = npu_work_tensor(w, m * n);
-    struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
-    struct npu_prog *p;
-    struct errinfo e;
+    struct npu_work *w = npu_work_product(NPU_BF16, m, k, n);
+    struct npu_prog *p = right_program(c, w, (unsigned)c->v[NPU_CORES]);
     size_t tiles = 0;
-    op->m = m;
-    op->k = k;
-    op->n = n;
-    npu_work_done(w);
-    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
-    assert_int_equal(npu_check(p, &e), ERR_OK);
     const struct npu_segment *s = p->steps[0].segment;
     for (size_t i = 0; i < s->n_cmds; i++)
         tiles += s->cmds[i].kind == NPU_CMD_MATRIX && s->cmds[i].last;
@@ -375,16 +369,10 @@ static void test_a_cache_has_what_one_core_alone_uses(void **state)
         /* one column of 64 a core, or two that take turns */
         uint64_t m = i % 2 ? 256 : 777, k = 5120, n = (i % 2 + 1) * 64 * (uint64_t)c->v[NPU_CORES];
         enum npu_type type = npu_chip_rate(c, NPU_BF16) > 0 ? NPU_BF16 : NPU_INT8;
-        struct npu_work *w = npu_work_new("a product", 1, type);
-        int in = npu_work_tensor(w, m * k), out = npu_work_tensor(w, m * n);
-        struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
+        struct npu_work *w = npu_work_product(type, m, k, n);
         struct npu_ask ask = npu_ask_once(c, NULL);
         struct npu_answer a;
         struct errinfo e;
-        op->m = m;
-        op->k = k;
-        op->n = n;
-        npu_work_done(w);
         w->streamed = true;
         assert_int_equal(npu_run(&a, w, c, &ask, &e), ERR_OK);
         double once = (double)(m * k + k * n + m * n) * w->act_bytes;

@@ -109,6 +109,18 @@ void npu_work_done(struct npu_work *w)
     }
 }
 
+struct npu_work *npu_work_product(enum npu_type type, uint64_t m, uint64_t k, uint64_t n)
+{
+    struct npu_work *w = npu_work_new("a product", 1, type);
+    int in = npu_work_tensor(w, m * k), out = npu_work_tensor(w, m * n);
+    struct npu_op *op = npu_work_op(w, NPU_MATMUL, "product", -1, in, out);
+    op->m = m;
+    op->k = k;
+    op->n = n;
+    npu_work_done(w);
+    return w;
+}
+
 struct npu_work *npu_work_bench(const char *name, uint64_t batch, enum npu_type type)
 {
     size_t i = bench_find(name);

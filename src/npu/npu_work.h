@@ -112,6 +112,8 @@ enum err npu_work_type(const struct npu_chip *c, enum npu_type format, enum npu_
 
 /* Operations of one shape, which a chip does alike wherever their data is. */
 bool npu_op_alike(const struct npu_op *a, const struct npu_op *b);
+/* One product of m x k with k x n numbers. */
+struct npu_work *npu_work_product(enum npu_type type, uint64_t m, uint64_t k, uint64_t n);
 /* Works that take a chip the same time: all operations alike, and joined alike. */
 bool npu_work_alike(const struct npu_work *a, const struct npu_work *b);
 
