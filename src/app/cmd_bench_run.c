@@ -21,7 +21,7 @@ struct run {
     struct engine_seq *seq; /* of all but BATCH */
     int32_t *ids;           /* [n_ids] */
     size_t n_ids;
-    struct machine_reads reads; /* none beside a simulated chip */
+    struct machine_reads *reads; /* NULL beside a simulated chip */
 };
 
 size_t bench_ctx(const struct bench *b)
@@ -114,7 +114,7 @@ static void summarise(struct bench_row *r, double *v, double *room, size_t n)
 
 static double reads_now(struct run *x, struct bench_row *r)
 {
-    double gbs = machine_reads_now(&x->reads);
+    double gbs = machine_reads_now(x->reads);
     r->reads_min = r->reads_min > 0 ? MIN(r->reads_min, gbs) : gbs;
     r->reads_max = MAX(r->reads_max, gbs);
     return gbs;
@@ -153,16 +153,18 @@ static enum err repeat(struct run *x, struct bench_row *r, struct errinfo *e)
                                   struct errinfo *) = {run_prefill, run_decode, run_batch};
     double v[BENCH_RUNS_MAX], room[BENCH_RUNS_MAX];
     const double tokens = (double)(r->tokens * MAX(r->seqs, 1));
+    double gbs = 0; /* before a run: what was read after the one before */
     for (int64_t i = -1; i < x->b->runs; i++) {
         TRY(reach(x, r->at, e));
-        double reads = i >= 0 ? reads_now(x, r) : 0, before = joules(x);
+        double joules_before = joules(x), gbs_before = gbs;
         uint64_t began = now(x);
         TRY(fn[r->kind](x, r, e));
         const double ns = (double)(now(x) - began);
-        r->joules = (joules(x) - before) / tokens;
+        r->joules = (joules(x) - joules_before) / tokens;
+        gbs = reads_now(x, r);
         if (i >= 0) {
             v[i] = tokens * 1e9 / ns;
-            room[i] = ns * (reads + reads_now(x, r)) / 2;
+            room[i] = ns * (gbs_before + gbs) / 2;
         }
         if (cmd_stopped())
             return err_set(e, ERR_CANCELLED, "stopped");
@@ -229,8 +231,8 @@ enum err bench_run(struct bench *b, struct engine *en, enum cpu_level level, str
         code = repeat(&x, &b->rows[i], e);
     }
     size_t peak = os_mem_resident_peak(); /* what is swapped out was never in it */
-    b->resident = MAX(b->resident, peak - MIN(peak, x.reads.n_bytes));
-    machine_reads_close(&x.reads);
+    b->resident = MAX(b->resident, peak - MIN(peak, machine_reads_bytes(x.reads)));
+    machine_reads_close(x.reads);
     plan_free(plan);
     engine_seq_free(x.seq);
     mem_free(x.ids);

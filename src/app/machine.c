@@ -24,11 +24,11 @@
 /* Threads work without waiting for one another, so that a machine that others load does not look
  * slow because of barriers; each notes how much it did in which slice of time.  The limit is the
  * slice in which all together did most. */
-struct machine_job {
+struct job {
     const struct peak *peak;
     struct os_pool *pool;
     uint64_t (*loop)(size_t loops); /* NULL: reads */
-    const float *bytes;
+    float *bytes;
     size_t n_bytes, streams, ahead;
     uint64_t began, slice_ns;
     size_t n_slices;
@@ -50,7 +50,7 @@ static const struct {
 };
 
 /* Some work: multiply-adds or bytes. */
-static double work(struct machine_job *j, int thread)
+static double work(struct job *j, int thread)
 {
     if (j->loop)
         return (double)j->loop(MACHINE_LOOPS);
@@ -61,8 +61,7 @@ static double work(struct machine_job *j, int thread)
 }
 
 /* What was done from one moment to another, in the slices that they lie in. */
-static void note(const struct machine_job *j, double *amount, uint64_t from, uint64_t to,
-                 double done)
+static void note(const struct job *j, double *amount, uint64_t from, uint64_t to, double done)
 {
     double per_ns = done / (double)MAX(to - from, 1);
     for (uint64_t i = from / j->slice_ns; i <= to / j->slice_ns && i < j->n_slices; i++) {
@@ -73,7 +72,7 @@ static void note(const struct machine_job *j, double *amount, uint64_t from, uin
 
 static void run_slices(void *arg, int thread, int n_threads)
 {
-    struct machine_job *j = arg;
+    struct job *j = arg;
     double *amount = j->amount + (size_t)thread * j->n_slices;
     uint64_t from = os_now_ns() - j->began, to;
     (void)n_threads;
@@ -85,7 +84,7 @@ static void run_slices(void *arg, int thread, int n_threads)
 }
 
 /* 10^9 multiply-adds or bytes a second. */
-static double best_rate(struct machine_job *j, uint64_t slice_ns, size_t n_slices)
+static double best_rate(struct job *j, uint64_t slice_ns, size_t n_slices)
 {
     size_t n = (size_t)os_pool_threads(j->pool);
     double best = 0;
@@ -104,14 +103,14 @@ static double best_rate(struct machine_job *j, uint64_t slice_ns, size_t n_slice
     return best;
 }
 
-static double best_loop(struct machine_job *j, uint64_t (*loop)(size_t loops))
+static double best_loop(struct job *j, uint64_t (*loop)(size_t loops))
 {
     j->loop = loop;
     return loop ? best_rate(j, MACHINE_NS, MACHINE_SLICES) : 0;
 }
 
 /* Leaves the loop that was the fastest in the job. */
-static double try_reads(struct machine_job *j)
+static double try_reads(struct job *j)
 {
     double best = 0;
     size_t best_at = 0;
@@ -128,7 +127,7 @@ static double try_reads(struct machine_job *j)
     return best;
 }
 
-static double best_read(struct machine_job *j)
+static double best_read(struct job *j)
 {
     if (!j->bytes)
         return 0;
@@ -136,7 +135,7 @@ static double best_read(struct machine_job *j)
     return MAX(best, best_rate(j, 5 * MACHINE_NS, MACHINE_READ_SLICES));
 }
 
-static void measure(struct machine *m, struct machine_job *j, int threads)
+static void measure(struct machine *m, struct job *j, int threads)
 {
     j->pool = os_pool_new(threads);
     double rate[MACHINE_LIMIT_N] = {
@@ -168,47 +167,52 @@ static float *bytes_alloc(size_t n)
 struct machine machine_measure(enum cpu_level level, int threads)
 {
     struct machine m = {.cpu = os_cpu_name(), .level = level, .threads = threads};
-    struct machine_job j = {.peak = peak_of(level), .n_bytes = read_bytes()};
-    float *bytes = bytes_alloc(j.n_bytes);
-    m.read_bytes = bytes ? j.n_bytes : 0;
-    j.bytes = bytes;
+    struct job j = {.peak = peak_of(level), .n_bytes = read_bytes()};
+    j.bytes = bytes_alloc(j.n_bytes);
+    m.read_bytes = j.bytes ? j.n_bytes : 0;
     measure(&m, &j, 1);
     for (int i = 0; i < MACHINE_LIMIT_N && threads == 1; i++)
         m.rate[i].all = m.rate[i].one;
     if (threads > 1)
         measure(&m, &j, threads);
-    os_pages_free(bytes, j.n_bytes);
+    os_pages_free(j.bytes, j.n_bytes);
     return m;
 }
 
-struct machine_reads machine_reads_open(enum cpu_level level, int threads)
+struct machine_reads {
+    struct job job;
+};
+
+struct machine_reads *machine_reads_open(enum cpu_level level, int threads)
 {
-    struct machine_reads r = {.n_bytes = read_bytes()};
-    r.bytes = bytes_alloc(r.n_bytes);
-    if (!r.bytes)
-        return (struct machine_reads){0};
-    r.job = mem_alloc(sizeof *r.job);
-    *r.job = (struct machine_job){.peak = peak_of(level),
-                                  .pool = os_pool_new(threads),
-                                  .bytes = r.bytes,
-                                  .n_bytes = r.n_bytes};
-    try_reads(r.job);
+    const size_t n = read_bytes();
+    float *bytes = bytes_alloc(n);
+    if (!bytes)
+        return NULL;
+    struct machine_reads *r = mem_alloc(sizeof *r);
+    r->job = (struct job){
+        .peak = peak_of(level), .pool = os_pool_new(threads), .bytes = bytes, .n_bytes = n};
+    try_reads(&r->job);
     return r;
+}
+
+size_t machine_reads_bytes(const struct machine_reads *r)
+{
+    return r ? r->job.n_bytes : 0;
 }
 
 double machine_reads_now(struct machine_reads *r)
 {
-    return r->job ? best_rate(r->job, 5 * MACHINE_NS, MACHINE_NOW_SLICES) : 0;
+    return r ? best_rate(&r->job, 5 * MACHINE_NS, MACHINE_NOW_SLICES) : 0;
 }
 
 void machine_reads_close(struct machine_reads *r)
 {
-    if (!r->job)
+    if (!r)
         return;
-    os_pool_free(r->job->pool);
-    mem_free(r->job);
-    os_pages_free(r->bytes, r->n_bytes);
-    *r = (struct machine_reads){0};
+    os_pool_free(r->job.pool);
+    os_pages_free(r->job.bytes, r->job.n_bytes);
+    mem_free(r);
 }
 
 const struct machine_limit_info *machine_limit_info(enum machine_limit l)

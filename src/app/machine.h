@@ -33,14 +33,11 @@ struct machine {
 struct machine machine_measure(enum cpu_level level, int threads);
 
 /* The read limit again and again, beside what else is measured: on a shared host it changes within
- * seconds.  Owner of n_bytes as above and of threads that sleep in between. */
-struct machine_reads {
-    float *bytes;
-    size_t n_bytes; /* 0: no memory for it */
-    struct machine_job *job;
-};
-struct machine_reads machine_reads_open(enum cpu_level level, int threads);
-/* 10^9 bytes a second that all threads read in these 15 ms; 0: no memory for it. */
+ * seconds.  Owner of as much memory as above and of threads that sleep in between.  NULL: there is
+ * no memory for it; all take that, and give 0. */
+struct machine_reads *machine_reads_open(enum cpu_level level, int threads);
+size_t machine_reads_bytes(const struct machine_reads *r); /* that it takes */
+/* 10^9 bytes a second that all threads read in these 15 ms. */
 double machine_reads_now(struct machine_reads *r);
 void machine_reads_close(struct machine_reads *r);
 
