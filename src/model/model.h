@@ -122,6 +122,7 @@ struct model_norm {
     size_t n, n_gains; /* gains of one group, and of how many groups: 1, or one each */
     bool rms;          /* the mean stays, whatever the family does */
     bool mean;         /* it is taken away, whatever the family does */
+    float eps;         /* 0: the model's */
 };
 
 /* Angles of rotation: position * inverse[i] for pair i. */

@@ -246,8 +246,10 @@ static enum err bind_latent(struct binder *b, int i, struct model_latent *x)
     TRY(weight(b, i, m->q_low ? "attn_q_b" : "attn_q", m->n_head * head, from, &x->q_high));
     TRY(weight(b, i, "attn_kv_a_mqa", kv + m->n_rot, m->dim, &x->kv_low));
     TRY(norm(b, i, "attn_kv_a_norm", kv, 1, &x->kv_norm));
-    if (m->kv_from) /* heads are kept whole: one matrix makes their keys and values */
+    if (m->kv_from) { /* heads are kept whole: one matrix makes their keys and values */
+        x->q_norm.eps = x->kv_norm.eps = MODEL_OWN_EPS;
         return weight(b, i, "attn_kv_b", m->n_head * (plain + m->v_dim), kv, &x->kv_high);
+    }
     TRY(weight(b, i, "attn_k_b", m->n_head * kv, plain, &x->to_low));
     return weight(b, i, "attn_v_b", m->n_head * m->value_dim, kv, &x->to_value);
 }

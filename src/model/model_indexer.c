@@ -82,5 +82,6 @@ enum err model_bind_indexer(struct binder *b, int i, struct model_indexer *out)
     TRY(model_bind_rows(b, i, "indexer.proj", 0, heads, heads, m->dim, &out->weights));
     TRY(model_bind_norm(b, i, "indexer.k_norm", dim, 1, &out->k_norm));
     out->k_norm.mean = true;
+    out->k_norm.eps = MODEL_OWN_EPS;
     return ERR_OK;
 }

@@ -16,6 +16,9 @@ struct model_factors {
     const float *all, *near, *far;
 };
 
+/* The epsilon of norms for which the models' code has a number of its own, and files no key. */
+#define MODEL_OWN_EPS 1e-6f
+
 const float *model_ones(struct model *m, size_t n);
 
 /* A whole number from 1 to hi, which the file has to have. */

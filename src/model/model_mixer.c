@@ -109,7 +109,8 @@ static enum err bind_conv(struct binder *b, int i, struct model_mixer *x)
     return model_bind_rows(b, i, "shortconv.out_proj", 0, dim, dim, dim, &x->out);
 }
 
-/* Norms of steps, b and c: those of the file, or without gains. */
+/* Norms of steps, b and c: those of the file, or without gains, which are Falcon Mamba's with an
+ * epsilon of their own (its config.json: mixer_rms_eps). */
 static enum err bind_scan_norms(struct binder *b, int i, struct model_mixer *x)
 {
     struct model *m = b->m;
@@ -119,11 +120,13 @@ static enum err bind_scan_norms(struct binder *b, int i, struct model_mixer *x)
         x->b_norm = (struct model_norm){.gain = model_ones(m, state), .n = state, .n_gains = 1};
         x->c_norm = x->b_norm;
     }
-    if (!model_bind_there(b, i, "ssm_dt_norm"))
-        return ERR_OK;
-    TRY(model_bind_norm(b, i, "ssm_dt_norm", rank, 1, &x->dt_norm));
-    TRY(model_bind_norm(b, i, "ssm_b_norm", state, 1, &x->b_norm));
-    return model_bind_norm(b, i, "ssm_c_norm", state, 1, &x->c_norm);
+    if (model_bind_there(b, i, "ssm_dt_norm")) {
+        TRY(model_bind_norm(b, i, "ssm_dt_norm", rank, 1, &x->dt_norm));
+        TRY(model_bind_norm(b, i, "ssm_b_norm", state, 1, &x->b_norm));
+        TRY(model_bind_norm(b, i, "ssm_c_norm", state, 1, &x->c_norm));
+    }
+    x->dt_norm.eps = x->b_norm.eps = x->c_norm.eps = m->mixer.bare_norms ? MODEL_OWN_EPS : 0;
+    return ERR_OK;
 }
 
 /* Of channels: the file's a is [inner][state], and the device's lanes are channels. */

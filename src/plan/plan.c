@@ -118,7 +118,7 @@ static void emit_latent(struct plan *p, int i, enum plan_buf src)
         low = emit_norm(p, i, PLAN_Q_LOW, PLAN_Q_LOW, &x->q_norm);
     }
     emit_norm(p, i, PLAN_K, PLAN_K, &x->kv_norm);
-    emit_own_norm(p, i, PLAN_INDEX_K, &index->k_norm);
+    emit_norm(p, i, PLAN_INDEX_K, PLAN_INDEX_K, &index->k_norm);
     op = emit_matmul(p, i, PLAN_Q_HEADS, low, &x->q_high, NULL);
     if (index->q.rows)
         add_part(op, PLAN_INDEX_Q, &index->q, NULL);
@@ -143,9 +143,9 @@ static void emit_latent_whole(struct plan *p, int i, enum plan_buf src)
     struct plan_op *op = emit_matmul(p, i, PLAN_KV_LOW, src, &x->kv_low, NULL);
     if (m->q_low) {
         add_part(op, PLAN_Q_LOW, &x->q_low, NULL);
-        low = emit_own_norm(p, i, PLAN_Q_LOW, &x->q_norm);
+        low = emit_norm(p, i, PLAN_Q_LOW, PLAN_Q_LOW, &x->q_norm);
     }
-    emit_own_norm(p, i, PLAN_KV_LOW, &x->kv_norm);
+    emit_norm(p, i, PLAN_KV_LOW, PLAN_KV_LOW, &x->kv_norm);
     emit_matmul(p, i, PLAN_Q, low, &x->q_high, NULL);
     emit_matmul(p, i, PLAN_KV_HEADS, PLAN_KV_LOW, &x->kv_high, NULL);
     const struct plan_groups keys = {0, plain + v}, values = {plain, plain + v};

@@ -28,18 +28,8 @@ static inline enum plan_buf emit_norm(struct plan *p, int layer, enum plan_buf d
     op->norm = norm;
     op->n = norm->n;
     op->n_groups = 1;
-    op->by = p->model->norm_eps;
+    op->by = norm->eps != 0 ? norm->eps : p->model->norm_eps;
     return dst;
-}
-
-/* The same in place, whose epsilon is the models' code's and no key of files. */
-static inline enum plan_buf emit_own_norm(struct plan *p, int layer, enum plan_buf buf,
-                                          const struct model_norm *norm)
-{
-    emit_norm(p, layer, buf, buf, norm);
-    if (norm->gain)
-        p->ops[p->n_ops - 1].by = 1e-6f;
-    return buf;
 }
 
 static inline void add_part(struct plan_op *op, enum plan_buf dst, const struct model_matrix *w,

@@ -16,17 +16,6 @@ static void emit_y_norm(struct plan *p, int i, const struct model_norm *norm)
         p->ops[p->n_ops - 1].n_groups = p->model->mixer.inner / norm->n;
 }
 
-/* The norms of a scan's steps, b and c: those without gains are Falcon Mamba's, which has an
- * epsilon of its own (its config.json: mixer_rms_eps). */
-static void emit_scan_norm(struct plan *p, int i, enum plan_buf buf, const struct model_norm *norm)
-{
-    bool channels = p->model->layers[i].mixer.kind == MODEL_SCAN;
-    if (channels && p->model->mixer.bare_norms)
-        emit_own_norm(p, i, buf, norm);
-    else
-        emit_norm(p, i, buf, buf, norm);
-}
-
 /* Steps, b and c are read off the convolved channels: what is written with b, in steps, and read
  * with c, through the gate. */
 static void emit_scanned(struct plan *p, int i)
@@ -36,9 +25,9 @@ static void emit_scanned(struct plan *p, int i)
     struct plan_op *op = emit_matmul(p, i, PLAN_STEPS_LOW, PLAN_CONV_OUT, &x->dt, NULL);
     add_part(op, PLAN_STATE_B, &x->b, NULL);
     add_part(op, PLAN_STATE_C, &x->c, NULL);
-    emit_scan_norm(p, i, PLAN_STEPS_LOW, &x->dt_norm);
-    emit_scan_norm(p, i, PLAN_STATE_B, &x->b_norm);
-    emit_scan_norm(p, i, PLAN_STATE_C, &x->c_norm);
+    emit_norm(p, i, PLAN_STEPS_LOW, PLAN_STEPS_LOW, &x->dt_norm);
+    emit_norm(p, i, PLAN_STATE_B, PLAN_STATE_B, &x->b_norm);
+    emit_norm(p, i, PLAN_STATE_C, PLAN_STATE_C, &x->c_norm);
     emit_matmul(p, i, PLAN_STEPS, PLAN_STEPS_LOW, &x->dt_high,
                 x->by_head ? NULL : x->dt_bias); /* heads add theirs where they scan */
     op = emit_mixed(p, i, PLAN_SCAN, PLAN_Y, PLAN_CONV_OUT, s->inner * s->state);
