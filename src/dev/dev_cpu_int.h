@@ -250,6 +250,10 @@ static inline bool cpu_chooses(const struct dev_cpu *d, const struct dev_row *ro
     return most && (size_t)cpu_after(row) > most;
 }
 
+/* dev_cpu_step.c: a row of the result, once it is whole, in its 8-bit terms where the next MATMUL
+ * reads it so. */
+void cpu_quantize_dst(const struct walker *w, const struct cpu_op *co, size_t row);
+
 /* dev_cpu_index.c */
 void cpu_run_store_index(const struct walker *w, const struct cpu_op *co);
 void cpu_run_index(const struct walker *w, const struct cpu_op *co);
@@ -289,10 +293,6 @@ static inline const float *cpu_in_row(const struct dev_cpu *d, const struct plan
 /* dev_cpu_wkv.c */
 void cpu_run_shift(const struct walker *w, const struct cpu_op *co);
 void cpu_run_lerp(const struct walker *w, const struct cpu_op *co);
-/* A whole row x[k] in its 8-bit terms, for a product: each after the first is what the one before
- * left. */
-void cpu_quantize_row(const struct walker *w, const struct cpu_op *co, const float *x, size_t row,
-                      size_t k);
 void cpu_run_wkv(const struct walker *w, const struct cpu_op *co);
 
 /* dev_cpu_state.c.  keep: some columns of a state after a row, into the slot that is to keep it, if

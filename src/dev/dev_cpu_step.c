@@ -16,8 +16,9 @@ static struct mm_act acts_of(const struct dev_cpu *d, const struct cpu_op *co)
     return a;
 }
 
-void cpu_quantize_row(const struct walker *w, const struct cpu_op *co, const float *x, size_t row,
-                      size_t k)
+/* A whole row x[k] in its terms: each after the first is what the one before left. */
+static void quantize_row(const struct walker *w, const struct cpu_op *co, const float *x,
+                         size_t row, size_t k)
 {
     const struct dev_cpu *d = w->d;
     const struct mm_act a = acts_of(d, co);
@@ -30,6 +31,13 @@ void cpu_quantize_row(const struct walker *w, const struct cpu_op *co, const flo
         }
         x = left;
     }
+}
+
+void cpu_quantize_dst(const struct walker *w, const struct cpu_op *co, size_t row)
+{
+    const struct dev_cpu *d = w->d;
+    if (co->quantizes_dst && row < count_rows(d, co->act_rows))
+        quantize_row(w, co, buf_row(d, co->op->dst, row), row, co->op->n);
 }
 
 static void run_embed(const struct walker *w, const struct cpu_op *co)
@@ -99,8 +107,7 @@ static void run_norm(const struct walker *w, const struct cpu_op *co)
             if (op->norm->bias)
                 d->kern.add(dst + g * op->n, op->norm->bias + own, 1, op->n);
         }
-        if (co->quantizes_dst && r < count_rows(d, co->act_rows))
-            cpu_quantize_row(w, co, dst, r, op->n);
+        cpu_quantize_dst(w, co, r);
     }
 }
 
@@ -168,7 +175,7 @@ static void run_matmul(const struct walker *w, const struct cpu_op *co)
     if (co->quantizes_src) {
         struct share s = share_of(w, n);
         for (size_t r = s.from; r < s.to; r++)
-            cpu_quantize_row(w, co, buf_row(d, op->src, r), r, k);
+            quantize_row(w, co, buf_row(d, op->src, r), r, k);
         os_pool_barrier(d->pool);
     }
     if (co->pairs_src) {

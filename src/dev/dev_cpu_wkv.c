@@ -52,8 +52,7 @@ static void lerp_row(const struct walker *w, const struct cpu_op *co, size_t r)
         d->kern.add(dst, cpu_in_row(d, op, 0, r), 1, op->n);
     d->kern.mul(dst, buf_row(d, op->src2, r), op->n);
     d->kern.add(dst, buf_row(d, op->src, r), 1, op->n);
-    if (co->quantizes_dst && r < count_rows(d, co->act_rows))
-        cpu_quantize_row(w, co, dst, r, op->n);
+    cpu_quantize_dst(w, co, r);
 }
 
 static void blend_piece(const struct dev_cpu *d, const struct plan_op *op, size_t r, size_t at,
