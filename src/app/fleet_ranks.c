@@ -84,8 +84,7 @@ enum err fleet_ranks(struct dev_speeds *s, const struct fleet_kind *k, const str
     s->s_step = machines > 1 ? x.us_s : MEMORY_S; /* the first tells the others what to do */
     for (size_t i = 0; i < k->pipeline; i++) {
         struct plan *p; /* the largest share of the stage */
-        size_t last = (k->pipeline - i) * k->tensor - 1;
-        TRY(plan_share_new(&p, m, &x.of, last, e));
+        TRY(plan_share_new(&p, m, &x.of, plan_largest_rank(&x.of, i), e));
         share += weights_of(p) / all * (double)x.here;
         add_stage(s, &x, p, i);
         plan_free(p);
