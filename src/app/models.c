@@ -18,7 +18,7 @@ const char *models_file(const struct conf *c, struct arena *a, const struct cata
 
 const char *models_projector(const struct conf *c, struct arena *a, const struct catalogue_model *m)
 {
-    return arena_printf(a, "%s/" MODELS_MMPROJ "%s", c->models_dir, m->file);
+    return models_mmproj_beside(a, models_file(c, a, m));
 }
 
 static bool is_file(const char *path)
