@@ -4,7 +4,6 @@
 
 #include "base/num.h"
 #include "gguf/gguf_int.h"
-#include "os/os_sys.h"
 
 #include <stdio.h>
 #include <string.h>
