@@ -42,7 +42,7 @@ struct api_model_row {
     const char *path;                 /* of its GGUF file */
     const char *draft;                /* of the model that guesses for it; NULL: none */
     const char *mmproj;               /* of its projector of pictures; NULL: it takes text alone */
-    bool mmproj_later;                /* which was not there, and is looked for when it is opened */
+    bool mmproj_later;                /* which was not there at the start, and is looked for */
     const char *const *aliases;       /* more names, NULL-terminated; NULL: none */
     const struct api_lora_row *loras; /* [n_loras] */
     size_t n_loras;

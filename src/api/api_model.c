@@ -553,40 +553,40 @@ static void waiter_done(void *state)
     api_call_drop(c);
 }
 
-/* A use begins, with the lock held; false where the call has to wait for the loader. */
+/* A use begins; false where the call has to wait for the loader. */
 static bool begin_use(struct api_call *c, struct api_model *m)
 {
     struct api_models *set = m->set;
-    if (m->state == API_READY && !m->n_users && !m->vision && api_model_sees(m))
+    bool sees = api_model_sees(m); /* before the lock: a file system may take its time */
+    c->model = m;
+    pthread_mutex_lock(&set->lock);
+    if (m->state == API_READY && !m->n_users && !m->vision && sees)
         m->state = API_WANTED;
     m->n_users++;
-    if (m->state == API_READY)
-        return true;
-    m->state = API_WANTED;
-    c->model = m;
-    c->waits = true;
-    c->next_waiting = set->waiting;
-    set->waiting = c;
-    pthread_cond_broadcast(&set->change);
-    return false;
+    bool ready = m->state == API_READY;
+    if (!ready) {
+        m->state = API_WANTED;
+        c->waits = true;
+        c->next_waiting = set->waiting;
+        set->waiting = c;
+        pthread_cond_broadcast(&set->change);
+    }
+    pthread_mutex_unlock(&set->lock);
+    return ready;
 }
 
 void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 {
     static const struct http_ops ops = {.woken = woken, .done = waiter_done};
-    struct api_models *set = c->api->models;
-    struct api_model *m = api_models_find(set, name);
+    struct api_model *m = api_models_find(c->api->models, name);
     if (!m) {
         api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
                    name);
         api_call_fail(c);
         return;
     }
-    pthread_mutex_lock(&set->lock);
     c->then = then;
-    bool ready = begin_use(c, m);
-    pthread_mutex_unlock(&set->lock);
-    if (ready) {
+    if (begin_use(c, m)) {
         then(c, m);
         return;
     }
@@ -598,15 +598,11 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 
 bool api_model_ask(struct api_call *c, const char *name)
 {
-    struct api_models *set = c->api->models;
-    struct api_model *m = api_models_find(set, name);
+    struct api_model *m = api_models_find(c->api->models, name);
     if (!m)
         return api_refuse(&c->fault, 404, "model_not_found", "model",
                           "the model \"%.128s\" is not here", name);
-    pthread_mutex_lock(&set->lock);
-    c->model = m;
     begin_use(c, m);
-    pthread_mutex_unlock(&set->lock);
     return true;
 }
 
