@@ -543,7 +543,7 @@ static enum err bind_ends(struct binder *b)
     return model_bind_encoder(b);
 }
 
-/* ---- for the file that binds mixers ---- */
+/* ---- for the other files that bind ---- */
 
 const char *model_bind_name(struct binder *b, int layer, const char *name, const char *end)
 {
