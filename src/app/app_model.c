@@ -85,17 +85,16 @@ struct beside {
 };
 
 /* The process that reads pictures is forked here, before there are threads. */
-static enum err open_sight(struct app_model *m, const struct conf *c, enum app_sight sight,
-                           struct errinfo *e)
+static enum err open_sight(struct app_model *m, const struct conf *c, const char *file,
+                           enum app_sight sight, struct errinfo *e)
 {
-    const char *path, *mmproj;
-    TRY(models_find(c, c->model, &m->arena, &path, e)); /* not what `quantize` made of it */
-    TRY(models_mmproj(c->mmproj, path, &m->arena, &mmproj, e));
+    const char *mmproj;
+    TRY(models_mmproj(c->mmproj, file, &m->arena, &mmproj, e));
     if (!mmproj && sight == APP_SEES)
         return err_set(e, ERR_USAGE,
                        "%s takes text alone: no projector (" MODELS_MMPROJ
                        "NAME.gguf) stands beside it, and the setting mmproj names none",
-                       path);
+                       file);
     if (!mmproj)
         return ERR_OK;
     TRY(vision_child_open(&m->reader, strcmp(c->sandbox, "off") != 0, e));
@@ -105,15 +104,17 @@ static enum err open_sight(struct app_model *m, const struct conf *c, enum app_s
 static enum err open_files(struct app_model *m, const struct conf *c, struct beside b,
                            struct errinfo *e)
 {
-    const char *path, *draft;
-    TRY(models_resolve(c, &m->arena, &path, e));
+    const char *file, *draft;
+    TRY(models_find(c, c->model, &m->arena, &file, e));
+    const char *path = file; /* or what `quantize` makes of it */
+    TRY(models_quantized(c, &m->arena, &path, e));
     TRY(hf_open(&m->gguf, path, e));
     if (b.draft) {
         TRY(models_find(c, c->draft, &m->arena, &draft, e));
         TRY(api_draft_count(&m->draft, draft, &m->opts, e));
     }
     m->alone = m->opts; /* a draft model reads no pictures */
-    return b.sight == APP_BLIND ? ERR_OK : open_sight(m, c, b.sight, e);
+    return b.sight == APP_BLIND ? ERR_OK : open_sight(m, c, file, b.sight, e);
 }
 
 static enum err open_loras(struct app_model *m, const struct conf *c, struct errinfo *e)

@@ -181,7 +181,7 @@ enum err cmd_models(struct cmd_args *a, struct errinfo *e)
         en->fit = models_fit(en->m);
         if (en->m->projector) {
             uint64_t bytes;
-            en->projector = models_projector(&a->conf, &tmp, en->m);
+            en->projector = models_mmproj_beside(&tmp, en->path);
             en->projector_state = models_state(en->projector, en->m->projector->bytes, &bytes);
         }
     }

@@ -197,7 +197,7 @@ static enum err pull(const struct pull *p, const struct catalogue_model *m, stru
         const struct part sees = {.m = m,
                                   .file = m->projector,
                                   .title = arena_printf(&tmp, "projector of %s", m->name),
-                                  .path = models_projector(p->conf, &tmp, m)};
+                                  .path = models_mmproj_beside(&tmp, own.path)};
         code = pull_part(p, &sees, e);
         own.before = bytes_of(&sees);
     }

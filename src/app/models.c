@@ -16,11 +16,6 @@ const char *models_file(const struct conf *c, struct arena *a, const struct cata
     return arena_printf(a, "%s/%s", c->models_dir, m->file);
 }
 
-const char *models_projector(const struct conf *c, struct arena *a, const struct catalogue_model *m)
-{
-    return models_mmproj_beside(a, models_file(c, a, m));
-}
-
 static bool is_file(const char *path)
 {
     struct stat st;
@@ -93,7 +88,7 @@ enum err models_find(const struct conf *c, const char *name, struct arena *a, co
 enum err models_resolve(const struct conf *c, struct arena *a, const char **path, struct errinfo *e)
 {
     TRY(models_find(c, c->model, a, path, e));
-    return c->quantize && c->quantize[0] ? models_quantized(c, a, path, e) : ERR_OK;
+    return models_quantized(c, a, path, e);
 }
 
 enum err models_check(const char *path, struct errinfo *e)

@@ -28,9 +28,6 @@ const char *models_file(const struct conf *c, struct arena *a, const struct cata
 
 #define MODELS_MMPROJ "mmproj-" /* begins the name of a projector's file */
 
-/* The same of its projector's, which stands beside it. */
-const char *models_projector(const struct conf *c, struct arena *a,
-                             const struct catalogue_model *m);
 /* Where the projector stands that is found beside the model at `path`, or would. */
 const char *models_mmproj_beside(struct arena *a, const char *path);
 /* The projector of the model at `path` that a setting names; "": the one beside it, if it is
@@ -38,9 +35,9 @@ const char *models_mmproj_beside(struct arena *a, const char *path);
 enum err models_mmproj(const char *set, const char *path, struct arena *a, const char **out,
                        struct errinfo *e);
 
-/* The setting `quantize`: where the model at *path has matrices of floats, *path becomes a file
- * that has them in the setting's type, in the caches' folder; made if it is not there yet. Errors:
- * USAGE (no type), those of quant_file. */
+/* The setting `quantize`, if there is one: where the model at *path has matrices of floats, *path
+ * becomes a file that has them in the setting's type, in the caches' folder; made if it is not
+ * there yet.  Errors: USAGE (no type), those of quant_file. */
 enum err models_quantized(const struct conf *c, struct arena *a, const char **path,
                           struct errinfo *e);
 

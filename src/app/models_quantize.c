@@ -81,6 +81,8 @@ enum err models_quantized(const struct conf *c, struct arena *a, const char **pa
 {
     struct stat st;
     struct gguf *g;
+    if (!c->quantize || !c->quantize[0])
+        return ERR_OK;
     int type = quant_named(c->quantize);
     if (type < 0)
         return err_set(e, ERR_USAGE, "quantize: '%.32s' is none of %s", c->quantize, quant_names());

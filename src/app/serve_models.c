@@ -171,12 +171,12 @@ static enum err add_folder(struct serve_models *s, struct errinfo *e)
 
 enum err serve_models_find(struct serve_models *s, const struct conf *c, struct errinfo *e)
 {
-    const char *path;
     arena_init(&s->arena);
     s->conf = c;
     s->n = 0;
-    TRY(models_resolve(c, &s->arena, &path, e));
     TRY(models_find(c, c->model, &s->arena, &s->file, e));
+    const char *path = s->file;
+    TRY(models_quantized(c, &s->arena, &path, e));
     bool by_path = span_starts(span_of(c->model), span_of(s->file));
     TRY(add_row(s, by_path ? name_of(&s->arena, s->file) : c->model, NULL, s->file, path, e));
     if (c->origin[CONF_ID_model] == CONF_OPTION)
