@@ -170,11 +170,8 @@ void api_do_admin_unload(struct api_call *c)
     const char *name = named_model(c);
     if (!name)
         return;
-    struct api_model *m = api_models_find(c->api->models, name);
-    if (!m)
-        api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
-                   name);
-    else if (!api_model_unload(m))
+    struct api_model *m = api_models_need(c->api->models, name, &c->fault);
+    if (m && !api_model_unload(m))
         api_refuse(&c->fault, 409, "model_in_use", "model",
                    "the model \"%.128s\" is not open, or is answering now", name);
     if (c->fault.status) {

@@ -92,20 +92,6 @@ static bool keep_text(struct api_stored *s, const struct api_in *in, const char 
     return true;
 }
 
-/* A model that is here; null is the default. */
-static bool keep_model(struct api_stored *s, const struct api_in *in, const char **out)
-{
-    const char *name = NULL;
-    if (!api_get_text(in, "model", &name))
-        return false;
-    struct api_model *m = name ? api_models_find(s->call->api->models, name) : NULL;
-    if (name && !m)
-        return api_refuse(in->fault, 404, "model_not_found", "model",
-                          "the model \"%.128s\" is not here", name);
-    *out = m ? m->name : "";
-    return true;
-}
-
 void api_do_chats_new(struct api_call *c)
 {
     struct store_chats *x;
@@ -117,7 +103,7 @@ void api_do_chats_new(struct api_call *c)
         return;
     x->id = NULL;
     x->chat.id = api_new_id(&s->arena, "chat-");
-    if (keep_model(s, &in, &x->chat.model) && keep_text(s, &in, "folder", &x->chat.folder) &&
+    if (api_chats_model(c, &in, &x->chat.model) && keep_text(s, &in, "folder", &x->chat.folder) &&
         api_get_bool(&in, "temporary", &x->chat.temporary)) {
         api_stored_run(s, give_chat);
         return;
@@ -208,8 +194,9 @@ static bool read_change(struct api_stored *s, struct store_chats *x, const struc
 {
     if (!keep_title(s, in, &x->chat.title) || !api_get_bool(in, "pinned", &x->chat.pinned) ||
         !api_get_bool(in, "archived", &x->chat.archived) ||
-        !keep_text(s, in, "folder", &x->chat.folder) || !keep_model(s, in, &x->chat.model) ||
-        !keep_text(s, in, "head", &x->chat.head) || !read_tools(s, x, in))
+        !keep_text(s, in, "folder", &x->chat.folder) ||
+        !api_chats_model(s->call, in, &x->chat.model) || !keep_text(s, in, "head", &x->chat.head) ||
+        !read_tools(s, x, in))
         return false;
     x->set |= x->chat.title ? STORE_SET_TITLE : 0;
     x->set |= api_get_any(in, "pinned") ? STORE_SET_PINNED : 0;

@@ -127,6 +127,8 @@ bool api_chats_ok(struct api_call *c, const struct api_stored *s);
 const struct store_message *api_chats_named(struct api_call *c, const struct store_chats *x);
 /* The body, which may be missing where all members may; NULL: the call was answered. */
 json_t *api_chats_write(struct api_call *c, bool may_miss);
+/* The `model` of a body, if it is here; "" for null, the default.  False with the fault. */
+bool api_chats_model(struct api_call *c, const struct api_in *in, const char **out);
 /* Tells of a chat that changed. */
 void api_chats_tell(struct api_call *c, const struct store_chat *chat);
 void api_chats_tell_message(struct api_call *c, const char *chat, const struct store_message *m);

@@ -115,6 +115,18 @@ json_t *api_chats_write(struct api_call *c, bool may_miss)
     return api_call_body(c);
 }
 
+bool api_chats_model(struct api_call *c, const struct api_in *in, const char **out)
+{
+    const char *name = NULL;
+    if (!api_get_text(in, "model", &name))
+        return false;
+    struct api_model *m = name ? api_models_need(c->api->models, name, in->fault) : NULL;
+    if (name && !m)
+        return false;
+    *out = m ? m->name : "";
+    return true;
+}
+
 void api_chats_tell(struct api_call *c, const struct store_chat *chat)
 {
     api_events_tell(c->api->chats, api_chats_owner(c), chat->id, "chat",

@@ -57,19 +57,6 @@ bool api_chats_read_options(struct api_call *c, const struct api_in *in, json_t 
     return ok;
 }
 
-static bool check_model(struct api_call *c, const struct api_in *in, const char **out)
-{
-    const char *name = NULL;
-    if (!api_get_text(in, "model", &name))
-        return false;
-    struct api_model *m = name ? api_models_find(c->api->models, name) : NULL;
-    if (name && !m)
-        return api_refuse(&c->fault, 404, "model_not_found", "model",
-                          "the model \"%.128s\" is not here", name);
-    *out = m ? m->name : "";
-    return true;
-}
-
 /* ---- an answer begins ---- */
 
 static void give_turn(struct api_call *c, struct api_stored *s)
@@ -129,7 +116,7 @@ static bool read_ask(struct api_call *c, struct api_stored *s, struct store_mess
     const struct api_in in = {c->body, "", &c->fault};
     const char *content = NULL, *parent = NULL;
     if (!api_get_text(&in, "content", &content) || !api_get_text(&in, "parent", &parent) ||
-        !keep_files(s, &in, &add[0]) || !check_model(c, &in, &add[1].model) ||
+        !keep_files(s, &in, &add[0]) || !api_chats_model(c, &in, &add[1].model) ||
         !api_chats_read_options(c, &in, &t->options))
         return false;
     if ((!content || !*content) && !add[0].n_files)
@@ -180,7 +167,7 @@ static void with_chat(struct api_call *c, api_stored_then *then)
         return;
     const struct api_in in = {c->body, "", &c->fault};
     const char *model;
-    if (!api_chats_read_options(c, &in, &t->options) || !check_model(c, &in, &model)) {
+    if (!api_chats_read_options(c, &in, &t->options) || !api_chats_model(c, &in, &model)) {
         api_call_fail(c);
         return;
     }
@@ -198,7 +185,7 @@ static void regenerate(struct api_call *c, struct api_stored *read)
     if (!s)
         return;
     add[0].sibling = api_stored_keep(s, m->id);
-    CHECK(check_model(c, &in, &add[0].model)); /* it was looked at before */
+    CHECK(api_chats_model(c, &in, &add[0].model)); /* it was looked at before */
     api_stored_run(s, give_turn);
 }
 

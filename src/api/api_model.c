@@ -447,6 +447,14 @@ struct api_model *api_models_find(struct api_models *set, const char *name)
     return !name || any_name ? &set->model[0] : NULL;
 }
 
+struct api_model *api_models_need(struct api_models *set, const char *name, struct api_fault *f)
+{
+    struct api_model *m = api_models_find(set, name);
+    if (!m)
+        api_refuse(f, 404, "model_not_found", "model", "the model \"%.128s\" is not here", name);
+    return m;
+}
+
 enum api_model_state api_model_state(struct api_model *m)
 {
     pthread_mutex_lock(&m->set->lock);
@@ -578,10 +586,8 @@ static bool begin_use(struct api_call *c, struct api_model *m)
 void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 {
     static const struct http_ops ops = {.woken = woken, .done = waiter_done};
-    struct api_model *m = api_models_find(c->api->models, name);
+    struct api_model *m = api_models_need(c->api->models, name, &c->fault);
     if (!m) {
-        api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
-                   name);
         api_call_fail(c);
         return;
     }
@@ -598,12 +604,10 @@ void api_model_want(struct api_call *c, const char *name, api_model_then *then)
 
 bool api_model_ask(struct api_call *c, const char *name)
 {
-    struct api_model *m = api_models_find(c->api->models, name);
-    if (!m)
-        return api_refuse(&c->fault, 404, "model_not_found", "model",
-                          "the model \"%.128s\" is not here", name);
-    begin_use(c, m);
-    return true;
+    struct api_model *m = api_models_need(c->api->models, name, &c->fault);
+    if (m)
+        begin_use(c, m);
+    return m != NULL;
 }
 
 bool api_model_came(struct api_call *c)

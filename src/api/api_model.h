@@ -12,6 +12,7 @@
 #include "api/api.h"
 #include "api/api_about.h"
 #include "api/api_draft.h"
+#include "api/api_fault.h"
 #include "chat/chat.h"
 #include "engine/sched.h"
 #include "gram/gram.h"
@@ -70,6 +71,8 @@ struct api_model *api_models_at(struct api_models *set, size_t i);
 /* The model that a request's name means: exact, without Ollama's ":latest", or the default where
  * there is but one and other names are fine, or none was said.  NULL: there is none. */
 struct api_model *api_models_find(struct api_models *set, const char *name);
+/* The same; with NULL the fault says so. */
+struct api_model *api_models_need(struct api_models *set, const char *name, struct api_fault *f);
 enum api_model_state api_model_state(struct api_model *m);
 
 typedef void api_model_then(struct api_call *c, struct api_model *m);

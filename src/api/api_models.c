@@ -63,13 +63,11 @@ void api_do_models(struct api_call *c)
 void api_do_model(struct api_call *c)
 {
     const char *name = http_param(c->req, "model");
-    struct api_model *m = api_models_find(c->api->models, name);
-    if (m) {
-        bool brief = c->dialect == API_ANTHROPIC;
-        api_call_json(c, 200, brief ? describe_short(m, name) : describe(m, name));
+    struct api_model *m = api_models_need(c->api->models, name, &c->fault);
+    if (!m) {
+        api_call_fail(c);
         return;
     }
-    api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
-               name);
-    api_call_fail(c);
+    bool brief = c->dialect == API_ANTHROPIC;
+    api_call_json(c, 200, brief ? describe_short(m, name) : describe(m, name));
 }

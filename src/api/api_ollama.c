@@ -276,10 +276,8 @@ void api_do_ollama_show(struct api_call *c)
         api_call_fail(c);
         return;
     }
-    struct api_model *m = api_models_find(c->api->models, name);
+    struct api_model *m = api_models_need(c->api->models, name, &c->fault);
     if (!m) {
-        api_refuse(&c->fault, 404, "model_not_found", "model", "the model \"%.128s\" is not here",
-                   name);
         api_call_fail(c);
         return;
     }
