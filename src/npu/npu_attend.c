@@ -23,6 +23,7 @@ struct attend {
     uint64_t kv_slot, q_slot, p_slot, o_slot;
     uint32_t kv_at, p_at, o_at;
     enum npu_level kv;
+    bool cached; /* a head's keys and values come from memory once, for all ranges of its rows */
     double far;
     uint64_t n_kv, n_score, n_out; /* of the core, up to now: which slot is next */
 };
@@ -53,7 +54,8 @@ static void scores(struct attend *a, unsigned core, const struct task *t, uint64
     c->give[0] = NPU_A_FULL;
     c->base = NPU_BASE_IN2;
     c->bytes = (uint64_t)(bytes + (first ? (double)a->q_slot : 0));
-    c->level = c->bytes ? (uint8_t)a->kv : NPU_HERE;
+    bool again = a->cached && t->tile + 1 < a->tiles; /* the last range sees all positions */
+    c->level = !c->bytes ? NPU_HERE : again ? NPU_SHARED : (uint8_t)a->kv;
     c->addr = ((t->seq * op->kv_heads + t->head) * op->context + from) * 2 * op->dim *
               e->work->kv_bytes;
     c->sram = a->kv_at + (uint32_t)(a->kv_slot * (a->n_kv++ % NPU_SLOTS));
@@ -156,12 +158,24 @@ static void cut(struct attend *a)
     a->parts = MAX(MIN(a->parts, op->context / PART_MIN), 1u);
 }
 
+/* Whether a cache holds what all cores read at once: ranges of a head's rows are dealt out one
+ * after the other. */
+static bool is_cached(const struct attend *a)
+{
+    const struct npu_chip *c = a->e->chip;
+    const struct npu_op *op = a->e->op;
+    double heads = ceil((double)a->e->cores / (double)(a->tiles * a->parts));
+    double bytes = 2.0 * (double)(op->context * op->dim) * a->e->work->kv_bytes;
+    return c->cache && a->kv == NPU_MEMORY && heads * bytes <= c->v[NPU_SHARED_KIB] * 1024;
+}
+
 bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
                      uint64_t *parts)
 {
     struct attend a = {.e = e, .kv = at->in2};
     npu_emit_begin(e, op, at);
     cut(&a);
+    a.cached = is_cached(&a);
     a.far = at->in2 == NPU_SHARED && at->in2_cores ? 1 - 1.0 / e->cores : 1;
     a.q_slot = a.queries * op->dim * e->work->act_bytes;
     a.kv_slot = (2 * a.block * op->dim * e->work->kv_bytes + a.q_slot + 63) & ~(uint64_t)63;

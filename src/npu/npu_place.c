@@ -67,7 +67,7 @@ void npu_place(struct npu_places *p, const struct npu_work *w, const struct npu_
     place_weights(p, w, room);
     for (size_t t = 0; t < w->n_tensors; t++) {
         double bytes = npu_tensor_bytes(w, (int)t);
-        bool fits = true;
+        bool fits = bytes <= room - p->kept; /* even of what nothing reads */
         for (int i = maker[t]; fits && i <= w->tensors[t].last; i++)
             fits = used[i] + bytes <= room - p->kept;
         p->on_chip[t] = fits;
