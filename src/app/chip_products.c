@@ -42,7 +42,7 @@ static enum err time_one(const struct npu_chip *c, const struct product *p, enum
     w->streamed = true; /* what is measured again and again is larger than the chip's memories */
     enum err code = npu_run(&a, w, c, &ask, e);
     if (code == ERR_OK) {
-        *us = npu_answer_s(&a, (double)a.timing.ps) * 1e6 + c->v[NPU_OP_US];
+        *us = npu_answer_rested_s(&a, (double)a.timing.ps) * 1e6 + c->v[NPU_OP_US];
         npu_answer_done(&a);
     }
     npu_work_free(w);

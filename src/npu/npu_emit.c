@@ -42,6 +42,12 @@ static struct npu_stream *stream(const struct npu_emit *e, unsigned core, enum n
     return &e->streams[core * NPU_N_QUEUES + q];
 }
 
+static struct npu_cmd *last_of(const struct npu_emit *e, unsigned core, enum npu_queue q)
+{
+    const struct npu_stream *s = stream(e, core, q);
+    return &s->cmds[s->n - 1];
+}
+
 /* The core's first command takes its half. */
 static struct npu_cmd *take_half(struct npu_emit *e, unsigned core, enum npu_cmd_kind kind)
 {
@@ -70,10 +76,9 @@ void npu_emit_begin(struct npu_emit *e, const struct npu_op *op, const struct np
 
 struct npu_cmd *npu_emit_await(struct npu_emit *e, unsigned core)
 {
-    const struct npu_stream *s = stream(e, core, NPU_Q_LOAD);
     if (!e->launched)
         await(e, core);
-    return &s->cmds[s->n - 1];
+    return last_of(e, core, NPU_Q_LOAD);
 }
 
 void npu_emit_end(struct npu_emit *e)
@@ -150,9 +155,11 @@ struct product {
     uint64_t a_slot, w_slot, o_slot;
     uint32_t a_at, w_at, r_at, o_at;
     uint64_t a_count, w_count, o_count; /* loads of the core up to now */
+    uint64_t turn, behind;              /* tiles of all cores at once; from a tile to that which has
+                                           its place then, 0: none waits for it */
     double a_far, r_far;                /* shares that come from elsewhere */
     struct use *rows, *columns;         /* [ks][mt], [ks][nt] */
-    bool awaited;
+    bool awaited, waits;                /* the tile to be loaded waits for its place */
 };
 
 struct tile {
@@ -171,19 +178,8 @@ static uint64_t id_of(const struct npu_tiling *t, struct tile x)
     return t->down_first ? (x.s * t->nt + x.j) * t->mt + x.i : (x.s * t->mt + x.i) * t->nt + x.j;
 }
 
-/* The core that makes a tile, and how many it makes before. */
-static uint64_t core_of(const struct product *p, uint64_t id)
-{
-    return p->step == 1 ? id / p->run : id % p->step;
-}
-
-static uint64_t turn_of(const struct product *p, uint64_t id)
-{
-    return p->step == 1 ? id % p->run : id / p->step;
-}
-
-/* Of all tiles with a row's inputs (a column's weights) the one whose turn comes first, whose core
- * then brings them for all; and whether they are of several cores. */
+/* Without a cache: of all tiles with a row's inputs (a column's weights) the one whose turn comes
+ * first, whose core then brings them for all; and whether they are of several cores. */
 struct use {
     uint64_t first;
     bool several, known;
@@ -193,8 +189,8 @@ static void note_use(const struct product *p, struct use *u, uint64_t id)
 {
     if (!u->known)
         *u = (struct use){.first = id, .known = true};
-    u->several |= core_of(p, id) != core_of(p, u->first);
-    if (turn_of(p, id) < turn_of(p, u->first))
+    u->several |= id / p->run != u->first / p->run; /* a core makes a run of tiles */
+    if (id % p->run < u->first % p->run)
         u->first = id;
 }
 
@@ -210,6 +206,36 @@ static void find_uses(struct product *p, uint64_t tiles)
     }
 }
 
+/* The tile that last brought a tile's inputs (weights) into the cache: of those that have the same,
+ * the first one, or in what the cache loses from turn to turn the first one of the turn. */
+static uint64_t brought_by(const struct product *p, uint64_t id, bool row)
+{
+    const struct npu_tiling *t = p->t;
+    uint64_t inner = t->down_first ? t->mt : t->nt, part_from = id - id % (t->mt * t->nt);
+    uint64_t from = part_from;
+    if (row ? t->lose_a : t->lose_w)
+        from = MAX(from, id - id % p->turn);
+    if (row == t->down_first) /* every `inner` tiles */
+        return from + (id - from) % inner;
+    return MAX(id - (id - part_from) % inner, from); /* tiles next to each other */
+}
+
+/* Through the cache: who needs in the same turn what another tile brings waits for that. */
+static void load_cached(struct product *p, struct npu_cmd *c, struct tile x, bool row)
+{
+    const struct npu_tiling *t = p->t;
+    uint64_t id = id_of(t, x), by = brought_by(p, id, row), turn = id / p->turn;
+    bool lost = row ? t->lose_a : t->lose_w;
+    uint64_t strip = row ? x.s * t->mt + x.i : t->ks * t->mt + x.s * t->nt + x.j;
+    uint64_t key = 1 + strip + (lost ? turn * t->ks * (t->mt + t->nt) : 0);
+    c->first = by == id;
+    c->level = c->first ? NPU_MEMORY : NPU_SHARED;
+    if (by / p->turn != turn || key >= NPU_KEYS_MAX)
+        return;
+    c->key = (uint32_t)key;
+    p->e->n_keys = MAX(p->e->n_keys, c->key + 1);
+}
+
 /* A load of a row's inputs or a column's weights, chunk by chunk.  What several cores use, the
  * first of them brings and the others have from it; what a core brings again, it brings from the
  * memory that they share, where there is one. */
@@ -218,8 +244,6 @@ static void load(struct product *p, unsigned core, struct tile x, uint64_t chunk
 {
     struct npu_emit *e = p->e;
     enum npu_level level = row ? e->at.in : e->at.weight;
-    const struct use *use = row ? &p->rows[x.s * p->t->mt + x.i]
-                                : &p->columns[x.s * p->t->nt + x.j];
     struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_LOAD);
     c->take[0] = row ? NPU_A_FREE : NPU_W_FREE;
     c->give[0] = row ? NPU_A_FULL : NPU_W_FULL;
@@ -232,11 +256,16 @@ static void load(struct product *p, unsigned core, struct tile x, uint64_t chunk
     c->size = (uint32_t)(row ? p->a_slot : p->w_slot);
     c->sram = (row ? p->a_at : p->w_at) + c->size * (uint32_t)((*count)++ % NPU_SLOTS);
     bool memory = level == NPU_MEMORY, shared = e->chip->v[NPU_SHARED_KIB] > 0;
-    bool alone_again = !use->several && id_of(p->t, x) != use->first;
-    if (e->chip->cache && (again || alone_again)) { /* even what no other core has used */
-        c->level = NPU_SHARED;
+    if (p->waits)
+        c->take[1] = NPU_PLACE;
+    p->waits = false;
+    if (e->chip->cache) {
+        if (memory)
+            load_cached(p, c, x, row);
         return;
     }
+    const struct use *use = row ? &p->rows[x.s * p->t->mt + x.i]
+                                : &p->columns[x.s * p->t->nt + x.j];
     if (!use->several || (!memory && e->chip->v[NPU_MULTICAST] == 0))
         return;
     if (again) { /* not with the others */
@@ -355,9 +384,8 @@ static struct needs needs_of(const struct product *p, uint64_t id, uint64_t from
     u.new_w = !kept && (!t->keep_w || !same(p, id, false, from, to, false));
     u.end_a = !t->keep_a || !same(p, id, true, from, to, true);
     u.end_w = !kept && (!t->keep_w || !same(p, id, true, from, to, false));
-    bool spread = p->step != 1; /* then the neighbours of a tile are of other cores */
-    u.a_again = t->down_first && !spread ? id >= from + t->mt : same(p, id, false, from, to, true);
-    u.w_again = t->down_first || spread ? same(p, id, false, from, to, false) : id >= from + t->nt;
+    u.a_again = t->down_first ? id >= from + t->mt : same(p, id, false, from, to, true);
+    u.w_again = t->down_first ? same(p, id, false, from, to, false) : id >= from + t->nt;
     return u;
 }
 
@@ -385,6 +413,7 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
     struct needs u = needs_of(p, id, from, to);
     bool stored = is_stored(p, id + p->step >= to);
     uint64_t ahead = 0;
+    p->waits = p->behind && id >= from + p->behind;
     if (!p->awaited) { /* weights may come before what the others still make */
         if (u.new_w)
             take_half(e, core, NPU_CMD_OPEN);
@@ -422,6 +451,8 @@ static void emit_tile(struct product *p, unsigned core, uint64_t id, uint64_t fr
         c->size = (uint32_t)p->o_slot;
     }
     finish(p, core, u.m, u.n, id, stored);
+    if (p->behind && id + p->behind < to)
+        last_of(e, core, NPU_Q_STORE)->give[1] = NPU_PLACE;
 }
 
 bool npu_emit_matmul(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
@@ -443,7 +474,11 @@ bool npu_emit_matmul(struct npu_emit *e, const struct npu_op *op, const struct n
     p.o_at = place(e, p.o_slot, NPU_SLOTS);
     p.r_at = op->in2 >= 0 ? place(e, p.o_slot, NPU_SLOTS) : 0;
     e->beside = (unsigned)MAX(MIN((uint64_t)t->beside, p.run), 1u);
-    find_uses(&p, tiles);
+    p.turn = npu_tile_turn(t, e->cores);
+    if (e->chip->v[NPU_TILE_MOST] > 0 && !at->out_cores)
+        p.behind = MIN(e->beside, (unsigned)NPU_SLOTS) * p.step; /* buffers are of so many */
+    if (!e->chip->cache)
+        find_uses(&p, tiles);
     for (unsigned core = 0; core < e->cores; core++) {
         uint64_t from = p.step == 1 ? core * p.run : core;
         uint64_t to = p.step == 1 ? MIN(from + p.run, tiles) : tiles;

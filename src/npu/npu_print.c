@@ -6,9 +6,9 @@ static const char *const kinds[] = {"open", "await", "load", "matrix", "vector",
 static const char *const queues[] = {"load", "matrix", "vector", "store"};
 static const char *const levels[] = {"here", "shared", "memory", "peer"};
 static const char *const bases[] = {"weight", "in", "in2", "out"};
-static const char *const sems[] = {"",       "w-free", "a-free", "r-free", "w-full",
-                                   "a-full", "r-full", "o-free", "t-free", "o-full",
-                                   "p-full", "v-free", "s-full", "half"};
+static const char *const sems[] = {"",       "w-free", "a-free", "r-free", "place",
+                                   "w-full", "a-full", "r-full", "o-free", "t-free",
+                                   "o-full", "p-full", "v-free", "s-full", "half"};
 
 static void print_cmd(const struct npu_cmd *c, struct str *out)
 {

@@ -45,6 +45,7 @@ enum npu_sem {
     NPU_W_FREE, /* load: slots of weights, */
     NPU_A_FREE, /* load: of inputs, */
     NPU_R_FREE, /* load: and of what the vector unit reads */
+    NPU_PLACE,  /* load: of a tile in its core, where the one before keeps it to its last store */
     NPU_W_FULL, /* matrix */
     NPU_A_FULL, /* matrix */
     NPU_R_FULL, /* vector */
@@ -129,7 +130,7 @@ enum npu_queue npu_queue_of(enum npu_cmd_kind k);
 /* How many tokens a queue's commands take, and give, at most: the first ones of the lists. */
 static inline int npu_most_takes(enum npu_queue q)
 {
-    return q == NPU_Q_MATRIX ? 3 : q == NPU_Q_VECTOR ? 2 : 1;
+    return q == NPU_Q_MATRIX ? 3 : q == NPU_Q_STORE ? 1 : 2;
 }
 
 static inline int npu_most_gives(enum npu_queue q)

@@ -297,10 +297,10 @@ enum npu_queue npu_taker_of(enum npu_sem s)
 {
     static const enum npu_queue takers[NPU_N_SEMS] = {
         [NPU_NO_SEM] = NPU_N_QUEUES, [NPU_W_FREE] = NPU_Q_LOAD,   [NPU_A_FREE] = NPU_Q_LOAD,
-        [NPU_R_FREE] = NPU_Q_LOAD,   [NPU_HALF] = NPU_Q_LOAD,     [NPU_W_FULL] = NPU_Q_MATRIX,
-        [NPU_A_FULL] = NPU_Q_MATRIX, [NPU_O_FREE] = NPU_Q_MATRIX, [NPU_T_FREE] = NPU_Q_MATRIX,
-        [NPU_P_FULL] = NPU_Q_MATRIX, [NPU_R_FULL] = NPU_Q_VECTOR, [NPU_O_FULL] = NPU_Q_VECTOR,
-        [NPU_V_FREE] = NPU_Q_VECTOR, [NPU_S_FULL] = NPU_Q_STORE};
+        [NPU_R_FREE] = NPU_Q_LOAD,   [NPU_PLACE] = NPU_Q_LOAD,    [NPU_HALF] = NPU_Q_LOAD,
+        [NPU_W_FULL] = NPU_Q_MATRIX, [NPU_A_FULL] = NPU_Q_MATRIX, [NPU_O_FREE] = NPU_Q_MATRIX,
+        [NPU_T_FREE] = NPU_Q_MATRIX, [NPU_P_FULL] = NPU_Q_MATRIX, [NPU_R_FULL] = NPU_Q_VECTOR,
+        [NPU_O_FULL] = NPU_Q_VECTOR, [NPU_V_FREE] = NPU_Q_VECTOR, [NPU_S_FULL] = NPU_Q_STORE};
     return takers[s];
 }
 

@@ -77,12 +77,13 @@ static bool has_own_voltage(int energy)
     return energy == NPU_E_DRAM || energy == NPU_E_HOST || energy == NPU_E_LINKS;
 }
 
-/* The share of the clock at which a round of `seconds` at full clock, `fixed_s` of which no clock
- * changes, draws what the card may: energy falls with the square of the voltage. */
-static double allowed_clock(const struct npu_answer *a, const struct npu_chip *c, double seconds)
+/* The share of the clock at which a round of `seconds` at full clock draws so many watts: energy
+ * falls with the square of the voltage. */
+static double allowed_clock(const struct npu_answer *a, const struct npu_chip *c, double seconds,
+                            double watts_most)
 {
     double low = CLOCK_LEAST, high = 1, dynamic = 0, fixed = 0,
-           room = c->v[NPU_TDP] - c->v[NPU_STATIC];
+           room = watts_most - c->v[NPU_STATIC];
     for (int i = 0; i < NPU_E_STATIC; i++) {
         dynamic += a->energy[i];
         fixed += has_own_voltage(i) ? a->energy[i] : 0;
@@ -125,13 +126,16 @@ static void finish(struct npu_answer *a, const struct npu_work *w, const struct 
         once = (double)(a->timing.ps - a->timing.round_ps) * 1e-12;
     count_energy(a, w, c, ask);
     double waits = single ? c->v[NPU_HOST_US] * 1e-6 + host : 0;
-    a->clock = allowed_clock(a, c, round + waits);
-    double v = 1 - VOLTAGE_SHARE * (1 - a->clock);
+    a->clock = allowed_clock(a, c, round + waits, c->v[NPU_TDP]);
+    a->burst = allowed_clock(a, c, round + waits, MAX(c->v[NPU_BURST], c->v[NPU_TDP]));
+    a->burst_s = c->v[NPU_BURST_US] * 1e-6;
+    double rested = npu_answer_rested_s(a, once * 1e12);
+    double v = 1 - VOLTAGE_SHARE * (1 - (single && once > 0 ? once / rested : a->clock));
     for (int i = 0; i < NPU_E_STATIC; i++)
         if (!has_own_voltage(i))
             a->energy[i] *= v * v;
     round = MAX(round / a->clock, host * ask->instances);
-    a->latency_s = once / a->clock + host + c->v[NPU_HOST_US] * 1e-6;
+    a->latency_s = rested + host + c->v[NPU_HOST_US] * 1e-6;
     double period = single ? a->latency_s : round;
     a->per_s = samples / period;
     a->energy[NPU_E_STATIC] = c->v[NPU_STATIC] * period;

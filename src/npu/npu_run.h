@@ -42,6 +42,7 @@ struct npu_answer {
     double low, high;              /* joules of one input, the tables' band */
     double utilisation;            /* of the matrix units' peak, whole chip */
     double clock;                  /* share of the nominal clock that the power allows */
+    double burst, burst_s;         /* the same after a rest, and for how long */
     struct npu_timing_of timing;
     double compile_s; /* of this machine: compiling, timing */
     double time_s;
@@ -71,13 +72,20 @@ enum err npu_fit(struct npu_chip *c, struct errinfo *e);
 
 const char *npu_energy_key(enum npu_energy x);
 
-/* The sums of a->energy, of a round of so many inputs or tokens in so many seconds. */
 /* Seconds of picoseconds of its timing, which are those at the full clock. */
 static inline double npu_answer_s(const struct npu_answer *a, double ps)
 {
     return ps * 1e-12 / a->clock;
 }
 
+/* The same from a rest on: the card's limiter does not act at once. */
+static inline double npu_answer_rested_s(const struct npu_answer *a, double ps)
+{
+    double s = ps * 1e-12 / a->burst;
+    return s <= a->burst_s ? s : a->burst_s + (s - a->burst_s) * a->burst / a->clock;
+}
+
+/* The sums of a->energy, of a round of so many inputs or tokens in so many seconds. */
 void npu_answer_energy(struct npu_answer *a, double samples, double seconds);
 
 #endif

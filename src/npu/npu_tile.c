@@ -41,6 +41,11 @@ struct search {
     struct npu_tiling best;
 };
 
+uint64_t npu_tile_turn(const struct npu_tiling *t, unsigned cores)
+{
+    return (uint64_t)cores * t->beside;
+}
+
 bool npu_tile_rows(const struct npu_tiling *t, unsigned cores)
 {
     uint64_t run = (t->mt * t->nt * t->ks + cores - 1) / cores;
@@ -107,6 +112,37 @@ static struct loads count_loads(const struct search *s, const struct npu_tiling 
     return l;
 }
 
+/* How often a cache has all inputs, and all weights, brought to it. */
+struct brought {
+    double a, w;
+};
+
+/* Cores walk along their inputs and weights side by side: what one turn of tiles shares with a
+ * later one is still there if all that is used from the one to the other fits.  In the order of
+ * tiles, those next to each other share the outer side's data, and the inner side's come again
+ * after all of its length. */
+static struct brought count_brought(const struct search *s, struct npu_tiling *t)
+{
+    double room = s->c->v[NPU_SHARED_KIB] * 1024 / (double)s->instances;
+    double k = (double)((s->op->k + t->ks - 1) / t->ks), turn = (double)npu_tile_turn(t, s->cores);
+    double a = k * (double)t->tm * s->op->unique * s->w->act_bytes;
+    double w = k * (double)t->tn * s->w->weight_bits / 8;
+    double out = (double)(t->tm * t->tn) * (t->ks > 1 ? SUM_BYTES : s->w->act_bytes);
+    bool down = t->down_first;
+    double inner = (double)(down ? t->mt : t->nt), outer = (double)(down ? t->nt : t->mt);
+    double inner_bytes = down ? a : w, outer_bytes = down ? w : a;
+    double used = MIN(inner, turn) * inner_bytes + MAX(turn / inner, 1) * outer_bytes + turn * out;
+    double used_by_row = inner * (inner_bytes + out) + 2 * outer_bytes;
+    bool lose_inner = inner > turn ? used_by_row > room : outer > turn / inner && used > room;
+    bool lose_outer = inner > turn && used > room;
+    double inner_times = !lose_inner ? 1 : inner > turn ? outer : MAX(inner * outer / turn, 1);
+    double outer_times = lose_outer ? inner / turn : 1;
+    t->lose_a = down ? lose_inner : lose_outer;
+    t->lose_w = down ? lose_outer : lose_inner;
+    return down ? (struct brought){inner_times, outer_times}
+                : (struct brought){outer_times, inner_times};
+}
+
 /* Products of few rows that wait for memory: the next tile's weights load while this one works. */
 static bool streams(const struct search *s)
 {
@@ -142,7 +178,9 @@ static void price(struct search *s, struct npu_tiling *t)
     double all_w = k * (double)t->ks * (double)(t->nt * t->tn) * s->w->weight_bits / 8;
     double all_a = (double)(t->mt * t->tm) * k * (double)t->ks * op->unique * s->w->act_bytes;
     double all_o = (double)(t->mt * t->nt * t->ks) * o_tile;
-    double dram = (at->weight == NPU_MEMORY ? all_w : 0) + (at->in == NPU_MEMORY ? all_a : 0) +
+    struct brought times = s->c->cache ? count_brought(s, t) : (struct brought){1, 1};
+    double dram = (at->weight == NPU_MEMORY ? all_w * times.w : 0) +
+                  (at->in == NPU_MEMORY ? all_a * times.a : 0) +
                   (op->in2 >= 0 && at->in2 == NPU_MEMORY ? all_o : 0) +
                   (at->out == NPU_MEMORY ? all_o : 0);
     double net = cores * (w_core + a_core + r_core + out_core);
@@ -257,10 +295,11 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
     struct search s = {.c = c, .w = w, .op = op, .at = at, .cores = cores, .instances = instances};
     uint64_t down_sides[SIDES], across[SIDES];
     bool dot = c->array == NPU_DOT;
+    double wide = c->v[NPU_TILE_WIDE];
     s.cycle = 1e6 / c->v[NPU_CLOCK];
     s.link = s.cycle / c->v[NPU_LINK];
     s.noc = s.cycle / c->v[NPU_NOC];
-    s.dram = 1e12 / npu_chip_dram_bytes(c);
+    s.dram = 1e12 / (npu_chip_dram_bytes(c) * c->v[NPU_DRAM_REACH]);
     uint64_t longest = (uint64_t)c->v[NPU_TILE_MOST], least = (uint64_t)c->v[NPU_TILE_LEAST];
     uint64_t m_grain = dot || c->array == NPU_SYSTOLIC_OS ? (uint64_t)c->v[NPU_MX_ROWS] : 1;
     size_t nm = sides(op->m, m_grain, cores, least, longest, down_sides, SIDES);
@@ -276,7 +315,8 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
             struct npu_tiling t = {.tm = down_sides[i], .tn = across[j]};
             t.mt = (op->m + t.tm - 1) / t.tm;
             t.nt = (op->n + t.tn - 1) / t.tn;
-            if (t.mt * t.nt <= (uint64_t)1 << 18)
+            bool too_wide = wide > 0 && j > 0 && t.mt > 1 && (double)t.tn > wide * (double)t.tm;
+            if (!too_wide && t.mt * t.nt <= (uint64_t)1 << 18)
                 price_parts(&s, t);
         }
     return s.best;

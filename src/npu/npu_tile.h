@@ -23,6 +23,8 @@ struct npu_tiling {
     uint64_t pieces;             /* a chunk streams through buffers of so many parts of it */
     bool down_first;             /* the next tile is the one below: weights stay, inputs change */
     bool keep_w, keep_a;         /* a whole tile's weights (inputs) stay for the next tile */
+    bool lose_w, lose_a;         /* a cache has lost a column's weights (a row's inputs) by the time
+                                    when the cores take their next tiles */
     unsigned beside;
     double cost; /* ps, about */
 };
@@ -31,6 +33,9 @@ struct npu_tiling {
 struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_work *w,
                                   const struct npu_op *op, const struct npu_where *at,
                                   unsigned cores, unsigned instances);
+
+/* Tiles that all cores work on at once, one after the other in the order of tiles. */
+uint64_t npu_tile_turn(const struct npu_tiling *t, unsigned cores);
 
 /* Whether each core makes whole rows of the result: what follows row by row finds them where they
  * are. */

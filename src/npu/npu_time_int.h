@@ -169,9 +169,9 @@ static inline unsigned npu_matrix_sem(unsigned sem)
     enum { NONE = NPU_MATRIX_SEMS };
     static const uint8_t index[NPU_N_SEMS] = {
         [NPU_NO_SEM] = NONE, [NPU_W_FREE] = NONE, [NPU_A_FREE] = NONE, [NPU_R_FREE] = NONE,
-        [NPU_W_FULL] = 0,    [NPU_A_FULL] = 1,    [NPU_R_FULL] = NONE, [NPU_O_FREE] = 2,
-        [NPU_T_FREE] = 3,    [NPU_O_FULL] = NONE, [NPU_P_FULL] = 4,    [NPU_V_FREE] = NONE,
-        [NPU_S_FULL] = NONE, [NPU_HALF] = NONE};
+        [NPU_PLACE] = NONE,  [NPU_W_FULL] = 0,    [NPU_A_FULL] = 1,    [NPU_R_FULL] = NONE,
+        [NPU_O_FREE] = 2,    [NPU_T_FREE] = 3,    [NPU_O_FULL] = NONE, [NPU_P_FULL] = 4,
+        [NPU_V_FREE] = NONE, [NPU_S_FULL] = NONE, [NPU_HALF] = NONE};
     return index[sem];
 }
 
