@@ -20,7 +20,7 @@ struct attend {
     struct npu_emit *e;
     uint64_t queries, group, rows, tiles; /* of a task; queries a head; rows and their ranges */
     uint64_t parts, block;
-    uint64_t kv_slot, q_slot, p_slot, o_slot;
+    uint64_t kv_slot, q_bytes, p_slot, o_slot;
     uint32_t kv_at, p_at, o_at;
     enum npu_level kv;
     bool cached; /* a head's keys and values come from memory once, for all ranges of its rows */
@@ -42,6 +42,19 @@ static struct npu_cmd *matrix(struct attend *a, unsigned core, uint64_t k, uint6
     return c;
 }
 
+/* A task's queries come behind its first keys, into the same slot. */
+static void queries(struct attend *a, unsigned core, const struct task *t, uint32_t sram)
+{
+    struct npu_cmd *c = npu_emit_cmd(a->e, core, NPU_CMD_LOAD);
+    c->give[0] = NPU_A_FULL;
+    c->base = NPU_BASE_IN;
+    c->bytes = a->q_bytes;
+    c->level = (uint8_t)a->e->at.in;
+    c->addr = ((t->seq * a->e->op->kv_heads + t->head) * a->tiles + t->tile) * a->q_bytes;
+    c->sram = sram;
+    c->size = (uint32_t)a->kv_slot;
+}
+
 static void scores(struct attend *a, unsigned core, const struct task *t, uint64_t from)
 {
     struct npu_emit *e = a->e;
@@ -51,15 +64,17 @@ static void scores(struct attend *a, unsigned core, const struct task *t, uint64
     bool first = from == t->from;
     struct npu_cmd *c = npu_emit_cmd(e, core, NPU_CMD_LOAD);
     c->take[0] = NPU_A_FREE;
-    c->give[0] = NPU_A_FULL;
+    c->give[0] = first ? NPU_NO_SEM : NPU_A_FULL;
     c->base = NPU_BASE_IN2;
-    c->bytes = (uint64_t)(bytes + (first ? (double)a->q_slot : 0));
+    c->bytes = (uint64_t)bytes;
     bool again = a->cached && t->tile + 1 < a->tiles; /* the last range sees all positions */
     c->level = !c->bytes ? NPU_HERE : again ? NPU_SHARED : (uint8_t)a->kv;
     c->addr = ((t->seq * op->kv_heads + t->head) * op->context + from) * 2 * op->dim *
               e->work->kv_bytes;
     c->sram = a->kv_at + (uint32_t)(a->kv_slot * (a->n_kv++ % NPU_SLOTS));
     c->size = (uint32_t)a->kv_slot;
+    if (first)
+        queries(a, core, t, c->sram);
     c = matrix(a, core, op->dim, n);
     c->take[0] = NPU_A_FULL;
     c->take[1] = NPU_O_FREE;
@@ -166,7 +181,8 @@ static bool is_cached(const struct attend *a)
     const struct npu_op *op = a->e->op;
     double heads = ceil((double)a->e->cores / (double)(a->tiles * a->parts));
     double bytes = 2.0 * (double)(op->context * op->dim) * a->e->work->kv_bytes;
-    return c->cache && a->kv == NPU_MEMORY && heads * bytes <= c->v[NPU_SHARED_KIB] * 1024;
+    double room = c->v[NPU_SHARED_KIB] * 1024 / a->e->instances;
+    return c->cache && a->kv == NPU_MEMORY && heads * bytes <= room;
 }
 
 bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct npu_where *at,
@@ -177,8 +193,8 @@ bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct n
     cut(&a);
     a.cached = is_cached(&a);
     a.far = at->in2 == NPU_SHARED && at->in2_cores ? 1 - 1.0 / e->cores : 1;
-    a.q_slot = a.queries * op->dim * e->work->act_bytes;
-    a.kv_slot = (2 * a.block * op->dim * e->work->kv_bytes + a.q_slot + 63) & ~(uint64_t)63;
+    a.q_bytes = a.queries * op->dim * e->work->act_bytes;
+    a.kv_slot = (2 * a.block * op->dim * e->work->kv_bytes + a.q_bytes + 63) & ~(uint64_t)63;
     a.p_slot = (a.queries * a.block * e->work->act_bytes + 63) & ~(uint64_t)63;
     a.o_slot = (a.queries * op->dim * SUM_BYTES + 63) & ~(uint64_t)63;
     a.kv_at = 0;
@@ -191,9 +207,8 @@ bool npu_emit_attend(struct npu_emit *e, const struct npu_op *op, const struct n
     for (unsigned core = 0; core < e->cores; core++) {
         a.n_kv = a.n_score = a.n_out = 0;
         npu_emit_await(e, core);
-        for (uint64_t id = core * run; id < MIN((core + 1) * run, tasks); id++) {
-            /* dealt out so that each core has short and long ones */
-            struct task t = task_at(&a, (id % run * e->cores + core) % tasks);
+        for (uint64_t id = core; id < tasks; id += e->cores) { /* each has short and long ones */
+            struct task t = task_at(&a, id);
             emit_task(&a, core, &t);
         }
     }

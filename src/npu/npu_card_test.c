@@ -122,7 +122,7 @@ static void test_what_does_not_fit_is_brought_again(void **state)
         struct npu_tiling t = npu_tile_search(c, w, &w->ops[0], &far, cores, 1);
         assert_int_equal(t.ks, 1);
         double row = 2.0 * (double)(t.tm * k), column = 2.0 * (double)(t.tn * k);
-        double want = brought(&t, npu_tile_turn(&t, cores), c->v[NPU_SHARED_KIB] * 1024, row,
+        double want = brought(&t, npu_tile_wave(&t, cores), c->v[NPU_SHARED_KIB] * 1024, row,
                               column, 2.0 * (double)(t.tm * t.tn)) +
                       2.0 * (double)(m * n);
         double got = run_product(c, m, k, n).timing.counts.dram_bytes;
@@ -181,6 +181,47 @@ static void test_a_tile_waits_for_its_place(void **state)
     npu_chip_free(c);
 }
 
+/* What loads nothing waits for nothing: without a cache weights and inputs may be there already. */
+static void test_kernels_without_a_cache(void **state)
+{
+    struct npu_chip *c = open_chip("a100-sxm-80");
+    struct npu_work *w = npu_work_product(NPU_BF16, 256, 16, 16384);
+    struct npu_prog *p;
+    struct errinfo e;
+    (void)state;
+    c->cache = false;
+    c->v[NPU_KEEP] = 0.5;
+    c->v[NPU_SRAM] = 656;
+    c->v[NPU_SHARED_KIB] = 1024;
+    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
+    if (npu_check(p, &e) != ERR_OK)
+        fail_msg("%s", e.text);
+    npu_prog_free(p);
+    npu_work_free(w);
+    npu_chip_free(c);
+}
+
+/* Any number of tiles beside each other, and sums in parts. */
+static void test_kernels_of_other_cores(void **state)
+{
+    struct npu_chip *c = open_chip("a100-sxm-80");
+    (void)state;
+    for (int tiles = 1; tiles <= 8; tiles++)
+        for (int i = 0; i < 3; i++) {
+            uint64_t m = i == 0 ? 1 : 777, k = i == 1 ? 512 : 11008, n = 4096;
+            struct npu_work *w = npu_work_product(NPU_BF16, m, k, n);
+            struct npu_prog *p;
+            struct errinfo e;
+            c->v[NPU_TILES] = tiles;
+            assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
+            if (npu_check(p, &e) != ERR_OK)
+                fail_msg("%d tiles: %s", tiles, e.text);
+            npu_prog_free(p);
+            npu_work_free(w);
+        }
+    npu_chip_free(c);
+}
+
 /* ---- power ---- */
 
 /* At most so many watts until the limiter acts, and the card's own from then on; a run that draws
@@ -198,6 +239,7 @@ static void test_a_card_draws_more_for_a_while(void **state)
     assert_true(full < rested && rested < limited);
     assert_true(fabs(rested - (until + (full - until * a.burst) / a.clock)) < 1e-9);
     assert_true(fabs(a.latency_s - c->v[NPU_HOST_US] * 1e-6 - rested) < 1e-9);
+    assert_true(a.watts < 1.03 * c->v[NPU_TDP]); /* of queries without a rest */
     c->v[NPU_BURST_US] = 0;
     a = run_product(c, 8192, 8192, 8192);
     assert_true(npu_answer_rested_s(&a, 1e9) == npu_answer_s(&a, 1e9));
@@ -214,6 +256,8 @@ int main(void)
         cmocka_unit_test(test_what_fits_is_brought_once),
         cmocka_unit_test(test_what_does_not_fit_is_brought_again),
         cmocka_unit_test(test_a_tile_waits_for_its_place),
+        cmocka_unit_test(test_kernels_without_a_cache),
+        cmocka_unit_test(test_kernels_of_other_cores),
         cmocka_unit_test(test_a_card_draws_more_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -228,7 +228,7 @@ enum err npu_compile(struct npu_prog **out, const struct npu_work *w, const stru
     p->cores = cores;
     struct compiler x = {.p = p, .w = w, .c = c, .cores = cores, .instances = instances};
     arena_init(&x.tmp);
-    npu_emit_init(&x.emit, c, w, cores);
+    npu_emit_init(&x.emit, c, w, cores, instances);
     x.whole_rows = arena_array(&x.tmp, w->n_tensors, sizeof *x.whole_rows);
     x.tensor_at = arena_array(&x.tmp, w->n_tensors, sizeof *x.tensor_at);
     x.weight_at = arena_array(&x.tmp, w->n_ops, sizeof *x.weight_at);

@@ -227,8 +227,8 @@ void npu_mem_init(struct npu_mem *m, const struct npu_chip *c)
     m->in_step = in_step;
     m->alike = true;
     m->busy = m->n_act = 0;
-    npu_timing_init(&m->time, type, c->v[NPU_DRAM_BITS], c->v[NPU_DRAM_RATE] * c->v[NPU_DRAM_REACH],
-                    in_step);
+    npu_timing_init(&m->time, type, c->v[NPU_DRAM_BITS],
+                    c->v[NPU_DRAM_RATE] * c->v[NPU_DRAM_EFFICIENCY], in_step);
     m->stripe = m->time.burst_bytes * NPU_STRIPE;
     m->latency = ps(c->v[NPU_DRAM_LATENCY]);
     m->pj_bit = type->pj_bit;

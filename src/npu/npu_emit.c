@@ -11,9 +11,9 @@
 #define LINE      64 /* buffers begin at multiples of it */
 
 void npu_emit_init(struct npu_emit *e, const struct npu_chip *c, const struct npu_work *w,
-                   unsigned cores)
+                   unsigned cores, unsigned instances)
 {
-    *e = (struct npu_emit){.chip = c, .work = w, .cores = cores};
+    *e = (struct npu_emit){.chip = c, .work = w, .cores = cores, .instances = instances};
     e->streams = mem_alloc((size_t)cores * NPU_N_QUEUES * sizeof *e->streams);
     e->launched = c->v[NPU_OP_US] > 0;
 }
@@ -155,10 +155,10 @@ struct product {
     uint64_t a_slot, w_slot, o_slot;
     uint32_t a_at, w_at, r_at, o_at;
     uint64_t a_count, w_count, o_count; /* loads of the core up to now */
-    uint64_t turn, behind;              /* tiles of all cores at once; from a tile to that which has
+    uint64_t wave, behind;              /* tiles of all cores at once; from a tile to that which has
                                            its place then, 0: none waits for it */
     double a_far, r_far;                /* shares that come from elsewhere */
-    struct use *rows, *columns;         /* [ks][mt], [ks][nt] */
+    struct use *rows, *columns;         /* [ks][mt], [ks][nt]; with a cache: NULL */
     bool awaited, waits;                /* the tile to be loaded waits for its place */
 };
 
@@ -207,32 +207,29 @@ static void find_uses(struct product *p, uint64_t tiles)
 }
 
 /* The tile that last brought a tile's inputs (weights) into the cache: of those that have the same,
- * the first one, or in what the cache loses from turn to turn the first one of the turn. */
+ * the first one, or in what the cache loses from wave to wave the first one of the wave. */
 static uint64_t brought_by(const struct product *p, uint64_t id, bool row)
 {
     const struct npu_tiling *t = p->t;
     uint64_t inner = t->down_first ? t->mt : t->nt, part_from = id - id % (t->mt * t->nt);
     uint64_t from = part_from;
     if (row ? t->lose_a : t->lose_w)
-        from = MAX(from, id - id % p->turn);
+        from = MAX(from, id - id % p->wave);
     if (row == t->down_first) /* every `inner` tiles */
         return from + (id - from) % inner;
     return MAX(id - (id - part_from) % inner, from); /* tiles next to each other */
 }
 
-/* Through the cache: who needs in the same turn what another tile brings waits for that. */
+/* Through the cache: who needs in the same wave what another tile brings waits for that. */
 static void load_cached(struct product *p, struct npu_cmd *c, struct tile x, bool row)
 {
-    const struct npu_tiling *t = p->t;
-    uint64_t id = id_of(t, x), by = brought_by(p, id, row), turn = id / p->turn;
-    bool lost = row ? t->lose_a : t->lose_w;
-    uint64_t strip = row ? x.s * t->mt + x.i : t->ks * t->mt + x.s * t->nt + x.j;
-    uint64_t key = 1 + strip + (lost ? turn * t->ks * (t->mt + t->nt) : 0);
+    uint64_t id = id_of(p->t, x), by = brought_by(p, id, row);
+    CHECK(p->t->chunks == 1); /* so a tile and a side are a load, and may be its key */
     c->first = by == id;
     c->level = c->first ? NPU_MEMORY : NPU_SHARED;
-    if (by / p->turn != turn || key >= NPU_KEYS_MAX)
+    if (by / p->wave != id / p->wave)
         return;
-    c->key = (uint32_t)key;
+    c->key = (uint32_t)(1 + 2 * by + row);
     p->e->n_keys = MAX(p->e->n_keys, c->key + 1);
 }
 
@@ -474,9 +471,9 @@ bool npu_emit_matmul(struct npu_emit *e, const struct npu_op *op, const struct n
     p.o_at = place(e, p.o_slot, NPU_SLOTS);
     p.r_at = op->in2 >= 0 ? place(e, p.o_slot, NPU_SLOTS) : 0;
     e->beside = (unsigned)MAX(MIN((uint64_t)t->beside, p.run), 1u);
-    p.turn = npu_tile_turn(t, e->cores);
-    if (e->chip->v[NPU_TILE_MOST] > 0 && !at->out_cores)
-        p.behind = MIN(e->beside, (unsigned)NPU_SLOTS) * p.step; /* buffers are of so many */
+    p.wave = npu_tile_wave(t, e->cores);
+    if (e->chip->v[NPU_TILE_MOST] > 0 && !at->out_cores && !t->keep_a) /* each tile loads */
+        p.behind = MIN((uint64_t)npu_tile_wave(t, 1), p.run) * p.step;
     if (!e->chip->cache)
         find_uses(&p, tiles);
     for (unsigned core = 0; core < e->cores; core++) {

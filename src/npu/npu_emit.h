@@ -16,17 +16,16 @@ struct npu_emit {
     const struct npu_work *work;
     const struct npu_op *op;
     struct npu_where at;
-    unsigned cores;
+    unsigned cores, instances;
     struct npu_stream *streams; /* [cores * NPU_N_QUEUES] */
     uint32_t n_keys, working;
     uint64_t half; /* bytes that the buffers use */
     unsigned beside;
     bool launched; /* operations are launched one by one */
-    bool await_at_once;
 };
 
 void npu_emit_init(struct npu_emit *e, const struct npu_chip *c, const struct npu_work *w,
-                   unsigned cores);
+                   unsigned cores, unsigned instances);
 void npu_emit_done(struct npu_emit *e);
 
 /* Each makes the commands of one operation.  t is the cut of a product.  Where they give true,

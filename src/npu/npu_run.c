@@ -129,14 +129,13 @@ static void finish(struct npu_answer *a, const struct npu_work *w, const struct 
     a->clock = allowed_clock(a, c, round + waits, c->v[NPU_TDP]);
     a->burst = allowed_clock(a, c, round + waits, MAX(c->v[NPU_BURST], c->v[NPU_TDP]));
     a->burst_s = c->v[NPU_BURST_US] * 1e-6;
-    double rested = npu_answer_rested_s(a, once * 1e12);
-    double v = 1 - VOLTAGE_SHARE * (1 - (single && once > 0 ? once / rested : a->clock));
+    double v = 1 - VOLTAGE_SHARE * (1 - a->clock);
     for (int i = 0; i < NPU_E_STATIC; i++)
         if (!has_own_voltage(i))
             a->energy[i] *= v * v;
     round = MAX(round / a->clock, host * ask->instances);
-    a->latency_s = rested + host + c->v[NPU_HOST_US] * 1e-6;
-    double period = single ? a->latency_s : round;
+    a->latency_s = npu_answer_rested_s(a, once * 1e12) + host + c->v[NPU_HOST_US] * 1e-6;
+    double period = single ? once / a->clock + waits : round; /* queries follow without a rest */
     a->per_s = samples / period;
     a->energy[NPU_E_STATIC] = c->v[NPU_STATIC] * period;
     npu_answer_energy(a, samples, period);

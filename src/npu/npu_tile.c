@@ -41,9 +41,9 @@ struct search {
     struct npu_tiling best;
 };
 
-uint64_t npu_tile_turn(const struct npu_tiling *t, unsigned cores)
+uint64_t npu_tile_wave(const struct npu_tiling *t, unsigned cores)
 {
-    return (uint64_t)cores * t->beside;
+    return (uint64_t)cores * MIN(t->beside, (unsigned)NPU_SLOTS); /* buffers are of so many */
 }
 
 bool npu_tile_rows(const struct npu_tiling *t, unsigned cores)
@@ -117,26 +117,26 @@ struct brought {
     double a, w;
 };
 
-/* Cores walk along their inputs and weights side by side: what one turn of tiles shares with a
+/* Cores walk along their inputs and weights side by side: what one wave of tiles shares with a
  * later one is still there if all that is used from the one to the other fits.  In the order of
  * tiles, those next to each other share the outer side's data, and the inner side's come again
  * after all of its length. */
 static struct brought count_brought(const struct search *s, struct npu_tiling *t)
 {
     double room = s->c->v[NPU_SHARED_KIB] * 1024 / (double)s->instances;
-    double k = (double)((s->op->k + t->ks - 1) / t->ks), turn = (double)npu_tile_turn(t, s->cores);
+    double k = (double)((s->op->k + t->ks - 1) / t->ks), wave = (double)npu_tile_wave(t, s->cores);
     double a = k * (double)t->tm * s->op->unique * s->w->act_bytes;
     double w = k * (double)t->tn * s->w->weight_bits / 8;
     double out = (double)(t->tm * t->tn) * (t->ks > 1 ? SUM_BYTES : s->w->act_bytes);
     bool down = t->down_first;
     double inner = (double)(down ? t->mt : t->nt), outer = (double)(down ? t->nt : t->mt);
     double inner_bytes = down ? a : w, outer_bytes = down ? w : a;
-    double used = MIN(inner, turn) * inner_bytes + MAX(turn / inner, 1) * outer_bytes + turn * out;
+    double used = MIN(inner, wave) * inner_bytes + MAX(wave / inner, 1) * outer_bytes + wave * out;
     double used_by_row = inner * (inner_bytes + out) + 2 * outer_bytes;
-    bool lose_inner = inner > turn ? used_by_row > room : outer > turn / inner && used > room;
-    bool lose_outer = inner > turn && used > room;
-    double inner_times = !lose_inner ? 1 : inner > turn ? outer : MAX(inner * outer / turn, 1);
-    double outer_times = lose_outer ? inner / turn : 1;
+    bool lose_inner = inner > wave ? used_by_row > room : outer > wave / inner && used > room;
+    bool lose_outer = inner > wave && used > room;
+    double inner_times = !lose_inner ? 1 : inner > wave ? outer : ceil(inner * outer / wave);
+    double outer_times = lose_outer ? inner / wave : 1;
     t->lose_a = down ? lose_inner : lose_outer;
     t->lose_w = down ? lose_outer : lose_inner;
     return down ? (struct brought){inner_times, outer_times}
@@ -299,7 +299,7 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
     s.cycle = 1e6 / c->v[NPU_CLOCK];
     s.link = s.cycle / c->v[NPU_LINK];
     s.noc = s.cycle / c->v[NPU_NOC];
-    s.dram = 1e12 / (npu_chip_dram_bytes(c) * c->v[NPU_DRAM_REACH]);
+    s.dram = 1e12 / (npu_chip_dram_bytes(c) * c->v[NPU_DRAM_EFFICIENCY]);
     uint64_t longest = (uint64_t)c->v[NPU_TILE_MOST], least = (uint64_t)c->v[NPU_TILE_LEAST];
     uint64_t m_grain = dot || c->array == NPU_SYSTOLIC_OS ? (uint64_t)c->v[NPU_MX_ROWS] : 1;
     size_t nm = sides(op->m, m_grain, cores, least, longest, down_sides, SIDES);

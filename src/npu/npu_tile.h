@@ -35,7 +35,7 @@ struct npu_tiling npu_tile_search(const struct npu_chip *c, const struct npu_wor
                                   unsigned cores, unsigned instances);
 
 /* Tiles that all cores work on at once, one after the other in the order of tiles. */
-uint64_t npu_tile_turn(const struct npu_tiling *t, unsigned cores);
+uint64_t npu_tile_wave(const struct npu_tiling *t, unsigned cores);
 
 /* Whether each core makes whole rows of the result: what follows row by row finds them where they
  * are. */
