@@ -408,7 +408,8 @@ class Live(Chats):
         late.read(mid, so_far['content'])
         final = self.ended(chat, mid)
         for l in (one, two, late):
-            self.until(lambda: any(m.get('message', {}).get('status') == 'done' for m in l.of('message')))
+            self.until(lambda: any(m['message']['status'] == 'done' for m in l.of('message')
+                                   if m.get('message', {}).get('id') == mid))
             self.assertEqual(l.texts[mid], final['content'])
         self.assertEqual(''.join(d['content'] for d in one.of('delta')), final['content'])
         self.assertEqual(one.ids, sorted(set(one.ids)))
