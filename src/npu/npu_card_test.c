@@ -51,7 +51,7 @@ static void test_what_fits_is_brought_once(void **state)
 /* ---- what does not fit, beside a cache that is walked through strip by strip ---- */
 
 struct strip {
-    uint64_t used, asked; /* turns up to the last one that used it, asked for it; 0: never */
+    uint64_t used, asked; /* waves up to the last one that used it, asked for it; 0: never */
     double bytes;
 };
 
@@ -61,18 +61,18 @@ struct cache {
     size_t n;
 };
 
-/* A strip is lost where what was used from its last turn up to this one fills the cache. */
-static void use(struct cache *k, size_t strip, uint64_t turn, double results)
+/* A strip is lost where what was used from its last wave up to this one fills the cache. */
+static void use(struct cache *k, size_t strip, uint64_t wave, double results)
 {
     struct strip *s = &k->strips[strip];
     double since = 0;
-    if (s->asked == turn)
+    if (s->asked == wave)
         return;
-    s->asked = turn;
+    s->asked = wave;
     for (size_t i = 0; i < k->n; i++)
         if (s->used && k->strips[i].used >= s->used)
             since += k->strips[i].bytes;
-    since += (double)(turn - s->used) * results;
+    since += (double)(wave - s->used) * results;
     if (!s->used || since > k->room)
         k->brought += s->bytes;
 }
@@ -85,7 +85,7 @@ static double brought(const struct npu_tiling *t, uint64_t at_once, double room,
     struct cache k = {.room = room, .strips = mem_alloc(n * sizeof *k.strips), .n = n};
     for (size_t i = 0; i < n; i++)
         k.strips[i].bytes = i < t->mt ? row : column;
-    for (uint64_t from = 0, turn = 1; from < t->mt * t->nt; from += at_once, turn++) {
+    for (uint64_t from = 0, wave = 1; from < t->mt * t->nt; from += at_once, wave++) {
         uint64_t to = MIN(from + at_once, t->mt * t->nt);
         for (int round = 0; round < 2; round++) /* ask for all, then note that they were used */
             for (uint64_t id = from; id < to; id++) {
@@ -94,9 +94,9 @@ static double brought(const struct npu_tiling *t, uint64_t at_once, double room,
                 size_t both[] = {i, t->mt + j};
                 for (int b = 0; b < 2; b++)
                     if (round == 0)
-                        use(&k, both[b], turn, (double)at_once * result);
+                        use(&k, both[b], wave, (double)at_once * result);
                     else
-                        k.strips[both[b]].used = turn;
+                        k.strips[both[b]].used = wave;
             }
     }
     mem_free(k.strips);
@@ -163,12 +163,9 @@ static void test_a_tile_waits_for_its_place(void **state)
 {
     struct npu_chip *c = open_chip("a100-sxm-80");
     struct npu_work *w = npu_work_product(NPU_BF16, 4096, 512, 4096);
-    struct npu_prog *p;
-    struct errinfo e;
+    struct npu_prog *p = right_program(c, w, (unsigned)c->v[NPU_CORES]);
     struct watched seen = {.core = 3};
     (void)state;
-    assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
-    assert_int_equal(npu_check(p, &e), ERR_OK);
     seen.at_once = p->steps[0].segment->beside;
     struct npu_timing_of t = {.op_ps = mem_alloc(w->n_ops * sizeof *t.op_ps)};
     npu_time(&t, p, 1, 1, watch, &seen);
@@ -186,17 +183,12 @@ static void test_kernels_without_a_cache(void **state)
 {
     struct npu_chip *c = open_chip("a100-sxm-80");
     struct npu_work *w = npu_work_product(NPU_BF16, 256, 16, 16384);
-    struct npu_prog *p;
-    struct errinfo e;
     (void)state;
     c->cache = false;
     c->v[NPU_KEEP] = 0.5;
     c->v[NPU_SRAM] = 656;
     c->v[NPU_SHARED_KIB] = 1024;
-    assert_int_equal(npu_compile(&p, w, c, 8, 1, &e), ERR_OK);
-    if (npu_check(p, &e) != ERR_OK)
-        fail_msg("%s", e.text);
-    npu_prog_free(p);
+    npu_prog_free(right_program(c, w, 8));
     npu_work_free(w);
     npu_chip_free(c);
 }
@@ -210,13 +202,8 @@ static void test_kernels_of_other_cores(void **state)
         for (int i = 0; i < 3; i++) {
             uint64_t m = i == 0 ? 1 : 777, k = i == 1 ? 512 : 11008, n = 4096;
             struct npu_work *w = npu_work_product(NPU_BF16, m, k, n);
-            struct npu_prog *p;
-            struct errinfo e;
             c->v[NPU_TILES] = tiles;
-            assert_int_equal(npu_compile(&p, w, c, (unsigned)c->v[NPU_CORES], 1, &e), ERR_OK);
-            if (npu_check(p, &e) != ERR_OK)
-                fail_msg("%d tiles: %s", tiles, e.text);
-            npu_prog_free(p);
+            npu_prog_free(right_program(c, w, (unsigned)c->v[NPU_CORES]));
             npu_work_free(w);
         }
     npu_chip_free(c);

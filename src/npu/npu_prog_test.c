@@ -37,27 +37,6 @@ static struct npu_work *make_lm(const struct npu_chip *c, uint64_t batch, uint64
 static const char *const chips[] = {"atom",   "warboy",   "x220-compact", "rngd",
                                     "tpu-v1", "tpu-v3-8", "l4",           "cloud-ai-100-pro"};
 
-static struct npu_prog *program(const struct npu_chip *c, const struct npu_work *w, unsigned cores,
-                                unsigned instances)
-{
-    struct npu_prog *p;
-    struct errinfo e;
-    if (npu_compile(&p, w, c, cores, instances, &e) != ERR_OK)
-        fail_msg("%s, %s: %s", c->name, w->name, e.text);
-    return p;
-}
-
-/* One that is proved to be right. */
-static struct npu_prog *right_program(const struct npu_chip *c, const struct npu_work *w,
-                                      unsigned cores)
-{
-    struct npu_prog *p = program(c, w, cores, 1);
-    struct errinfo e;
-    if (npu_check(p, &e) != ERR_OK)
-        fail_msg("%s, %s: %s", c->name, w->name, e.text);
-    return p;
-}
-
 static void check_work(const struct npu_chip *c, const struct npu_work *w)
 {
     npu_prog_free(right_program(c, w, (unsigned)c->v[NPU_CORES]));

@@ -42,7 +42,7 @@ struct npu_answer {
     double low, high;              /* joules of one input, the tables' band */
     double utilisation;            /* of the matrix units' peak, whole chip */
     double clock;                  /* share of the nominal clock that the power allows */
-    double burst, burst_s;         /* the same after a rest, and for how long */
+    double burst, burst_s;         /* the same after a rest, and for how long; no team has them */
     struct npu_timing_of timing;
     double compile_s; /* of this machine: compiling, timing */
     double time_s;

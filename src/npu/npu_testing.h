@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * npu_testing.h - what the tests of this folder share: chips that come along, and a watch that
- * counts commands. */
+ * npu_testing.h - what the tests of this folder share: chips that come along, programs, and a watch
+ * that counts commands. */
 #ifndef NPU_NPU_TESTING_H
 #define NPU_NPU_TESTING_H
 
@@ -24,6 +24,27 @@ static inline struct npu_chip *open_chip(const char *name)
         fail_msg("%s", e.text);
     free(p);
     return c;
+}
+
+static inline struct npu_prog *program(const struct npu_chip *c, const struct npu_work *w,
+                                       unsigned cores, unsigned instances)
+{
+    struct npu_prog *p;
+    struct errinfo e;
+    if (npu_compile(&p, w, c, cores, instances, &e) != ERR_OK)
+        fail_msg("%s, %s: %s", c->name, w->name, e.text);
+    return p;
+}
+
+/* One that is proved to be right. */
+static inline struct npu_prog *right_program(const struct npu_chip *c, const struct npu_work *w,
+                                             unsigned cores)
+{
+    struct npu_prog *p = program(c, w, cores, 1);
+    struct errinfo e;
+    if (npu_check(p, &e) != ERR_OK)
+        fail_msg("%s, %s: %s", c->name, w->name, e.text);
+    return p;
 }
 
 static inline void count(void *arg, unsigned core, enum npu_queue queue, const struct npu_cmd *c,

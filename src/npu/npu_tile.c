@@ -120,14 +120,13 @@ struct brought {
 /* Cores walk along their inputs and weights side by side: what one wave of tiles shares with a
  * later one is still there if all that is used from the one to the other fits.  In the order of
  * tiles, those next to each other share the outer side's data, and the inner side's come again
- * after all of its length. */
-static struct brought count_brought(const struct search *s, struct npu_tiling *t)
+ * after all of its length.  a, w, out: bytes of a tile's inputs, weights, results; notes in the
+ * tiling what is lost. */
+static struct brought count_brought(const struct search *s, struct npu_tiling *t, double a,
+                                    double w, double out)
 {
     double room = s->c->v[NPU_SHARED_KIB] * 1024 / (double)s->instances;
-    double k = (double)((s->op->k + t->ks - 1) / t->ks), wave = (double)npu_tile_wave(t, s->cores);
-    double a = k * (double)t->tm * s->op->unique * s->w->act_bytes;
-    double w = k * (double)t->tn * s->w->weight_bits / 8;
-    double out = (double)(t->tm * t->tn) * (t->ks > 1 ? SUM_BYTES : s->w->act_bytes);
+    double wave = (double)npu_tile_wave(t, s->cores);
     bool down = t->down_first;
     double inner = (double)(down ? t->mt : t->nt), outer = (double)(down ? t->nt : t->mt);
     double inner_bytes = down ? a : w, outer_bytes = down ? w : a;
@@ -178,7 +177,8 @@ static void price(struct search *s, struct npu_tiling *t)
     double all_w = k * (double)t->ks * (double)(t->nt * t->tn) * s->w->weight_bits / 8;
     double all_a = (double)(t->mt * t->tm) * k * (double)t->ks * op->unique * s->w->act_bytes;
     double all_o = (double)(t->mt * t->nt * t->ks) * o_tile;
-    struct brought times = s->c->cache ? count_brought(s, t) : (struct brought){1, 1};
+    struct brought times = s->c->cache ? count_brought(s, t, a_tile, w_tile, o_tile)
+                                       : (struct brought){1, 1};
     double dram = (at->weight == NPU_MEMORY ? all_w * times.w : 0) +
                   (at->in == NPU_MEMORY ? all_a * times.a : 0) +
                   (op->in2 >= 0 && at->in2 == NPU_MEMORY ? all_o : 0) +
