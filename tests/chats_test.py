@@ -6,7 +6,7 @@ import concurrent.futures, json, os, re, shutil, socket, sys, tempfile, threadin
 import unittest
 from urllib.parse import quote
 
-from served import MODELS, SMALL, Server
+from served import LASTING, MODELS, SMALL, Server
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 JSON = {'Content_Type': 'application/json'}
@@ -86,7 +86,7 @@ class Events(threading.Thread):
 
 
 class Chats(unittest.TestCase):
-    options = ('-m', SMALL)
+    options = ('-m', SMALL, *LASTING)
 
     def setUp(self):
         self.server = Server(DAMSO, *self.options)
@@ -432,7 +432,8 @@ class Live(Chats):
     def test_kill(self):
         """Killed in mid-answer: the question is there, the answer is stopped, with what was stored."""
         folder = tempfile.mkdtemp()
-        server = Server(DAMSO, *self.options, folder=folder)
+        serve = lambda: Server(DAMSO, *self.options, folder=folder, DAMSO_CTX='8192')
+        server = serve()
         own, self.server = self.server, server
         try:
             chat = self.chat()
@@ -443,7 +444,7 @@ class Live(Chats):
             seen = self.message(chat, mid)
             self.assertEqual(seen['status'], 'running')
             server.kill()
-            self.server = server = Server(DAMSO, *self.options, folder=folder)
+            self.server = server = serve()
             whole = self.get(f'/chats/{chat}')
             self.assertEqual([m['id'] for m in whole['messages']], [turn['user']['id'], mid])
             self.assertEqual(whole['messages'][0]['content'], POEM + ' 안녕')
@@ -456,7 +457,7 @@ class Live(Chats):
             # a kill just after the answer to a question
             second = self.ask(chat, 'again', parent=mid)
             server.kill()
-            self.server = server = Server(DAMSO, *self.options, folder=folder)
+            self.server = server = serve()
             ids = [m['id'] for m in self.get(f'/chats/{chat}')['messages']]
             self.assertEqual(ids[2:], [second['user']['id'], second['answer']['id']])
             self.assertEqual(server.close(), 0)

@@ -6,7 +6,7 @@ answers are greedy or seeded, compared with each other, or forced into shapes.  
 chats have their own test (responses_test.py)."""
 import asyncio, enum, json, math, os, shutil, socket, sys, tempfile, time, typing, unittest
 
-from served import MODELS, SMALL, Server, client, new_key
+from served import LASTING, MODELS, SMALL, Server, client, new_key
 
 openai = client('openai')
 DAMSO = os.path.abspath(sys.argv.pop(1))
@@ -402,7 +402,7 @@ class Ends(unittest.TestCase):
 
 
 class Patience(Served):
-    options = ('--parallel', '1', '--queue', '1')
+    options = ('--parallel', '1', '--queue', '1', *LASTING)
 
     def fill(self):
         """Two answers that last: one is written and one waits, so that a third is refused."""
@@ -445,7 +445,7 @@ class Patience(Served):
 
     def test_timeout(self):
         with self.assertRaises(openai.APITimeoutError):
-            connect(self.server, timeout=1).chat.completions.create(**ask(**LONG))
+            connect(self.server, timeout=0.2).chat.completions.create(**ask(**LONG))
         self.assertTrue(self.server.idle())
 
     def test_early_close(self):

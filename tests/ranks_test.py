@@ -4,7 +4,7 @@
 dealt out; a server; and what becomes of it when a process dies or stands still: tests/ranks_test.py DAMSO."""
 import os, re, shutil, signal, subprocess, sys, tempfile, threading, time, unittest
 
-from served import MODELS, SMALL, Server, until
+from served import LASTING, MODELS, SMALL, Server, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data')
@@ -129,7 +129,7 @@ class Served(unittest.TestCase):
         with open(script, 'w') as f:
             f.write('#!/bin/sh\nexec ' + ' '.join(mpirun(n)) + ' "$@"\n')
         os.chmod(script, 0o755)
-        server = Server(script, '-m', SMALL, '--log-level', 'info', '-t', '1', *args)
+        server = Server(script, '-m', SMALL, '--log-level', 'info', '-t', '1', *LASTING, *args)
         self.addCleanup(lambda: server.process.returncode is None and server.kill())
         self.pids = ranks_of(server.process.pid)
         self.assertEqual(sorted(self.pids), list(range(n)))

@@ -165,7 +165,7 @@ class Cluster:
             t.start()
         for t in threads:
             t.join()
-        self.proxies = []
+        self.proxies, self.admins = [], []
         self.port, self.admin = self.add_proxy()
 
     def add_proxy(self):
@@ -177,6 +177,7 @@ class Cluster:
         proxy = subprocess.Popen(['haproxy', '-db', '-f', config], env=env, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
         self.proxies.append(proxy)
+        self.admins.append(admin)
         until(lambda: os.path.exists(admin) or proxy.poll() is not None)
         until(lambda: self.up(admin) == n)
         return port, admin
@@ -187,15 +188,23 @@ class Cluster:
                                f'{self.database}?sslmode=disable'], capture_output=True, text=True, check=True,
                               env={'PATH': os.environ['PATH'], 'HOME': self.folder}).stdout.strip()
 
-    def states(self, admin=None):
-        """What HAProxy says of each replica: UP, DOWN, NOLB (drained by its own word)."""
+    def stat(self, admin, column):
+        """What a HAProxy says of each replica."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(admin or self.admin)
+            s.connect(admin)
             s.sendall(b'show stat\n')
             rows = b''.join(iter(lambda: s.recv(65536), b'')).decode().splitlines()
         names = rows[0][2:].split(',')
         table = [dict(zip(names, r.split(','))) for r in rows[1:] if r]
-        return [r['status'].split()[0] for r in table if r['pxname'] == 'replicas' and r['svname'] != 'BACKEND']
+        return [r[column] for r in table if r['pxname'] == 'replicas' and r['svname'] != 'BACKEND']
+
+    def states(self, admin=None):
+        """UP, DOWN, NOLB (drained by its own word)."""
+        return [s.split()[0] for s in self.stat(admin or self.admin, 'status')]
+
+    def is_quiet(self):
+        """All replicas are there, and no HAProxy has a request under way that it would spread others for."""
+        return all(set(self.states(a)) == {'UP'} and not any(map(int, self.stat(a, 'scur'))) for a in self.admins)
 
     def sql(self, text):
         url = f'postgres://damso:pw@127.0.0.1:{self.postgres.port}/{self.database}'

@@ -11,8 +11,8 @@ from served import MODELS, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 JSON = {'Content_Type': 'application/json'}
-LONG = {'temperature': 0, 'max_tokens': 1900,
-        'json_schema': {'type': 'array', 'items': {'type': 'boolean'}, 'minItems': 600}}
+LONG = {'temperature': 0, 'max_tokens': 7000,
+        'json_schema': {'type': 'array', 'items': {'type': 'boolean'}, 'minItems': 2000}}
 CLIENTS = 60
 if os.environ.get('DAMSO_TEST_POSTGRES') == 'off' or not shutil.which('haproxy') or not MODELS:
     print('needs PostgreSQL, haproxy and DAMSO_TEST_MODELS', file=sys.stderr)
@@ -81,7 +81,7 @@ class Follower(threading.Thread):
 class Replicas(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster(DAMSO, '--linger', '3', '--drain', '30')
+        cls.cluster = Cluster(DAMSO, '--linger', '3', '--drain', '30', env={'DAMSO_CTX': '8192'})
         cls.a, cls.b, cls.c = cls.cluster.replicas
 
     @classmethod

@@ -6,7 +6,7 @@ One request at a time, and counts alone: tools/replicas_speed.py measures the sa
 import http.client, json, os, shutil, sys, unittest
 
 from replicas import Cluster
-from served import MODELS
+from served import MODELS, until
 
 DAMSO = os.path.abspath(sys.argv.pop(1))
 CHIP = ('--device', 'l4', '--clock', 'paced', '--numerics', 'native', '--threads', '1', '--speculate', 'off')
@@ -32,13 +32,14 @@ def ask(port, messages, key):
     return got
 
 
-def talk(ports, first, key_of):
+def talk(cluster, ports, first, key_of):
     """[(tokens of the prompt, of them known)] of each turn of conversations side by side, in order of turns, which go
     to one proxy after the other.  first: the number of the first conversation, so that others say something else."""
     said, out = [[] for _ in range(CONVERSATIONS)], []
     for turn in range(TURNS):
         for n, messages in enumerate(said):
             messages.append({'role': 'user', 'content': question(first + n, turn)})
+            until(cluster.is_quiet)
             got = ask(ports[turn % len(ports)], messages, key_of(n, turn))
             messages.append({'role': 'assistant', 'content': got['choices'][0]['message']['content']})
             u = got['usage']
@@ -57,7 +58,7 @@ class Routing(unittest.TestCase):
         cluster = Cluster(DAMSO, *CHIP, n=n, env={'DAMSO_CTX': '2048'})
         try:
             ports = [cluster.port] if n == 1 else [cluster.port, cluster.add_proxy()[0]]
-            told = [talk(ports, i * CONVERSATIONS, way) for i, way in enumerate(ways)]
+            told = [talk(cluster, ports, i * CONVERSATIONS, way) for i, way in enumerate(ways)]
             return told, [r.server.gauge('damso_step_rows_total') for r in cluster.replicas]
         finally:
             self.assertEqual(cluster.close(), [0] * n)

@@ -4,6 +4,8 @@ import atexit, http.client, importlib, json, os, re, shutil, signal, subprocess,
 
 MODELS = os.environ.get('DAMSO_TEST_MODELS')
 SMALL = 'smollm2-135m-instruct'
+# For answers that have to last: where tokens are guessed ahead, 2,000 that repeat themselves take a second.
+LASTING = ('--speculate', 'off')
 # A template that reasons, as Qwen3's does: the empty reasoning says that none is wanted.
 THINKS = b"""{% for m in messages %}<|im_start|>{{ m.role }}
 {% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}<|im_end|>
