@@ -5,7 +5,11 @@
  * banks precharged, the gap to the last activation and the window of four; and the column delay
  * after it.  The controller knows the whole transfer, so that a set's activation runs while the
  * set before it still gives data.  Where that hides every activation, the rows in the middle of a
- * long run take the time of their data and nothing else, and are summed instead of walked. */
+ * long run take the time of their data and nothing else, and are summed instead of walked.
+ *
+ * A run that waits for its bank leaves the bus a gap, and runs that the controller sees behind it
+ * fill that gap; so an activation that waits takes nothing from those of other banks but its share
+ * of the budget. */
 #include "npu/npu_dram.h"
 
 #include "base/num.h"
@@ -130,15 +134,37 @@ static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, uint
     }
     for (unsigned g = 0; g < t->groups; g++) {
         uint64_t when = MAX(c->act_free, ready), data = when + t->rcd;
-        /* an activation that is late leaves those before it a window of four at most */
-        uint64_t window = 4 * t->act_gap;
-        c->act_free = MAX(c->act_free, when > window ? when - window : 0) + t->act_gap;
+        c->act_free += t->act_gap;
         if (g == 0) /* each of the others is as much later in its next turn */
             c->opened = when;
         first = MAX(first,
                     data > g * t->burst ? data - g * t->burst : 0); /* its burst goes later */
     }
     return first;
+}
+
+/* How many of the bursts that may go from `early` on go while the bus waits for another's bank, and
+ * when they are through. */
+static uint64_t fill_gap(struct npu_channel *c, const struct npu_timing *t, uint64_t bursts,
+                         uint64_t early, uint64_t *end)
+{
+    uint64_t from = MAX(early, c->gap_to - c->gap);
+    if (c->n_bursts + bursts > c->gap_seen || from >= c->gap_to)
+        return 0;
+    uint64_t n = MIN(bursts, (c->gap_to - from) / t->burst);
+    c->gap -= n * t->burst;
+    *end = from + n * t->burst;
+    return n;
+}
+
+/* The bus rests from `from` to `to`, besides what is left of the gap before. */
+static void note_gap(struct npu_channel *c, uint64_t from, uint64_t to)
+{
+    if (c->n_bursts >= c->gap_seen)
+        c->gap = 0;
+    c->gap += to - from;
+    c->gap_to = to;
+    c->gap_seen = c->n_bursts + NPU_LOOK_AHEAD;
 }
 
 /* The bursts of a transfer within one set of rows. */
@@ -148,19 +174,24 @@ static uint64_t run(struct npu_channel *c, const struct npu_timing *t, uint64_t 
     int64_t row = (int64_t)part(set_row, &t->by_sets);
     struct npu_set *set = &c->set[set_row - (uint64_t)row * t->sets];
     /* a controller gathers writes until they are worth a turn: short ones share it */
-    uint64_t bus = c->bus_free, turn = c->writing && !write ? t->wtr : t->rtw;
-    if (c->writing != write && bus)
+    uint64_t bus = c->bus_free, turn = c->writing && !write ? t->wtr : t->rtw, opened = 0;
+    bool turns = c->writing != write && bus;
+    if (turns)
         bus += turn * MIN(bursts, NPU_WRITE_BATCH) / NPU_WRITE_BATCH;
     c->writing = write;
-    uint64_t start = MAX(at, bus), opened = 0;
     if (set->row != row) {
         uint64_t data = activate(c, t, set->ready, at);
-        start = MAX(start, data);
+        at = MAX(at, data);
         opened = c->opened;
         set->row = row;
     }
-    uint64_t end = start + bursts * t->burst;
-    c->bus_free = end;
+    uint64_t end = 0, filled = turns ? 0 : fill_gap(c, t, bursts, at, &end);
+    if (filled < bursts) {
+        if (at > bus)
+            note_gap(c, bus, at);
+        end = MAX(at, bus) + (bursts - filled) * t->burst;
+        c->bus_free = end;
+    }
     note_run(c, bursts, end);
     set->ready = MAX(opened + t->ras, end + (write ? t->wr : 0)) + t->rp;
     return end;

@@ -3,10 +3,11 @@
  *
  * Does: keep, for each channel, what its data bus and its banks are bound to, and serve transfers
  *       row by row: activations hidden behind the data of others or not, the window of four
- *       activations, turns between reading and writing, refresh.  Long runs cost no more than short
- *       ones, and as long as all channels do the same, one of them is simulated.
- * Does not: hold data, or reorder transfers: they are served in the order they come, while each is
- *       known as a whole, as of a DMA engine.
+ *       activations, turns between reading and writing, refresh.  While one waits for its bank,
+ *       others that the controller sees go before it.  Long runs cost no more than short ones, and
+ *       as long as all channels do the same, one of them is simulated.
+ * Does not: hold data, or know of transfers to come: each is served when it is asked for, as a
+ *       whole, as of a DMA engine.
  * Units: picoseconds, bytes. */
 #ifndef NPU_DRAM_H
 #define NPU_DRAM_H
@@ -38,7 +39,9 @@ struct npu_channel {
     uint64_t act_free; /* when the budget of activations allows the next */
     uint64_t opened;   /* the last activation */
     uint64_t n_act, n_bursts, seen;
-    uint64_t head, tail; /* of `runs`, which is a ring */
+    uint64_t head, tail;  /* of `runs`, which is a ring */
+    uint64_t gap, gap_to; /* so long the bus waits for banks, up to then */
+    uint64_t gap_seen;    /* bursts before this one are seen meanwhile, and may have it */
     bool writing;
     struct npu_set {
         uint64_t ready; /* when it may be activated again */

@@ -148,6 +148,17 @@ static void add_core(struct digest *d, const struct npu_sim *s, uint32_t core, u
     add_time(d, c->stored_until, oldest);
 }
 
+/* What the bus still rests, and who may have it. */
+static void add_gap(struct digest *d, const struct npu_channel *c, uint64_t oldest)
+{
+    uint64_t left = c->gap_to > oldest ? MIN(c->gap, c->gap_to - oldest) : 0;
+    if (!left || c->n_bursts >= c->gap_seen)
+        return;
+    add(d, left);
+    add(d, c->gap_to - oldest);
+    add(d, c->gap_seen - c->n_bursts);
+}
+
 static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldest)
 {
     add(d, m->alike);
@@ -157,6 +168,7 @@ static void add_memory(struct digest *d, const struct npu_mem *m, uint64_t oldes
         add_time(d, c->act_free, oldest);
         add_time(d, c->seen, oldest);
         add(d, c->writing);
+        add_gap(d, c, oldest);
         for (unsigned k = 0; k < m->time.sets; k++)
             add_time(d, c->set[k].ready, oldest);
     }
@@ -257,6 +269,7 @@ static void shift_memory(struct npu_mem *m, uint64_t by)
         c->bus_free += by;
         c->act_free += by;
         c->seen += by;
+        c->gap_to += by;
         for (unsigned k = 0; k < m->time.sets; k++)
             c->set[k].ready += by;
         for (uint64_t k = c->tail; k != c->head; k++)
