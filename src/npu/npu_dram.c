@@ -123,24 +123,13 @@ static void note_run(struct npu_channel *c, uint64_t bursts, uint64_t end)
 static uint64_t activate(struct npu_channel *c, const struct npu_timing *t, uint64_t ready,
                          uint64_t at)
 {
-    uint64_t first = 0;
-    c->act_free = MAX(c->act_free, seen_at(c, at));
+    uint64_t seen = seen_at(c, at), budget = MAX(c->act_free, seen), last = budget;
     c->n_act += t->groups;
-    if (c->act_free >= ready) { /* the budget alone bounds: one after the other */
-        uint64_t last = t->groups - 1, data = c->act_free + t->rcd;
-        c->opened = c->act_free;
-        c->act_free += t->groups * t->act_gap;
-        return t->act_gap > t->burst ? data + last * (t->act_gap - t->burst) : data;
-    }
-    for (unsigned g = 0; g < t->groups; g++) {
-        uint64_t when = MAX(c->act_free, ready), data = when + t->rcd;
-        c->act_free += t->act_gap;
-        if (g == 0) /* each of the others is as much later in its next turn */
-            c->opened = when;
-        first = MAX(first,
-                    data > g * t->burst ? data - g * t->burst : 0); /* its burst goes later */
-    }
-    return first;
+    c->act_free = budget + t->groups * t->act_gap;
+    c->opened = MAX(budget, ready); /* each of the others is as much later in its next turn */
+    if (t->act_gap > t->burst)      /* the last group is later than its burst, which goes later */
+        last += (t->groups - 1) * (t->act_gap - t->burst);
+    return MAX(c->opened, last) + t->rcd;
 }
 
 /* How many of the bursts that may go from `early` on go while the bus waits for another's bank, and
